@@ -1,0 +1,40 @@
+# Everything happens in .venv; `make demo` and `make test` need nothing but Python 3.11 or newer and a network.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lab lint format bench constraints clean
+
+demo: $(INSTALLED) ## draw faces, train, explain: build/demo/index.html
+	$(BIN)/tsfmicro-lab demo --out build/demo
+
+test: $(INSTALLED) lint ## everything that CI checks
+	$(BIN)/pytest
+
+lab: $(INSTALLED) ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/nbstripout --extra-keys "metadata.papermill cell.metadata.papermill cell.metadata.execution" notebooks/*.ipynb
+
+bench: $(INSTALLED) ## benchmarks: two ways in one run
+	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only
+
+constraints: $(INSTALLED) ## write down what is installed; the local version of torch exists on no registry
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean:
+	rm -rf build .mypy_cache .pytest_cache .ruff_cache *.egg-info
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade-strategy only-if-needed -c constraints.txt -e ".[dev]"
+	touch $@

@@ -1,0 +1,188 @@
+"""The command line: `tsfmicro-lab demo`, `doctor` and `evaluate`."""
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+app = typer.Typer(
+    help="Learn, explore and check micro-expression recognition.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+console = Console()
+
+Folder = Annotated[Path, typer.Option("--out", help="Where the results go; an unfinished run goes on from there.")]
+Subjects = Annotated[int, typer.Option(min=2, help="Synthetic subjects.")]
+Clips = Annotated[int, typer.Option(min=1, help="Clips of each subject.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Training processes; one per core by default.")]
+
+
+@app.command()
+def demo(
+    out: Folder = Path("build/demo"),
+    subjects: Subjects = 8,
+    clips: Clips = 12,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; those of the tiny recipe by default.")] = None,
+    seed: int = 0,
+    workers: Workers = None,
+) -> None:
+    """Draw faces, train three models, explain them, and write one page about it all."""
+    from tsfmicro_lab.demo import run_demo
+    from tsfmicro_lab.training import RECIPES
+
+    recipe = replace(RECIPES["tiny"], epochs=epochs) if epochs else RECIPES["tiny"]
+    with _plain_errors():
+        run_demo(out, subjects=subjects, clips_per_subject=clips, seed=seed, recipe=recipe, workers=workers)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[list[str] | None, typer.Option(help="Model to evaluate; may be given again.")] = None,
+    preset: Annotated[str, typer.Option(help="Size: tiny, small or base.")] = "tiny",
+    out: Folder = Path("build/evaluate"),
+    subjects: Subjects = 8,
+    clips: Clips = 12,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each draws its own data and weights.")] = 3,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; those of the preset's recipe by default.")] = None,
+    target: Annotated[str, typer.Option(help="Labels: emotion (five classes) or emotion_megc (three).")] = "emotion",
+    selection: Annotated[str, typer.Option(help="last epoch, or the best on inner held-out subjects.")] = "last",
+    layout_variation: Annotated[float, typer.Option(min=0, help="How much faces differ; 1 is as adults do.")] = 1.0,
+    drift: Annotated[float, typer.Option(min=0, help="Strength of head drift.")] = 1.0,
+    flicker: Annotated[float, typer.Option(min=0, help="Strength of flicker.")] = 1.0,
+    noise: Annotated[float, typer.Option(min=0, help="Strength of camera noise.")] = 1.0,
+    blinks: Annotated[float, typer.Option(min=0, help="Strength of blinks.")] = 1.0,
+    accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
+    workers: Workers = None,
+) -> None:
+    """Evaluate models by leave-one-subject-out on synthetic clips and print mean and spread over seeds."""
+    import pandas as pd
+
+    from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
+    from tsfmicro_lab.models import create_model
+    from tsfmicro_lab.training import RECIPES, Run, cross_validate, fold_processes, score_table, summary
+
+    models = model or ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"]
+    if selection not in ("last", "inner"):
+        raise typer.BadParameter(f"'{selection}': choose last or inner", param_hint="--selection")
+    with _plain_errors():
+        sizes = {create_model(name, 2, preset).config.image_size for name in models}
+        recipe = replace(RECIPES[preset], epochs=epochs) if epochs else RECIPES[preset]
+        tables = []
+        with fold_processes(1 if accelerator == "cuda" else workers) as pool:
+            for seed in range(seeds):
+                distractors = Distractors(drift, flicker, noise, blinks)
+                data = SyntheticMicroExpressions(
+                    subjects, clips, seed=seed, layout_variation=layout_variation, distractors=distractors
+                )
+                samples = prepare(data, max(sizes), target=target)
+                for name in models:
+                    run = Run(name, preset, recipe, selection, seed, accelerator)  # type: ignore[arg-type]
+                    tables.append(cross_validate(samples, run, folder=out / f"{name}-{seed}", executor=pool))
+        predictions = pd.concat(tables, ignore_index=True)
+        predictions.to_parquet(out / "predictions.parquet")
+        per_seed = pd.concat([score_table(rows, samples.classes) for _, rows in predictions.groupby("seed")])
+        per_seed.to_csv(out / "scores.csv", index=False)
+    console.print(_scores_table(summary(per_seed), f"leave-one-subject-out, {preset}, {len(samples)} clips a seed"))
+    console.print(f"every prediction: {out / 'predictions.parquet'}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is there, what is missing, and how to get it."""
+    table = Table("what", "state", "what to do", title="TSFmicro Lab on this machine")
+    for name, check in CHECKS.items():
+        try:
+            table.add_row(name, f"[green]{escape(check())}[/]", "")
+        except Exception as error:
+            # Whatever goes wrong in a check is what its row reports.
+            table.add_row(name, "[red]missing[/]", escape(str(error)))
+    console.print(table)
+
+
+def _python() -> str:
+    if sys.version_info < (3, 11):
+        raise RuntimeError("install Python 3.11 or newer")
+    return platform.python_version()
+
+
+def _torch() -> str:
+    import torch
+
+    return f"{torch.__version__}, {torch.get_num_threads()} threads"
+
+
+def _gpu() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise RuntimeError("none, which is fine for the tiny preset; full size wants one (a CUDA build of torch)")
+    return torch.cuda.get_device_name()
+
+
+def _opencv() -> str:
+    installed = {d.metadata["Name"] for d in importlib.metadata.distributions() if d.metadata["Name"]}
+    others = sorted(n for n in installed if n.startswith("opencv") and n != "opencv-contrib-python")
+    if others:
+        raise RuntimeError(
+            f"{', '.join(others)} overwrites the same cv2 folder: pip uninstall {' '.join(others)}, "
+            "then pip install --force-reinstall opencv-contrib-python"
+        )
+    import cv2
+
+    return f"{cv2.__version__} (contrib)"
+
+
+def _landmarker_model() -> str:
+    from tsfmicro_lab.preprocess.landmarks import find_model
+
+    return str(find_model(download=False))
+
+
+def _landmarker() -> str:
+    from skimage.data import astronaut
+
+    from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker, find_model
+
+    points = MediaPipeLandmarker(find_model(download=False))(astronaut())
+    return f"works ({len(points)} named points on a test photograph)"
+
+
+CHECKS: dict[str, Callable[[], str]] = {
+    "Python": _python,
+    "PyTorch": _torch,
+    "GPU": _gpu,
+    "OpenCV": _opencv,
+    "JupyterLab": lambda: importlib.metadata.version("jupyterlab"),
+    "landmarker model": _landmarker_model,
+    "MediaPipe and its system libraries": _landmarker,
+}
+
+
+def _scores_table(summary: "object", title: str) -> Table:
+    import pandas as pd
+
+    assert isinstance(summary, pd.DataFrame)
+    table = Table("model", "seeds", "UF1", "UAR", "accuracy", title=title)
+    for _, row in summary.iterrows():
+        cells = [f"{row[f'{m}_mean']:.3f} ± {row[f'{m}_std']:.3f}" for m in ("uf1", "uar", "accuracy")]
+        table.add_row(str(row.model), str(row.seeds), *cells)
+    return table
+
+
+class _plain_errors:
+    """Prints an expected error as one sentence instead of a trace."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ValueError | OSError | ImportError):
+            console.print(f"[red]{escape(str(error))}[/]")
+            raise typer.Exit(1) from error

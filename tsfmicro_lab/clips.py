@@ -1,0 +1,190 @@
+"""The clip: frames with key frames and labels, the one thing that flows through the lab."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import overload
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+Frame = UInt8[np.ndarray, "height width 3"]
+Field = Float[np.ndarray, "2 height width"]
+Points = Float[np.ndarray, "points 2"]
+
+#: Largest image file that is read and largest side that is decoded; frames of the field are far below both.
+MAX_FILE_BYTES, MAX_SIDE = 64 * 2**20, 8192
+
+
+class ClipError(ValueError):
+    """Something about one clip cannot be used; the message names the clip and the remedy."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What only a rendered clip knows: how every point moved between onset and apex.
+
+    Attributes:
+        field: Displacement (dx, dy) of each onset pixel to the apex, all motion included, pixels.
+        expression: The part of it that the action units made, without head drift, pixels.
+        moved: Pixels that the expression displaces by at least a quarter of its largest displacement.
+        apex_landmarks: Where the landmarks lie in the apex frame, pixels.
+    """
+
+    field: Field
+    expression: Field
+    moved: Bool[np.ndarray, "height width"]
+    apex_landmarks: Points
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip of one micro-expression.
+
+    Attributes:
+        name: Name of the clip, unique within its subject.
+        subject: Who is seen.
+        frames: RGB frames, uint8; read when asked for.
+        onset: Index of the last resting frame.
+        apex: Index of the frame of the strongest expression, or None where nobody annotated it.
+        offset: Index of the frame where the face is at rest again.
+        fps: Frames per second.
+        emotion: Label, or None.
+        action_units: FACS units that move, such as ("4", "R12"); a prefix tells a one-sided movement.
+        landmarks: The named points on the onset frame (see `preprocess.POINT_NAMES`), pixels, where they are known.
+        truth: The true motion, for rendered clips.
+
+    Raises:
+        ClipError: The key frames are out of order or beyond the frames.
+
+    Example:
+        >>> clip = Clip("EP01", "sub01", [np.zeros((4, 4, 3), np.uint8)] * 3, onset=0, apex=1, offset=2)
+        >>> clip
+        Clip sub01/EP01: 3 frames of 4×4 px at 200 fps, onset 0, apex 1, offset 2, no label
+    """
+
+    name: str
+    subject: str
+    frames: Sequence[Frame] = field(repr=False)
+    onset: int
+    apex: int | None
+    offset: int
+    fps: float = 200.0
+    emotion: str | None = None
+    action_units: tuple[str, ...] = ()
+    landmarks: Points | None = field(default=None, repr=False)
+    truth: Truth | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not len(self.frames):
+            raise ClipError(f"clip {self.id}: it has no frames; check the folder it is read from")
+        middle = self.onset if self.apex is None else self.apex
+        if not 0 <= self.onset <= middle <= self.offset < len(self.frames):
+            raise ClipError(
+                f"clip {self.id}: onset {self.onset}, apex {self.apex}, offset {self.offset} must be in this order and "
+                f"within its {len(self.frames)} frames; correct the annotation, or set apex=None to have it spotted"
+            )
+
+    @property
+    def id(self) -> str:
+        """Subject and name, by which messages and tables know the clip."""
+        return f"{self.subject}/{self.name}"
+
+    def frame(self, index: int) -> Frame:
+        """Reads one frame and checks that it is an RGB image of 8 bits.
+
+        Raises:
+            ClipError: The frame cannot be read or is no such image.
+        """
+        try:
+            image = self.frames[index]
+        except (OSError, ValueError, IndexError) as error:
+            raise ClipError(f"clip {self.id}: frame {index} cannot be read: {error}") from error
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            shape, kind = getattr(image, "shape", None), getattr(image, "dtype", type(image).__name__)
+            raise ClipError(
+                f"clip {self.id}: frame {index} must be (height, width, 3) uint8 RGB, got {shape} {kind}; "
+                "convert it with cv2.cvtColor or (255 * image).astype('uint8')"
+            )
+        return image
+
+    def __repr__(self) -> str:
+        height, width = self.frame(self.onset).shape[:2]
+        units = f", AU {'+'.join(self.action_units)}" if self.action_units else ""
+        return (
+            f"Clip {self.id}: {len(self.frames)} frames of {width}×{height} px at {self.fps:g} fps, onset {self.onset}, "
+            f"apex {self.apex}, offset {self.offset}, {self.emotion or 'no label'}{units}"
+        )
+
+
+def read_image(path: Path | str) -> Frame:
+    """Reads a JPEG or PNG as RGB, with bounds on its size.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The image, grey ones with three equal channels.
+
+    Raises:
+        OSError: The file is missing.
+        ValueError: The file is too large or no readable image.
+
+    Example:
+        >>> read_image("no.jpg")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: [Errno 2] No such file or directory: 'no.jpg'
+    """
+    path = Path(path)
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB, which no frame should be")
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB) if path.stat().st_size else None
+    if image is None:
+        raise ValueError(f"{path} is no readable image: copy it again from the data set")
+    if max(image.shape) > MAX_SIDE:
+        raise ValueError(f"{path} is {image.shape[1]}×{image.shape[0]} px, more than {MAX_SIDE} on a side")
+    return image
+
+
+class LazyFrames(Sequence[Frame]):
+    """Frames that are made when asked for: read from a file, rendered, or aligned.
+
+    Args:
+        make: Called with an item, returns the frame.
+        items: What `make` is called with, one per frame: paths, indices.
+
+    Example:
+        >>> frames = LazyFrames(lambda grey: np.full((2, 2, 3), grey, np.uint8), range(5))
+        >>> len(frames), frames[3].max()
+        (5, np.uint8(3))
+    """
+
+    def __init__(self, make: Callable[..., Frame], items: Sequence[object]) -> None:
+        self.make, self.items = make, items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
+        if isinstance(index, slice):
+            return LazyFrames(self.make, self.items[index])
+        return self.make(self.items[index])
+
+
+def frame_files(paths: Sequence[Path | str]) -> LazyFrames:
+    """Frames that lie in image files, in the order given.
+
+    Args:
+        paths: One file per frame.
+
+    Example:
+        >>> len(frame_files(["img1.jpg", "img2.jpg"]))
+        2
+    """
+    return LazyFrames(read_image, list(paths))

@@ -1,0 +1,7 @@
+"""Where clips come from, and samples prepared from them."""
+
+from tsfmicro_lab.data.samples import Samples, prepare
+from tsfmicro_lab.data.schema import ANNOTATIONS, Dataset
+from tsfmicro_lab.data.synthetic import Distractors, SyntheticMicroExpressions
+
+__all__ = ["ANNOTATIONS", "Dataset", "Distractors", "Samples", "SyntheticMicroExpressions", "prepare"]

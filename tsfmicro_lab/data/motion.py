@@ -1,0 +1,223 @@
+"""How action units move a face: displacement fields, and the exact warp that carries them out.
+
+The Facial Action Coding System (Ekman, Friesen, Hager 2002) describes what each unit does to a face in words. The
+table below says the same in numbers: smooth bumps of displacement, anchored at landmarks, in the face's own frame. The
+numbers are ours, set by eye against the manual's descriptions; no real face was measured for them.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch.nn import functional as F
+
+from tsfmicro_lab.clips import Field, Points
+from tsfmicro_lab.preprocess.landmarks import POINT_INDEX
+
+#: A pixel belongs to the moved region where it moves at least this share of the largest displacement.
+MOVED_SHARE = 0.25
+
+
+class Bump(NamedTuple):
+    """A smooth displacement around a place of the face.
+
+    Attributes:
+        anchors: The place: mean of these landmarks. `side_` stands for `right_` and `left_`.
+        direction: (outward, down) on the side it is on; for a bump in the middle, (to the subject's left, down).
+        spread: Width and height of the Gaussian (its sigma), inter-ocular distances.
+    """
+
+    anchors: tuple[str, ...]
+    direction: tuple[float, float]
+    spread: tuple[float, float]
+
+
+#: Name and movement of each action unit.
+ACTION_UNITS: Mapping[str, tuple[str, tuple[Bump, ...]]] = MappingProxyType(
+    {
+        "1": ("inner brow raiser", (Bump(("side_brow_inner",), (-0.1, -1.0), (0.20, 0.20)),)),
+        "2": ("outer brow raiser", (Bump(("side_brow_outer", "side_brow_middle"), (0.1, -1.0), (0.24, 0.20)),)),
+        "4": (
+            "brow lowerer",
+            (
+                Bump(("side_brow_inner",), (-0.6, 0.8), (0.18, 0.18)),
+                Bump(("side_brow_middle",), (-0.2, 0.6), (0.20, 0.16)),
+            ),
+        ),
+        "5": ("upper lid raiser", (Bump(("side_eye_top",), (0.0, -1.0), (0.17, 0.07)),)),
+        "6": (
+            "cheek raiser",
+            (
+                Bump(("side_cheek",), (-0.1, -1.0), (0.28, 0.20)),
+                Bump(("side_eye_outer",), (-0.5, -0.2), (0.12, 0.12)),
+            ),
+        ),
+        "7": (
+            "lid tightener",
+            (
+                Bump(("side_eye_bottom",), (-0.2, -1.0), (0.17, 0.07)),
+                Bump(("side_eye_top",), (0.0, 0.45), (0.17, 0.06)),
+            ),
+        ),
+        "9": (
+            "nose wrinkler",
+            (
+                Bump(("side_nose_wing", "nose_root"), (-0.1, -0.7), (0.14, 0.18)),
+                Bump(("side_nose_wing",), (0.1, -1.0), (0.13, 0.13)),
+                Bump(("side_nose_wing", "upper_lip_top"), (0.0, -0.6), (0.14, 0.10)),
+                Bump(("side_brow_inner",), (-0.3, 0.4), (0.13, 0.12)),
+            ),
+        ),
+        "12": (
+            "lip corner puller",
+            (
+                Bump(("side_mouth_corner",), (0.75, -0.65), (0.18, 0.14)),
+                Bump(("side_mouth_corner", "side_cheek"), (0.2, -0.5), (0.20, 0.16)),
+            ),
+        ),
+        "14": ("dimpler", (Bump(("side_mouth_corner",), (1.0, 0.1), (0.12, 0.10)),)),
+        "15": ("lip corner depressor", (Bump(("side_mouth_corner",), (0.1, 1.0), (0.15, 0.13)),)),
+        "17": (
+            "chin raiser",
+            (
+                Bump(("lower_lip_bottom", "chin"), (0.0, -1.0), (0.24, 0.15)),
+                Bump(("lower_lip_bottom",), (0.0, -0.7), (0.22, 0.08)),
+            ),
+        ),
+        "24": (
+            "lip presser",
+            (
+                Bump(("upper_lip_top",), (0.0, 0.7), (0.20, 0.07)),
+                Bump(("lower_lip_bottom",), (0.0, -0.9), (0.20, 0.07)),
+                Bump(("side_mouth_corner",), (-0.5, 0.0), (0.10, 0.08)),
+            ),
+        ),
+    }
+)
+
+
+def displacement(units: Mapping[str, float], landmarks: Points, size: int) -> Field:
+    """Displacement field of a set of action units.
+
+    Args:
+        units: For each unit, such as "12" or the one-sided "R12", its largest displacement in pixels.
+        landmarks: The named points of the resting face, pixels.
+        size: Side of the square image, pixels.
+
+    Returns:
+        (dx, dy) of each pixel of the resting face, shape (2, size, size).
+
+    Raises:
+        ValueError: A unit is unknown.
+
+    Example:
+        >>> points = np.random.default_rng(0).uniform(0, 64, (30, 2)).astype(np.float32)
+        >>> field = displacement({"L12": 2.0}, points, 64)
+        >>> float(np.hypot(*field).max().round(3))
+        2.0
+    """
+    total = np.zeros((2, size, size), np.float32)
+    for name, amplitude in units.items():
+        unit = _unit_field(name, landmarks, size)
+        total += amplitude / max(float(np.hypot(*unit).max()), 1e-6) * unit
+    return total
+
+
+def moved_region(expression: Field) -> np.ndarray:
+    """Pixels that move at least a quarter as far as the one that moves farthest."""
+    magnitude = np.hypot(*expression)
+    return np.asarray((magnitude >= MOVED_SHARE * magnitude.max()) & (magnitude > 0))
+
+
+def backward(field: Float32[torch.Tensor, "batch 2 height width"]) -> Float32[torch.Tensor, "batch 2 height width"]:
+    r"""Inverts a displacement field: where each pixel of the moved image comes from.
+
+    A point x goes to x + u(x). The pixel y of the moved image therefore shows what was at y + b(y), with
+    :math:`b(y) = -u(y + b(y))`. The iteration contracts as long as u changes by less than one pixel per pixel.
+
+    Args:
+        field: u, pixels.
+
+    Returns:
+        b, pixels.
+    """
+    b = -field
+    for _ in range(5):
+        b = -sample(field, b)
+    return b
+
+
+def sample(
+    image: Float32[torch.Tensor, "batch channels height width"],
+    offset: Float32[torch.Tensor, "batch 2 h w"],
+    mode: str = "bicubic",
+) -> Float32[torch.Tensor, "batch channels h w"]:
+    """Reads an image at every pixel plus an offset, interpolating; a k times finer image is read at k times the places.
+
+    Args:
+        image: What is read; its side is k times the offset's, k = 1, 2, …
+        offset: (dx, dy), pixels of the output.
+        mode: Interpolation of `torch.nn.functional.grid_sample`.
+
+    Returns:
+        The image as seen at the moved places.
+    """
+    h, w = offset.shape[-2:]
+    x = torch.arange(w, device=offset.device) + offset[:, 0]
+    y = torch.arange(h, device=offset.device)[:, None] + offset[:, 1]
+    grid = torch.stack(((2 * x + 1) / w - 1, (2 * y + 1) / h - 1), dim=-1)
+    return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
+
+
+def warp(image: np.ndarray, field: Field) -> np.ndarray:
+    """Moves an image by a displacement field, sub-pixel exact.
+
+    Args:
+        image: (H, W, C), any number type.
+        field: (dx, dy) of each pixel of the image, shape (2, H, W), pixels.
+
+    Returns:
+        The moved image, float32, (H, W, C).
+
+    Example:
+        >>> image = np.arange(25.0).reshape(5, 5, 1)
+        >>> one_to_the_right = np.stack([np.ones((5, 5)), np.zeros((5, 5))]).astype(np.float32)
+        >>> warp(image, one_to_the_right)[0, :, 0].round(3).tolist()
+        [0.0, 0.0, 1.0, 2.0, 3.0]
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1)[None]
+    moved = sample(pixels, backward(torch.from_numpy(np.ascontiguousarray(field, np.float32))[None]))
+    return np.asarray(moved[0].permute(1, 2, 0).numpy())
+
+
+def _unit_field(name: str, landmarks: Points, size: int) -> Field:
+    match = re.fullmatch(r"([LR]?)(\d+)", name)
+    if not match or match[2] not in ACTION_UNITS:
+        raise ValueError(f"unknown action unit '{name}': choose from {', '.join(ACTION_UNITS)}, with L or R in front")
+    sides = {"": ("right", "left"), "L": ("left",), "R": ("right",)}[match[1]]
+    right_eye, left_eye = (_place((f"{side}_eye_outer", f"{side}_eye_inner"), landmarks) for side in ("right", "left"))
+    across = left_eye - right_eye
+    scale = float(np.hypot(*across))
+    across = across / max(scale, 1e-6)
+    down = np.array([-across[1], across[0]])
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    total = np.zeros((2, size, size), np.float32)
+    for bump in ACTION_UNITS[match[2]][1]:
+        central = not any(anchor.startswith("side_") for anchor in bump.anchors)
+        for side in ("middle",) if central else sides:
+            centre = _place(tuple(anchor.replace("side_", f"{side}_") for anchor in bump.anchors), landmarks)
+            dx, dy = (x - centre[0]) / scale, (y - centre[1]) / scale
+            u, v = dx * across[0] + dy * across[1], dx * down[0] + dy * down[1]
+            gauss = np.exp(-0.5 * ((u / bump.spread[0]) ** 2 + (v / bump.spread[1]) ** 2))
+            outward = -across if side == "right" else across
+            direction = bump.direction[0] * outward + bump.direction[1] * down
+            total += gauss * direction[:, None, None].astype(np.float32)
+    return total
+
+
+def _place(names: tuple[str, ...], landmarks: Points) -> np.ndarray:
+    return np.asarray(landmarks[[POINT_INDEX[name] for name in names]].mean(0), np.float64)

@@ -1,0 +1,100 @@
+"""Samples: onset and apex of every clip, aligned once, kept as bytes, and ready to be trained on."""
+
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from tsfmicro_lab.data.schema import Dataset
+from tsfmicro_lab.preprocess import Landmarker, align_clip, with_apex
+from tsfmicro_lab.progress import track
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Aligned onset and apex frames of many clips with their labels.
+
+    Attributes:
+        onset: (N, 3, S, S) uint8.
+        apex: (N, 3, S, S) uint8.
+        label: (N,) index into `classes`.
+        classes: Names of the classes.
+        table: One row per sample: subject, clip and whatever else the annotations say.
+    """
+
+    onset: UInt8[Tensor, "n 3 height width"] = field(repr=False)
+    apex: UInt8[Tensor, "n 3 height width"] = field(repr=False)
+    label: Int64[Tensor, " n"] = field(repr=False)
+    classes: tuple[str, ...]
+    table: pd.DataFrame = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    def subjects(self) -> np.ndarray:
+        """Subject of each sample."""
+        return self.table["subject"].to_numpy(dtype=object)
+
+    def pick(self, index: Int64[Tensor, " m"]) -> dict[str, Tensor]:
+        """A batch: the tensors of some samples."""
+        return {"onset": self.onset[index], "apex": self.apex[index], "label": self.label[index]}
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same samples with their tensors on a device."""
+        return replace(self, onset=self.onset.to(device), apex=self.apex.to(device), label=self.label.to(device))
+
+
+def prepare(
+    dataset: Dataset, size: int, *, target: str = "emotion", landmarker: Landmarker | None = None, progress: bool = True
+) -> Samples:
+    """Aligns every clip once and keeps its onset and apex.
+
+    Args:
+        dataset: The clips. Those whose target is missing are left out.
+        size: Side of the aligned frames, pixels: the model's `image_size`.
+        target: Column of the annotations that is to be recognised.
+        landmarker: What finds landmarks where the data set brings none.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The samples, in the order of the annotations.
+
+    Raises:
+        ValueError: No clip has the target.
+        ClipError: A clip cannot be read, or no face is found in it; the message names it.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> samples = prepare(SyntheticMicroExpressions(3, 4, image_size=96), 56, target="emotion_megc", progress=False)
+        >>> samples.classes, tuple(samples.onset.shape)
+        (('negative', 'positive', 'surprise'), (7, 3, 56, 56))
+    """
+    if target not in dataset.annotations:
+        raise ValueError(f"no column '{target}' in the annotations: choose from {list(dataset.annotations)}")
+    rows = np.flatnonzero(dataset.annotations[target].notna())
+    if not len(rows):
+        raise ValueError(f"no clip of '{dataset.name}' has a value in '{target}'")
+    table = dataset.annotations.iloc[rows].reset_index(drop=True)
+    onsets, apexes = [], []
+    for row in track(rows, "aligning clips", progress):
+        clip = with_apex(align_clip(dataset[int(row)], size, landmarker))
+        assert clip.apex is not None
+        onsets.append(clip.frame(clip.onset))
+        apexes.append(clip.frame(clip.apex))
+    classes = sorted(table[target].unique())
+    return Samples(
+        onset=_stack(onsets),
+        apex=_stack(apexes),
+        label=torch.tensor([classes.index(value) for value in table[target]]),
+        classes=tuple(classes),
+        table=table,
+    )
+
+
+def _stack(frames: list[np.ndarray]) -> UInt8[Tensor, "n 3 height width"]:
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()

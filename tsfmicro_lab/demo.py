@@ -1,0 +1,240 @@
+"""The demo: the whole way from clips to a where-how map, on data that need no licence, told on one page."""
+
+import base64
+import io
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+
+import tsfmicro_lab
+from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.data import Samples, SyntheticMicroExpressions, prepare
+from tsfmicro_lab.data.synthetic import photograph
+from tsfmicro_lab.explain import WhereHow, clips_figure, share_inside, where_how, where_how_figure
+from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
+from tsfmicro_lab.models import from_pretrained
+from tsfmicro_lab.preprocess import FaceNotFoundError, MediaPipeLandmarker, align_clip
+from tsfmicro_lab.progress import track
+from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_processes, score_table, to_inputs
+
+MODELS = ("tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial")
+SHOWN = 4
+
+
+@dataclass
+class Page:
+    """What the report shows, filled step by step.
+
+    Attributes:
+        folder: Where the page goes.
+        console: Where progress is told.
+        content: Values of the template.
+        times: Seconds of each step.
+    """
+
+    folder: Path
+    console: Console
+    content: dict[str, Any] = field(default_factory=dict)
+    times: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """Tells what begins and measures how long it takes."""
+        self.console.print(f"[bold]{title}[/]")
+        began = time.perf_counter()
+        yield
+        self.times[title] = time.perf_counter() - began
+
+    def picture(self, name: str, figure: Figure) -> None:
+        """Saves a figure as a PNG and puts it into the page."""
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110)
+        (self.folder / f"{name}.png").write_bytes(buffer.getvalue())
+        self.content[name] = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+    def chart(self, name: str, figure: Any, height: int = 420) -> None:
+        """Puts an interactive plotly figure into the page."""
+        figure.update_layout(height=height, margin={"t": 30, "b": 50, "l": 60, "r": 20})
+        self.content[name] = figure.to_html(full_html=False, include_plotlyjs=False, div_id=name)
+
+    def write(self) -> Path:
+        """Writes the page; it holds all that it shows and opens offline."""
+        from plotly.offline import get_plotlyjs
+
+        loader = jinja2.PackageLoader("tsfmicro_lab", package_path=".")
+        template = jinja2.Environment(loader=loader, autoescape=True).get_template("report.html.jinja")
+        path = self.folder / "index.html"
+        path.write_text(template.render(self.content, plotly=get_plotlyjs(), times=self.times), encoding="utf-8")
+        return path
+
+
+def run_demo(
+    folder: Path | str = "build/demo",
+    *,
+    subjects: int = 8,
+    clips_per_subject: int = 12,
+    seed: int = 0,
+    recipe: Recipe | None = None,
+    workers: int | None = None,
+) -> Path:
+    """Runs the demo and writes its page.
+
+    Killed and started again, it goes on with the next fold. Started again after it finished, it begins anew.
+
+    Args:
+        folder: Where page, pictures and folds go.
+        subjects: Synthetic subjects.
+        clips_per_subject: Clips of each.
+        seed: Of data and training.
+        recipe: Training recipe; that of the tiny preset by default.
+        workers: Processes that train; one per core by default.
+
+    Returns:
+        Path of `index.html`.
+    """
+    page = Page(Path(folder), Console())
+    page.folder.mkdir(parents=True, exist_ok=True)
+    if (page.folder / "index.html").exists():
+        shutil.rmtree(page.folder / "runs", ignore_errors=True)
+        (page.folder / "index.html").unlink()
+    recipe = recipe or RECIPES["tiny"]
+    with page.step("1 · Draw faces and move them"):
+        data = SyntheticMicroExpressions(subjects, clips_per_subject, seed=seed)
+        _show_clips(page, seed)
+        samples = prepare(data, 56)
+    with page.step("2 · Leave one subject out, three models"):
+        predictions = _evaluate(page, samples, recipe, seed, workers)
+    with page.step("3 · Where and how, against the truth"):
+        _explain(page, data, samples, predictions)
+    with page.step("4 · The same on a real photograph"):
+        _photograph(page, samples.classes)
+    page.content.update(
+        version=tsfmicro_lab.__version__,
+        data=str(data),
+        recipe=recipe,
+        seed=seed,
+        device=f"{os.cpu_count()} CPU cores, torch {torch.__version__}",
+    )
+    path = page.write()
+    for title, seconds in page.times.items():
+        page.console.print(f"  {title}: {seconds:.0f} s")
+    page.console.print(f"[bold green]The report is at {path}[/]")
+    return path
+
+
+def _show_clips(page: Page, seed: int) -> None:
+    large = SyntheticMicroExpressions(SHOWN, 5, image_size=224, seed=seed)
+    page.picture("clips", clips_figure(_one_per_emotion(large, align=224)))
+
+
+def _one_per_emotion(data: SyntheticMicroExpressions, align: int) -> list[Clip]:
+    """Clips of different subjects and emotions, without a blink over the apex."""
+    table = data.annotations[~data.annotations.blink]
+    chosen: dict[str, int] = {}
+    for subject, rows in table.groupby("subject"):
+        fresh = rows[~rows.emotion.isin([data.annotations.emotion[i] for i in chosen.values()])]
+        if len(fresh) and len(chosen) < SHOWN:
+            chosen[str(subject)] = int(fresh.amplitude.idxmax())
+    return [align_clip(data[i], align) for i in chosen.values()]
+
+
+def _evaluate(page: Page, samples: Samples, recipe: Recipe, seed: int, workers: int | None) -> pd.DataFrame:
+    tables = []
+    with fold_processes(workers) as pool:
+        for model in MODELS:
+            run = Run(model, "tiny", recipe, "last", seed)
+            place = page.folder / "runs" / model
+            tables.append(
+                cross_validate(samples, run, folder=place, executor=pool, keep_models=model == MODELS[0])
+            )
+    predictions = pd.concat(tables, ignore_index=True)
+    predictions.to_parquet(page.folder / "predictions.parquet")
+    table = score_table(predictions, samples.classes)
+    page.chart("scores", scores_chart(table))
+    page.chart("confusion", confusion_chart(predictions[predictions.model == MODELS[0]], samples.classes))
+    page.content["table"] = table.to_dict("records")
+    return predictions
+
+
+def _explain(page: Page, data: SyntheticMicroExpressions, samples: Samples, predictions: pd.DataFrame) -> None:
+    late = predictions[predictions.model == MODELS[0]].reset_index(drop=True)
+    maps, rows = [], []
+    for i in track(range(len(samples)), "attributing held-out clips"):
+        clip = align_clip(data[i], samples.onset.shape[-1])
+        assert clip.truth is not None
+        attribution = _held_out_map(page.folder, samples, i)
+        maps.append((clip, attribution))
+        inside = {
+            stream: share_inside(getattr(attribution, stream), clip.truth.moved) for stream in ("where", "how")
+        }
+        rows.append(
+            {
+                "clip": clip.id,
+                "truth": late.truth[i],
+                "predicted": late.predicted[i],
+                "where": inside["where"][0],
+                "how": inside["how"][0],
+                "chance": inside["how"][1],
+                "how_share": attribution.how_share,
+                "completeness_error": attribution.completeness_error,
+            }
+        )
+    shares = pd.DataFrame(rows)
+    shares.to_csv(page.folder / "shares.csv", index=False)
+    page.content["shares_mean"] = shares[["where", "how", "chance", "how_share", "completeness_error"]].mean().to_dict()
+    page.content["correct"] = int((late.truth == late.predicted).sum())
+    page.chart("shares", shares_chart(shares))
+    shown = _shown_clips(shares)
+    page.picture("where_how", where_how_figure([maps[i][0] for i in shown], [maps[i][1] for i in shown], samples.classes))
+
+
+def _shown_clips(shares: pd.DataFrame) -> list[int]:
+    """Three clips that were recognised, of different emotions, and one that was missed; the first of each, not the best."""
+    right = shares[shares.truth == shares.predicted].drop_duplicates("truth").index[: SHOWN - 1]
+    wrong = shares[shares.truth != shares.predicted].index[: SHOWN - len(right)]
+    return [*right, *wrong]
+
+
+def _held_out_map(folder: Path, samples: Samples, i: int) -> WhereHow:
+    """Explains a clip with the model of the fold that held its subject out."""
+    model = from_pretrained(folder / "runs" / MODELS[0] / "models" / str(samples.subjects[i]))
+    inputs = to_inputs(samples.onset[i : i + 1], samples.apex[i : i + 1])
+    return where_how(model, inputs)
+
+
+def _photograph(page: Page, classes: tuple[str, ...]) -> None:
+    """Moves NASA's portrait of the astronaut Eileen Collins (public domain) by a known action unit."""
+    from skimage.data import astronaut
+
+    try:
+        landmarker = MediaPipeLandmarker()
+        image = astronaut()
+        moving = photograph(image, landmarker(image), {"6": 2.0, "12": 3.0}, size=224)
+    except (FileNotFoundError, ImportError, FaceNotFoundError) as error:
+        page.content["photograph_missing"] = str(error)
+        page.console.print(f"  no photograph: {escape(str(error))}")
+        return
+    # The landmarks are found anew on the rendered onset frame, as they would be on a real recording.
+    clip = moving.clip("EP01", "photograph", "happiness")
+    found = landmarker(clip.frame(clip.onset))
+    clip = align_clip(Clip(**{**vars(clip), "landmarks": found}), 224)
+    page.picture("photograph", clips_figure([clip]))
+    small = align_clip(moving.clip("EP01", "photograph", "happiness"), 56)
+    assert small.apex is not None
+    frames = [torch.from_numpy(small.frame(i)).permute(2, 0, 1)[None] for i in (small.onset, small.apex)]
+    models = sorted((page.folder / "runs" / MODELS[0] / "models").iterdir())
+    maps = where_how(from_pretrained(models[0]), to_inputs(*frames))
+    page.content["photograph_prediction"] = classes[maps.target]
+    page.picture("photograph_map", where_how_figure([small], [maps], classes))

@@ -1,0 +1,110 @@
+"""Models of the lab: created by name, saved as safetensors, loaded back or from the public TSFmicro code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tsfmicro_lab.models.official import from_official
+from tsfmicro_lab.models.tsfmicro import PRESETS, TSFmicro, TSFmicroLate, TSFmicroSpatial, TSFmicroTemporal
+
+__all__ = ["PRESETS", "TSFmicro", "create_model", "from_official", "from_pretrained", "list_models", "save_pretrained"]
+
+MODELS: dict[str, type[TSFmicro]] = {
+    "tsfmicro_late": TSFmicroLate,
+    "tsfmicro_temporal": TSFmicroTemporal,
+    "tsfmicro_spatial": TSFmicroSpatial,
+}
+
+
+def list_models() -> list[str]:
+    """Names that :func:`create_model` knows.
+
+    Example:
+        >>> list_models()
+        ['tsfmicro_late', 'tsfmicro_temporal', 'tsfmicro_spatial']
+    """
+    return list(MODELS)
+
+
+def create_model(
+    name: str, num_classes: int = 5, preset: str = "tiny", *, seed: int | None = None, **overrides: Any
+) -> TSFmicro:
+    """Builds a model with fresh weights.
+
+    Args:
+        name: One of :func:`list_models`.
+        num_classes: Emotions to tell apart.
+        preset: `base` (the paper's size, 224 px), `small` (112 px) or `tiny` (56 px, trains on a laptop).
+        seed: Makes the weights reproducible without touching the global random state.
+        **overrides: Fields of :class:`~tsfmicro_lab.models.tsfmicro.TSFmicroConfig` that differ from the preset.
+
+    Returns:
+        The model, in training mode.
+
+    Raises:
+        ValueError: The name, preset or an override is unknown.
+
+    Example:
+        >>> model = create_model("tsfmicro_late", num_classes=3, preset="tiny", seed=0)
+        >>> model.input_names
+        ('onset', 'difference')
+    """
+    if name not in MODELS:
+        raise ValueError(f"unknown model '{name}': choose from {', '.join(MODELS)}")
+    with torch.random.fork_rng(enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return MODELS[name].from_preset(preset, num_classes=num_classes, **overrides)
+
+
+def save_pretrained(model: TSFmicro, folder: Path | str) -> Path:
+    """Saves weights (safetensors) and configuration, with the name of the variant inside.
+
+    Args:
+        model: A model of this lab.
+        folder: Where `model.safetensors` and `config.json` go.
+
+    Returns:
+        The folder.
+
+    Example:
+        >>> import tempfile
+        >>> folder = save_pretrained(create_model("tsfmicro_late", seed=0), tempfile.mkdtemp())
+        >>> type(from_pretrained(folder)).__name__
+        'TSFmicroLate'
+    """
+    name = next(n for n, cls in MODELS.items() if cls is type(model))
+    model.save_pretrained(folder, config={"name": name, **model.to_dict()})
+    return Path(folder)
+
+
+def from_pretrained(folder: Path | str) -> TSFmicro:
+    """Loads a model that :func:`save_pretrained` wrote. Nothing in the folder is executed.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        ValueError: The folder holds no model of this lab, or its weights do not fit its configuration.
+    """
+    folder = Path(folder)
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        model = create_model(config.pop("name"), config.pop("num_classes"), "base", **config)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} holds no model of this lab ({error}): give a folder of save_pretrained") from error
+    try:
+        from safetensors.torch import load_file
+
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except Exception as error:
+        raise ValueError(
+            f"the weights in {folder} do not fit its config.json: {str(error).splitlines()[-1].strip()}; "
+            "save the model again or restore the config it was saved with"
+        ) from error
+    return model.eval()

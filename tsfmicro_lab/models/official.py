@@ -1,0 +1,88 @@
+"""Checkpoints of the public TSFmicro code, read into the models of this lab."""
+
+import re
+import warnings
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig, TSFmicroLate
+
+# Names of the public code and ours, applied in this order.
+RENAMES = (
+    (r"^main_branch\.patch_embed\.proj\.", "stem."),
+    (r"^main_branch\.layers\.(\d+)\.blocks\.", r"temporal.stages.\1."),
+    (r"^main_branch\.layers\.(\d+)\.downsample\.reduction\.", r"temporal.downsamples.\1.conv."),
+    (r"^main_branch\.layers\.(\d+)\.downsample\.", r"temporal.downsamples.\1."),
+    (r"^main_branch\.proj\.", "classifier.expand."),
+    (r"^main_branch\.norm\.", "classifier.norm."),
+    (r"^main_branch\.head\.", "classifier.head."),
+    (r"\.retention_layer_norm\.", ".norm1."),
+    (r"\.final_layer_norm\.", ".norm2."),
+    (r"\.retention\.([qkv]|out)_proj\.", r".retention.\1."),
+    (r"\.retention\.lepe\.conv\.", ".retention.local."),
+    (r"\.ffn\.fc1\.", ".ffn.widen."),
+    (r"\.ffn\.fc2\.", ".ffn.narrow."),
+    (r"\.ffn\.dwconv\.conv\.", ".ffn.local."),
+    (r"\.pos\.conv\.", ".position."),
+    (r"^vit_pos\.pos_embed$", "spatial.vit.position"),
+    (r"^vit_pos\.patch_embed\.proj\.", "spatial.vit.patch_embed."),
+    (r"^vit_pos\.", "spatial.vit."),
+    (r"\.attn\.", ".attention."),
+    (r"\.mlp\.fc1\.", ".mlp.0."),
+    (r"\.mlp\.fc2\.", ".mlp.2."),
+)
+# The public code creates these and never uses them, or derives them from the configuration.
+UNUSED = re.compile(r"^vit_pos\.(cls_token|head\.|to_Mask\.)|\.(decay|angle|relative_pos|Relpos)")
+
+
+def rename(name: str) -> str:
+    """Our name of a tensor of the public code.
+
+    Example:
+        >>> rename("main_branch.layers.0.blocks.0.retention.q_proj.weight")
+        'temporal.stages.0.0.retention.q.weight'
+    """
+    for pattern, ours in RENAMES:
+        name = re.sub(pattern, ours, name)
+    return name
+
+
+def from_official(state_dict: Mapping[str, Tensor]) -> TSFmicro:
+    """Recognises a checkpoint of the public TSFmicro code and loads it.
+
+    Read the file with ``torch.load(path, weights_only=True)``: it then executes nothing.
+
+    Args:
+        state_dict: Tensors by the names of the public code; a `module.` in front is left out.
+
+    Returns:
+        The model in evaluation mode, with as many classes as the checkpoint has.
+
+    Raises:
+        ValueError: Tensors are missing, unknown or of another shape; the message lists them.
+    """
+    given = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
+    unused = [name for name in given if UNUSED.search(name)]
+    renamed = {rename(name): tensor for name, tensor in given.items() if name not in unused}
+    if "classifier.head.weight" not in renamed:
+        raise ValueError("no tensor 'main_branch.head.weight': this is no checkpoint of the public TSFmicro code")
+    model = TSFmicroLate(TSFmicroConfig(num_classes=len(renamed["classifier.head.weight"])))
+    problems = _problems(renamed, model.state_dict())
+    if problems:
+        raise ValueError("the checkpoint does not fit late fusion at base size:\n" + "\n".join(problems))
+    if unused:
+        warnings.warn(f"left out, since the public code never uses them: {', '.join(unused)}", stacklevel=2)
+    model.load_state_dict(renamed)
+    return model.eval()
+
+
+def _problems(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    missing = [f"  missing: {name}" for name in expected.keys() - given.keys()]
+    unknown = [f"  unknown: {name}" for name in given.keys() - expected.keys()]
+    shapes = [
+        f"  shape: {name} is {tuple(given[name].shape)}, expected {tuple(expected[name].shape)}"
+        for name in given.keys() & expected.keys()
+        if given[name].shape != expected[name].shape
+    ]
+    return sorted(missing) + sorted(unknown) + sorted(shapes)

@@ -1,0 +1,106 @@
+"""The temporal branch: a convolutional stem and a pyramid of retention blocks over the difference frame ("how")."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tsfmicro_lab.models.retention import RetentionBlock
+
+
+class ConvStem(nn.Sequential):
+    """Four 3×3 convolutions that halve the image and lift its 3 channels to `dim`.
+
+    Args:
+        dim: Channels out; the first two convolutions have half of them.
+
+    Shape:
+        (B, 3, H, W) → (B, dim, H/2, W/2).
+
+    Example:
+        >>> ConvStem(64)(torch.randn(1, 3, 224, 224)).shape
+        torch.Size([1, 64, 112, 112])
+    """
+
+    def __init__(self, dim: int) -> None:
+        half = dim // 2
+        plan = ((3, half, 2), (half, half, 1), (half, dim, 1), (dim, dim, 1))
+        layers: list[nn.Module] = []
+        for i, o, stride in plan:
+            layers += [nn.Conv2d(i, o, 3, stride, padding=1), nn.BatchNorm2d(o), nn.GELU()]
+        super().__init__(*layers[:-1])  # no activation after the last
+
+
+class Downsample(nn.Module):
+    """3×3 convolution with stride 2 and batch norm, between two stages of the pyramid.
+
+    Shape:
+        (B, H, W, dim_in) → (B, H/2, W/2, dim_out).
+    """
+
+    def __init__(self, dim_in: int, dim_out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim_in, dim_out, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(dim_out)
+
+    def forward(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch half_h half_w wider"]:
+        """Returns the coarser, wider map."""
+        coarser: Tensor = self.norm(self.conv(x.permute(0, 3, 1, 2)))
+        return coarser.permute(0, 2, 3, 1)
+
+
+class RetentionPyramid(nn.Module):
+    """Stages of retention blocks; each stage halves the grid and widens the channels (TSFmicro, section 3.2).
+
+    Args:
+        grid: Side of the first stage's grid, in tokens.
+        dims: Channels of each stage.
+        depths: Blocks of each stage.
+        heads: Heads in every block.
+        decomposed: For each stage, whether retention goes along rows and columns instead of over all pairs.
+        spreads: For each stage, b of :func:`~tsfmicro_lab.models.retention.head_decay`.
+        drop_path: Stochastic depth of the last block; grows linearly from 0 at the first.
+
+    Shape:
+        (B, dims[0], grid, grid) → (B, dims[-1], g, g) with g = grid / 2^(stages - 1).
+
+    Example:
+        >>> pyramid = RetentionPyramid(28, (16, 32), (1, 1), 2, (True, False), (6, 6))
+        >>> pyramid(torch.randn(2, 16, 28, 28)).shape
+        torch.Size([2, 32, 14, 14])
+    """
+
+    def __init__(
+        self,
+        grid: int,
+        dims: Sequence[int],
+        depths: Sequence[int],
+        heads: int,
+        decomposed: Sequence[bool],
+        spreads: Sequence[float],
+        drop_path: float = 0.1,
+    ) -> None:
+        super().__init__()
+        rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
+        self.stages = nn.ModuleList()
+        self.downsamples = nn.ModuleList()
+        for i, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
+            stage = [
+                RetentionBlock(
+                    dim, heads, grid >> i, decomposed=decomposed[i], spread=spreads[i], drop_path=next(rates)
+                )
+                for _ in range(depth)
+            ]
+            self.stages.append(nn.Sequential(*stage))
+            if i + 1 < len(dims):
+                self.downsamples.append(Downsample(dim, dims[i + 1]))
+
+    def forward(self, x: Float[Tensor, "batch dim height width"]) -> Float[Tensor, "batch wider coarse_h coarse_w"]:
+        """Returns the map of the last stage."""
+        x = x.permute(0, 2, 3, 1)
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            if i < len(self.downsamples):
+                x = self.downsamples[i](x)
+        return x.permute(0, 3, 1, 2)

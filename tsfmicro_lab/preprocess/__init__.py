@@ -1,0 +1,20 @@
+"""From a clip as it was recorded to frames that can be compared: landmarks, alignment, key frames, difference."""
+
+from tsfmicro_lab.preprocess.alignment import align_clip, apply_alignment, estimate_alignment, onset_landmarks
+from tsfmicro_lab.preprocess.keyframes import difference_frame, intensity_curve, spot_apex, with_apex
+from tsfmicro_lab.preprocess.landmarks import POINT_NAMES, FaceNotFoundError, Landmarker, MediaPipeLandmarker
+
+__all__ = [
+    "POINT_NAMES",
+    "FaceNotFoundError",
+    "Landmarker",
+    "MediaPipeLandmarker",
+    "align_clip",
+    "apply_alignment",
+    "difference_frame",
+    "estimate_alignment",
+    "intensity_curve",
+    "onset_landmarks",
+    "spot_apex",
+    "with_apex",
+]

@@ -1,0 +1,156 @@
+"""Alignment: one similarity transform per clip, from the onset frame, for every frame.
+
+A landmarker's points tremble from frame to frame by about as much as a micro-expression moves. Aligning every frame by
+its own landmarks would add that tremble to the motion; aligning all by one transform adds nothing.
+"""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+from skimage.transform import SimilarityTransform
+
+from tsfmicro_lab.clips import Clip, ClipError, Field, Frame, LazyFrames, Points, Truth
+from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, FaceNotFoundError, Landmarker, default_landmarker
+
+Matrix = Float[np.ndarray, "2 3"]
+
+#: Where the points that anchor the face go, as a share of the output's side. An emotion does not move them, and they
+#: say nothing of brows or mouth, whose places remain each face's own.
+ANCHORS = {
+    "right_eye_outer": (0.264, 0.36),
+    "right_eye_inner": (0.406, 0.36),
+    "left_eye_inner": (0.594, 0.36),
+    "left_eye_outer": (0.736, 0.36),
+}
+
+
+def estimate_alignment(landmarks: Points, size: int) -> Matrix:
+    """Similarity transform (rotation, one scale, shift) that brings the eye corners to their standard places.
+
+    Args:
+        landmarks: The named points, pixels of the frame.
+        size: Side of the aligned image, pixels.
+
+    Returns:
+        2×3 matrix from frame pixels to aligned pixels.
+
+    Raises:
+        ValueError: The landmarks are not finite or all in one place.
+
+    Example:
+        >>> import numpy as np
+        >>> points = np.zeros((30, 2), np.float32)
+        >>> points[[6, 8, 10, 12]] = np.array(list(ANCHORS.values())) * 100 - 0.5
+        >>> estimate_alignment(points, 100).round(3) + 0.0
+        array([[1., 0., 0.],
+               [0., 1., 0.]])
+    """
+    source = landmarks[[POINT_INDEX[name] for name in ANCHORS]].astype(np.float64)
+    target = np.array(list(ANCHORS.values())) * size - 0.5
+    if not np.isfinite(source).all() or np.ptp(source, axis=0).max() < 1:
+        raise ValueError(f"the eye corners {source.round(1).tolist()} give no face to align: check the landmarks")
+    matrix: Matrix = SimilarityTransform.from_estimate(source, target).params[:2]
+    return matrix
+
+
+def apply_alignment(image: Frame, matrix: Matrix, size: int) -> Frame:
+    """Brings a frame into the aligned square, with a low-pass filter where it shrinks.
+
+    Args:
+        image: The frame.
+        matrix: From :func:`estimate_alignment`.
+        size: Side of the output, pixels.
+
+    Returns:
+        The aligned frame, size × size.
+    """
+    scale = float(np.hypot(*matrix[:, 0]))
+    if scale < 1:
+        sigma = (1 / scale - 1) / 2
+        image = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT).astype(np.uint8)
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT).astype(
+        np.uint8
+    )
+
+
+def transform_points(points: Points, matrix: Matrix) -> Points:
+    """Points of the frame in aligned pixels.
+
+    Example:
+        >>> transform_points(np.array([[1.0, 2.0]]), np.array([[2.0, 0.0, 1.0], [0.0, 2.0, 0.0]]))
+        array([[3., 4.]], dtype=float32)
+    """
+    moved: Points = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    return moved
+
+
+def onset_landmarks(clip: Clip, landmarker: Landmarker | None = None) -> Points:
+    """Landmarks of the onset frame: the clip's own if it has them, else found on the image.
+
+    Args:
+        clip: The clip.
+        landmarker: What finds them; MediaPipe by default.
+
+    Returns:
+        The named points, pixels.
+
+    Raises:
+        ClipError: No face is found.
+    """
+    if clip.landmarks is not None:
+        return clip.landmarks
+    try:
+        return (landmarker or default_landmarker())(clip.frame(clip.onset))
+    except FaceNotFoundError as error:
+        raise ClipError(
+            f"clip {clip.id}: {error}; look at frame {clip.onset}, give landmarks, or leave the clip out"
+        ) from error
+
+
+def align_clip(clip: Clip, size: int = 224, landmarker: Landmarker | None = None) -> Clip:
+    """The clip with every frame aligned by the transform of its onset frame.
+
+    Args:
+        clip: The clip.
+        size: Side of the aligned frames, pixels.
+        landmarker: What finds the landmarks where the clip brings none; MediaPipe by default.
+
+    Returns:
+        A clip whose frames are aligned when asked for; landmarks and true motion move along.
+
+    Raises:
+        ClipError: No face is found, or its eye corners make no sense.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> clip = SyntheticMicroExpressions(subjects=2, clips_per_subject=5, image_size=96)[0]
+        >>> align_clip(clip, 56).frame(0).shape
+        (56, 56, 3)
+    """
+    landmarks = onset_landmarks(clip, landmarker)
+    try:
+        matrix = estimate_alignment(landmarks, size)
+    except ValueError as error:
+        raise ClipError(f"clip {clip.id}: {error}") from error
+    return replace(
+        clip,
+        frames=LazyFrames(lambda i: apply_alignment(clip.frame(i), matrix, size), range(len(clip.frames))),
+        landmarks=transform_points(landmarks, matrix),
+        truth=_align_truth(clip.truth, matrix, size) if clip.truth else None,
+    )
+
+
+def _align_truth(truth: Truth, matrix: Matrix, size: int) -> Truth:
+    return Truth(
+        field=_align_field(truth.field, matrix, size),
+        expression=_align_field(truth.expression, matrix, size),
+        moved=cv2.warpAffine(truth.moved.astype(np.float32), matrix, (size, size)) >= 0.5,
+        apex_landmarks=transform_points(truth.apex_landmarks, matrix),
+    )
+
+
+def _align_field(field: Field, matrix: Matrix, size: int) -> Field:
+    turned = np.einsum("ij,jhw->hwi", matrix[:, :2], field).astype(np.float32)
+    return np.moveaxis(np.asarray(cv2.warpAffine(turned, matrix, (size, size)), np.float32), -1, 0)

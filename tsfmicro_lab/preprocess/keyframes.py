@@ -1,0 +1,71 @@
+"""Key frames: how strong the expression is over time, and the apex where nobody annotated one."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from tsfmicro_lab.clips import Clip, Frame
+
+
+def difference_frame(onset: Frame, apex: Frame) -> Float[np.ndarray, "height width 3"]:
+    """Signed difference apex - onset, in grey levels from -255 to 255; exactly zero for identical frames.
+
+    Args:
+        onset: RGB frame.
+        apex: RGB frame of the same size.
+
+    Raises:
+        ValueError: The sizes differ.
+
+    Example:
+        >>> grey = np.full((2, 2, 3), 7, np.uint8)
+        >>> difference_frame(grey, grey + 1).max()
+        np.float32(1.0)
+    """
+    if onset.shape != apex.shape:
+        raise ValueError(f"onset {onset.shape} and apex {apex.shape} must have one size: align the clip first")
+    return apex.astype(np.float32) - onset.astype(np.float32)
+
+
+def intensity_curve(clip: Clip) -> Float[np.ndarray, " frames"]:
+    """How far each frame is from the onset: mean absolute difference of smoothed, equally bright grey frames.
+
+    Smoothing takes camera noise out, dividing by the mean brightness takes flicker out. Head drift stays in.
+
+    Args:
+        clip: An aligned clip, or any clip whose head holds still.
+
+    Returns:
+        One value per frame, grey levels; 0 at the onset.
+    """
+    onset = _comparable(clip.frame(clip.onset))
+    levels = [np.abs(_comparable(clip.frame(i)) - onset).mean() for i in range(len(clip.frames))]
+    return np.array(levels, np.float32)
+
+
+def spot_apex(clip: Clip) -> int:
+    """Index of the frame that is farthest from the onset, between onset and offset.
+
+    Args:
+        clip: An aligned clip.
+
+    Returns:
+        The spotted apex. Compare with an annotated one before you trust it: on rendered clips with all distractors it
+        is off by some frames, since a blink or a drift can outweigh the expression.
+    """
+    curve = intensity_curve(clip)[clip.onset : clip.offset + 1]
+    smooth = cv2.GaussianBlur(curve[:, None], (1, 0), 1, sigmaY=1.5)[:, 0] if len(curve) > 3 else curve
+    return clip.onset + int(np.argmax(smooth))
+
+
+def with_apex(clip: Clip) -> Clip:
+    """The clip itself if its apex is annotated, else with the spotted one."""
+    return clip if clip.apex is not None else replace(clip, apex=spot_apex(clip))
+
+
+def _comparable(image: Frame) -> Float[np.ndarray, "height width"]:
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    smooth = cv2.GaussianBlur(grey, (0, 0), max(image.shape[0] / 100, 0.5))
+    return np.asarray(smooth * (128 / max(float(grey.mean()), 1.0)), np.float32)

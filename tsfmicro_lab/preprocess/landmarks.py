@@ -1,0 +1,160 @@
+"""Facial landmarks: the points this lab names, and the model that finds them on a real face."""
+
+import os
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+#: The named points and their indices in MediaPipe's face mesh of 478 points.
+#: Left and right are the subject's own, as in FACS: the subject's right eye is on the image's left.
+FACE_POINTS = MappingProxyType(
+    {
+        "right_brow_outer": 70,
+        "right_brow_middle": 105,
+        "right_brow_inner": 107,
+        "left_brow_inner": 336,
+        "left_brow_middle": 334,
+        "left_brow_outer": 300,
+        "right_eye_outer": 33,
+        "right_eye_top": 159,
+        "right_eye_inner": 133,
+        "right_eye_bottom": 145,
+        "left_eye_inner": 362,
+        "left_eye_top": 386,
+        "left_eye_outer": 263,
+        "left_eye_bottom": 374,
+        "nose_root": 168,
+        "nose_tip": 4,
+        "nose_base": 2,
+        "right_nose_wing": 129,
+        "left_nose_wing": 358,
+        "right_mouth_corner": 61,
+        "left_mouth_corner": 291,
+        "upper_lip_top": 0,
+        "upper_lip_bottom": 13,
+        "lower_lip_top": 14,
+        "lower_lip_bottom": 17,
+        "right_cheek": 50,
+        "left_cheek": 280,
+        "right_jaw": 172,
+        "left_jaw": 397,
+        "chin": 152,
+    }
+)
+POINT_NAMES = tuple(FACE_POINTS)
+POINT_INDEX = MappingProxyType({name: i for i, name in enumerate(POINT_NAMES)})
+
+Landmarks = Float[np.ndarray, f"{len(POINT_NAMES)} 2"]
+
+MODEL_URL = (
+    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
+)
+MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+MODEL_VARIABLE = "TSFMICRO_FACE_LANDMARKER"
+
+
+class FaceNotFoundError(ValueError):
+    """No face was found in an image."""
+
+
+class Landmarker(Protocol):
+    """Anything that finds the named points of one face in an image."""
+
+    def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> Landmarks:
+        """Returns x, y of each of `POINT_NAMES` in pixels, or raises :class:`FaceNotFoundError`."""
+        ...
+
+
+def cached_model() -> Path:
+    """Where a downloaded landmarker model is kept."""
+    import pooch
+
+    return Path(pooch.os_cache("tsfmicro-lab")) / "face_landmarker.task"
+
+
+def find_model(download: bool = True) -> Path:
+    """Finds MediaPipe's landmarker model: environment variable, else cache, else download (3.6 MiB, checked by sha256).
+
+    Args:
+        download: Whether the network may be asked.
+
+    Returns:
+        The path of `face_landmarker.task`.
+
+    Raises:
+        FileNotFoundError: There is no model; the message says how to get it.
+    """
+    given = os.environ.get(MODEL_VARIABLE)
+    if given:
+        if not Path(given).is_file():
+            raise FileNotFoundError(f"{MODEL_VARIABLE} names {given}, which is no file: correct or unset it")
+        return Path(given)
+    target = cached_model()
+    if target.is_file():
+        return target
+    remedy = f"download {MODEL_URL} and put it at {target}, or set {MODEL_VARIABLE} to where it lies"
+    if not download:
+        raise FileNotFoundError(f"the face landmarker model is not on this machine: {remedy}")
+    import pooch
+
+    try:
+        return Path(pooch.retrieve(MODEL_URL, MODEL_SHA256, fname=target.name, path=target.parent, progressbar=False))
+    except Exception as error:
+        raise FileNotFoundError(f"the face landmarker model could not be downloaded ({error}): {remedy}") from error
+
+
+class MediaPipeLandmarker:
+    """MediaPipe's FaceLandmarker (478 points), reduced to the named points.
+
+    MediaPipe is imported here and nowhere else, when the first real face is landmarked: newer versions report usage
+    metrics to their maker, which a data set's licence may forbid. Data sets that bring landmarks never get here.
+
+    Args:
+        model: Path of `face_landmarker.task`; found by :func:`find_model` if not given.
+
+    Raises:
+        FileNotFoundError: There is no model.
+        ImportError: A system library that MediaPipe needs is missing.
+    """
+
+    def __init__(self, model: Path | str | None = None) -> None:
+        path = Path(model) if model else find_model()
+        try:
+            import mediapipe
+            from mediapipe.tasks.python import BaseOptions, vision
+
+            options = vision.FaceLandmarkerOptions(base_options=BaseOptions(model_asset_path=str(path)), num_faces=1)
+            self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
+            self._image: Any = lambda rgb: mediapipe.Image(
+                image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb)
+            )
+        except OSError as error:
+            raise ImportError(f"MediaPipe cannot start ({error}): on Debian, apt install libegl1 libgles2") from error
+
+    def mesh(self, image: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "478 2"]:
+        """All 478 points of the face mesh, pixels.
+
+        Raises:
+            FaceNotFoundError: No face is seen.
+        """
+        height, width = image.shape[:2]
+        faces = self._landmarker.detect(self._image(image)).face_landmarks
+        if not faces:
+            raise FaceNotFoundError(f"no face found in an image of {width}×{height} px: show it whole and upright")
+        # MediaPipe's coordinates run from the image's edge, ours from the centre of the first pixel.
+        return np.array([(p.x * width - 0.5, p.y * height - 0.5) for p in faces[0]], np.float32)
+
+    def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> Landmarks:
+        """The named points, pixels."""
+        points: Landmarks = self.mesh(image)[list(FACE_POINTS.values())]
+        return points
+
+
+@cache
+def default_landmarker() -> MediaPipeLandmarker:
+    """The landmarker that is used when none is given, created once."""
+    return MediaPipeLandmarker()

@@ -1,0 +1,25 @@
+"""Training and honest evaluation."""
+
+from tsfmicro_lab.training.augmentation import Augmentation, inputs_of, to_inputs
+from tsfmicro_lab.training.loop import RECIPES, Recipe, fit, predict
+from tsfmicro_lab.training.metrics import confusion, score_table, scores, summary
+from tsfmicro_lab.training.protocols import Run, cross_validate, fold_processes, leave_one_subject_out, run_fold
+
+__all__ = [
+    "RECIPES",
+    "Augmentation",
+    "Recipe",
+    "Run",
+    "confusion",
+    "cross_validate",
+    "fit",
+    "fold_processes",
+    "inputs_of",
+    "leave_one_subject_out",
+    "predict",
+    "run_fold",
+    "score_table",
+    "scores",
+    "summary",
+    "to_inputs",
+]
