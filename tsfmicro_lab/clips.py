@@ -3,18 +3,32 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import overload
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-Frame = UInt8[np.ndarray, "height width 3"]
-Field = Float[np.ndarray, "2 height width"]
-Points = Float[np.ndarray, "points 2"]
+# Without names, so that one call may take frames of several sizes.
+Frame = UInt8[np.ndarray, "_ _ 3"]
+Field = Float[np.ndarray, "2 _ _"]
+Points = Float[np.ndarray, "_ 2"]
 
 #: Largest image file that is read and largest side that is decoded; frames of the field are far below both.
 MAX_FILE_BYTES, MAX_SIDE = 64 * 2**20, 8192
+
+
+@runtime_checkable
+class Frames(Protocol):
+    """RGB frames by index: a list of arrays, or :class:`LazyFrames`."""
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        ...
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        """The frame, (height, width, 3) uint8."""
+        ...
 
 
 class ClipError(ValueError):
@@ -34,7 +48,7 @@ class Truth:
 
     field: Field
     expression: Field
-    moved: Bool[np.ndarray, "height width"]
+    moved: Bool[np.ndarray, "_ _"]
     apex_landmarks: Points
 
 
@@ -66,7 +80,7 @@ class Clip:
 
     name: str
     subject: str
-    frames: Sequence[Frame] = field(repr=False)
+    frames: Frames = field(repr=False)
     onset: int
     apex: int | None
     offset: int
@@ -148,7 +162,7 @@ def read_image(path: Path | str) -> Frame:
     return image
 
 
-class LazyFrames(Sequence[Frame]):
+class LazyFrames:
     """Frames that are made when asked for: read from a file, rendered, or aligned.
 
     Args:
@@ -161,19 +175,13 @@ class LazyFrames(Sequence[Frame]):
         (5, np.uint8(3))
     """
 
-    def __init__(self, make: Callable[..., Frame], items: Sequence[object]) -> None:
+    def __init__(self, make: Callable[..., np.ndarray], items: Sequence[object]) -> None:
         self.make, self.items = make, items
 
     def __len__(self) -> int:
         return len(self.items)
 
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
-        if isinstance(index, slice):
-            return LazyFrames(self.make, self.items[index])
+    def __getitem__(self, index: int, /) -> np.ndarray:
         return self.make(self.items[index])
 
 

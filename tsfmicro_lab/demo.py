@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import tsfmicro_lab
-from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.data.synthetic import photograph
 from tsfmicro_lab.explain import WhereHow, clips_figure, share_inside, where_how, where_how_figure
@@ -135,19 +134,14 @@ def run_demo(
 
 
 def _show_clips(page: Page, seed: int) -> None:
-    large = SyntheticMicroExpressions(SHOWN, 5, image_size=224, seed=seed)
-    page.picture("clips", clips_figure(_one_per_emotion(large, align=224)))
-
-
-def _one_per_emotion(data: SyntheticMicroExpressions, align: int) -> list[Clip]:
-    """Clips of different subjects and emotions, without a blink over the apex."""
-    table = data.annotations[~data.annotations.blink]
-    chosen: dict[str, int] = {}
-    for subject, rows in table.groupby("subject"):
-        fresh = rows[~rows.emotion.isin([data.annotations.emotion[i] for i in chosen.values()])]
-        if len(fresh) and len(chosen) < SHOWN:
-            chosen[str(subject)] = int(fresh.amplitude.idxmax())
-    return [align_clip(data[i], align) for i in chosen.values()]
+    """One clip of each clear emotion, from a subject of its own, without a blink."""
+    data = SyntheticMicroExpressions(SHOWN, 12, image_size=224, seed=seed)
+    table = data.annotations[~data.annotations.blink & (data.annotations.emotion != "others")]
+    chosen: list[int] = []
+    for _, rows in table.groupby("subject"):
+        fresh = rows[~rows.emotion.isin(table.emotion[chosen])]
+        chosen.append(int((fresh if len(fresh) else rows).sort_values("amplitude").index.to_numpy()[-1]))
+    page.picture("clips", clips_figure([align_clip(data[i], 224) for i in chosen]))
 
 
 def _evaluate(page: Page, samples: Samples, recipe: Recipe, seed: int, workers: int | None) -> pd.DataFrame:
@@ -156,9 +150,7 @@ def _evaluate(page: Page, samples: Samples, recipe: Recipe, seed: int, workers: 
         for model in MODELS:
             run = Run(model, "tiny", recipe, "last", seed)
             place = page.folder / "runs" / model
-            tables.append(
-                cross_validate(samples, run, folder=place, executor=pool, keep_models=model == MODELS[0])
-            )
+            tables.append(cross_validate(samples, run, folder=place, executor=pool, keep_models=model == MODELS[0]))
     predictions = pd.concat(tables, ignore_index=True)
     predictions.to_parquet(page.folder / "predictions.parquet")
     table = score_table(predictions, samples.classes)
@@ -170,15 +162,14 @@ def _evaluate(page: Page, samples: Samples, recipe: Recipe, seed: int, workers: 
 
 def _explain(page: Page, data: SyntheticMicroExpressions, samples: Samples, predictions: pd.DataFrame) -> None:
     late = predictions[predictions.model == MODELS[0]].reset_index(drop=True)
-    maps, rows = [], []
+    maps: list[WhereHow] = []
+    rows = []
     for i in track(range(len(samples)), "attributing held-out clips"):
         clip = align_clip(data[i], samples.onset.shape[-1])
         assert clip.truth is not None
         attribution = _held_out_map(page.folder, samples, i)
-        maps.append((clip, attribution))
-        inside = {
-            stream: share_inside(getattr(attribution, stream), clip.truth.moved) for stream in ("where", "how")
-        }
+        maps.append(attribution)
+        inside = {stream: share_inside(getattr(attribution, stream), clip.truth.moved) for stream in ("where", "how")}
         rows.append(
             {
                 "clip": clip.id,
@@ -197,14 +188,19 @@ def _explain(page: Page, data: SyntheticMicroExpressions, samples: Samples, pred
     page.content["correct"] = int((late.truth == late.predicted).sum())
     page.chart("shares", shares_chart(shares))
     shown = _shown_clips(shares)
-    page.picture("where_how", where_how_figure([maps[i][0] for i in shown], [maps[i][1] for i in shown], samples.classes))
+    large = [align_clip(data[i], 224) for i in shown]
+    page.picture("where_how", where_how_figure(large, [maps[i] for i in shown], samples.classes))
 
 
 def _shown_clips(shares: pd.DataFrame) -> list[int]:
-    """Three clips that were recognised, of different emotions, and one that was missed; the first of each, not the best."""
-    right = shares[shares.truth == shares.predicted].drop_duplicates("truth").index[: SHOWN - 1]
-    wrong = shares[shares.truth != shares.predicted].index[: SHOWN - len(right)]
-    return [*right, *wrong]
+    """Three recognised clips and a missed one, of different subjects and emotions: the first that fit, not the best."""
+    shown: list[int] = []
+    subject = shares["clip"].str.split("/").str[0]
+    for right in [True] * (SHOWN - 1) + [False]:
+        fits = ((shares.truth == shares.predicted) == right) & ~subject.isin(subject[shown])
+        fresh = fits & ~shares.truth.isin(shares.truth[shown])
+        shown += [int(i) for i in shares.index[fresh if fresh.any() else fits][:1]]
+    return shown
 
 
 def _held_out_map(folder: Path, samples: Samples, i: int) -> WhereHow:
@@ -228,13 +224,12 @@ def _photograph(page: Page, classes: tuple[str, ...]) -> None:
         return
     # The landmarks are found anew on the rendered onset frame, as they would be on a real recording.
     clip = moving.clip("EP01", "photograph", "happiness")
-    found = landmarker(clip.frame(clip.onset))
-    clip = align_clip(Clip(**{**vars(clip), "landmarks": found}), 224)
-    page.picture("photograph", clips_figure([clip]))
-    small = align_clip(moving.clip("EP01", "photograph", "happiness"), 56)
+    clip = replace(clip, landmarks=landmarker(clip.frame(clip.onset)))
+    page.picture("photograph", clips_figure([align_clip(clip, 224)]))
+    small = align_clip(clip, 56)
     assert small.apex is not None
     frames = [torch.from_numpy(small.frame(i)).permute(2, 0, 1)[None] for i in (small.onset, small.apex)]
     models = sorted((page.folder / "runs" / MODELS[0] / "models").iterdir())
     maps = where_how(from_pretrained(models[0]), to_inputs(*frames))
     page.content["photograph_prediction"] = classes[maps.target]
-    page.picture("photograph_map", where_how_figure([small], [maps], classes))
+    page.picture("photograph_map", where_how_figure([align_clip(clip, 224)], [maps], classes))

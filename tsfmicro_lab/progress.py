@@ -1,6 +1,6 @@
 """Progress bars, in a terminal and in a notebook alike."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -24,7 +24,7 @@ def progress_bar(show: bool = True) -> Progress:
     return Progress(*columns, disable=not show)
 
 
-def track(items: Iterable[T], description: str, show: bool = True, total: int | None = None) -> Iterator[T]:
+def track(items: Collection[T], description: str, show: bool = True) -> Iterator[T]:
     """Goes through items and shows how far it is.
 
     Example:
@@ -32,5 +32,4 @@ def track(items: Iterable[T], description: str, show: bool = True, total: int | 
         6
     """
     with progress_bar(show) as bar:
-        length = len(items) if isinstance(items, Sequence) or hasattr(items, "__len__") else total
-        yield from bar.track(items, total=length, description=description)
+        yield from bar.track(items, total=len(items), description=description)

@@ -277,4 +277,4 @@ def head(g: Grid, rho: Plane, complexion: Colour) -> Colour:
 def finish(picture: Colour) -> Colour:
     """Turn linear light into sRGB without detail too fine for the image size."""
     srgb = np.clip(picture, 0, 1) ** np.float32(1 / 2.2)
-    return np.asarray(np.clip(cv2.GaussianBlur(srgb, (0, 0), 0.8), 0, 1))
+    return np.asarray(np.clip(cv2.GaussianBlur(srgb, (0, 0), 1.1), 0, 1))

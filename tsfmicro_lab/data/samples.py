@@ -1,7 +1,6 @@
 """Samples: onset and apex of every clip, aligned once, kept as bytes, and ready to be trained on."""
 
 from dataclasses import dataclass, field, replace
-from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -44,7 +43,7 @@ class Samples:
         """A batch: the tensors of some samples."""
         return {"onset": self.onset[index], "apex": self.apex[index], "label": self.label[index]}
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Samples":
         """The same samples with their tensors on a device."""
         return replace(self, onset=self.onset.to(device), apex=self.apex.to(device), label=self.label.to(device))
 
@@ -81,8 +80,8 @@ def prepare(
         raise ValueError(f"no clip of '{dataset.name}' has a value in '{target}'")
     table = dataset.annotations.iloc[rows].reset_index(drop=True)
     onsets, apexes = [], []
-    for row in track(rows, "aligning clips", progress):
-        clip = with_apex(align_clip(dataset[int(row)], size, landmarker))
+    for row in track(rows.tolist(), "aligning clips", progress):
+        clip = with_apex(align_clip(dataset[row], size, landmarker))
         assert clip.apex is not None
         onsets.append(clip.frame(clip.onset))
         apexes.append(clip.frame(clip.apex))

@@ -1,6 +1,6 @@
 """The contract that every data set of the lab keeps."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pandas as pd
 import pandera.pandas as pa
@@ -24,6 +24,7 @@ ANNOTATIONS = pa.DataFrameSchema(
 )
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """Clips with their annotations.
 

@@ -175,7 +175,7 @@ class MovingFace:
         radius = np.hypot((x - cx) / 0.42, (y - cy) / 0.5) / self.size
         head = 0.5 + 0.5 * np.cos(np.pi * np.clip((radius - 0.7) / 0.5, 0, 1))
         drift = head * np.stack([dx - tilt * (y - cy), dy + tilt * (x - cx)])
-        return (self.motion.intensity(frame) * self.expression + drift).astype(np.float32)
+        return np.asarray(self.motion.intensity(frame) * self.expression + drift, np.float32)
 
     def noise_free(self, frame: int) -> Float32[np.ndarray, "height width 3"]:
         """A frame without flicker and camera noise, 0 to 255, not rounded."""
@@ -190,7 +190,7 @@ class MovingFace:
         image = self.noise_free(frame) * self.motion.gain[frame]
         if self.motion.noise:
             image = image + self.motion.noise * rng.standard_normal(image.shape, np.float32)
-        return image.round().clip(0, 255).astype(np.uint8)
+        return np.asarray(image.round().clip(0, 255), np.uint8)
 
     def truth(self) -> Truth:
         """The true motion between onset and apex."""
@@ -224,7 +224,7 @@ class MovingFace:
             return self.face.open
         # The lid comes down like a curtain with a soft edge.
         lid = np.clip((closure * 1.1 - self.face.lid) / 0.1, 0, 1)[..., None]
-        return (lid * self.face.closed + (1 - lid) * self.face.open).astype(np.float32)
+        return np.asarray(lid * self.face.closed + (1 - lid) * self.face.open, np.float32)
 
 
 class SyntheticMicroExpressions:
@@ -247,7 +247,7 @@ class SyntheticMicroExpressions:
         >>> data = SyntheticMicroExpressions(subjects=3, clips_per_subject=5, image_size=96)
         >>> data
         SyntheticMicroExpressions: 15 clips of 3 subjects, 96 px, 200 fps, seed 0
-            others 6, disgust 4, happiness 2, repression 2, surprise 1
+            others 6, disgust 4, happiness 2, surprise 2, repression 1
         >>> clip = data[0]
         >>> clip.truth.field.shape
         (2, 96, 96)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tsfmicro_lab.models import TSFmicro
 
-Heat = Float[np.ndarray, "height width"]
+Heat = Float[np.ndarray, "_ _"]
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,15 @@ def where_how(
     missing = {"onset", "difference"} - set(model.input_names)
     if missing:
         raise ValueError(
-            f"{type(model).__name__} does not read the {' and '.join(sorted(missing))} frame, so it has no attribution: "
-            "explain a fusion variant such as tsfmicro_late"
+            f"{type(model).__name__} does not read the {' and '.join(sorted(missing))} frame, "
+            "so nothing can be attributed to it: explain a fusion variant such as tsfmicro_late"
         )
     model.eval()
     device = next(model.parameters()).device
     # Cloning outside inference mode makes tensors that gradients can flow to, wherever the sample came from.
-    inputs = tuple(sample[name].detach().clone().to(device).reshape(1, *sample[name].shape[-3:]) for name in model.input_names)
+    inputs = tuple(
+        sample[name].detach().clone().to(device).reshape(1, *sample[name].shape[-3:]) for name in model.input_names
+    )
     with torch.no_grad():
         logits = model(*inputs)[0]
     if target is None:
@@ -101,7 +103,7 @@ def where_how(
     )
 
 
-def share_inside(heat: Heat, region: Bool[np.ndarray, "height width"]) -> tuple[float, float]:
+def share_inside(heat: Heat, region: Bool[np.ndarray, "_ _"]) -> tuple[float, float]:
     """Share of the attribution that lies in a region, and the share that chance would put there: the region's area.
 
     Args:

@@ -85,21 +85,22 @@ def shares_chart(shares: pd.DataFrame) -> go.Figure:
         A plotly figure; on the diagonal a map is no better than one spread evenly.
     """
     figure = go.Figure()
-    for colour, (column, name) in zip(COLOURS, {"how": "how (difference)", "where": "where (onset)"}.items(), strict=False):
+    streams = {"how": "how (difference)", "where": "where (onset)"}
+    for colour, (column, name) in zip(COLOURS, streams.items(), strict=False):
         figure.add_scatter(
             x=shares.chance,
             y=shares[column],
             mode="markers",
             name=name,
             marker={"color": colour, "size": 8, "opacity": 0.75},
-            text=shares.clip + ": " + shares.truth + ", predicted " + shares.predicted,
+            text=shares["clip"] + ": " + shares.truth + ", predicted " + shares.predicted,
             hovertemplate="%{text}<br>inside %{y:.0%}, area %{x:.0%}<extra></extra>",
         )
-    top = float(shares[["where", "how", "chance"]].to_numpy().max()) * 1.05
+    top = 1.05 * float(shares.chance.max())
     figure.add_scatter(x=[0, top], y=[0, top], mode="lines", name="chance", line={"color": "grey", "dash": "dot"})
     figure.update_layout(
         template="plotly_white",
-        xaxis={"title": "share of the picture that moved (chance)", "tickformat": ".0%", "range": [0, None]},
+        xaxis={"title": "share of the picture that moved (chance)", "tickformat": ".0%", "range": [0, top]},
         yaxis={"title": "share of attribution inside it", "tickformat": ".0%", "range": [0, None]},
     )
     return figure

@@ -36,24 +36,27 @@ def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Figure:
         signed = row[2].imshow(difference, cmap=DIVERGING, vmin=-limit, vmax=limit)
         motion = _motion(row[3], clip, onset, longest)
         row[0].set_ylabel(f"{clip.emotion or 'no label'}\nAU {' + '.join(clip.action_units)}", fontsize=11)
-    _scale(figure, axes[:, 2], signed, "brighter → orange, grey levels")
-    _scale(figure, axes[:, 3], motion, "displacement, px")
+    _scale(figure, 2, 3, signed, "change of brightness, grey levels")
+    _scale(figure, 3, 4, motion, "displacement, px")
     return figure
 
 
 def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: Sequence[str]) -> Figure:
     """Where and how maps beside the difference and the truly moved region, one row per clip, one scale for all maps.
 
+    Colours grow with the square root of the attribution, so that a weak map is pale but can be read.
+
     Args:
-        clips: Aligned clips.
-        maps: Attribution of each, same size as the aligned frames.
+        clips: Aligned clips, of the maps' size or larger: maps are stretched over the face.
+        maps: Attribution of each.
         classes: Names of the classes.
 
     Returns:
         A matplotlib figure.
     """
     figure, axes = _grid(len(clips), ("onset frame", "difference", "where: onset", "how: difference"))
-    limit = max(float(np.quantile(np.abs(h), 0.998)) for m in maps for h in (m.where, m.how)) or 1.0
+    pooled = np.abs([h for m in maps for h in (m.where, m.how)])
+    limit = float(np.quantile(pooled, 0.9995)) or 1.0
     for row, clip, attribution in zip(axes, clips, maps, strict=True):
         onset, apex = clip.frame(clip.onset), clip.frame(_apex(clip))
         difference = difference_frame(onset, apex).mean(-1)
@@ -67,7 +70,7 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
                 axis.contour(clip.truth.moved, [0.5], colors="black", linewidths=1.0)
         verdict = classes[attribution.target]
         row[0].set_ylabel(f"truth: {clip.emotion}\nexplained: {verdict}", fontsize=11)
-    _scale(figure, axes[:, 2:], heat, "attribution to the explained class (all maps, one scale)")
+    _scale(figure, 2, 4, heat, "attribution, square-root scale: orange for the class, purple against it")
     return figure
 
 
@@ -80,13 +83,28 @@ def overlay_map(axis: Axes, face: np.ndarray, heat: Heat, limit: float) -> mpl.i
         heat: The map.
         limit: Value of full colour, the same for all maps that are to be compared.
     """
+    _pale(axis, face)
+    strength = np.sqrt(np.clip(np.abs(heat) / limit, 0, 1))
+    norm = mpl.colors.FuncNorm((_signed_root, _signed_square), vmin=-limit, vmax=limit)
+    height, width = face.shape[:2]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    return axis.imshow(heat, cmap=DIVERGING, norm=norm, alpha=strength, extent=extent, interpolation="nearest")
+
+
+def _signed_root(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.sign(x) * np.sqrt(np.abs(x)))
+
+
+def _signed_square(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.sign(x) * np.square(x))
+
+
+def _pale(axis: Axes, face: np.ndarray) -> None:
     axis.imshow(255 - (255 - face.mean(-1)) * 0.45, cmap="gray", vmin=0, vmax=255)
-    strength = np.clip(np.abs(heat) / limit, 0, 1) ** 0.7
-    return axis.imshow(heat, cmap=DIVERGING, vmin=-limit, vmax=limit, alpha=strength)
 
 
 def _motion(axis: Axes, clip: Clip, face: np.ndarray, longest: float) -> mpl.image.AxesImage:
-    axis.imshow(255 - (255 - face.mean(-1)) * 0.45, cmap="gray", vmin=0, vmax=255)
+    _pale(axis, face)
     assert clip.truth is not None
     dx, dy = clip.truth.field
     length = np.hypot(dx, dy)
@@ -107,10 +125,12 @@ def _apex(clip: Clip) -> int:
 
 
 def _grid(rows: int, titles: Sequence[str]) -> tuple[Figure, np.ndarray]:
+    """A grid of pictures with a thin row for the colour bars below."""
     if not rows:
         raise ValueError("there is no clip to draw")
-    figure = Figure(figsize=(2.6 * len(titles), 2.65 * rows + 0.5), layout="constrained")
-    axes = np.asarray(figure.subplots(rows, len(titles), squeeze=False))
+    figure = Figure(figsize=(2.6 * len(titles), 2.6 * rows + 0.9), layout="constrained")
+    grid = figure.add_gridspec(rows + 1, len(titles), height_ratios=[1] * rows + [0.05])
+    axes = np.array([[figure.add_subplot(grid[r, c]) for c in range(len(titles))] for r in range(rows)])
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         for edge in axis.spines.values():
@@ -120,7 +140,12 @@ def _grid(rows: int, titles: Sequence[str]) -> tuple[Figure, np.ndarray]:
     return figure, axes
 
 
-def _scale(figure: Figure, axes: np.ndarray, image: mpl.image.AxesImage, label: str) -> None:
-    # Solid colours in the bar, whatever transparency the last map had.
+def _scale(figure: Figure, first: int, last: int, image: mpl.image.AxesImage, label: str) -> None:
+    """A colour bar below some columns, in solid colours whatever transparency the last map had."""
+    grid = figure.axes[0].get_gridspec()
+    assert grid is not None
+    bar = figure.add_subplot(grid[-1, first:last])
     solid = mpl.cm.ScalarMappable(image.norm, image.cmap)
-    figure.colorbar(solid, ax=list(axes.flat), location="bottom", fraction=0.03, pad=0.01, aspect=30).set_label(label)
+    low, high = image.get_clim()
+    ticks = [0, high / 2, high] if low == 0 else [low, low / 4, 0, high / 4, high]
+    figure.colorbar(solid, cax=bar, orientation="horizontal", ticks=ticks, format="%.2g").set_label(label)

@@ -228,4 +228,5 @@ class RetentionBlock(nn.Module):
         """Returns the refined map, same shape."""
         x = x + self.position(x)
         x = x + self.drop_path(self.retention(self.norm1(x)))
-        return x + self.drop_path(self.ffn(self.norm2(x)))
+        refined: Tensor = x + self.drop_path(self.ffn(self.norm2(x)))
+        return refined

@@ -37,4 +37,5 @@ class ThumbnailViT(nn.Module):
         """Returns a map of what lies where."""
         size = (self.grid, self.grid)
         thumbnail = F.interpolate(onset, size, mode="bilinear", antialias=True, align_corners=False)
-        return rearrange(self.vit(thumbnail), "b (y x) d -> b d y x", y=self.grid)
+        tokens: Tensor = self.vit(thumbnail)
+        return rearrange(tokens, "b (y x) d -> b d y x", y=self.grid)

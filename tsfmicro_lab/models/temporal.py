@@ -66,7 +66,7 @@ class RetentionPyramid(nn.Module):
         (B, dims[0], grid, grid) → (B, dims[-1], g, g) with g = grid / 2^(stages - 1).
 
     Example:
-        >>> pyramid = RetentionPyramid(28, (16, 32), (1, 1), 2, (True, False), (6, 6))
+        >>> pyramid = RetentionPyramid(28, (16, 32), (1, 1), 2, (True, False), (6.0, 6.0))
         >>> pyramid(torch.randn(2, 16, 28, 28)).shape
         torch.Size([2, 32, 14, 14])
     """

@@ -6,8 +6,9 @@ size, `small` and `tiny` are ours: each halves the image and leaves out the firs
 grid, and with it the thumbnail of the spatial branch, always has 14×14 places.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float
@@ -42,10 +43,10 @@ class TSFmicroConfig:
 
     num_classes: int = 5
     image_size: int = 224
-    dims: tuple[int, ...] = (64, 128, 256, 512)
-    depths: tuple[int, ...] = (1, 1, 2, 1)
-    decomposed: tuple[bool, ...] = (True, True, False, False)
-    spreads: tuple[float, ...] = (4, 4, 6, 6)
+    dims: Sequence[int] = (64, 128, 256, 512)
+    depths: Sequence[int] = (1, 1, 2, 1)
+    decomposed: Sequence[bool] = (True, True, False, False)
+    spreads: Sequence[float] = (4.0, 4.0, 6.0, 6.0)
     heads: int = 2
     drop_path: float = 0.1
     spatial_depth: int = 2
@@ -65,7 +66,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "dims": (48, 96, 192),
         "depths": (1, 2, 1),
         "decomposed": (True, False, False),
-        "spreads": (4, 6, 6),
+        "spreads": (4.0, 6.0, 6.0),
         "init_std": 0.05,
     },
     "tiny": {
@@ -73,7 +74,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "dims": (24, 48),
         "depths": (1, 1),
         "decomposed": (True, False),
-        "spreads": (6, 6),
+        "spreads": (6.0, 6.0),
         "spatial_depth": 1,
         "init_std": 0.1,
     },
@@ -157,7 +158,7 @@ class TSFmicro(nn.Module, PyTorchModelHubMixin):
         return ThumbnailViT(c.grid, c.dims[-1], c.spatial_depth, c.spatial_heads)
 
     @classmethod
-    def from_preset(cls, preset: str = "base", **overrides: Any) -> Self:
+    def from_preset(cls, preset: str = "base", **overrides: Any) -> "TSFmicro":
         """Builds the variant in one of the sizes `base`, `small`, `tiny`.
 
         Raises:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from tsfmicro_lab.clips import Clip, Frame
 
 
-def difference_frame(onset: Frame, apex: Frame) -> Float[np.ndarray, "height width 3"]:
+def difference_frame(onset: Frame, apex: Frame) -> Float[np.ndarray, "_ _ 3"]:
     """Signed difference apex - onset, in grey levels from -255 to 255; exactly zero for identical frames.
 
     Args:
@@ -65,7 +65,7 @@ def with_apex(clip: Clip) -> Clip:
     return clip if clip.apex is not None else replace(clip, apex=spot_apex(clip))
 
 
-def _comparable(image: Frame) -> Float[np.ndarray, "height width"]:
+def _comparable(image: Frame) -> Float[np.ndarray, "_ _"]:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     smooth = cv2.GaussianBlur(grey, (0, 0), max(image.shape[0] / 100, 0.5))
     return np.asarray(smooth * (128 / max(float(grey.mean()), 1.0)), np.float32)

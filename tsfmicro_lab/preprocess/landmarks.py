@@ -1,10 +1,11 @@
 """Facial landmarks: the points this lab names, and the model that finds them on a real face."""
 
+import atexit
 import os
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -61,6 +62,7 @@ class FaceNotFoundError(ValueError):
     """No face was found in an image."""
 
 
+@runtime_checkable
 class Landmarker(Protocol):
     """Anything that finds the named points of one face in an image."""
 
@@ -123,12 +125,14 @@ class MediaPipeLandmarker:
 
     def __init__(self, model: Path | str | None = None) -> None:
         path = Path(model) if model else find_model()
+        os.environ.setdefault("GLOG_minloglevel", "2")  # its start-up notes drown what a reader should see
         try:
             import mediapipe
             from mediapipe.tasks.python import BaseOptions, vision
 
             options = vision.FaceLandmarkerOptions(base_options=BaseOptions(model_asset_path=str(path)), num_faces=1)
             self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
+            atexit.register(self._landmarker.close)  # closing it later, among half-deleted modules, prints a trace
             self._image: Any = lambda rgb: mediapipe.Image(
                 image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb)
             )

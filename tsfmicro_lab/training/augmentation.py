@@ -11,21 +11,21 @@ from torch import Tensor, nn
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def to_inputs(
-    onset: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"],
-    apex: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"],
-) -> dict[str, Tensor]:
+def to_inputs(onset: Tensor, apex: Tensor) -> dict[str, Tensor]:
     """Normalised onset frame and difference frame, the inputs of TSFmicro.
 
     Both frames are normalised and then subtracted, so the mean cancels and the difference is scaled by 1 / std
     (TSFmicro, section 3.1). Identical frames give a difference of exactly zero.
 
     Args:
-        onset: Aligned onset frames, 0 to 255.
-        apex: Aligned apex frames, 0 to 255.
+        onset: Aligned onset frames, 0 to 255, bytes or floats.
+        apex: Aligned apex frames, alike.
+
+    Shape:
+        Two tensors (B, 3, H, W) → two of the same shape.
 
     Returns:
-        `onset` and `difference`, float32, shape (B, 3, H, W).
+        `onset` and `difference`, float32.
 
     Raises:
         ValueError: The frames differ in shape, or are no images of three channels.

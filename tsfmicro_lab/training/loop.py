@@ -32,21 +32,22 @@ class Recipe:
         shift: Largest shift of the augmentation, as a share of the image side.
     """
 
-    epochs: int = 30
-    batch_size: int = 16
+    epochs: int = 24
+    batch_size: int = 8
     lr: float = 2e-3
-    weight_decay: float = 0.05
-    decay: float = 0.95
+    weight_decay: float = 0.1
+    decay: float = 0.92
     decay_epochs: int = 1000
     degrees: float = 3.0
     shift: float = 0.03
 
 
-#: `base` is the recipe of the public code for five classes, its epochs fixed at the lower end of its range.
+#: `base` is the recipe of the public code for five classes, its epochs fixed at the lower end of its range. `tiny` and
+#: `small` are ours; `tiny` was chosen on synthetic subjects of seed 100, which no reported evaluation uses.
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "base": Recipe(174, 32, 8e-4, 0.6, 0.987, 50, 3.0, 15 / 224),
-        "small": Recipe(60, 16, 1e-3, 0.1, 0.97),
+        "small": Recipe(40, 16, 1e-3, 0.1, 0.95),
         "tiny": Recipe(),
     }
 )

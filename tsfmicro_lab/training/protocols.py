@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -66,6 +66,15 @@ class Run:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
 
 
+@dataclass
+class _Best:
+    """The epoch that a fold keeps."""
+
+    uf1: float = -1.0
+    epoch: int = 0
+    state: dict[str, Any] | None = None
+
+
 def leave_one_subject_out(samples: Samples) -> list[Fold]:
     """One fold per subject, checked before anything is trained.
 
@@ -95,8 +104,8 @@ def leave_one_subject_out(samples: Samples) -> list[Fold]:
         unseen = sorted(samples.classes[i] for i in set(labels[test]) - set(labels[train]))
         if unseen:
             raise ValueError(
-                f"fold {subject}: its class {', '.join(unseen)} occurs with no other subject, so no model can learn it; "
-                "leave the class out, join it with another, or add subjects"
+                f"fold {subject}: its class {', '.join(unseen)} occurs with no other subject, so no model can "
+                "learn it; leave the class out, join it with another, or add subjects"
             )
         folds.append(Fold(subject, train, test))
     return folds
@@ -118,23 +127,23 @@ def run_fold(run: Run, samples: Samples, fold: Fold, model_folder: Path | None =
     model = create_model(run.model, len(samples.classes), run.preset, seed=seed)
     fabric = Fabric(accelerator=run.accelerator, devices=1, precision=run.precision)
     train, inner = _inner_split(samples, fold.train, seed) if run.selection == "inner" else (fold.train, None)
-    best: dict[str, float | dict[str, torch.Tensor]] = {"uf1": -1.0}
+    best = _Best()
 
-    def keep_best(epoch: int, _: float) -> None:
+    def look(epoch: int, _: float) -> None:
         if inner is None:
-            best["epoch"] = epoch
+            best.epoch = epoch
             return
         predicted = predict(model, samples, inner).argmax(1)
-        uf1 = f1_score(samples.label[inner].numpy(), predicted, average="macro")
-        if uf1 >= float(best["uf1"]):  # type: ignore[arg-type]
-            best.update(uf1=uf1, epoch=epoch, state=copy.deepcopy(model.state_dict()))
+        uf1 = float(f1_score(samples.label[inner].numpy(), predicted, average="macro"))
+        if uf1 >= best.uf1:
+            best.uf1, best.epoch, best.state = uf1, epoch, copy.deepcopy(model.state_dict())
 
-    fit(model, samples, train, run.recipe, seed=seed, fabric=fabric, after_epoch=keep_best)
-    if inner is not None:
-        model.load_state_dict(best["state"])  # type: ignore[arg-type]
+    fit(model, samples, train, run.recipe, seed=seed, fabric=fabric, after_epoch=look)
+    if best.state is not None:
+        model.load_state_dict(best.state)
     if model_folder:
         save_pretrained(model.cpu(), model_folder)
-    return _rows(run, samples, fold, predict(model, samples, fold.test), int(best["epoch"]))  # type: ignore[call-overload]
+    return _rows(run, samples, fold, predict(model, samples, fold.test), best.epoch)
 
 
 def cross_validate(
@@ -290,6 +299,6 @@ def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
     temporary = Path(name)
     try:
         write(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,0 +1,77 @@
+"""Benchmarks: `make bench`. Without it each runs once, as a test."""
+
+import numpy as np
+import pytest
+import torch
+
+from tsfmicro_lab.data import SyntheticMicroExpressions
+from tsfmicro_lab.data.faces import FaceParams, draw_face
+from tsfmicro_lab.explain import where_how
+from tsfmicro_lab.models import create_model
+from tsfmicro_lab.models.retention import ManhattanRetention
+from tsfmicro_lab.preprocess import align_clip
+
+
+@pytest.mark.benchmark(group="draw a face")
+@pytest.mark.parametrize("size", [128, 224])
+def test_draw_face(benchmark, size):
+    face = benchmark(draw_face, FaceParams.draw(np.random.default_rng(0)), size)
+    assert face.open.shape == (2 * size, 2 * size, 3)
+
+
+@pytest.mark.benchmark(group="onset and apex of a clip (clips per second)")
+@pytest.mark.parametrize("size", [128, 224])
+def test_render_clip(benchmark, size):
+    data = SyntheticMicroExpressions(1, 5, image_size=size)
+    data[0]  # the face is drawn once per subject
+
+    def onset_and_apex():
+        clip = data[1]
+        return clip.frame(clip.onset), clip.frame(clip.apex)
+
+    onset, apex = benchmark(onset_and_apex)
+    assert onset.shape == apex.shape == (size, size, 3)
+
+
+@pytest.mark.benchmark(group="align two frames")
+@pytest.mark.parametrize("size", [56, 224])
+def test_align_clip(benchmark, data, size):
+    clip = data[0]
+    frames = [clip.frame(i) for i in range(len(clip.frames))]
+
+    def align():
+        aligned = align_clip(type(clip)(**{**vars(clip), "frames": frames, "truth": None}), size)
+        return aligned.frame(aligned.onset), aligned.frame(aligned.apex)
+
+    assert benchmark(align)[1].shape == (size, size, 3)
+
+
+@pytest.mark.benchmark(group="retention on a 28×28 grid, 4 samples")
+@pytest.mark.parametrize("decomposed", [True, False], ids=["decomposed", "full"])
+def test_retention(benchmark, decomposed):
+    layer = ManhattanRetention(32, 2, 28, decomposed=decomposed).eval()
+    x = torch.randn(4, 28, 28, 32)
+    with torch.no_grad():
+        assert benchmark(layer, x).shape == x.shape
+
+
+@pytest.mark.benchmark(group="training step, 8 samples of 56 px")
+@pytest.mark.parametrize("name", ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"])
+def test_training_step(benchmark, name):
+    model = create_model(name, 5, "tiny")
+    x = [torch.randn(8, 3, 56, 56) for _ in model.input_names]
+
+    def step():
+        model.zero_grad()
+        loss = model(*x).square().mean()
+        loss.backward()
+        return loss
+
+    assert torch.isfinite(benchmark(step))
+
+
+@pytest.mark.benchmark(group="where-how map")
+def test_where_how(benchmark):
+    model = create_model("tsfmicro_late", 5, "tiny")
+    sample = {name: torch.randn(3, 56, 56) for name in model.input_names}
+    assert benchmark(where_how, model, sample).how.shape == (56, 56)

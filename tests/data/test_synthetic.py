@@ -1,0 +1,183 @@
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from skimage.data import astronaut
+
+from tsfmicro_lab.data import ANNOTATIONS, Distractors, SyntheticMicroExpressions, prepare
+from tsfmicro_lab.data.motion import warp
+from tsfmicro_lab.data.synthetic import CLASS_COUNTS, MEGC, PROTOTYPES, photograph
+
+CLEAN = Distractors.none()
+
+
+def frames_of(data, i):
+    clip = data[i]
+    return np.stack([clip.frame(j) for j in (clip.onset, clip.apex, clip.offset)])
+
+
+def test_the_same_seed_gives_the_same_clips_in_any_order():
+    first, again = (SyntheticMicroExpressions(3, 5, 96, seed=9) for _ in range(2))
+    pd.testing.assert_frame_equal(first.annotations, again.annotations)
+    backwards = [frames_of(again, i) for i in (14, 7, 0)]
+    for i, frames in zip((14, 7, 0), backwards, strict=True):
+        assert (frames_of(first, i) == frames).all()
+
+
+def test_another_seed_gives_other_faces_and_labels():
+    first, other = SyntheticMicroExpressions(3, 10, 96, seed=0), SyntheticMicroExpressions(3, 10, 96, seed=1)
+    assert list(first.annotations.emotion) != list(other.annotations.emotion)
+    assert np.abs(first[0].frame(0).astype(int) - other[0].frame(0)).mean() > 5
+
+
+def test_warping_the_onset_by_the_true_field_gives_the_apex():
+    data = SyntheticMicroExpressions(4, 5, image_size=224, seed=2)
+    for i in range(0, 20, 5):
+        moving, clip = data.moving_face(i), data[i]
+        onset, apex = moving.noise_free(clip.onset), moving.noise_free(clip.apex)
+        inside = np.s_[20:-20, 20:-20]
+        error = np.abs(warp(onset, clip.truth.field) - apex)[inside]
+        unmoved = np.abs(onset - apex)[inside]
+        assert error.mean() < 0.5  # grey levels; what remains is interpolation of single strands of hair
+        assert np.quantile(error, 0.99) < 0.25 * max(np.quantile(unmoved, 0.99), 8)
+
+
+def test_optical_flow_finds_the_true_motion():
+    """An independent estimate: DIS flow on a clean clip, end-point error where the skin has texture."""
+    data = SyntheticMicroExpressions(3, 5, image_size=224, seed=2, distractors=CLEAN, amplitude=(2.5, 3.0))
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    errors, lengths = [], []
+    for i in range(0, 15, 3):
+        clip = data[i]
+        pair = [cv2.cvtColor(clip.frame(j), cv2.COLOR_RGB2GRAY) for j in (clip.onset, clip.apex)]
+        found = flow.calc(*pair, None).transpose(2, 0, 1)
+        region = np.hypot(*clip.truth.field) > 1
+        errors.append(np.hypot(*(found - clip.truth.field))[region].mean())
+        lengths.append(np.hypot(*clip.truth.field)[region].mean())
+    assert np.mean(errors) < 0.5 * np.mean(lengths)
+
+
+def test_the_true_motion_starts_at_rest_and_peaks_at_the_apex():
+    data = SyntheticMicroExpressions(1, 3, image_size=96, seed=0)
+    for i in range(3):
+        moving, clip = data.moving_face(i), data[i]
+        assert not moving.displacement(clip.onset).any()
+        assert (moving.displacement(clip.apex) == clip.truth.field).all()
+        strength = [moving.motion.intensity(j) for j in range(len(clip.frames))]
+        assert int(np.argmax(strength)) == clip.apex
+        assert max(strength) == 1.0
+        assert strength[clip.offset] == 0.0
+        assert 0.1 <= (clip.offset - clip.onset) / clip.fps <= 0.5
+
+
+def test_landmarks_follow_the_motion():
+    data = SyntheticMicroExpressions(1, 3, image_size=128, seed=0, distractors=CLEAN)
+    clip = data[1]
+    for (x, y), moved in zip(clip.landmarks, clip.truth.apex_landmarks, strict=True):
+        u = clip.truth.field[:, round(float(y)), round(float(x))]
+        assert np.abs(moved - (x, y) - u).max() < 0.2
+
+
+def test_amplitudes_are_those_of_micro_expressions():
+    data = SyntheticMicroExpressions(4, 10, image_size=224, seed=0, distractors=CLEAN)
+    peaks = [np.hypot(*displacement).max() for displacement in (data[i].truth.expression for i in range(0, 40, 5))]
+    assert min(peaks) >= 0.45
+    assert max(peaks) <= 2 * 3.0  # two units may overlap
+
+
+def test_each_distractor_has_its_own_switch():
+    def data(**strength):
+        return SyntheticMicroExpressions(
+            2, 10, 96, seed=4, distractors=Distractors(**{**vars(CLEAN), **strength}), amplitude=(1, 1)
+        )
+
+    clean = data()
+    i, clip = 3, clean[3]
+    resting = [clip.frame(j).astype(int) for j in range(clip.onset + 1)]
+    assert all((frame == resting[0]).all() for frame in resting)
+    assert (clip.truth.field == clip.truth.expression).all()
+
+    noisy = data(noise=1)[i]
+    spread = np.std(noisy.frame(noisy.onset).astype(int) - clip.frame(clip.onset))
+    assert 0.8 < spread < 2.5
+
+    flickering = data(flicker=1)[i]
+    means = [flickering.frame(j).mean() for j in range(clip.onset + 1)]
+    assert 0.002 < np.ptp(means) / np.mean(means) < 0.08
+
+    drifting = data(drift=1)[i]
+    drift = drifting.truth.field - drifting.truth.expression
+    assert 0.005 < np.hypot(*drift).max() < 2
+    assert np.hypot(*drift)[:, :2].max() < 0.1  # the ground stays
+    doubled = data(drift=2)[i]
+    assert np.allclose(doubled.truth.field - doubled.truth.expression, 2 * drift, atol=1e-4)
+
+    assert not clean.annotations.blink.any()
+    assert data(blinks=10).annotations.blink.all()
+
+
+def test_a_blink_closes_the_eyes_and_opens_them_again():
+    data = SyntheticMicroExpressions(1, 1, 128, seed=4, distractors=Distractors(0, 0, 0, 10), amplitude=(0.5, 0.5))
+    moving = data.moving_face(0)
+    peak = int(moving.motion.closure.argmax())
+    assert moving.motion.closure.max() > 0.9
+    assert np.abs(moving.noise_free(peak) - moving.noise_free(0)).max() > 40
+    assert np.abs(moving.noise_free(peak) - moving.noise_free(0))[100:].max() < 20  # not below the eyes
+
+
+def test_annotations_keep_the_contract_and_casme2s_balance():
+    data = SyntheticMicroExpressions(10, 25, 64, seed=0)
+    ANNOTATIONS.validate(data.annotations)
+    shares = data.annotations.emotion.value_counts(normalize=True)
+    for emotion, count in CLASS_COUNTS.items():
+        assert shares[emotion] == pytest.approx(count / 246, abs=0.005)
+    assert set(data.annotations.emotion_megc.dropna()) == {"positive", "negative", "surprise"}
+    for emotion, rows in data.annotations.groupby("emotion"):
+        assert {tuple(units.split("+")) for units in rows.action_units} <= set(PROTOTYPES[emotion])
+        assert rows.emotion_megc.isna().all() == (MEGC[emotion] is None)
+
+
+def test_a_subject_says_nothing_about_the_emotion():
+    data = SyntheticMicroExpressions(8, 12, 64, seed=0)
+    counts = pd.crosstab(data.annotations.subject, data.annotations.emotion)
+    assert (counts.max() - counts.min()).max() <= 1
+
+
+def test_the_resting_face_does_not_depend_on_the_emotion():
+    """A classifier of onset frames does no better than chance: same subject, same onset but for noise and light."""
+    data = SyntheticMicroExpressions(1, 8, 96, seed=0, distractors=CLEAN)
+    onsets = [data[i].frame(data[i].onset) for i in range(8)]
+    assert all((frame == onsets[0]).all() for frame in onsets)
+
+
+def test_the_report_names_clips_in_repr():
+    text = repr(SyntheticMicroExpressions(2, 5, 64, seed=0))
+    assert "10 clips of 2 subjects, 64 px, 200 fps, seed 0" in text
+
+
+@pytest.mark.parametrize("wrong", [{"subjects": 0}, {"clips_per_subject": 0}, {"image_size": 16}])
+def test_impossible_sizes_are_refused(wrong):
+    with pytest.raises(ValueError, match="must be at least"):
+        SyntheticMicroExpressions(**wrong)
+
+
+def test_prepare_keeps_order_labels_and_bytes(data):
+    samples = prepare(data, 56, target="emotion_megc", progress=False)
+    kept = data.annotations[data.annotations.emotion_megc.notna()]
+    assert list(samples.table["clip"]) == list(kept["clip"])
+    assert [samples.classes[i] for i in samples.label] == list(kept.emotion_megc)
+    assert str(samples.onset.dtype) == "torch.uint8"
+    with pytest.raises(ValueError, match="no column 'mood'"):
+        prepare(data, 56, target="mood")
+
+
+def test_a_photograph_moves_through_the_same_model(landmarker):
+    image = astronaut()
+    moving = photograph(image, landmarker(image), {"12": 3.0}, size=224)
+    clip = moving.clip("EP01", "astronaut")
+    onset, apex = moving.noise_free(clip.onset), moving.noise_free(clip.apex)
+    inside = np.s_[20:-20, 20:-20]
+    assert np.abs(warp(onset, clip.truth.field) - apex)[inside].mean() < 0.4
+    assert np.hypot(*clip.truth.expression).max() == pytest.approx(3.0, rel=1e-3)
+    found = landmarker(clip.frame(clip.onset))  # and it is still a face, landmarked where its landmarks went
+    assert np.linalg.norm(found - clip.landmarks, axis=1).mean() < 4

@@ -1,0 +1,149 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+from tsfmicro_lab.models import PRESETS, TSFmicro, create_model, from_pretrained, list_models, save_pretrained
+from tsfmicro_lab.models.spatial import ThumbnailViT
+from tsfmicro_lab.models.vit import SelfAttention, TransformerBlock
+
+
+def inputs(model, batch=2):
+    side = model.config.image_size
+    return [torch.randn(batch, 3, side, side) for _ in model.input_names]
+
+
+@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("preset", ["tiny", "small"])
+@pytest.mark.parametrize("classes", [2, 7])
+def test_every_model_gives_logits_and_every_weight_learns(name, preset, classes):
+    model = create_model(name, classes, preset, drop_path=0.0)
+    logits = model(*inputs(model))
+    assert logits.shape == (2, classes)
+    logits.square().sum().backward()
+    assert not [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+def test_the_last_grid_is_fourteen_in_every_preset():
+    assert [create_model("tsfmicro_spatial", 2, p).config.grid for p in PRESETS] == [14, 14, 14]
+
+
+def test_base_has_the_papers_size():
+    assert sum(p.numel() for p in create_model("tsfmicro_late", 5, "base").parameters()) == 12_789_413
+
+
+@torch.no_grad()
+def test_late_fusion_is_the_sum_of_its_branches():
+    late = create_model("tsfmicro_late", 3, seed=1).eval()
+    temporal, spatial = (create_model(f"tsfmicro_{b}", 3, seed=2).eval() for b in ("temporal", "spatial"))
+    for part in (temporal, spatial):
+        part.load_state_dict({k: v for k, v in late.state_dict().items() if k in part.state_dict()})
+    onset, difference = inputs(late)
+    how, where = temporal.temporal(temporal.stem(difference)), spatial.spatial(onset)
+    assert torch.allclose(late(onset, difference), late.classifier(how + where))
+    assert not torch.allclose(late(onset, difference), temporal(difference))
+
+
+@torch.no_grad()
+def test_a_sample_is_judged_by_itself_in_evaluation():
+    model = create_model("tsfmicro_late", 3, seed=1).eval()
+    onset, difference = inputs(model, 4)
+    assert torch.allclose(model(onset, difference)[1:2], model(onset[1:2], difference[1:2]), atol=1e-5)
+
+
+def test_a_seed_gives_the_same_weights_and_leaves_the_global_state():
+    torch.manual_seed(5)
+    before = torch.rand(1)
+    torch.manual_seed(5)
+    first, again, other = (create_model("tsfmicro_late", seed=s).state_dict() for s in (1, 1, 2))
+    assert torch.rand(1) == before
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert any(not torch.equal(first[k], other[k]) for k in first)
+
+
+@torch.no_grad()
+def test_attention_equals_the_textbook():
+    layer, x = SelfAttention(8, 2), torch.randn(3, 5, 8)
+    q, k, v = layer.qkv(x).chunk(3, -1)
+    heads = []
+    for h in range(2):
+        part = slice(4 * h, 4 * h + 4)
+        weights = (q[..., part] @ k[..., part].mT / 2).softmax(-1)
+        heads.append(weights @ v[..., part])
+    assert torch.allclose(layer(x), layer.proj(torch.cat(heads, -1)), atol=1e-6)
+    block = TransformerBlock(8, 2)
+    y = x + block.attention(F.layer_norm(x, (8,), eps=1e-6))
+    assert torch.allclose(block(x), y + block.mlp(F.layer_norm(y, (8,), eps=1e-6)), atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_thumbnail_hides_what_is_fine():
+    """A checkerboard of single pixels cannot reach the spatial branch; a shift of the face can."""
+    branch = ThumbnailViT(14, 32).eval()
+    face = torch.rand(1, 3, 14, 14).repeat_interleave(16, -1).repeat_interleave(16, -2)
+    board = 0.5 * (-1.0) ** (torch.arange(224)[:, None] + torch.arange(224))
+    plain = branch(face)
+    assert (branch(face + board) - plain).abs().max() < 0.02 * (branch(face.roll(16, -1)) - plain).abs().max()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: create_model("tsfmicro_middle"), "unknown model 'tsfmicro_middle': choose from tsfmicro_late"),
+        (lambda: create_model("tsfmicro_late", 3, "huge"), "unknown preset 'huge': choose from base, small, tiny"),
+        (lambda: create_model("tsfmicro_late", 3, width=3), r"unknown settings \['width'\]"),
+        (lambda: TSFmicro(), "is no variant by itself"),
+    ],
+)
+def test_wrong_names_are_answered_with_the_right_ones(call, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ([torch.zeros(1, 3, 56, 56)], r"takes \('onset', 'difference'\), got 1 tensors"),
+        ([torch.zeros(1, 3, 64, 64)] * 2, r"'onset' must have shape \(batch, 3, 56, 56\), got \(1, 3, 64, 64\): align"),
+        ([torch.zeros(1, 1, 56, 56)] * 2, "'onset' must have shape"),
+        ([torch.zeros(3, 56, 56)] * 2, "'onset' must have shape"),
+        ([torch.zeros(1, 3, 56, 56, dtype=torch.uint8)] * 2, "'onset' must be a normalised float tensor"),
+    ],
+)
+def test_wrong_inputs_are_named(tensors, message):
+    with pytest.raises(ValueError, match=message):
+        create_model("tsfmicro_late")(*tensors)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", list_models())
+def test_a_saved_model_comes_back(name, tmp_path):
+    model = create_model(name, 4, "tiny", seed=3, dims=(16, 32)).eval()
+    again = from_pretrained(save_pretrained(model, tmp_path))
+    assert type(again) is type(model)
+    assert again.config == model.config
+    assert not again.training
+    x = inputs(model)
+    assert torch.equal(model(*x), again(*x))
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    save_pretrained(create_model("tsfmicro_late", 4), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_classes": 5}))
+    with pytest.raises(ValueError, match=r"do not fit its config\.json: size mismatch for classifier\.head"):
+        from_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file({k: v for k, v in weights.items() if "stem" not in k}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="do not fit"):
+        from_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="do not fit"):
+        from_pretrained(tmp_path)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no model of this lab .*give a folder of save_pretrained"):
+        from_pretrained(tmp_path)

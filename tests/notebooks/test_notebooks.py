@@ -1,0 +1,67 @@
+import nbformat
+import pytest
+from conftest import ROOT
+from gate import check_executed, check_parameters, check_source, execute
+from papermill.exceptions import PapermillExecutionError
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+#: What CI runs with, where the defaults take longer.
+PARAMETERS: dict[str, dict[str, object]] = {"00_tour": {"clips_per_subject": 10, "epochs": 4}}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_runs(path, tmp_path):
+    executed = execute(path, tmp_path / path.name, PARAMETERS.get(path.stem, {}))
+    outputs = [o for cell in executed.cells if cell.cell_type == "code" for o in cell.outputs]
+    assert any("image/png" in o.get("data", {}) for o in outputs), "a notebook shows pictures"
+    assert (tmp_path / path.name).stat().st_size < 6 * 2**20
+
+
+def test_there_are_notebooks():
+    assert "00_tour" in {path.stem for path in NOTEBOOKS}
+
+
+def write(tmp_path, *sources):
+    cells = [nbformat.v4.new_code_cell("a = 1", metadata={"tags": ["parameters"]})]
+    notebook = nbformat.v4.new_notebook(cells=cells + [nbformat.v4.new_code_cell(s) for s in sources])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, tmp_path / "x.ipynb")
+    return tmp_path / "x.ipynb"
+
+
+HIDDEN = """
+import ipywidgets
+from IPython.display import display
+slider = ipywidgets.IntSlider()
+out = ipywidgets.interactive_output(lambda x: 1 / x, {"x": slider})
+display(slider, out)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ("assert a == 2", PapermillExecutionError, "AssertionError"),
+        ("import sys; sys.exit(0)", AssertionError, "is pending"),
+        (HIDDEN, AssertionError, "a widget hides an error: ZeroDivisionError"),
+    ],
+    ids=["error", "exit", "hidden in a widget"],
+)
+def test_the_gate_stops_what_papermill_lets_through(tmp_path, source, error, message):
+    with pytest.raises(error, match=message):
+        execute(write(tmp_path, source, "b = 2"), tmp_path / "out.ipynb", {})
+
+
+def test_the_gate_stops_outputs_and_unknown_parameters(tmp_path):
+    path = write(tmp_path, "print(a)")
+    check_source(path)
+    check_parameters(path, {"a": 2})
+    with pytest.raises(AssertionError, match=r"has no parameters \['aa'\]"):
+        check_parameters(path, {"aa": 2})
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].execution_count = 1
+    nbformat.write(notebook, path)
+    with pytest.raises(AssertionError, match="committed with outputs"):
+        check_source(path)
+    with pytest.raises(AssertionError, match="is None"):
+        check_executed(notebook)

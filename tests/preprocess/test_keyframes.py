@@ -1,0 +1,44 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
+from tsfmicro_lab.preprocess import align_clip, difference_frame, intensity_curve, spot_apex, with_apex
+
+
+def test_the_apex_is_spotted_in_clean_clips():
+    data = SyntheticMicroExpressions(2, 6, image_size=96, seed=1, distractors=Distractors.none())
+    errors = [abs(spot_apex(align_clip(data[i], 96)) - data[i].apex) for i in range(len(data))]
+    assert max(errors) <= 3
+
+
+def test_intensity_is_zero_at_the_onset_and_blind_to_flicker():
+    flicker = Distractors(drift=0, flicker=1, noise=0, blinks=0)
+    data = SyntheticMicroExpressions(1, 1, image_size=96, seed=1, distractors=flicker, amplitude=(3, 3))
+    clip = data[0]
+    curve = intensity_curve(clip)
+    assert curve[clip.onset] == 0
+    before = np.arange(len(curve)) < clip.onset  # nothing moves yet, but the light changes
+    assert curve[before].max() < 0.4 < curve[clip.apex]
+
+
+def test_a_clip_without_an_apex_gets_one_and_keeps_an_annotated_one(data):
+    clip = align_clip(data[0], 56)
+    assert with_apex(clip) is clip
+    assert with_apex(replace(clip, apex=None)).apex == spot_apex(clip)
+
+
+def test_prepare_spots_a_missing_apex(data):
+    class WithoutApex(SyntheticMicroExpressions):
+        def __getitem__(self, index):
+            return replace(super().__getitem__(index), apex=None)
+
+    bare = WithoutApex(1, 3, image_size=96, seed=3, distractors=Distractors.none())
+    samples = prepare(bare, 56, progress=False)
+    assert (samples.onset != samples.apex).flatten(1).any(1).all()
+
+
+def test_difference_of_other_sizes_is_refused():
+    with pytest.raises(ValueError, match="must have one size"):
+        difference_frame(np.zeros((2, 2, 3), np.uint8), np.zeros((3, 3, 3), np.uint8))

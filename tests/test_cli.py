@@ -1,0 +1,68 @@
+import re
+
+import pandas as pd
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from tsfmicro_lab import cli
+from tsfmicro_lab.cli import app
+
+run = CliRunner()
+
+
+def plain(result):
+    return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", result.output))
+
+
+def test_doctor_says_what_is_there_and_how_to_get_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "console", Console(width=300))
+    monkeypatch.setenv("TSFMICRO_FACE_LANDMARKER", str(tmp_path / "gone.task"))
+    result = run.invoke(app, ["doctor"])
+    assert result.exit_code == 0
+    text = plain(result)
+    for name in ("Python", "PyTorch", "GPU", "OpenCV", "JupyterLab", "landmarker model"):
+        assert name in text
+    assert "2.13.0" in text
+    assert "gone.task, which is no file: correct or unset it" in text
+
+
+def test_evaluate_prints_mean_and_spread_and_goes_on_where_it_was(tmp_path):
+    args = ["evaluate", "--subjects", "3", "--clips", "10", "--epochs", "1", "--seeds", "2", "--out", str(tmp_path)]
+    args += ["--model", "tsfmicro_spatial", "--target", "emotion_megc", "--workers", "2", "--drift", "0"]
+    result = run.invoke(app, args)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"tsfmicro_spatial │ 2 │ 0\.\d{3} ± 0\.\d{3}", plain(result))
+    assert "majority" in plain(result)
+    table = pd.read_csv(tmp_path / "scores.csv")
+    assert list(table.model) == ["tsfmicro_spatial", "majority"] * 2
+    fold = tmp_path / "tsfmicro_spatial-1" / "sub02.parquet"
+    before = fold.stat().st_mtime_ns
+    assert run.invoke(app, args).exit_code == 0
+    assert fold.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["evaluate", "--model", "resnet"], "unknown model 'resnet': choose from tsfmicro_late"),
+        (["evaluate", "--preset", "huge"], "unknown preset 'huge': choose from base, small, tiny"),
+        (["evaluate", "--target", "mood"], "no column 'mood' in the annotations"),
+        (["evaluate", "--selection", "oracle"], "'oracle': choose last or inner"),
+        (["evaluate", "--subjects", "1"], "greater than or equal to 2"),
+        (["demo", "--epochs", "0"], "greater than or equal to 1"),
+    ],
+)
+def test_wrong_options_are_one_sentence(args, message, tmp_path):
+    result = run.invoke(app, [*args, "--out", str(tmp_path / "out")])
+    assert result.exit_code != 0
+    assert message in plain(result).replace(" │ │ ", " ")
+    assert "Traceback" not in result.output
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    result = run.invoke(app, ["demo", "--subjects", "2", "--clips", "10", "--out", str(tmp_path / "file" / "demo")])
+    assert result.exit_code == 1
+    assert "file" in plain(result)
+    assert "Traceback" not in result.output

@@ -1,0 +1,65 @@
+import cv2
+import numpy as np
+import pytest
+
+from tsfmicro_lab.clips import Clip, ClipError, LazyFrames, frame_files, read_image
+
+GREY = [np.full((4, 5, 3), i, np.uint8) for i in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("onset", "apex", "offset"), [(0, 5, 4), (3, 2, 5), (4, None, 3), (-1, 2, 3), (0, 2, 6), (2, 1, 5)]
+)
+def test_key_frames_out_of_order_name_the_clip_and_the_remedy(onset, apex, offset):
+    with pytest.raises(ClipError, match=r"s1/c1: onset .* must be in this order .* correct the annotation"):
+        Clip("c1", "s1", GREY, onset, apex, offset)
+
+
+def test_a_clip_without_frames_is_refused():
+    with pytest.raises(ClipError, match="s1/c1: it has no frames"):
+        Clip("c1", "s1", [], 0, 0, 0)
+
+
+def test_missing_and_corrupt_frames_are_named(tmp_path):
+    good, corrupt, empty = tmp_path / "1.jpg", tmp_path / "2.jpg", tmp_path / "3.jpg"
+    cv2.imwrite(str(good), np.full((8, 8, 3), 90, np.uint8))
+    corrupt.write_bytes(good.read_bytes()[:40])
+    empty.touch()
+    clip = Clip("c1", "s1", frame_files([good, corrupt, empty, tmp_path / "4.jpg"]), 0, 1, 3)
+    assert clip.frame(0).shape == (8, 8, 3)
+    with pytest.raises(ClipError, match=r"s1/c1: frame 1 cannot be read: .*2\.jpg is no readable image"):
+        clip.frame(1)
+    with pytest.raises(ClipError, match=r"3\.jpg is no readable image"):
+        clip.frame(2)
+    with pytest.raises(ClipError, match=r"frame 3 .*No such file.*4\.jpg"):
+        clip.frame(3)
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 5), np.uint8), np.zeros((4, 5, 4), np.uint8), np.zeros((4, 5, 3), np.float32)]
+)
+def test_images_of_the_wrong_type_are_refused(image):
+    clip = Clip("c1", "s1", [image] * 3, 0, 1, 2)
+    with pytest.raises(ClipError, match=r"frame 1 must be \(height, width, 3\) uint8 RGB.*convert"):
+        clip.frame(1)
+
+
+def test_images_are_read_as_rgb(tmp_path):
+    cv2.imwrite(str(tmp_path / "red.png"), np.full((3, 3, 3), (0, 0, 255), np.uint8))
+    assert read_image(tmp_path / "red.png")[0, 0].tolist() == [255, 0, 0]
+
+
+def test_oversized_files_are_not_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr("tsfmicro_lab.clips.MAX_FILE_BYTES", 10)
+    (tmp_path / "big.jpg").write_bytes(bytes(11))
+    with pytest.raises(ValueError, match=r"big\.jpg is larger than"):
+        read_image(tmp_path / "big.jpg")
+
+
+def test_frames_are_made_only_when_asked_for():
+    asked = []
+    frames = LazyFrames(lambda i: asked.append(i) or GREY[i], range(6))
+    clip = Clip("c1", "s1", frames, 0, 3, 5)
+    assert asked == []
+    assert clip.frame(3)[0, 0, 0] == 3
+    assert asked == [3]

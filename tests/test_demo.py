@@ -1,0 +1,65 @@
+"""The whole demo, small: every part of the page is there and holds what it says."""
+
+import base64
+import re
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from tsfmicro_lab.demo import run_demo
+from tsfmicro_lab.preprocess import landmarks
+from tsfmicro_lab.training import RECIPES
+
+QUICK = replace(RECIPES["tiny"], epochs=1)
+
+
+def page_of(folder):
+    return run_demo(folder, subjects=3, clips_per_subject=10, recipe=QUICK, workers=2).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, landmarker):
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, page_of(folder)
+
+
+def test_the_page_opens_offline(demo):
+    _, page = demo
+    body = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r"(src|href)=[\"']?(http|//)", body)
+    assert "Plotly.newPlot" in page
+    assert len(page) < 12 * 2**20
+
+
+def test_every_picture_and_chart_is_inside(demo):
+    folder, page = demo
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(pictures) == 4
+    assert base64.b64decode(pictures[0]) == (folder / "clips.png").read_bytes()
+    for chart in ("scores", "confusion", "shares"):
+        assert f'id="{chart}"' in page
+
+
+def test_the_numbers_are_those_of_the_run(demo):
+    folder, page = demo
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    assert len(predictions) == 90
+    late = predictions[predictions.model == "tsfmicro_late"]
+    accuracy = (late.truth == late.predicted).mean()
+    assert re.search(rf"<td>tsfmicro_late</td><td>[\d.]+</td><td>[\d.]+</td><td>{accuracy:.3f}</td>", page)
+    shares = pd.read_csv(folder / "shares.csv")
+    assert len(shares) == 30
+    assert f"{100 * shares.how.mean():.0f} % of the <em>how</em> map" in page
+    assert shares.completeness_error.median() < 0.1
+
+
+def test_it_begins_anew_after_it_finished_and_says_why_the_photograph_is_missing(demo, monkeypatch, tmp_path):
+    folder, _ = demo
+    monkeypatch.delenv(landmarks.MODEL_VARIABLE, raising=False)
+    monkeypatch.setattr(landmarks, "cached_model", lambda: tmp_path / "none" / "model.task")
+    monkeypatch.setattr(landmarks, "MODEL_URL", "http://127.0.0.1:9/none.task")
+    old = (folder / "runs" / "tsfmicro_late" / "sub01.parquet").stat().st_mtime_ns
+    page = page_of(folder)
+    assert "Left out: the face landmarker model could not be downloaded" in page
+    assert (folder / "runs" / "tsfmicro_late" / "sub01.parquet").stat().st_mtime_ns > old

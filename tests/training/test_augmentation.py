@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from tsfmicro_lab.training import Augmentation, to_inputs
+from tsfmicro_lab.training.augmentation import MEAN, STD
+
+
+def frames(n=6):
+    return torch.randint(0, 256, (n, 3, 56, 56), dtype=torch.uint8)
+
+
+def test_one_draw_moves_both_frames_alike():
+    first, second = frames(), frames()
+    onset, apex = Augmentation(56)(torch.cat((first, second)), torch.cat((second, first)))
+    torch.manual_seed(1)
+    again = Augmentation(56)
+    moved, same = again(first, first)
+    assert torch.equal(moved, same)
+    assert not torch.allclose(moved, first.float(), atol=5)
+    assert onset.shape == apex.shape == (12, 3, 56, 56)
+
+
+def test_identical_frames_have_no_motion_after_augmentation():
+    x = frames()
+    assert not to_inputs(*Augmentation(56)(x, x))["difference"].any()
+
+
+def test_samples_are_drawn_one_by_one():
+    x = frames(1).expand(8, -1, -1, -1)
+    onset, _ = Augmentation(56)(x, x)
+    assert (onset[0] - onset[1:]).abs().flatten(1).amax(1).min() > 1
+
+
+def test_half_of_the_samples_are_flipped_and_none_moved_without_degrees_and_shift():
+    x = frames(64)
+    onset, _ = Augmentation(56, degrees=0.0, shift=0.0)(x, x)
+    same = (onset - x.float()).abs().flatten(1).amax(1) < 0.1
+    flipped = (onset - x.float().flip(-1)).abs().flatten(1).amax(1) < 0.1
+    assert (same ^ flipped).all()
+    assert 16 < int(flipped.sum()) < 48
+
+
+def test_inputs_are_normalised_as_the_paper_says():
+    onset, apex = frames(2), frames(2)
+    inputs = to_inputs(onset, apex)
+    for c in range(3):
+        assert torch.allclose(inputs["onset"][:, c], (onset[:, c] / 255 - MEAN[c]) / STD[c], atol=1e-6)
+        difference = (apex[:, c].float() - onset[:, c].float()) / 255 / STD[c]
+        assert torch.allclose(inputs["difference"][:, c], difference, atol=1e-5)
+
+
+def test_frames_of_other_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"must both be \(batch, 3, height, width\)"):
+        to_inputs(frames(2), frames(3))
