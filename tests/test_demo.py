@@ -19,7 +19,7 @@ def page_of(folder):
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory, landmarker):
+def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     return folder, page_of(folder)
 
@@ -34,11 +34,17 @@ def test_the_page_opens_offline(demo):
 
 def test_every_picture_and_chart_is_inside(demo):
     folder, page = demo
-    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert len(pictures) == 4
+    pictures = re.findall(r'<img src="data:image/png;base64,([^"]+)"', page)
+    assert len(pictures) == (2 if "Left out:" in page else 4)
     assert base64.b64decode(pictures[0]) == (folder / "clips.png").read_bytes()
     for chart in ("scores", "confusion", "shares"):
         assert f'id="{chart}"' in page
+
+
+def test_the_photograph_goes_the_same_way(demo, landmarker):
+    _, page = demo
+    assert "Left out:" not in page
+    assert re.search(r"drawn faces alone, says <b>(disgust|happiness|others|repression|surprise)</b>", page)
 
 
 def test_the_numbers_are_those_of_the_run(demo):

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import platform
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -106,12 +105,6 @@ def doctor() -> None:
     console.print(table)
 
 
-def _python() -> str:
-    if sys.version_info < (3, 11):
-        raise RuntimeError("install Python 3.11 or newer")
-    return platform.python_version()
-
-
 def _torch() -> str:
     import torch
 
@@ -155,7 +148,7 @@ def _landmarker() -> str:
 
 
 CHECKS: dict[str, Callable[[], str]] = {
-    "Python": _python,
+    "Python": platform.python_version,
     "PyTorch": _torch,
     "GPU": _gpu,
     "OpenCV": _opencv,

@@ -75,7 +75,7 @@ class Clip:
     Example:
         >>> clip = Clip("EP01", "sub01", [np.zeros((4, 4, 3), np.uint8)] * 3, onset=0, apex=1, offset=2)
         >>> clip
-        Clip sub01/EP01: 3 frames of 4×4 px at 200 fps, onset 0, apex 1, offset 2, no label
+        Clip sub01/EP01: 3 frames at 200 fps, onset 0, apex 1, offset 2, no label
     """
 
     name: str
@@ -124,10 +124,9 @@ class Clip:
         return image
 
     def __repr__(self) -> str:
-        height, width = self.frame(self.onset).shape[:2]
         units = f", AU {'+'.join(self.action_units)}" if self.action_units else ""
         return (
-            f"Clip {self.id}: {len(self.frames)} frames of {width}×{height} px at {self.fps:g} fps, onset {self.onset}, "
+            f"Clip {self.id}: {len(self.frames)} frames at {self.fps:g} fps, onset {self.onset}, "
             f"apex {self.apex}, offset {self.offset}, {self.emotion or 'no label'}{units}"
         )
 

@@ -56,7 +56,7 @@ def test_a_zero_map_is_drawn_as_nothing(clips):
 def test_clips_that_cannot_be_drawn_are_named(clips):
     with pytest.raises(ValueError, match="no clip to draw"):
         clips_figure([])
-    with pytest.raises(ValueError, match="has no apex: call preprocess.with_apex"):
+    with pytest.raises(ValueError, match=r"has no apex: call preprocess\.with_apex"):
         clips_figure([replace(clips[0], apex=None)])
 
 

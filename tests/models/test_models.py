@@ -145,5 +145,5 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds no model of this lab .*give a folder of save_pretrained"):
+    with pytest.raises(ValueError, match=r"holds no model of this lab .*give a folder of save_pretrained"):
         from_pretrained(tmp_path)

@@ -36,7 +36,7 @@ def test_a_class_that_nobody_predicts_counts_as_zero():
 
 def test_pooling_is_not_averaging():
     folds = [(["a", "a"], ["a", "a"]), (["b", "a"], ["b", "b"])]
-    pooled = scores(sum((t for t, _ in folds), []), sum((p for _, p in folds), []), ["a", "b"])["uf1"]
+    pooled = scores([*folds[0][0], *folds[1][0]], [*folds[0][1], *folds[1][1]], ["a", "b"])["uf1"]
     averaged = np.mean([scores(t, p, ["a", "b"])["uf1"] for t, p in folds])
     assert pooled != pytest.approx(averaged)
 

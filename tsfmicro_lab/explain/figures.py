@@ -1,5 +1,6 @@
 """Pictures of clips and maps, drawn without a browser; every map of a figure shares one scale."""
 
+import io
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -13,6 +14,15 @@ from tsfmicro_lab.preprocess import difference_frame
 
 #: Orange for, purple against: told apart by colour-blind readers, and neither is skin.
 DIVERGING = "PuOr_r"
+
+
+class Picture(Figure):
+    """A matplotlib figure that a notebook shows by itself, without pyplot and its global state."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=80)
+        return buffer.getvalue()
 
 
 def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Figure:
@@ -128,7 +138,7 @@ def _grid(rows: int, titles: Sequence[str]) -> tuple[Figure, np.ndarray]:
     """A grid of pictures with a thin row for the colour bars below."""
     if not rows:
         raise ValueError("there is no clip to draw")
-    figure = Figure(figsize=(2.6 * len(titles), 2.6 * rows + 0.9), layout="constrained")
+    figure = Picture(figsize=(2.6 * len(titles), 2.6 * rows + 0.9), layout="constrained")
     grid = figure.add_gridspec(rows + 1, len(titles), height_ratios=[1] * rows + [0.05])
     axes = np.array([[figure.add_subplot(grid[r, c]) for c in range(len(titles))] for r in range(rows)])
     for axis in axes.flat:
