@@ -19,8 +19,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import tsfmicro_lab
-from tsfmicro_lab.data import Samples, SyntheticMicroExpressions, prepare
-from tsfmicro_lab.data.synthetic import photograph
+from tsfmicro_lab.data import Samples, SyntheticMicroExpressions, photograph, prepare
 from tsfmicro_lab.explain import WhereHow, clips_figure, share_inside, where_how, where_how_figure
 from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
 from tsfmicro_lab.models import from_pretrained

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from tsfmicro_lab.data import SyntheticMicroExpressions
-from tsfmicro_lab.data.faces import FaceParams, draw_face
+from tsfmicro_lab.data.face_params import FaceParams
+from tsfmicro_lab.data.faces import draw_face
 from tsfmicro_lab.explain import where_how
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.models.retention import ManhattanRetention

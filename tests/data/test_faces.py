@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tsfmicro_lab.data.faces import FaceParams, draw_face
+from tsfmicro_lab.data.face_params import FaceParams
+from tsfmicro_lab.data.faces import draw_face
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX
 
 

@@ -3,6 +3,8 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
+from tsfmicro_lab.data.face_params import FaceParams
+from tsfmicro_lab.data.faces import draw_face
 from tsfmicro_lab.data.motion import ACTION_UNITS, MOVED_SHARE, backward, displacement, moved_region, sample, warp
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX
 
@@ -14,8 +16,6 @@ def points(data_face):
 
 @pytest.fixture(scope="module")
 def data_face():
-    from tsfmicro_lab.data.faces import FaceParams, draw_face
-
     return draw_face(FaceParams.draw(np.random.default_rng(0), 0.0), 224)
 
 

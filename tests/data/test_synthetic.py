@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 from skimage.data import astronaut
 
-from tsfmicro_lab.data import ANNOTATIONS, Distractors, SyntheticMicroExpressions, prepare
+from tsfmicro_lab.data import ANNOTATIONS, Distractors, SyntheticMicroExpressions, photograph, prepare
 from tsfmicro_lab.data.motion import warp
-from tsfmicro_lab.data.synthetic import CLASS_COUNTS, MEGC, PROTOTYPES, photograph
+from tsfmicro_lab.data.synthetic import CLASS_COUNTS, MEGC, PROTOTYPES
 
 CLEAN = Distractors.none()
 

@@ -1,7 +1,8 @@
 """Where clips come from, and samples prepared from them."""
 
+from tsfmicro_lab.data.moving_face import Distractors, photograph
 from tsfmicro_lab.data.samples import Samples, prepare
 from tsfmicro_lab.data.schema import ANNOTATIONS, Dataset
-from tsfmicro_lab.data.synthetic import Distractors, SyntheticMicroExpressions
+from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 
-__all__ = ["ANNOTATIONS", "Dataset", "Distractors", "Samples", "SyntheticMicroExpressions", "prepare"]
+__all__ = ["ANNOTATIONS", "Dataset", "Distractors", "Samples", "SyntheticMicroExpressions", "photograph", "prepare"]

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Float32
 from scipy.interpolate import CubicSpline
 
 from tsfmicro_lab.data.face_paint import Colour, Grid, Plane, key_light, linear, over, ramp, smooth
-from tsfmicro_lab.data.faces import FACE_UNIT, FaceParams
+from tsfmicro_lab.data.face_params import FACE_UNIT, FaceParams
 
 #: Hair from fair to black; irises from blue to dark brown (sRGB).
 HAIR = ((206, 172, 118), (128, 90, 54), (66, 42, 27), (27, 21, 19))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from scipy.interpolate import CubicSpline
 
-from tsfmicro_lab.data.faces import EYE_LEVEL, FACE_UNIT, FaceParams
+from tsfmicro_lab.data.face_params import EYE_LEVEL, FACE_UNIT, FaceParams
 
 Plane = Float32[np.ndarray, "height width"]
 Colour = Float32[np.ndarray, "height width 3"]
