@@ -128,7 +128,14 @@ def displacement(units: Mapping[str, float], landmarks: Points, size: int) -> Fi
 
 
 def moved_region(expression: Field) -> np.ndarray:
-    """Pixels that move at least a quarter as far as the one that moves farthest."""
+    """Pixels that move at least a quarter as far as the one that moves farthest.
+
+    Example:
+        >>> field = np.zeros((2, 1, 3), np.float32)
+        >>> field[0, 0] = 4, 1, 0.5
+        >>> moved_region(field)
+        array([[ True,  True, False]])
+    """
     magnitude = np.hypot(*expression)
     return np.asarray((magnitude >= MOVED_SHARE * magnitude.max()) & (magnitude > 0))
 
@@ -144,6 +151,11 @@ def backward(field: Float32[torch.Tensor, "batch 2 height width"]) -> Float32[to
 
     Returns:
         b, pixels.
+
+    Example:
+        >>> to_the_right = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+        >>> backward(to_the_right)[0, :, 0, 0].tolist()
+        [-1.0, -0.0]
     """
     b = -field
     for _ in range(5):
@@ -165,6 +177,12 @@ def sample(
 
     Returns:
         The image as seen at the moved places.
+
+    Example:
+        >>> image = torch.arange(4.0).view(1, 1, 1, 4)
+        >>> half_a_pixel = torch.tensor([0.5, 0.0]).view(1, 2, 1, 1).expand(1, 2, 1, 4)
+        >>> sample(image, half_a_pixel, "bilinear")[0, 0, 0].tolist()
+        [0.5, 1.5, 2.5, 3.0]
     """
     h, w = offset.shape[-2:]
     x = torch.arange(w, device=offset.device) + offset[:, 0]

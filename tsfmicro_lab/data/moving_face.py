@@ -31,6 +31,10 @@ class Distractors:
         flicker: The light changes by about 1 % from frame to frame.
         noise: The camera adds about 1.5 grey levels of noise.
         blinks: One clip in ten holds a blink.
+
+    Example:
+        >>> Distractors(drift=0.0)
+        Distractors(drift=0.0, flicker=1.0, noise=1.0, blinks=1.0)
     """
 
     drift: float = 1.0
@@ -128,6 +132,12 @@ class MovingFace:
     Args:
         face: Texture and landmarks at rest.
         motion: What happens.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> moving = SyntheticMicroExpressions(1, 1, image_size=64).moving_face(0)
+        >>> moving.render(moving.motion.apex).shape
+        (64, 64, 3)
     """
 
     def __init__(self, face: Face, motion: Motion) -> None:
@@ -214,6 +224,13 @@ def photograph(
 
     Returns:
         The renderer of the clip.
+
+    Example:
+        >>> from skimage.data import astronaut
+        >>> from tsfmicro_lab.preprocess import MediaPipeLandmarker
+        >>> points = MediaPipeLandmarker()(astronaut())  # doctest: +SKIP
+        >>> photograph(astronaut(), points, {"12": 3.0}).clip("EP01", "astronaut")  # doctest: +SKIP
+        Clip astronaut/EP01: 105 frames at 200 fps, onset 8, apex 41, offset 98, no label, AU 12
     """
     # A frame as wide as that of a drawn face: the aligned face with room around it.
     matrix = estimate_alignment(landmarks, size)

@@ -20,6 +20,11 @@ def scores_chart(table: pd.DataFrame) -> go.Figure:
 
     Returns:
         A plotly figure.
+
+    Example:
+        >>> table = pd.DataFrame({"model": ["late"], "seed": [0], "uf1": [0.4], "uar": [0.5], "accuracy": [0.6]})
+        >>> scores_chart(table).data[0].y
+        (0.4, 0.5, 0.6)
     """
     figure = go.Figure()
     metrics = {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy"}
@@ -52,6 +57,11 @@ def confusion_chart(predictions: pd.DataFrame, classes: Sequence[str]) -> go.Fig
 
     Returns:
         A plotly figure.
+
+    Example:
+        >>> table = pd.DataFrame({"truth": ["a", "b"], "predicted": ["a", "a"]})
+        >>> confusion_chart(table, ["a", "b"]).data[0].text.tolist()
+        [[1, 0], [1, 0]]
     """
     counts = confusion(predictions, classes)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -83,6 +93,11 @@ def shares_chart(shares: pd.DataFrame) -> go.Figure:
 
     Returns:
         A plotly figure; on the diagonal a map is no better than one spread evenly.
+
+    Example:
+        >>> row = {"clip": "s/1", "truth": "a", "predicted": "b", "where": 0.1, "how": 0.4, "chance": 0.2}
+        >>> shares_chart(pd.DataFrame([row])).data[0].y.tolist()
+        [0.4]
     """
     figure = go.Figure()
     streams = {"how": "how (difference)", "where": "where (onset)"}

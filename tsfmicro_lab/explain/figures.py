@@ -34,6 +34,11 @@ def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Figure:
 
     Returns:
         A matplotlib figure.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> len(clips_figure([SyntheticMicroExpressions(1, 1, image_size=64)[0]]).axes)
+        6
     """
     figure, axes = _grid(len(clips), ("onset frame", "apex frame", "difference", "true motion, pixels"))
     pairs = [(clip.frame(clip.onset), clip.frame(_apex(clip))) for clip in clips]
@@ -63,6 +68,14 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
 
     Returns:
         A matplotlib figure.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> clip = SyntheticMicroExpressions(1, 1, image_size=64)[0]
+        >>> heat = np.random.default_rng(0).normal(size=(64, 64))
+        >>> maps = WhereHow(heat, -heat, target=0, method="noise", completeness_error=0.0)
+        >>> len(where_how_figure([clip], [maps], ["others"]).axes)
+        5
     """
     figure, axes = _grid(len(clips), ("onset frame", "difference", "where: onset", "how: difference"))
     pooled = np.abs([h for m in maps for h in (m.where, m.how)])

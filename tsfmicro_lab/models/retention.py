@@ -97,6 +97,10 @@ class DropPath(nn.Module):
 
     Args:
         rate: Probability of leaving the branch out; the rest is scaled by 1 / (1 - rate).
+
+    Example:
+        >>> DropPath(0.5).eval()(torch.ones(2))
+        tensor([1., 1.])
     """
 
     def __init__(self, rate: float = 0.0) -> None:
@@ -185,6 +189,10 @@ class FeedForward(nn.Module):
     Args:
         dim: Channels in and out.
         ratio: Hidden channels per input channel.
+
+    Example:
+        >>> FeedForward(8)(torch.randn(1, 4, 4, 8)).shape
+        torch.Size([1, 4, 4, 8])
     """
 
     def __init__(self, dim: int, ratio: int = 3) -> None:
@@ -212,6 +220,11 @@ class RetentionBlock(nn.Module):
 
     Shape:
         (B, grid, grid, dim) → the same.
+
+    Example:
+        >>> block = RetentionBlock(16, heads=2, grid=4, decomposed=True, spread=4.0)
+        >>> block(torch.randn(3, 4, 4, 16)).shape
+        torch.Size([3, 4, 4, 16])
     """
 
     def __init__(

@@ -37,6 +37,10 @@ class Downsample(nn.Module):
 
     Shape:
         (B, H, W, dim_in) → (B, H/2, W/2, dim_out).
+
+    Example:
+        >>> Downsample(8, 16)(torch.randn(1, 28, 28, 8)).shape
+        torch.Size([1, 14, 14, 16])
     """
 
     def __init__(self, dim_in: int, dim_out: int) -> None:

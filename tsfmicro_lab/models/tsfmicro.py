@@ -39,6 +39,10 @@ class TSFmicroConfig:
         spatial_heads: Attention heads of the spatial branch.
         init_std: Spread of the initial weights of linear layers. The public code's 0.02 suits 512 channels; narrow
             layers start closer to 1 / sqrt(channels).
+
+    Example:
+        >>> TSFmicroConfig(image_size=224).grid
+        14
     """
 
     num_classes: int = 5
@@ -86,6 +90,11 @@ class Classifier(nn.Module):
 
     Shape:
         (B, dim, g, g) → (B, num_classes).
+
+    Example:
+        >>> import torch
+        >>> Classifier(8, num_classes=3)(torch.randn(2, 8, 14, 14)).shape
+        torch.Size([2, 3])
     """
 
     def __init__(self, dim: int, num_classes: int) -> None:
@@ -207,6 +216,11 @@ class TSFmicroTemporal(TSFmicro):
 
     Shape:
         difference (B, 3, S, S) → (B, num_classes).
+
+    Example:
+        >>> import torch
+        >>> TSFmicroTemporal.from_preset("tiny", num_classes=3)(torch.randn(2, 3, 56, 56)).shape
+        torch.Size([2, 3])
     """
 
     input_names = ("difference",)
@@ -228,6 +242,11 @@ class TSFmicroSpatial(TSFmicro):
 
     Shape:
         onset (B, 3, S, S) → (B, num_classes).
+
+    Example:
+        >>> import torch
+        >>> TSFmicroSpatial.from_preset("tiny", num_classes=3)(torch.randn(2, 3, 56, 56)).shape
+        torch.Size([2, 3])
     """
 
     input_names = ("onset",)

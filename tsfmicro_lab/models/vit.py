@@ -12,6 +12,10 @@ class SelfAttention(nn.Module):
 
     Shape:
         (B, N, dim) → the same.
+
+    Example:
+        >>> SelfAttention(8, heads=2)(torch.randn(1, 5, 8)).shape
+        torch.Size([1, 5, 8])
     """
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -33,6 +37,10 @@ class TransformerBlock(nn.Module):
 
     Shape:
         (B, N, dim) → the same.
+
+    Example:
+        >>> TransformerBlock(8, heads=2)(torch.randn(1, 5, 8)).shape
+        torch.Size([1, 5, 8])
     """
 
     def __init__(self, dim: int, heads: int, mlp_ratio: int = 4) -> None:

@@ -65,6 +65,12 @@ def apply_alignment(image: Frame, matrix: Matrix, size: int) -> Frame:
 
     Returns:
         The aligned frame, size × size.
+
+    Example:
+        >>> grey = np.full((100, 100, 3), 128, np.uint8)
+        >>> half = apply_alignment(grey, np.array([[0.5, 0, 0], [0, 0.5, 0]]), 50)
+        >>> half.shape, half.min()
+        ((50, 50, 3), np.uint8(128))
     """
     scale = float(np.hypot(*matrix[:, 0]))
     if scale < 1:

@@ -39,6 +39,13 @@ def intensity_curve(clip: Clip) -> Float[np.ndarray, " frames"]:
 
     Returns:
         One value per frame, grey levels; 0 at the onset.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> clip = SyntheticMicroExpressions(1, 1, image_size=64)[0]
+        >>> curve = intensity_curve(clip)
+        >>> len(curve) == len(clip.frames), float(curve[clip.onset])
+        (True, 0.0)
     """
     onset = _comparable(clip.frame(clip.onset))
     levels = [np.abs(_comparable(clip.frame(i)) - onset).mean() for i in range(len(clip.frames))]
@@ -54,6 +61,12 @@ def spot_apex(clip: Clip) -> int:
     Returns:
         The spotted apex. Compare with an annotated one before you trust it: on rendered clips with all distractors it
         is off by some frames, since a blink or a drift can outweigh the expression.
+
+    Example:
+        >>> from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions
+        >>> clip = SyntheticMicroExpressions(1, 1, image_size=64, distractors=Distractors.none())[0]
+        >>> abs(spot_apex(clip) - clip.apex) <= 3
+        True
     """
     curve = intensity_curve(clip)[clip.onset : clip.offset + 1]
     smooth = cv2.GaussianBlur(curve[:, None], (1, 0), 1, sigmaY=1.5)[:, 0] if len(curve) > 3 else curve
@@ -61,7 +74,14 @@ def spot_apex(clip: Clip) -> int:
 
 
 def with_apex(clip: Clip) -> Clip:
-    """The clip itself if its apex is annotated, else with the spotted one."""
+    """The clip itself if its apex is annotated, else with the spotted one.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> clip = SyntheticMicroExpressions(1, 1, image_size=64)[0]
+        >>> with_apex(clip) is clip, with_apex(replace(clip, apex=None)).apex is None
+        (True, False)
+    """
     return clip if clip.apex is not None else replace(clip, apex=spot_apex(clip))
 
 

@@ -87,6 +87,11 @@ def inputs_of(batch: Mapping[str, Tensor], augment: Augmentation | None = None) 
     Args:
         batch: `onset` and `apex`, bytes (see `Samples.pick`).
         augment: Applied first, in training.
+
+    Example:
+        >>> frames = torch.zeros(2, 3, 56, 56, dtype=torch.uint8)
+        >>> sorted(inputs_of({"onset": frames, "apex": frames}))
+        ['difference', 'onset']
     """
     onset, apex = batch["onset"], batch["apex"]
     return to_inputs(*(augment(onset, apex) if augment else (onset, apex)))

@@ -76,6 +76,15 @@ def fit(
 
     Returns:
         Mean training loss of each epoch.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
+        >>> from tsfmicro_lab.models import create_model
+        >>> samples = prepare(SyntheticMicroExpressions(2, 5, image_size=64), 56, progress=False)
+        >>> model = create_model("tsfmicro_late", num_classes=5, seed=0)
+        >>> losses = fit(model, samples, np.arange(10), Recipe(epochs=2))
+        >>> len(losses), model.training
+        (2, False)
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     optimizer: Any = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
@@ -120,6 +129,13 @@ def predict(
 
     Returns:
         One row of probabilities per sample; they sum to 1.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
+        >>> from tsfmicro_lab.models import create_model
+        >>> samples = prepare(SyntheticMicroExpressions(2, 5, image_size=64), 56, progress=False)
+        >>> predict(create_model("tsfmicro_late", num_classes=5), samples, np.array([0, 3])).shape
+        (2, 5)
     """
     model.eval()
     device = next(model.parameters()).device

@@ -53,6 +53,12 @@ def score_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFra
 
     Returns:
         One row per model and seed: `model`, `seed`, `uf1`, `uar`, `accuracy`, `clips`.
+
+    Example:
+        >>> rows = [("m", 0, "s1", "c1", 0, "a", "a"), ("m", 0, "s2", "c1", 0, "b", "a")]
+        >>> columns = ["model", "seed", "subject", "clip", "onset", "truth", "predicted"]
+        >>> score_table(pd.DataFrame(rows, columns=columns), ["a", "b"])[["model", "accuracy"]].values.tolist()
+        [['m', 0.5], ['majority', 0.5]]
     """
     rows = []
     for (model, seed), group in predictions.groupby(["model", "seed"], sort=False):
@@ -73,6 +79,11 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per model: mean and std of each score and the number of seeds.
+
+    Example:
+        >>> table = pd.DataFrame({"model": "m", "uf1": [0.2, 0.4], "uar": [0.5, 0.5], "accuracy": [0.6, 0.8]})
+        >>> summary(table)[["seeds", "uf1_mean", "uf1_std"]].round(3).values.tolist()
+        [[2.0, 0.3, 0.141]]
     """
     grouped = table.groupby("model", sort=False)[["uf1", "uar", "accuracy"]]
     result = grouped.agg(["mean", "std"])

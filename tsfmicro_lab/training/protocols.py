@@ -25,6 +25,8 @@ from tsfmicro_lab.progress import progress_bar
 from tsfmicro_lab.training.loop import RECIPES, Recipe, fit, predict
 
 Selection = Literal["last", "inner"]
+#: What tells one clip from another in every table.
+KEY = ["subject", "clip", "onset"]
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,14 @@ def cross_validate(
     Raises:
         ValueError: A class occurs with one subject alone, or the folder holds another run.
         OSError: A fold cannot be written; earlier folds stay whole.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
+        >>> samples = prepare(SyntheticMicroExpressions(2, 10, image_size=64), 56, progress=False)
+        >>> run = Run("tsfmicro_spatial", recipe=Recipe(epochs=1))
+        >>> table = cross_validate(samples, run, progress=False)
+        >>> len(table), sorted(set(table.subject))
+        (20, ['sub01', 'sub02'])
     """
     run = run or Run()
     folds = leave_one_subject_out(samples)
@@ -197,10 +207,8 @@ def cross_validate(
             else:
                 todo.append((fold, place / "models" / fold.subject if place and keep_models else None))
         _run_all(run, samples, todo, executor, finished)
-    order = {key: i for i, key in enumerate(samples.table[["subject", "clip", "onset"]].itertuples(index=False))}
     table = pd.concat(results.values(), ignore_index=True)
-    position = [order[key] for key in table[["subject", "clip", "onset"]].itertuples(index=False, name="Pandas")]
-    return table.iloc[np.argsort(position)].reset_index(drop=True)
+    return samples.table[KEY].merge(table, on=KEY, how="left", validate="one_to_one")
 
 
 def fold_processes(workers: int | None = None) -> ProcessPoolExecutor:
@@ -243,7 +251,7 @@ def _run_all(
 
 
 def _rows(run: Run, samples: Samples, fold: Fold, probabilities: np.ndarray, epoch: int) -> pd.DataFrame:
-    rows = samples.table.loc[fold.test, ["subject", "clip", "onset"]].reset_index(drop=True)
+    rows = samples.table.loc[fold.test, KEY].reset_index(drop=True)
     names = np.array(samples.classes, dtype=object)
     rows["truth"] = names[samples.label.numpy()[fold.test]]
     rows["predicted"] = names[probabilities.argmax(1)]
