@@ -23,7 +23,7 @@ from tsfmicro_lab.data import Samples, SyntheticMicroExpressions, photograph, pr
 from tsfmicro_lab.explain import WhereHow, clips_figure, share_inside, where_how, where_how_figure
 from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
 from tsfmicro_lab.models import from_pretrained
-from tsfmicro_lab.preprocess import FaceNotFoundError, MediaPipeLandmarker, align_clip
+from tsfmicro_lab.preprocess import MediaPipeLandmarker, align_clip
 from tsfmicro_lab.progress import track
 from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_processes, score_table, to_inputs
 
@@ -217,7 +217,7 @@ def _photograph(page: Page, classes: tuple[str, ...]) -> None:
         landmarker = MediaPipeLandmarker()
         image = astronaut()
         moving = photograph(image, landmarker(image), {"6": 2.0, "12": 3.0}, size=224)
-    except (FileNotFoundError, ImportError, FaceNotFoundError) as error:
+    except (OSError, ImportError, ValueError) as error:
         page.content["photograph_missing"] = str(error)
         page.console.print(f"  no photograph: {escape(str(error))}")
         return

@@ -7,7 +7,7 @@ import pytest
 from skimage.data import astronaut
 
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
-from tsfmicro_lab.preprocess import FaceNotFoundError, landmarks
+from tsfmicro_lab.preprocess import FaceNotFoundError, MediaPipeLandmarker, landmarks
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, POINT_NAMES, find_model
 
 MEASURED = ("eye_outer", "eye_inner", "mouth_corner", "nose_tip")
@@ -59,6 +59,12 @@ def test_a_download_is_kept_and_found_again(no_model, monkeypatch, serve):
     monkeypatch.setattr(landmarks, "MODEL_SHA256", hashlib.sha256(b"a model").hexdigest())
     assert find_model().read_bytes() == b"a model"
     assert find_model(download=False) == landmarks.cached_model()
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path, landmarker):
+    (tmp_path / "broken.task").write_bytes(bytes(1000))
+    with pytest.raises(ValueError, match=r"broken\.task is no landmarker model .*delete it"):
+        MediaPipeLandmarker(tmp_path / "broken.task")
 
 
 def test_a_real_face_is_landmarked(landmarker):

@@ -121,6 +121,7 @@ class MediaPipeLandmarker:
     Raises:
         FileNotFoundError: There is no model.
         ImportError: A system library that MediaPipe needs is missing.
+        ValueError: The file is no landmarker model.
     """
 
     def __init__(self, model: Path | str | None = None) -> None:
@@ -132,12 +133,15 @@ class MediaPipeLandmarker:
 
             options = vision.FaceLandmarkerOptions(base_options=BaseOptions(model_asset_path=str(path)), num_faces=1)
             self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
-            atexit.register(self._landmarker.close)  # closing it later, among half-deleted modules, prints a trace
+            # It closes itself through a thread pool that is gone when Python ends, and prints a trace: let it rest.
+            atexit.register(setattr, self._landmarker, "_handle", None)
             self._image: Any = lambda rgb: mediapipe.Image(
                 image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb)
             )
         except OSError as error:
             raise ImportError(f"MediaPipe cannot start ({error}): on Debian, apt install libegl1 libgles2") from error
+        except RuntimeError as error:
+            raise ValueError(f"{path} is no landmarker model ({error}): delete it, it is downloaded again") from error
 
     def mesh(self, image: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "478 2"]:
         """All 478 points of the face mesh, pixels.

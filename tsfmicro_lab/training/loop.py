@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.progress import track
 from tsfmicro_lab.training.augmentation import Augmentation, inputs_of
 
 
@@ -62,6 +63,7 @@ def fit(
     seed: int = 0,
     fabric: Fabric | None = None,
     after_epoch: Callable[[int, float], None] | None = None,
+    progress: bool = False,
 ) -> list[float]:
     """Trains a model on some of the samples.
 
@@ -73,6 +75,7 @@ def fit(
         seed: Of order, augmentation and stochastic depth; the global random state is left as it was.
         fabric: Device and precision; a CPU in float32 by default.
         after_epoch: Called with the epoch (from 1) and its mean loss; may look at the model in evaluation mode.
+        progress: Whether to show a progress bar over the epochs.
 
     Returns:
         Mean training loss of each epoch.
@@ -95,7 +98,7 @@ def fit(
     losses = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        for epoch in range(1, recipe.epochs + 1):
+        for epoch in track(range(1, recipe.epochs + 1), "training", progress):
             model.train()
             total = torch.zeros((), device=fabric.device)
             order = torch.from_numpy(index)[torch.randperm(len(index))]
