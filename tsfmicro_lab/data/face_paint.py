@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from scipy.interpolate import CubicSpline
 
-from tsfmicro_lab.data.face_params import EYE_LEVEL, FACE_UNIT, FaceParams
+from tsfmicro_lab.data.face_params import EYE_LEVEL, FACE_UNIT, LENS_BLUR, FaceParams
 
 Plane = Float32[np.ndarray, "height width"]
 Colour = Float32[np.ndarray, "height width 3"]
@@ -277,4 +277,4 @@ def head(g: Grid, rho: Plane, complexion: Colour) -> Colour:
 def finish(picture: Colour) -> Colour:
     """Turn linear light into sRGB without detail too fine for the image size."""
     srgb = np.clip(picture, 0, 1) ** np.float32(1 / 2.2)
-    return np.asarray(np.clip(cv2.GaussianBlur(srgb, (0, 0), 1.1), 0, 1))
+    return np.asarray(np.clip(cv2.GaussianBlur(srgb, (0, 0), LENS_BLUR), 0, 1))

@@ -10,6 +10,8 @@ from scipy.special import ndtr, ndtri
 #: Mean distance between the eye centres, as a fraction of the image side: one *face unit*. With human proportions a
 #: head is about 3.6 units high, so this is what leaves room for the hair, the neck and the shoulders.
 FACE_UNIT = 0.235
+#: Low-pass filter of every texture (sigma, texture pixels), so that sampling it at the image size has no aliasing.
+LENS_BLUR = 1.1
 #: Height of the eyes in the image, as a fraction of its side.
 EYE_LEVEL = 0.45
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float32
 
 from tsfmicro_lab.clips import Clip, Frame, LazyFrames, Points, Truth
+from tsfmicro_lab.data.face_params import LENS_BLUR
 from tsfmicro_lab.data.faces import SUPERSAMPLE, Face
 from tsfmicro_lab.data.motion import backward, displacement, moved_region, sample
 from tsfmicro_lab.preprocess.alignment import estimate_alignment, transform_points
@@ -239,6 +240,7 @@ def photograph(
     fine = SUPERSAMPLE * matrix + np.array([[0, 0, (SUPERSAMPLE - 1) / 2]])
     side = SUPERSAMPLE * size
     texture = cv2.warpAffine(image, fine, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    texture = cv2.GaussianBlur(texture, (0, 0), LENS_BLUR)
     pixels = (np.asarray(texture, np.float32) / 255).clip(0, 1)
     face = Face(pixels, pixels, np.full((side, side), 2.0, np.float32), transform_points(landmarks, matrix))
     return MovingFace(face, Motion.draw(units, size, Distractors(blinks=0.0), [seed, 4]))
