@@ -2,10 +2,8 @@ import re
 
 import pandas as pd
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
-from tsfmicro_lab import cli
 from tsfmicro_lab.cli import app
 
 run = CliRunner()
@@ -16,7 +14,6 @@ def plain(result):
 
 
 def test_doctor_says_what_is_there_and_how_to_get_what_is_missing(monkeypatch, tmp_path):
-    monkeypatch.setattr(cli, "console", Console(width=300))
     monkeypatch.setenv("TSFMICRO_FACE_LANDMARKER", str(tmp_path / "gone.task"))
     result = run.invoke(app, ["doctor"])
     assert result.exit_code == 0

@@ -95,14 +95,17 @@ def evaluate(
 @app.command()
 def doctor() -> None:
     """Say what is there, what is missing, and how to get it."""
-    table = Table("what", "state", "what to do", title="TSFmicro Lab on this machine")
+    table, remedies = Table("what", "state", title="TSFmicro Lab on this machine"), []
     for name, check in CHECKS.items():
         try:
-            table.add_row(name, f"[green]{escape(check())}[/]", "")
+            table.add_row(name, f"[green]{escape(check())}[/]")
         except Exception as error:
-            # Whatever goes wrong in a check is what its row reports.
-            table.add_row(name, "[red]missing[/]", escape(str(error)))
+            # Whatever goes wrong in a check is what it has to report.
+            table.add_row(name, "[red]missing[/]")
+            remedies.append(f"{name}: {error}")
     console.print(table)
+    for remedy in remedies:
+        console.print(f"• {escape(remedy)}", soft_wrap=True)  # unbroken, so that an address can be copied
 
 
 def _torch() -> str:
@@ -115,7 +118,7 @@ def _gpu() -> str:
     import torch
 
     if not torch.cuda.is_available():
-        raise RuntimeError("none, which is fine for the tiny preset; full size wants one (a CUDA build of torch)")
+        return "none; fine for tiny, while base wants one and a CUDA build of torch"
     return torch.cuda.get_device_name()
 
 
@@ -143,7 +146,11 @@ def _landmarker() -> str:
 
     from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker, find_model
 
-    points = MediaPipeLandmarker(find_model(download=False))(astronaut())
+    try:
+        model = find_model(download=False)
+    except FileNotFoundError as error:
+        raise RuntimeError("cannot be tried without the model") from error
+    points = MediaPipeLandmarker(model)(astronaut())
     return f"works ({len(points)} named points on a test photograph)"
 
 

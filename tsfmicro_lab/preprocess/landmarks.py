@@ -98,9 +98,9 @@ def find_model(download: bool = True) -> Path:
     target = cached_model()
     if target.is_file():
         return target
-    remedy = f"download {MODEL_URL} and put it at {target}, or set {MODEL_VARIABLE} to where it lies"
+    remedy = f"download {MODEL_URL} to {target}, or set {MODEL_VARIABLE} to where it lies"
     if not download:
-        raise FileNotFoundError(f"the face landmarker model is not on this machine: {remedy}")
+        raise FileNotFoundError(f"the face landmarker model is not on this machine; the demo fetches it, or {remedy}")
     import pooch
 
     try:
