@@ -5,12 +5,15 @@ import platform
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = typer.Typer(
     help="Learn, explore and check micro-expression recognition.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -165,13 +168,11 @@ CHECKS: dict[str, Callable[[], str]] = {
 }
 
 
-def _scores_table(summary: "object", title: str) -> Table:
-    import pandas as pd
-
-    assert isinstance(summary, pd.DataFrame)
+def _scores_table(summary: "pd.DataFrame", title: str) -> Table:
     table = Table("model", "seeds", "UF1", "UAR", "accuracy", title=title)
     for _, row in summary.iterrows():
-        cells = [f"{row[f'{m}_mean']:.3f} ± {row[f'{m}_std']:.3f}" for m in ("uf1", "uar", "accuracy")]
+        spread = {m: f" ± {row[f'{m}_std']:.3f}" if row.seeds > 1 else "" for m in ("uf1", "uar", "accuracy")}
+        cells = [f"{row[f'{m}_mean']:.3f}{spread[m]}" for m in spread]
         table.add_row(str(row.model), str(row.seeds), *cells)
     return table
 

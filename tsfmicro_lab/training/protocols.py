@@ -4,7 +4,6 @@ import copy
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -302,9 +301,7 @@ def _write_fold(rows: pd.DataFrame, path: Path) -> None:
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Writes beside the target and renames, so that a file is there whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         write(temporary)
         temporary.replace(path)
