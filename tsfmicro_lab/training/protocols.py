@@ -189,14 +189,13 @@ def cross_validate(
     folds = leave_one_subject_out(samples)
     place = _open_run(Path(folder), run, samples) if folder else None
     results: dict[str, pd.DataFrame] = {}
-    with progress_bar(progress) as bar:
-        task = bar.add_task(f"{run.model} seed {run.seed}", total=len(folds))
+    with progress_bar(len(folds), f"{run.model}, seed {run.seed}: folds", progress) as bar:
 
         def finished(fold: Fold, rows: pd.DataFrame, save: bool = True) -> None:
             if place and save:
                 _write_fold(rows, place / f"{fold.subject}.parquet")
             results[fold.subject] = rows
-            bar.advance(task)
+            bar.update()
 
         todo = []
         for fold in folds:
