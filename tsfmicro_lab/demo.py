@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from rich.console import Console
+from rich.markup import escape
 
 import tsfmicro_lab
 from tsfmicro_lab.data import Samples, SyntheticMicroExpressions, photograph, prepare

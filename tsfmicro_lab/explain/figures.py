@@ -169,6 +169,5 @@ def _scale(figure: Figure, first: int, last: int, image: mpl.image.AxesImage, la
     assert grid is not None
     bar = figure.add_subplot(grid[-1, first:last])
     solid = mpl.cm.ScalarMappable(image.norm, image.cmap)
-    low, high = image.get_clim()
-    ticks = [0, high / 2, high] if low == 0 else [low, low / 4, 0, high / 4, high]
+    ticks = image.norm.inverse(np.linspace(0, 1, 5))
     figure.colorbar(solid, cax=bar, orientation="horizontal", ticks=ticks, format="%.2g").set_label(label)

@@ -106,7 +106,9 @@ def find_model(download: bool = True) -> Path:
     try:
         return Path(pooch.retrieve(MODEL_URL, MODEL_SHA256, fname=target.name, path=target.parent, progressbar=False))
     except Exception as error:
-        raise FileNotFoundError(f"the face landmarker model could not be downloaded ({error}): {remedy}") from error
+        # A wrong checksum explains itself in a line; what a network says fills a screen.
+        reason = str(error).splitlines()[0] if isinstance(error, ValueError) else type(error).__name__
+        raise FileNotFoundError(f"the face landmarker model could not be downloaded ({reason}): {remedy}") from error
 
 
 class MediaPipeLandmarker:
