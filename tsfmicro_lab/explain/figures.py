@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -169,5 +170,6 @@ def _scale(figure: Figure, first: int, last: int, image: mpl.image.AxesImage, la
     assert grid is not None
     bar = figure.add_subplot(grid[-1, first:last])
     solid = mpl.cm.ScalarMappable(image.norm, image.cmap)
-    ticks = image.norm.inverse(np.linspace(0, 1, 5))
+    norm: Any = image.norm
+    ticks = norm.inverse(np.linspace(0, 1, 5))
     figure.colorbar(solid, cax=bar, orientation="horizontal", ticks=ticks, format="%.2g").set_label(label)
