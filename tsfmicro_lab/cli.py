@@ -55,7 +55,9 @@ def evaluate(
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; those of the preset's recipe by default.")] = None,
     target: Annotated[str, typer.Option(help="Labels: emotion (five classes) or emotion_megc (three).")] = "emotion",
     selection: Annotated[str, typer.Option(help="last epoch, or the best on inner held-out subjects.")] = "last",
-    layout_variation: Annotated[float, typer.Option(min=0, help="How much faces differ; 1 is as adults do.")] = 1.0,
+    layout_variation: Annotated[
+        float, typer.Option(min=0, help="How much faces differ; 1 is about as adults do.")
+    ] = 1.0,
     drift: Annotated[float, typer.Option(min=0, help="Strength of head drift.")] = 1.0,
     flicker: Annotated[float, typer.Option(min=0, help="Strength of flicker.")] = 1.0,
     noise: Annotated[float, typer.Option(min=0, help="Strength of camera noise.")] = 1.0,

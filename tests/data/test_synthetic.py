@@ -144,7 +144,7 @@ def test_a_subject_says_nothing_about_the_emotion():
 
 
 def test_the_resting_face_does_not_depend_on_the_emotion():
-    """A classifier of onset frames does no better than chance: same subject, same onset but for noise and light."""
+    """Without noise and flicker, a subject's onset frame is the same whatever emotion follows."""
     data = SyntheticMicroExpressions(1, 8, 96, seed=0, distractors=CLEAN)
     onsets = [data[i].frame(data[i].onset) for i in range(8)]
     assert all((frame == onsets[0]).all() for frame in onsets)

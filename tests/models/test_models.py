@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from tsfmicro_lab.models import PRESETS, TSFmicro, create_model, from_pretrained, list_models, save_pretrained
+from tsfmicro_lab.models import PRESETS, TSFmicro, create_model, from_pretrained, list_models
 from tsfmicro_lab.models.spatial import ThumbnailViT
 from tsfmicro_lab.models.vit import SelfAttention, TransformerBlock
 
@@ -121,16 +121,18 @@ def test_wrong_inputs_are_named(tensors, message):
 @pytest.mark.parametrize("name", list_models())
 def test_a_saved_model_comes_back(name, tmp_path):
     model = create_model(name, 4, "tiny", seed=3, dims=(16, 32)).eval()
-    again = from_pretrained(save_pretrained(model, tmp_path))
+    model.save_pretrained(tmp_path)
+    again = from_pretrained(tmp_path)
     assert type(again) is type(model)
     assert again.config == model.config
     assert not again.training
     x = inputs(model)
     assert torch.equal(model(*x), again(*x))
+    assert torch.equal(model(*x), type(model).from_pretrained(tmp_path).eval()(*x))  # the hub's own way
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):
-    save_pretrained(create_model("tsfmicro_late", 4), tmp_path)
+    create_model("tsfmicro_late", 4).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "num_classes": 5}))
     with pytest.raises(ValueError, match=r"do not fit its config\.json: size mismatch for classifier\.head"):

@@ -35,8 +35,9 @@ def _look(low: float, high: float, power: float = 1.0) -> Any:
 class FaceParams:
     """One subject: where the features lie (layout) and how skin, eyes, hair, clothes and light look (looks).
 
-    Lengths are in face units, the mean distance between the eye centres; spreads follow adult anthropometry (Farkas,
-    1994). Every parameter is continuous and drawn independently of all others: there are no categories of people.
+    Lengths are in face units, the mean distance between the eye centres; spreads are our estimate of those of
+    adults, not taken from a table of anthropometry. Every parameter is continuous and drawn independently of all
+    others: there are no categories of people.
     """
 
     # Layout: means and spreads (sd as a fraction of the mean, or in the field's own unit where the mean is zero).

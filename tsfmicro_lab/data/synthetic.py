@@ -13,8 +13,8 @@ from tsfmicro_lab.data.faces import Face, draw_face
 from tsfmicro_lab.data.moving_face import FPS, REFERENCE_SIZE, Distractors, Motion, MovingFace
 from tsfmicro_lab.data.schema import ANNOTATIONS
 
-#: Which action units show an emotion: prototypes of the FACS manual and what CASME II's coders gave its five classes
-#: (Yan et al., PLoS ONE 9(1), 2014, table 3). "Others" is what remains there: movements without a clear emotion.
+#: Which action units show an emotion. The table is ours, in the spirit of FACS prototypes and of CASME II's classes
+#: (Yan et al., PLoS ONE 9(1): e86041, 2014), where "others" holds movements without a clear emotion.
 PROTOTYPES: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
     {
         "happiness": (("12",), ("6", "12"), ("6", "12"), ("L12",), ("R12",)),
@@ -52,7 +52,7 @@ class SyntheticMicroExpressions:
         clips_per_subject: Clips of each.
         image_size: Side of the frames, pixels.
         seed: The same seed gives the same clips, bit by bit, whatever order they are asked for.
-        layout_variation: How much faces differ in their proportions; 1 is the spread of adults, 0 gives all one layout.
+        layout_variation: How much faces differ in their proportions; 1 is about the spread of adults, 0 one layout.
         amplitude: Smallest and largest displacement of an action unit, pixels at 224 px (scaled with the image).
         distractors: Strength of drift, flicker, noise and blinks.
 

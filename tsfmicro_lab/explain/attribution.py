@@ -46,7 +46,7 @@ def where_how(
 
     .. math:: a_i = (x_i - x'_i) \int_0^1 \frac{\partial f}{\partial x_i}\bigl(x' + \alpha (x - x')\bigr)\,d\alpha
 
-    (Sundararajan, Taly, Yan, ICML 2017, arXiv 1703.01365, equation 1; computed by captum.) The baseline x' is an onset
+    (Sundararajan, Taly, Yan, ICML 2017, arXiv 1703.01365; computed by captum.) The baseline x' is an onset
     frame of ImageNet's mean colour and a difference frame of zero, that is: no face known, nothing moved.
 
     Args:

@@ -9,13 +9,9 @@ import torch
 from tsfmicro_lab.models.official import from_official
 from tsfmicro_lab.models.tsfmicro import PRESETS, TSFmicro, TSFmicroLate, TSFmicroSpatial, TSFmicroTemporal
 
-__all__ = ["PRESETS", "TSFmicro", "create_model", "from_official", "from_pretrained", "list_models", "save_pretrained"]
+__all__ = ["PRESETS", "TSFmicro", "create_model", "from_official", "from_pretrained", "list_models"]
 
-MODELS: dict[str, type[TSFmicro]] = {
-    "tsfmicro_late": TSFmicroLate,
-    "tsfmicro_temporal": TSFmicroTemporal,
-    "tsfmicro_spatial": TSFmicroSpatial,
-}
+MODELS: dict[str, type[TSFmicro]] = {cls.name: cls for cls in (TSFmicroLate, TSFmicroTemporal, TSFmicroSpatial)}
 
 
 def list_models() -> list[str]:
@@ -59,29 +55,8 @@ def create_model(
         return MODELS[name].from_preset(preset, num_classes=num_classes, **overrides)
 
 
-def save_pretrained(model: TSFmicro, folder: Path | str) -> Path:
-    """Saves weights (safetensors) and configuration, with the name of the variant inside.
-
-    Args:
-        model: A model of this lab.
-        folder: Where `model.safetensors` and `config.json` go.
-
-    Returns:
-        The folder.
-
-    Example:
-        >>> import tempfile
-        >>> folder = save_pretrained(create_model("tsfmicro_late", seed=0), tempfile.mkdtemp())
-        >>> type(from_pretrained(folder)).__name__
-        'TSFmicroLate'
-    """
-    name = next(n for n, cls in MODELS.items() if cls is type(model))
-    model.save_pretrained(folder, config={"name": name, **model.to_dict()})
-    return Path(folder)
-
-
 def from_pretrained(folder: Path | str) -> TSFmicro:
-    """Loads a model that :func:`save_pretrained` wrote. Nothing in the folder is executed.
+    """Loads a model that its `save_pretrained` wrote. Nothing in the folder is executed.
 
     Args:
         folder: The folder.
@@ -91,6 +66,13 @@ def from_pretrained(folder: Path | str) -> TSFmicro:
 
     Raises:
         ValueError: The folder holds no model of this lab, or its weights do not fit its configuration.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = create_model("tsfmicro_late", seed=0).save_pretrained(folder)
+        >>> type(from_pretrained(folder)).__name__
+        'TSFmicroLate'
     """
     folder = Path(folder)
     try:

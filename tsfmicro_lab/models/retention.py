@@ -2,7 +2,7 @@
 
 Despite its name this is no recurrence: it is bidirectional softmax attention whose logits carry a penalty that grows
 with the Manhattan distance between two places (RMT: Fan et al., "RMT: Retentive Networks Meet Vision Transformers",
-CVPR 2024, arXiv 2309.11523, equations 4 to 6). TSFmicro (arXiv 2505.16372) reads the difference frame with it.
+CVPR 2024, arXiv 2309.11523). TSFmicro (arXiv 2505.16372) reads the difference frame with it.
 """
 
 import torch
@@ -33,7 +33,7 @@ def head_decay(heads: int, initial: float = 2.0, spread: float = 4.0) -> Float[T
 
 
 def manhattan_bias(gamma: Float[Tensor, " heads"], height: int, width: int) -> Float[Tensor, "heads n n"]:
-    r"""What is added to the attention logits: :math:`\log\gamma_h\,(|\Delta y| + |\Delta x|)` (RMT, equation 4).
+    r"""What is added to the attention logits: :math:`\log\gamma_h\,(|\Delta y| + |\Delta x|)`.
 
     Args:
         gamma: Decay per head.
@@ -132,7 +132,7 @@ class ManhattanRetention(nn.Module):
     .. math:: \mathrm{softmax}(Q K^\top + \log\gamma\,(|\Delta y| + |\Delta x|))\,V + \mathrm{DWConv}_{5\times5}(V)
 
     The decomposed form attends along rows and then along columns of the result, with the same queries and keys. It
-    costs n·(H + W) instead of n² and is *another operator*, not a faster way to the same numbers (RMT, section 3.2).
+    costs n·(H + W) instead of n² and is *another operator*, not a faster way to the same numbers.
 
     Args:
         dim: Channels.

@@ -9,7 +9,7 @@ from tsfmicro_lab.models.vit import ViT
 
 
 class ThumbnailViT(nn.Module):
-    """Reads the layout of the face from a tiny onset frame, every pixel of which is a token (TSFmicro, section 3.3).
+    """Reads the layout of the face from a tiny onset frame, every pixel of which is a token (arXiv 2505.16372).
 
     A thumbnail of 14×14 pixels cannot show a micro-movement. It shows where eyes, nose and mouth lie.
 

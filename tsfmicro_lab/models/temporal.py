@@ -55,7 +55,7 @@ class Downsample(nn.Module):
 
 
 class RetentionPyramid(nn.Module):
-    """Stages of retention blocks; each stage halves the grid and widens the channels (TSFmicro, section 3.2).
+    """Stages of retention blocks; each stage halves the grid and widens the channels (arXiv 2505.16372).
 
     Args:
         grid: Side of the first stage's grid, in tokens.

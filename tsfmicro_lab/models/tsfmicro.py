@@ -119,6 +119,7 @@ class TSFmicro(nn.Module, PyTorchModelHubMixin):
         config: Sizes; defaults are the paper's.
     """
 
+    name: ClassVar[str]
     input_names: ClassVar[tuple[str, ...]] = ("onset", "difference")
 
     def __init__(self, config: TSFmicroConfig | None = None) -> None:
@@ -154,9 +155,15 @@ class TSFmicro(nn.Module, PyTorchModelHubMixin):
         logits: Tensor = super().__call__(*inputs)
         return logits
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the configuration as plain values."""
-        return asdict(self.config)
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> Any:
+        """Saves weights (safetensors) and configuration, with the name of the variant for `models.from_pretrained`.
+
+        Args:
+            save_directory: The folder; it is created.
+            **kwargs: Of `huggingface_hub.PyTorchModelHubMixin.save_pretrained`, but for `config`.
+        """
+        kwargs["config"] = {"name": self.name, **asdict(self.config)}
+        return super().save_pretrained(save_directory, **kwargs)
 
     def _temporal(self, c: TSFmicroConfig) -> RetentionPyramid:
         return RetentionPyramid(
@@ -184,7 +191,7 @@ class TSFmicro(nn.Module, PyTorchModelHubMixin):
 
 
 class TSFmicroLate(TSFmicro):
-    """T-S late fusion, the paper's proposal (figure 2f): both branches in parallel, their maps added, one classifier.
+    """T-S late fusion, the paper's proposal: both branches in parallel, their maps added, one classifier.
 
     Shape:
         onset (B, 3, S, S), difference (B, 3, S, S) → (B, num_classes).
@@ -195,6 +202,8 @@ class TSFmicroLate(TSFmicro):
         >>> model(torch.randn(2, 3, 56, 56), torch.randn(2, 3, 56, 56)).shape
         torch.Size([2, 3])
     """
+
+    name = "tsfmicro_late"
 
     def build(self, c: TSFmicroConfig) -> None:
         """Creates stem, temporal branch, spatial branch and classifier."""
@@ -223,6 +232,7 @@ class TSFmicroTemporal(TSFmicro):
         torch.Size([2, 3])
     """
 
+    name = "tsfmicro_temporal"
     input_names = ("difference",)
 
     def build(self, c: TSFmicroConfig) -> None:
@@ -249,6 +259,7 @@ class TSFmicroSpatial(TSFmicro):
         torch.Size([2, 3])
     """
 
+    name = "tsfmicro_spatial"
     input_names = ("onset",)
 
     def build(self, c: TSFmicroConfig) -> None:

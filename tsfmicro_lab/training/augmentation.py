@@ -15,7 +15,7 @@ def to_inputs(onset: Tensor, apex: Tensor) -> dict[str, Tensor]:
     """Normalised onset frame and difference frame, the inputs of TSFmicro.
 
     Both frames are normalised and then subtracted, so the mean cancels and the difference is scaled by 1 / std
-    (TSFmicro, section 3.1). Identical frames give a difference of exactly zero.
+    (as TSFmicro does). Identical frames give a difference of exactly zero.
 
     Args:
         onset: Aligned onset frames, 0 to 255, bytes or floats.

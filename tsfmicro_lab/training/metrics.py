@@ -14,7 +14,7 @@ def scores(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str
         \mathrm{UF1} = \frac1C \sum_c \frac{2\,TP_c}{2\,TP_c + FP_c + FN_c}, \qquad
         \mathrm{UAR} = \frac1C \sum_c \frac{TP_c}{TP_c + FN_c}
 
-    (See et al., "MEGC 2019", FG 2019, section IV.)
+    (The metrics of MEGC 2019, the micro-expression grand challenge; counts pooled over all folds.)
 
     Args:
         truth: Label of each clip.

@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import GroupShuffleSplit, LeaveOneGroupOut
 
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.models import create_model, save_pretrained
+from tsfmicro_lab.models import create_model
 from tsfmicro_lab.progress import progress_bar
 from tsfmicro_lab.training.loop import RECIPES, Recipe, fit, predict
 
@@ -143,7 +143,7 @@ def run_fold(run: Run, samples: Samples, fold: Fold, model_folder: Path | None =
     if best.state is not None:
         model.load_state_dict(best.state)
     if model_folder:
-        save_pretrained(model.cpu(), model_folder)
+        model.cpu().save_pretrained(model_folder)
     return _rows(run, samples, fold, predict(model, samples, fold.test), best.epoch)
 
 
