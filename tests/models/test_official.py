@@ -62,7 +62,7 @@ def test_missing_unknown_and_misshapen_tensors_are_listed(late):
     state = dict(late[1])
     state["main_branch.mystery.weight"] = state.pop("main_branch.layers.2.blocks.1.ffn.fc1.bias")
     state["main_branch.proj.bias"] = torch.zeros(7)
-    with pytest.raises(ValueError, match="does not fit late fusion") as error:
+    with pytest.raises(ValueError, match="does not fit tsfmicro_late at base size") as error:
         from_official(state)
     text = str(error.value)
     assert "missing: temporal.stages.2.1.ffn.widen.bias" in text

@@ -6,12 +6,22 @@ from typing import Any
 
 import torch
 
+from tsfmicro_lab.models.fusion import (
+    TSFmicroEarly,
+    TSFmicroLate,
+    TSFmicroS2T,
+    TSFmicroSpatial,
+    TSFmicroT2S,
+    TSFmicroTemporal,
+)
 from tsfmicro_lab.models.official import from_official
-from tsfmicro_lab.models.tsfmicro import PRESETS, TSFmicro, TSFmicroLate, TSFmicroSpatial, TSFmicroTemporal
+from tsfmicro_lab.models.tsfmicro import PRESETS, TSFmicro
 
 __all__ = ["PRESETS", "TSFmicro", "create_model", "from_official", "from_pretrained", "list_models"]
 
-MODELS: dict[str, type[TSFmicro]] = {cls.name: cls for cls in (TSFmicroLate, TSFmicroTemporal, TSFmicroSpatial)}
+MODELS: dict[str, type[TSFmicro]] = {
+    cls.name: cls for cls in (TSFmicroLate, TSFmicroEarly, TSFmicroT2S, TSFmicroS2T, TSFmicroTemporal, TSFmicroSpatial)
+}
 
 
 def list_models() -> list[str]:
@@ -19,7 +29,7 @@ def list_models() -> list[str]:
 
     Example:
         >>> list_models()
-        ['tsfmicro_late', 'tsfmicro_temporal', 'tsfmicro_spatial']
+        ['tsfmicro_late', 'tsfmicro_early', 'tsfmicro_t2s', 'tsfmicro_s2t', 'tsfmicro_temporal', 'tsfmicro_spatial']
     """
     return list(MODELS)
 

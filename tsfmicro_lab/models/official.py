@@ -3,20 +3,27 @@
 import re
 import warnings
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from torch import Tensor
 
-from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig, TSFmicroLate
+from tsfmicro_lab.models.fusion import TSFmicroEarly, TSFmicroLate, TSFmicroS2T, TSFmicroT2S
+from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig
 
 # Names of the public code and ours, applied in this order.
 RENAMES = (
-    (r"^main_branch\.patch_embed\.proj\.", "stem."),
+    # T reads the onset frame and S the difference there, whatever the letters say: only so are its logits met.
+    (r"^ConvStem_T\.proj\.", "onset_stem."),
+    (r"^(ConvStem_S|main_branch\.patch_embed)\.proj\.", "stem."),
+    (r"^transposed_conv1\.", "enlarge.0."),
+    (r"^transposed_conv2\.", "enlarge.1."),
+    (r"^transposed_conv3\.", "enlarge.2."),
     (r"^main_branch\.layers\.(\d+)\.blocks\.", r"temporal.stages.\1."),
     (r"^main_branch\.layers\.(\d+)\.downsample\.reduction\.", r"temporal.downsamples.\1.conv."),
     (r"^main_branch\.layers\.(\d+)\.downsample\.", r"temporal.downsamples.\1."),
-    (r"^main_branch\.proj\.", "classifier.expand."),
-    (r"^main_branch\.norm\.", "classifier.norm."),
-    (r"^main_branch\.head\.", "classifier.head."),
+    (r"^(main_branch\.)?proj\.", "classifier.expand."),
+    (r"^(main_branch\.)?norm\.", "classifier.norm."),
+    (r"^(main_branch\.)?head\.", "classifier.head."),
     (r"\.retention_layer_norm\.", ".norm1."),
     (r"\.final_layer_norm\.", ".norm2."),
     (r"\.retention\.([qkv]|out)_proj\.", r".retention.\1."),
@@ -25,15 +32,33 @@ RENAMES = (
     (r"\.ffn\.fc2\.", ".ffn.narrow."),
     (r"\.ffn\.dwconv\.conv\.", ".ffn.local."),
     (r"\.pos\.conv\.", ".position."),
-    (r"^vit_pos\.pos_embed$", "spatial.vit.position"),
-    (r"^vit_pos\.patch_embed\.proj\.", "spatial.vit.patch_embed."),
+    (r"^vit_pos\.pos_embed$", "spatial.vit.embed.position"),
+    (r"^vit_pos\.patch_embed\.proj\.", "spatial.vit.embed.proj."),
     (r"^vit_pos\.", "spatial.vit."),
     (r"\.attn\.", ".attention."),
     (r"\.mlp\.fc1\.", ".mlp.0."),
     (r"\.mlp\.fc2\.", ".mlp.2."),
 )
-# The public code creates these and never uses them, or derives them from the configuration.
-UNUSED = re.compile(r"^vit_pos\.(cls_token|head\.|to_Mask\.)|\.(decay|angle|relative_pos|Relpos)")
+
+
+class Variant(NamedTuple):
+    """How a checkpoint of one fusion variant is told from the others, and what in it the public code never uses."""
+
+    mark: str
+    model: type[TSFmicro]
+    unused: str
+
+
+# The last fits every checkpoint that has a head. T→S classifies behind the transformer: the head, the expansion and the
+# norm that its temporal branch also carries stand idle. The early variant has its own stems instead of the branch's.
+VARIANTS = (
+    Variant("ConvStem_T.proj.0.weight", TSFmicroEarly, r"^main_branch\.patch_embed\."),
+    Variant("transposed_conv1.weight", TSFmicroS2T, r"$^"),
+    Variant("head.weight", TSFmicroT2S, r"^main_branch\.(proj|norm|head)\."),
+    Variant("main_branch.head.weight", TSFmicroLate, r"$^"),
+)
+# Idle in every variant, or derived from the configuration.
+UNUSED = r"^vit_pos\.(cls_token|head\.|to_Mask\.)|\.(decay|angle|relative_pos|Relpos)"
 
 
 def rename(name: str) -> str:
@@ -49,7 +74,7 @@ def rename(name: str) -> str:
 
 
 def from_official(state_dict: Mapping[str, Tensor]) -> TSFmicro:
-    """Recognises a checkpoint of the public TSFmicro code and loads it.
+    """Recognises a checkpoint of the public TSFmicro code, any of its four fusion variants, and loads it.
 
     Read the file with ``torch.load(path, weights_only=True)``: it then executes nothing.
 
@@ -57,20 +82,23 @@ def from_official(state_dict: Mapping[str, Tensor]) -> TSFmicro:
         state_dict: Tensors by the names of the public code; a `module.` in front is left out.
 
     Returns:
-        The model in evaluation mode, with as many classes as the checkpoint has.
+        The model in evaluation mode, with as many classes as the checkpoint has. T→S injects `after` the transformer,
+        as the public code does.
 
     Raises:
         ValueError: Tensors are missing, unknown or of another shape; the message lists them.
     """
     given = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
-    unused = [name for name in given if UNUSED.search(name)]
-    renamed = {rename(name): tensor for name, tensor in given.items() if name not in unused}
-    if "classifier.head.weight" not in renamed:
+    variant = next((v for v in VARIANTS if v.mark in given), None)
+    if variant is None:
         raise ValueError("no tensor 'main_branch.head.weight': this is no checkpoint of the public TSFmicro code")
-    model = TSFmicroLate(TSFmicroConfig(num_classes=len(renamed["classifier.head.weight"])))
+    unused = [name for name in given if re.search(f"{UNUSED}|{variant.unused}", name)]
+    renamed = {rename(name): tensor for name, tensor in given.items() if name not in unused}
+    classes = len(renamed["classifier.head.weight"]) if "classifier.head.weight" in renamed else 5
+    model = variant.model(TSFmicroConfig(num_classes=classes, inject="after"))
     problems = _problems(renamed, model.state_dict())
     if problems:
-        raise ValueError("the checkpoint does not fit late fusion at base size:\n" + "\n".join(problems))
+        raise ValueError(f"the checkpoint does not fit {model.name} at base size:\n" + "\n".join(problems))
     if unused:
         warnings.warn(f"left out, since the public code never uses them: {', '.join(unused)}", stacklevel=2)
     model.load_state_dict(renamed)

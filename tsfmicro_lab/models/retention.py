@@ -157,20 +157,50 @@ class ManhattanRetention(nn.Module):
         sin, cos = rotary_table(grid * grid, dim // heads)
         self.register_buffer("sin", sin, persistent=False)
         self.register_buffer("cos", cos, persistent=False)
-        bias = manhattan_bias(head_decay(heads, spread=spread), 1 if decomposed else grid, grid)
-        self.register_buffer("bias", bias, persistent=False)
+        self.register_buffer("bias", torch.empty(0), persistent=False)
         self.sin: Tensor
         self.cos: Tensor
         self.bias: Tensor
+        self.set_decay(head_decay(heads, spread=spread))
+
+    def set_decay(self, gamma: Float[Tensor, " heads"]) -> None:
+        """Replaces the decay of each head; it is no weight, so a trained layer can be asked what another one would do.
+
+        Args:
+            gamma: Above 0, at most 1. At 1 distance no longer counts and plain attention remains.
+
+        Raises:
+            ValueError: There is not one such value for each head.
+        """
+        if len(gamma) != self.heads or not bool(((gamma > 0) & (gamma <= 1)).all()):
+            raise ValueError(f"the decay of {self.heads} heads must lie in (0, 1], got {gamma.tolist()}")
+        self.bias = manhattan_bias(gamma, 1 if self.decomposed else self.grid, self.grid).to(self.sin.device)
+
+    def weights(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch heads n n"]:
+        """How much each place (row) takes from each place (column), both in raster order. Rows sum to 1.
+
+        The decomposed form never holds this matrix; here it is multiplied out from its rows and columns.
+        """
+        q, k = self._turned(x)
+        if not self.decomposed:
+            return (q @ k.mT + self.bias).softmax(-1)
+        q, k = (rearrange(t, "b h (y x) d -> b h y x d", y=self.grid) for t in (q, k))
+        along_row = (torch.einsum("bhyxd, bhyud -> bhyxu", q, k) + self.bias[:, None]).softmax(-1)
+        along_column = (torch.einsum("bhyxd, bhvxd -> bhxyv", q, k) + self.bias[:, None]).softmax(-1)
+        return torch.einsum("bhxyv, bhvxu -> bhyxvu", along_column, along_row).flatten(4).flatten(2, 3)
+
+    def _turned(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys (B, heads, n, d), turned by their position."""
+        q, k = (rearrange(f(x), "b y x (h d) -> b h (y x) d", h=self.heads) for f in (self.q, self.k))
+        return rotate(q, self.sin, self.cos), rotate(k * k.shape[-1] ** -0.5, self.sin, self.cos)
 
     def forward(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch height width dim"]:
         """Returns what each place gathered from all others."""
         side = self.grid
-        q, k, v = self.q(x), self.k(x), self.v(x)
+        q, k = self._turned(x)
+        v = self.v(x)
         local = self.local(v)
-        q, k, v = (rearrange(t, "b y x (h d) -> b h (y x) d", h=self.heads) for t in (q, k, v))
-        q = rotate(q, self.sin, self.cos)
-        k = rotate(k * k.shape[-1] ** -0.5, self.sin, self.cos)
+        v = rearrange(v, "b y x (h d) -> b h (y x) d", h=self.heads)
         bias = self.bias.to(q.dtype)[None]  # four axes: the fused kernels take no mask of three
         if self.decomposed:
             for line, back in (("(b y) h x d", "b h (y x) d"), ("(b x) h y d", "b h (y x) d")):

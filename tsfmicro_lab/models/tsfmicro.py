@@ -8,14 +8,15 @@ grid, and with it the thumbnail of the spatial branch, always has 14×14 places.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+import torch
 from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from tsfmicro_lab.models.spatial import ThumbnailViT
-from tsfmicro_lab.models.temporal import ConvStem, RetentionPyramid
+from tsfmicro_lab.models.temporal import RetentionPyramid
 
 Image = Float[Tensor, "batch 3 height width"]
 Map = Float[Tensor, "batch dim grid_h grid_w"]
@@ -37,6 +38,8 @@ class TSFmicroConfig:
         drop_path: Stochastic depth of the last retention block.
         spatial_depth: Transformer blocks of the spatial branch.
         spatial_heads: Attention heads of the spatial branch.
+        inject: For T→S: whether the motion joins the onset's tokens `before` the transformer, as in the paper's
+            figure, or `after` it, as in the public code.
         init_std: Spread of the initial weights of linear layers. The public code's 0.02 suits 512 channels; narrow
             layers start closer to 1 / sqrt(channels).
 
@@ -55,7 +58,12 @@ class TSFmicroConfig:
     drop_path: float = 0.1
     spatial_depth: int = 2
     spatial_heads: int = 4
+    inject: Literal["before", "after"] = "before"
     init_std: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.inject not in ("before", "after"):
+            raise ValueError(f"inject must be 'before' or 'after', got '{self.inject}'")
 
     @property
     def grid(self) -> int:
@@ -92,7 +100,6 @@ class Classifier(nn.Module):
         (B, dim, g, g) → (B, num_classes).
 
     Example:
-        >>> import torch
         >>> Classifier(8, num_classes=3)(torch.randn(2, 8, 14, 14)).shape
         torch.Size([2, 3])
     """
@@ -102,11 +109,48 @@ class Classifier(nn.Module):
         self.expand, self.norm = nn.Linear(dim, 2 * dim), nn.BatchNorm2d(2 * dim)
         self.head = nn.Linear(2 * dim, num_classes)
 
+    def features(self, x: Map) -> Float[Tensor, "batch wide grid_h grid_w"]:
+        """Returns what the last layer averages over the map."""
+        x = self.expand(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return nn.functional.silu(self.norm(x))
+
+    def evidence(self, x: Map) -> Float[Tensor, "batch classes grid_h grid_w"]:
+        """What each place says for each class: the mean over all places is the logit, less its bias.
+
+        No gradient is needed, since the last layer is linear (Zhou et al., CVPR 2016, class activation maps).
+        """
+        return torch.einsum("b d y x, c d -> b c y x", self.features(x), self.head.weight)
+
     def forward(self, x: Map) -> Logits:
         """Returns the logits."""
-        x = self.expand(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        logits: Tensor = self.head(nn.functional.silu(self.norm(x)).mean((-2, -1)))
+        logits: Tensor = self.head(self.features(x).mean((-2, -1)))
         return logits
+
+
+class StreamSum(nn.Module):
+    """Fusion by addition: how + where, both of weight 1 in every variant.
+
+    The weights are no parameters. The lab moves them to ask what a trained model does when a stream is weakened (0.5)
+    or switched off (0).
+
+    Shape:
+        Two tensors of the same shape → their sum.
+
+    Example:
+        >>> fuse = StreamSum()
+        >>> fuse.where_weight = 0.5
+        >>> fuse(torch.ones(1), torch.ones(1))
+        tensor([1.5000])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.how_weight = 1.0
+        self.where_weight = 1.0
+
+    def forward(self, how: Float[Tensor, "*shape"], where: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Returns the weighted sum."""
+        return self.how_weight * how + self.where_weight * where
 
 
 class TSFmicro(nn.Module, PyTorchModelHubMixin):
@@ -188,86 +232,3 @@ class TSFmicro(nn.Module, PyTorchModelHubMixin):
                 f"unknown settings {sorted(unknown)}: choose from {list(TSFmicroConfig.__dataclass_fields__)}"
             )
         return cls(TSFmicroConfig(**{**PRESETS[preset], **overrides}))
-
-
-class TSFmicroLate(TSFmicro):
-    """T-S late fusion, the paper's proposal: both branches in parallel, their maps added, one classifier.
-
-    Shape:
-        onset (B, 3, S, S), difference (B, 3, S, S) → (B, num_classes).
-
-    Example:
-        >>> import torch
-        >>> model = TSFmicroLate.from_preset("tiny", num_classes=3)
-        >>> model(torch.randn(2, 3, 56, 56), torch.randn(2, 3, 56, 56)).shape
-        torch.Size([2, 3])
-    """
-
-    name = "tsfmicro_late"
-
-    def build(self, c: TSFmicroConfig) -> None:
-        """Creates stem, temporal branch, spatial branch and classifier."""
-        self.stem = ConvStem(c.dims[0])
-        self.temporal = self._temporal(c)
-        self.spatial = self._spatial(c)
-        self.classifier = Classifier(c.dims[-1], c.num_classes)
-
-    def forward(self, onset: Image, difference: Image) -> Logits:
-        """Returns the logits."""
-        how = self.temporal(self.stem(difference))
-        where = self.spatial(onset)
-        logits: Tensor = self.classifier(how + where)
-        return logits
-
-
-class TSFmicroTemporal(TSFmicro):
-    """Ablation: late fusion without its spatial branch. It sees how the face moved, not where.
-
-    Shape:
-        difference (B, 3, S, S) → (B, num_classes).
-
-    Example:
-        >>> import torch
-        >>> TSFmicroTemporal.from_preset("tiny", num_classes=3)(torch.randn(2, 3, 56, 56)).shape
-        torch.Size([2, 3])
-    """
-
-    name = "tsfmicro_temporal"
-    input_names = ("difference",)
-
-    def build(self, c: TSFmicroConfig) -> None:
-        """Creates stem, temporal branch and classifier."""
-        self.stem = ConvStem(c.dims[0])
-        self.temporal = self._temporal(c)
-        self.classifier = Classifier(c.dims[-1], c.num_classes)
-
-    def forward(self, difference: Image) -> Logits:
-        """Returns the logits."""
-        logits: Tensor = self.classifier(self.temporal(self.stem(difference)))
-        return logits
-
-
-class TSFmicroSpatial(TSFmicro):
-    """Ablation: late fusion without its temporal branch. It sees a resting face, and should learn nothing from it.
-
-    Shape:
-        onset (B, 3, S, S) → (B, num_classes).
-
-    Example:
-        >>> import torch
-        >>> TSFmicroSpatial.from_preset("tiny", num_classes=3)(torch.randn(2, 3, 56, 56)).shape
-        torch.Size([2, 3])
-    """
-
-    name = "tsfmicro_spatial"
-    input_names = ("onset",)
-
-    def build(self, c: TSFmicroConfig) -> None:
-        """Creates spatial branch and classifier."""
-        self.spatial = self._spatial(c)
-        self.classifier = Classifier(c.dims[-1], c.num_classes)
-
-    def forward(self, onset: Image) -> Logits:
-        """Returns the logits."""
-        logits: Tensor = self.classifier(self.spatial(onset))
-        return logits

@@ -56,12 +56,40 @@ class TransformerBlock(nn.Module):
         return out
 
 
-class ViT(nn.Module):
-    """Image → patch tokens plus a learned position table → transformer blocks → layer norm. No class token.
+class PatchEmbedding(nn.Module):
+    """Cuts an image into patches, each a token, and adds what the network learned about the token's place.
 
     Args:
         image_size: Side of the square input, pixels.
         patch_size: Side of a patch, pixels; 1 makes every pixel a token.
+        dim: Channels of a token.
+
+    Shape:
+        (B, 3, image_size, image_size) → (B, N, dim), N = (image_size / patch_size)².
+
+    Example:
+        >>> PatchEmbedding(image_size=14, patch_size=1, dim=32)(torch.randn(2, 3, 14, 14)).shape
+        torch.Size([2, 196, 32])
+    """
+
+    def __init__(self, image_size: int, patch_size: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, patch_size, stride=patch_size)
+        self.position = nn.Parameter(torch.empty(1, (image_size // patch_size) ** 2, dim))
+        nn.init.trunc_normal_(self.position, std=0.02)
+
+    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch n dim"]:
+        """Returns the tokens in raster order."""
+        patches: Tensor = self.proj(image)
+        return rearrange(patches, "b d y x -> b (y x) d") + self.position
+
+
+class ViT(nn.Module):
+    """Patch tokens → transformer blocks → layer norm. No class token.
+
+    Args:
+        image_size: Side of the square input, pixels.
+        patch_size: Side of a patch, pixels.
         dim: Channels of a token.
         depth: Number of blocks.
         heads: Attention heads.
@@ -76,18 +104,11 @@ class ViT(nn.Module):
 
     def __init__(self, image_size: int, patch_size: int, dim: int, depth: int, heads: int) -> None:
         super().__init__()
-        self.patch_embed = nn.Conv2d(3, dim, patch_size, stride=patch_size)
-        self.position = nn.Parameter(torch.empty(1, (image_size // patch_size) ** 2, dim))
-        nn.init.trunc_normal_(self.position, std=0.02)
+        self.embed = PatchEmbedding(image_size, patch_size, dim)
         self.blocks = nn.Sequential(*(TransformerBlock(dim, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
-    def tokens(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch n dim"]:
-        """Returns the embedded patches with their positions, before any block."""
-        embedded: Tensor = self.patch_embed(image)
-        return rearrange(embedded, "b d y x -> b (y x) d") + self.position
-
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch n dim"]:
         """Returns the encoded tokens in raster order."""
-        tokens: Tensor = self.norm(self.blocks(self.tokens(image)))
+        tokens: Tensor = self.norm(self.blocks(self.embed(image)))
         return tokens

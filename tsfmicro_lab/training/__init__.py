@@ -4,6 +4,7 @@ from tsfmicro_lab.training.augmentation import Augmentation, inputs_of, to_input
 from tsfmicro_lab.training.loop import RECIPES, Recipe, fit, predict
 from tsfmicro_lab.training.metrics import confusion, score_table, scores, summary
 from tsfmicro_lab.training.protocols import Run, cross_validate, fold_processes, leave_one_subject_out, run_fold
+from tsfmicro_lab.training.statistics import subject_interval
 
 __all__ = [
     "RECIPES",
@@ -20,6 +21,7 @@ __all__ = [
     "run_fold",
     "score_table",
     "scores",
+    "subject_interval",
     "summary",
     "to_inputs",
 ]

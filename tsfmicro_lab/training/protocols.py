@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import GroupShuffleSplit, LeaveOneGroupOut
 
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.models import create_model
+from tsfmicro_lab.models import TSFmicro, create_model
 from tsfmicro_lab.progress import progress_bar
 from tsfmicro_lab.training.loop import RECIPES, Recipe, fit, predict
 
@@ -56,6 +56,7 @@ class Run:
         seed: Of weights, order and augmentation.
         accelerator: For Lightning Fabric: `auto`, `cpu`, `cuda`, …
         precision: For Lightning Fabric: `32-true`, `bf16-mixed`, …
+        settings: Fields of the model's configuration that differ from the preset, such as `{"inject": "after"}`.
     """
 
     model: str = "tsfmicro_late"
@@ -65,6 +66,16 @@ class Run:
     seed: int = 0
     accelerator: str = "cpu"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Name of the model with its settings, as tables show it."""
+        return " ".join([self.model, *(f"{name}={value}" for name, value in self.settings.items())])
+
+    def create(self, num_classes: int, seed: int | None = None) -> TSFmicro:
+        """The untrained model."""
+        return create_model(self.model, num_classes, self.preset, seed=seed, **self.settings)
 
 
 @dataclass
@@ -125,7 +136,7 @@ def run_fold(run: Run, samples: Samples, fold: Fold, model_folder: Path | None =
         One row per test clip: subject, clip, onset, truth, predicted, p_<class>, model, seed, selection, epoch.
     """
     seed = _fold_seed(run.seed, fold.subject)
-    model = create_model(run.model, len(samples.classes), run.preset, seed=seed)
+    model = run.create(len(samples.classes), seed)
     fabric = Fabric(accelerator=run.accelerator, devices=1, precision=run.precision)
     train, inner = _inner_split(samples, fold.train, seed) if run.selection == "inner" else (fold.train, None)
     best = _Best()
@@ -189,7 +200,7 @@ def cross_validate(
     folds = leave_one_subject_out(samples)
     place = _open_run(Path(folder), run, samples) if folder else None
     results: dict[str, pd.DataFrame] = {}
-    with progress_bar(len(folds), f"{run.model}, seed {run.seed}: folds", progress) as bar:
+    with progress_bar(len(folds), f"{run.label}, seed {run.seed}: folds", progress) as bar:
 
         def finished(fold: Fold, rows: pd.DataFrame, save: bool = True) -> None:
             if place and save:
@@ -255,7 +266,7 @@ def _rows(run: Run, samples: Samples, fold: Fold, probabilities: np.ndarray, epo
     rows["predicted"] = names[probabilities.argmax(1)]
     for i, name in enumerate(samples.classes):
         rows[f"p_{name}"] = probabilities[:, i]
-    return rows.assign(model=run.model, seed=run.seed, selection=run.selection, epoch=epoch)
+    return rows.assign(model=run.label, seed=run.seed, selection=run.selection, epoch=epoch)
 
 
 def _inner_split(samples: Samples, train: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

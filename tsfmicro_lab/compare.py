@@ -1,0 +1,228 @@
+"""All fusion variants on the same folds, and the experiment behind the word "where". The result is one small file."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
+from tsfmicro_lab.explain.complementarity import intervene, intervention_scores
+from tsfmicro_lab.models import PRESETS, from_pretrained
+from tsfmicro_lab.models.anatomy import anatomy
+from tsfmicro_lab.training import RECIPES, Run, cross_validate, fit, fold_processes, score_table, subject_interval
+
+TEMPORAL, LATE = "tsfmicro_temporal", "tsfmicro_late"
+VARIANTS = (
+    Run(LATE),
+    Run("tsfmicro_early"),
+    Run("tsfmicro_t2s", settings={"inject": "before"}),
+    Run("tsfmicro_t2s", settings={"inject": "after"}),
+    Run("tsfmicro_s2t"),
+    Run(TEMPORAL),
+    Run("tsfmicro_spatial"),
+)
+DISTRACTORS = {"all": Distractors(), "none": Distractors.none()}
+#: How much the layout of faces varies between subjects: not at all, about as between adults, twice that.
+LAYOUTS = (0.0, 1.0, 2.0)
+#: The layout at which all variants are compared.
+USUAL = 1.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found; every table is long, one row per fact.
+
+    Attributes:
+        made: The command that made it, commit, date, device, recipe, size of the data.
+        scores: `distractors`, `layout`, `model`, `seed`, `uf1`, `uar`, `accuracy`, `clips`.
+        intervals: `distractors`, `layout`, `model`, `uf1`, `low`, `high`, and the gain over the temporal branch alone:
+            `gain`, `gain_low`, `gain_high`; 95 % bootstrap intervals over subjects.
+        cost: `model`, `parameters`, `mflops` (one sample forward), `ms` (one training step per clip).
+        streams: `distractors`, `layout`, `model`, `seed`, `intervention`, `uf1`, `lost`, `p_truth`.
+    """
+
+    made: dict[str, Any]
+    scores: pd.DataFrame
+    intervals: pd.DataFrame
+    cost: pd.DataFrame
+    streams: pd.DataFrame
+
+    def save(self, path: Path) -> None:
+        """Writes everything as one JSON file."""
+        tables = {name: getattr(self, name).round(4).to_dict("records") for name in TABLES}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [f'"{name}": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]" for name, rows in tables.items()]
+        path.write_text("{\n" + ",\n".join([f'"made": {json.dumps(self.made, indent=1)}', *lines]) + "\n}\n")
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Comparison":
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: The file holds no comparison.
+        """
+        try:
+            content = json.loads(Path(path).read_text())
+            return cls(content["made"], **{name: pd.DataFrame(content[name]) for name in TABLES})
+        except (OSError, KeyError, ValueError) as error:
+            raise ValueError(f"{path} holds no comparison ({error}): make one with `tsfmicro-lab compare`") from error
+
+
+TABLES = ("scores", "intervals", "cost", "streams")
+
+
+def compare(
+    folder: Path,
+    *,
+    subjects: int = 8,
+    clips_per_subject: int = 12,
+    seeds: int = 3,
+    preset: str = "tiny",
+    epochs: int | None = None,
+    accelerator: str = "cpu",
+    workers: int | None = None,
+) -> Comparison:
+    """Evaluates every variant by leave-one-subject-out, last epoch, several seeds; resumable.
+
+    All variants meet clips with and without distractors; late fusion and the temporal branch also faces whose layout
+    varies less and more. Each seed draws its own faces, clips and weights.
+
+    Args:
+        folder: Where folds and their models are kept.
+        subjects: Synthetic subjects of each seed.
+        clips_per_subject: Clips of each.
+        seeds: Number of seeds.
+        preset: Size of all models.
+        epochs: Epochs; those of the preset's recipe by default.
+        accelerator: For Lightning Fabric: `cpu`, `cuda`, …
+        workers: Processes; one per core by default.
+
+    Returns:
+        The comparison.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset '{preset}': choose from {', '.join(PRESETS)}")
+    recipe = replace(RECIPES[preset], epochs=epochs or RECIPES[preset].epochs)
+    runs = [replace(run, preset=preset, recipe=recipe, accelerator=accelerator) for run in VARIANTS]
+    size = runs[0].create(2).config.image_size
+    cost = _cost(runs, prepare(SyntheticMicroExpressions(2, 8), size, progress=False))
+    made = _made(runs[0], seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
+    predictions, scores, streams = [], [], []
+    with fold_processes(1 if accelerator == "cuda" else workers) as pool:
+        for (name, distractors), layout in product(DISTRACTORS.items(), LAYOUTS):
+            for seed in range(seeds):
+                data = SyntheticMicroExpressions(
+                    subjects, clips_per_subject, seed=seed, layout_variation=layout, distractors=distractors
+                )
+                samples = prepare(data, size)
+                condition: dict[str, Any] = {"distractors": name, "layout": layout}
+                tables = []
+                for run in runs if layout == USUAL else [r for r in runs if r.model in (LATE, TEMPORAL)]:
+                    place = folder / f"{name}-layout{layout:g}" / f"{run.label.replace(' ', '-')}-{seed}"
+                    rows, tampered = evaluate_streams(replace(run, seed=seed), samples, place, pool)
+                    tables.append(rows)
+                    streams.append(tampered.assign(**condition, seed=seed))
+                predictions.append(pd.concat(tables, ignore_index=True).assign(**condition))
+                scores.append(score_table(predictions[-1], samples.classes).assign(**condition, seed=seed))
+    table = pd.concat(predictions, ignore_index=True)
+    table.to_parquet(folder / "predictions.parquet")
+    return Comparison(
+        made=made,
+        scores=pd.concat(scores, ignore_index=True),
+        intervals=_intervals(table, samples.classes),
+        cost=cost,
+        streams=pd.concat(streams, ignore_index=True),
+    )
+
+
+def evaluate_streams(
+    run: Run, samples: Samples, folder: Path, executor: Executor | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Leave-one-subject-out, and what each fold's model says of its held-out clips when its streams are tampered with.
+
+    Args:
+        run: What to evaluate.
+        samples: Prepared clips.
+        folder: Where folds and models are kept.
+        executor: Runs the folds (see `cross_validate`).
+
+    Returns:
+        (Predictions, scores under each intervention; the latter is empty for a model of one stream).
+    """
+    predictions = cross_validate(samples, run, folder=folder, executor=executor, keep_models=True)
+    if run.model in (TEMPORAL, "tsfmicro_spatial"):
+        return predictions, pd.DataFrame()
+    tables = [
+        intervene(
+            from_pretrained(folder / "models" / str(subject)), samples, np.flatnonzero(samples.subjects == subject)
+        )
+        for subject in np.unique(samples.subjects)
+    ]
+    return predictions, intervention_scores(pd.concat(tables), samples.classes).assign(model=run.label)
+
+
+def _cost(runs: Sequence[Run], samples: Samples) -> pd.DataFrame:
+    """Size and speed. The variants take turns on one thread, and the fastest of five turns counts: noise only adds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    best = dict.fromkeys((run.label for run in runs), np.inf)
+    for run in [*runs] * 6:  # the first turn warms up
+        model = run.create(len(samples.classes), seed=0)
+        began = time.perf_counter()
+        fit(model, samples, np.arange(len(samples)), replace(run.recipe, epochs=1))
+        best[run.label] = min(best[run.label], (time.perf_counter() - began) / len(samples) * 1e3)
+    torch.set_num_threads(threads)
+    parts = {run.label: anatomy(run.create(len(samples.classes))) for run in runs}
+    return pd.DataFrame(
+        {
+            "model": label,
+            "parameters": sum(part.parameters for part in parts[label]),
+            "mflops": sum(part.flops for part in parts[label]) / 1e6,
+            "ms": ms,
+        }
+        for label, ms in best.items()
+    )
+
+
+def _intervals(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    rows = []
+    for (distractors, layout), group in table.groupby(["distractors", "layout"], sort=False):
+        temporal = group[group.model == TEMPORAL]
+        commonest = temporal.groupby("seed").truth.transform(lambda truth: truth.mode()[0])
+        group = pd.concat([group, temporal.assign(model="majority", predicted=commonest)])
+        for model, own in group.groupby("model", sort=False):
+            uf1, low, high = subject_interval(own, classes)
+            gain, gain_low, gain_high = subject_interval(own, classes, against=temporal)
+            row = {"distractors": distractors, "layout": layout, "model": model, "uf1": uf1, "low": low, "high": high}
+            rows.append({**row, "gain": gain, "gain_low": gain_low, "gain_high": gain_high})
+    return pd.DataFrame(rows)
+
+
+def _made(run: Run, **size: int) -> dict[str, Any]:
+    def git(*arguments: str) -> str:
+        done = subprocess.run(("git", *arguments), cwd=Path(__file__).parent, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    changed = " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+    return {
+        "command": " ".join(["tsfmicro-lab", *sys.argv[1:]]),
+        "commit": (git("rev-parse", "HEAD") or "unknown") + changed,
+        "date": date.today().isoformat(),
+        "device": f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__.split('+')[0]}",
+        "protocol": f"leave one subject out, preset {run.preset}, selection {run.selection}",
+        "recipe": asdict(run.recipe),
+        **size,
+    }

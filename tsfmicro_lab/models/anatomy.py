@@ -1,0 +1,126 @@
+"""What a network consists of, read off one forward pass: parts, what feeds them, shapes, weights, operations."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from tsfmicro_lab.models.tsfmicro import TSFmicro
+
+Stream = Literal["how", "where", "both"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One step of a forward pass.
+
+    Attributes:
+        name: The module's name in the model, or the input's.
+        kind: Its class; `input` for an input.
+        sources: Names of the parts that it reads.
+        stream: Whether it depends on the difference (`how`), the onset frame (`where`) or both.
+        shape: Of its output for one sample.
+        parameters: Weights in it.
+        flops: Floating-point operations for one sample, multiplications and additions counted apart.
+    """
+
+    name: str
+    kind: str
+    sources: tuple[str, ...]
+    stream: Stream
+    shape: tuple[int, ...]
+    parameters: int
+    flops: int
+
+
+def anatomy(model: TSFmicro) -> list[Part]:
+    """Runs one sample through a model and writes down what happens, in order.
+
+    A part is an outermost module that the model's own `forward` calls. Two parts are joined where the output of one, or
+    a view of it, is an argument of the other, so nothing here can differ from the code that runs.
+
+    Args:
+        model: Its mode is left as it was.
+
+    Returns:
+        The inputs, then the parts.
+
+    Raises:
+        ValueError: A part reads a tensor that is neither an input nor another part's output: `forward` computes with it
+            in between, outside any module.
+
+    Example:
+        >>> from tsfmicro_lab.models import create_model
+        >>> [(part.name, part.sources) for part in anatomy(create_model("tsfmicro_temporal"))]
+        [('difference', ()), ('stem', ('difference',)), ('temporal', ('stem',)), ('classifier', ('temporal',))]
+    """
+    side = model.config.image_size
+    device = next(model.parameters()).device
+    inputs = {name: torch.zeros(1, 3, side, side, device=device) for name in model.input_names}
+    streams: dict[str, Stream] = {"onset": "where", "difference": "how"}
+    parts = {n: Part(n, "input", (), streams[n], tuple(x.shape[1:]), 0, 0) for n, x in inputs.items()}
+    tensors = dict(inputs)  # kept until the end, so that no storage is used twice
+    inside: list[tuple[str, int]] = []
+    counter = FlopCounterMode(display=False)
+
+    def enter(name: str) -> None:
+        inside.append((name, counter.get_total_flops()))
+
+    def leave(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
+        name, before = inside.pop()
+        if inside:
+            return
+        sources = tuple(_source(x, tensors, name) for x in arguments if isinstance(x, Tensor))
+        read = {parts[s].stream for s in sources}
+        parameters = sum(p.numel() for p in module.parameters())
+        flops = counter.get_total_flops() - before
+        stream = read.pop() if len(read) == 1 else "both"
+        kind = type(module).__name__
+        parts[name] = Part(name, kind, sources, stream, tuple(output.shape[1:]), parameters, flops)
+        tensors[name] = output
+
+    hooks = []
+    for name, module in model.named_modules():
+        if module is not model:
+            hooks.append(module.register_forward_pre_hook(lambda *_, name=name: enter(name)))
+            hooks.append(module.register_forward_hook(leave))
+    training = model.training
+    try:
+        # Fused attention is unknown to the counter; the same attention in plain steps is not.
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+            model.eval()(*inputs.values())
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return list(parts.values())
+
+
+def anatomy_table(model: TSFmicro) -> pd.DataFrame:
+    """The parts of a model as a table with a row of totals.
+
+    Example:
+        >>> from tsfmicro_lab.models import create_model
+        >>> anatomy_table(create_model("tsfmicro_late", preset="base")).iloc[-1][["parameters", "MFLOPs"]].tolist()
+        [12789413, 13442.4]
+    """
+    table = pd.DataFrame([asdict(part) for part in anatomy(model)])
+    table["reads"] = [", ".join(sources) for sources in table.sources]
+    table["shape"] = ["×".join(map(str, shape)) for shape in table["shape"]]
+    table["MFLOPs"] = (table.flops / 1e6).round(1)
+    total = {"name": "total", "parameters": table.parameters.sum(), "MFLOPs": round(table.flops.sum() / 1e6, 1)}
+    columns = ["name", "kind", "reads", "shape", "parameters", "MFLOPs"]
+    return pd.concat([table, pd.DataFrame([total])], ignore_index=True)[columns].fillna("")
+
+
+def _source(x: Tensor, tensors: dict[str, Tensor], reader: str) -> str:
+    for name, tensor in tensors.items():
+        if tensor.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
+            return name
+    raise ValueError(
+        f"'{reader}' reads a tensor that no part made: put what forward computes before it into a module, as fuse does"
+    )

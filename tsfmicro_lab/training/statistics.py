@@ -1,0 +1,90 @@
+"""How sure a score is: bootstrap intervals over subjects."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy.stats import bootstrap
+
+from tsfmicro_lab.training.metrics import confusion
+
+
+def subject_interval(
+    predictions: pd.DataFrame,
+    classes: Sequence[str],
+    *,
+    against: pd.DataFrame | None = None,
+    level: float = 0.95,
+    resamples: int = 4000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """UF1, mean over seeds, with a bootstrap interval over subjects; or the gain in UF1 over another model.
+
+    Clips of one person resemble each other, so whole subjects are drawn again with replacement, within each seed, and
+    their predictions pooled. The interval says how much the score hangs on who took part. With two models the same
+    subjects are drawn for both, which takes out what makes a subject easy or hard for either. Percentile interval,
+    computed by `scipy.stats.bootstrap`.
+
+    Args:
+        predictions: Columns `seed`, `subject`, `truth`, `predicted` (see `cross_validate`), one model.
+        classes: All classes. One that a draw neither holds nor predicts is left out of its mean.
+        against: Predictions of another model on the same subjects.
+        level: Confidence level.
+        resamples: Number of draws.
+        seed: Of the draws.
+
+    Returns:
+        (UF1 or gain, lower end, upper end).
+
+    Raises:
+        ValueError: There are fewer than two subjects, or the two tables do not hold the same ones.
+
+    Example:
+        >>> rows = [(0, s, t, t) for s in "abc" for t in ("x", "y")]
+        >>> subject_interval(pd.DataFrame(rows, columns=["seed", "subject", "truth", "predicted"]), ["x", "y"])
+        (1.0, 1.0, 1.0)
+    """
+    first = _counts(predictions, classes)
+    second = _counts(against, classes) if against is not None else None
+    if second and [c.shape for c in first] != [c.shape for c in second]:
+        raise ValueError("the two tables hold different seeds or subjects: a gain needs the same folds in both")
+    if min(map(len, first)) < 2:
+        raise ValueError("an interval over subjects needs at least 2 of them in every seed")
+
+    def statistic(*drawn: np.ndarray, axis: int = -1) -> np.ndarray:
+        score = _mean_uf1(first, drawn)
+        return score - _mean_uf1(second, drawn) if second else score
+
+    everyone = [np.arange(len(c)) for c in first]
+    result = bootstrap(
+        everyone,
+        statistic,
+        n_resamples=resamples,
+        vectorized=True,
+        batch=1000,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = result.confidence_interval
+    return float(statistic(*everyone)), float(low), float(high)
+
+
+def _counts(predictions: pd.DataFrame, classes: Sequence[str]) -> list[np.ndarray]:
+    """Per seed, the confusion matrix of each subject: (subjects, classes, classes)."""
+    return [
+        np.stack([confusion(rows, classes) for _, rows in one_seed.groupby("subject")])
+        for _, one_seed in predictions.groupby("seed")
+    ]
+
+
+def _mean_uf1(counts: list[np.ndarray], drawn: Sequence[np.ndarray]) -> Float[np.ndarray, "*draws"]:
+    scores = []
+    for per_subject, subjects in zip(counts, drawn, strict=True):
+        pooled = per_subject[subjects].sum(-3)
+        right = np.diagonal(pooled, axis1=-2, axis2=-1)
+        seen = pooled.sum(-1) + pooled.sum(-2)  # 2 TP + FP + FN
+        f1 = np.where(seen > 0, 2 * right / np.maximum(seen, 1), np.nan)
+        scores.append(np.nanmean(f1, -1))
+    return np.asarray(np.mean(scores, 0))
