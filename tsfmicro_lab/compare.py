@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
-from tsfmicro_lab.explain.complementarity import intervene, intervention_scores
+from tsfmicro_lab.explain.streams import intervene, intervention_scores
 from tsfmicro_lab.models import PRESETS, from_pretrained
 from tsfmicro_lab.models.anatomy import anatomy
 from tsfmicro_lab.training import RECIPES, Run, cross_validate, fit, fold_processes, score_table, subject_interval

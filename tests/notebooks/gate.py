@@ -45,7 +45,9 @@ def execute(path: Path, out: Path, parameters: dict[str, object]) -> nbformat.No
     """Runs a notebook behind the gate and returns it with its outputs."""
     check_source(path)
     check_parameters(path, parameters)
-    papermill.execute_notebook(str(path), str(out), parameters, kernel_name="python3", progress_bar=False)
+    papermill.execute_notebook(
+        str(path), str(out), parameters, kernel_name="python3", progress_bar=False, cwd=str(path.parent)
+    )
     executed = nbformat.read(out, as_version=4)
     check_executed(executed)
     return executed

@@ -105,8 +105,9 @@ def anatomy_table(model: TSFmicro) -> pd.DataFrame:
 
     Example:
         >>> from tsfmicro_lab.models import create_model
-        >>> anatomy_table(create_model("tsfmicro_late", preset="base")).iloc[-1][["parameters", "MFLOPs"]].tolist()
-        [12789413, 13442.4]
+        >>> total = anatomy_table(create_model("tsfmicro_late", preset="base")).iloc[-1]
+        >>> int(total.parameters), float(total.MFLOPs)
+        (12789413, 13440.0)
     """
     table = pd.DataFrame([asdict(part) for part in anatomy(model)])
     table["reads"] = [", ".join(sources) for sources in table.sources]

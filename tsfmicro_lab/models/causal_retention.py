@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Sequence = Float[Tensor, "*batch n d"]
+Asked = Float[Tensor, "*batch n d"]
+Valued = Float[Tensor, "*batch n e"]
 
 
 def decay_mask(length: int, gamma: float, *, dtype: torch.dtype | None = None) -> Float[Tensor, "n n"]:
@@ -40,7 +41,7 @@ def decay_mask(length: int, gamma: float, *, dtype: torch.dtype | None = None) -
     return (torch.tensor(gamma, dtype=dtype) ** distance).tril()
 
 
-def parallel(q: Sequence, k: Sequence, v: Sequence, gamma: float) -> Sequence:
+def parallel(q: Asked, k: Asked, v: Valued, gamma: float) -> Valued:
     r"""All positions at once: :math:`(Q K^\top \odot D)\,V`. Time and memory grow with n²; made for training.
 
     Args:
@@ -66,7 +67,7 @@ def parallel(q: Sequence, k: Sequence, v: Sequence, gamma: float) -> Sequence:
     return (q @ k.mT * decay_mask(q.shape[-2], gamma, dtype=q.dtype).to(q.device)) @ v
 
 
-def recurrent(q: Sequence, k: Sequence, v: Sequence, gamma: float) -> Sequence:
+def recurrent(q: Asked, k: Asked, v: Valued, gamma: float) -> Valued:
     r"""One position after another: :math:`S_n = \gamma S_{n-1} + k_n^\top v_n`, :math:`o_n = q_n S_n`.
 
     The state S is a d × e matrix, whatever the length: each step costs the same. Made for generating text.
@@ -100,7 +101,7 @@ def recurrent(q: Sequence, k: Sequence, v: Sequence, gamma: float) -> Sequence:
     return torch.stack(outputs, -2)
 
 
-def chunkwise(q: Sequence, k: Sequence, v: Sequence, gamma: float, chunk: int = 64) -> Sequence:
+def chunkwise(q: Asked, k: Asked, v: Valued, gamma: float, chunk: int = 64) -> Valued:
     r"""Parallel inside a chunk, recurrent from chunk to chunk: time grows with n, and matrices stay large enough.
 
     Position i of a chunk of B (i from 0) reads the state that earlier chunks left, which is i + 1 steps old:

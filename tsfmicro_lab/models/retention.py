@@ -174,6 +174,7 @@ class ManhattanRetention(nn.Module):
         """
         if len(gamma) != self.heads or not bool(((gamma > 0) & (gamma <= 1)).all()):
             raise ValueError(f"the decay of {self.heads} heads must lie in (0, 1], got {gamma.tolist()}")
+        self.gamma = gamma
         self.bias = manhattan_bias(gamma, 1 if self.decomposed else self.grid, self.grid).to(self.sin.device)
 
     def weights(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch heads n n"]:

@@ -8,7 +8,7 @@ grid, and with it the thumbnail of the spatial branch, always has 14×14 places.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -58,7 +58,7 @@ class TSFmicroConfig:
     drop_path: float = 0.1
     spatial_depth: int = 2
     spatial_heads: int = 4
-    inject: Literal["before", "after"] = "before"
+    inject: str = "before"
     init_std: float = 0.02
 
     def __post_init__(self) -> None:
@@ -165,6 +165,7 @@ class TSFmicro(nn.Module, PyTorchModelHubMixin):
 
     name: ClassVar[str]
     input_names: ClassVar[tuple[str, ...]] = ("onset", "difference")
+    classifier: Classifier
 
     def __init__(self, config: TSFmicroConfig | None = None) -> None:
         super().__init__()

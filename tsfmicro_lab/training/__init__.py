@@ -1,7 +1,7 @@
 """Training and honest evaluation."""
 
 from tsfmicro_lab.training.augmentation import Augmentation, inputs_of, to_inputs
-from tsfmicro_lab.training.loop import RECIPES, Recipe, fit, predict
+from tsfmicro_lab.training.loop import RECIPES, Recipe, fit, learning_curves, predict
 from tsfmicro_lab.training.metrics import confusion, score_table, scores, summary
 from tsfmicro_lab.training.protocols import Run, cross_validate, fold_processes, leave_one_subject_out, run_fold
 from tsfmicro_lab.training.statistics import subject_interval
@@ -16,6 +16,7 @@ __all__ = [
     "fit",
     "fold_processes",
     "inputs_of",
+    "learning_curves",
     "leave_one_subject_out",
     "predict",
     "run_fold",

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int64
 from lightning_fabric import Fabric
@@ -148,6 +149,51 @@ def predict(
         logits = model(*(inputs[name] for name in model.input_names))
         rows.append(logits.float().softmax(-1).cpu())
     return np.asarray(torch.cat(rows).numpy())
+
+
+def learning_curves(
+    model: TSFmicro,
+    samples: Samples,
+    train: Int64[np.ndarray, " n"],
+    test: Int64[np.ndarray, " m"],
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Trains a model and looks at held-out clips after every epoch, without choosing anything by what it sees.
+
+    Args:
+        model: Changed in place.
+        samples: All samples.
+        train: Those to train on.
+        test: Those to look at, of other subjects.
+        recipe: How to train.
+        seed: Of order and augmentation.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        One row per epoch: `epoch`, `train_loss` (while learning), `test_loss`, `test_accuracy`.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
+        >>> from tsfmicro_lab.models import create_model
+        >>> samples = prepare(SyntheticMicroExpressions(2, 5, image_size=64), 56, progress=False)
+        >>> model = create_model("tsfmicro_spatial", num_classes=5, seed=0)
+        >>> len(learning_curves(model, samples, np.arange(5), np.arange(5, 10), Recipe(epochs=2), progress=False))
+        2
+    """
+    rows = []
+    truth = samples.label[test].numpy()
+
+    def look(epoch: int, train_loss: float) -> None:
+        p = predict(model, samples, test)
+        test_loss = float(-np.log(np.maximum(p[np.arange(len(p)), truth], 1e-12)).mean())
+        accuracy = float((p.argmax(1) == truth).mean())
+        rows.append({"epoch": epoch, "train_loss": train_loss, "test_loss": test_loss, "test_accuracy": accuracy})
+
+    fit(model, samples, train, recipe, seed=seed, after_epoch=look, progress=progress)
+    return pd.DataFrame(rows)
 
 
 def _batches(order: Tensor, size: int) -> list[Tensor]:

@@ -47,14 +47,14 @@ def subject_interval(
     """
     first = _counts(predictions, classes)
     second = _counts(against, classes) if against is not None else None
-    if second and [c.shape for c in first] != [c.shape for c in second]:
+    if against is not None and _who(predictions) != _who(against):
         raise ValueError("the two tables hold different seeds or subjects: a gain needs the same folds in both")
     if min(map(len, first)) < 2:
         raise ValueError("an interval over subjects needs at least 2 of them in every seed")
 
     def statistic(*drawn: np.ndarray, axis: int = -1) -> np.ndarray:
         score = _mean_uf1(first, drawn)
-        return score - _mean_uf1(second, drawn) if second else score
+        return np.asarray(score - _mean_uf1(second, drawn)) if second else score
 
     everyone = [np.arange(len(c)) for c in first]
     result = bootstrap(
@@ -69,6 +69,10 @@ def subject_interval(
     )
     low, high = result.confidence_interval
     return float(statistic(*everyone)), float(low), float(high)
+
+
+def _who(predictions: pd.DataFrame) -> set[tuple[object, ...]]:
+    return set(predictions[["seed", "subject"]].itertuples(index=False, name=None))
 
 
 def _counts(predictions: pd.DataFrame, classes: Sequence[str]) -> list[np.ndarray]:

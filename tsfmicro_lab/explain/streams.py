@@ -1,16 +1,20 @@
-"""How much each stream adds to a trained model: take it away, or give it somebody else's, and predict again."""
+"""The two streams inside a trained model: what they carry, and what is lost without one or with somebody else's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
+from torch import Tensor
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models.spatial import to_map
+from tsfmicro_lab.models.tsfmicro import StreamSum
 from tsfmicro_lab.training.augmentation import inputs_of
 from tsfmicro_lab.training.metrics import scores
 
@@ -59,15 +63,80 @@ def stream_weights(model: TSFmicro, how: float, where: float) -> Iterator[None]:
         ...     print(torch.equal(model(x[0], x[1]), model(x[0], -x[1])))
         True
     """
-    fuse = getattr(model, "fuse", None)
-    if fuse is None:
-        raise ValueError(f"{model.name} reads {' and '.join(model.input_names)} alone: there is nothing to weigh")
+    fuse = _fuse(model)
     before = fuse.how_weight, fuse.where_weight
     fuse.how_weight, fuse.where_weight = how, where
     try:
         yield
     finally:
         fuse.how_weight, fuse.where_weight = before
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What one sample looks like on its way through a fusion variant.
+
+    Attributes:
+        logits: One per class.
+        how: How much each place stands out in the difference's stream, where the streams are added: the length of its
+            vector, measured from the mean over all places (a layer norm may have made all vectors equally long).
+        where: The same for the onset frame's stream.
+        evidence: Per class, what each place says for it; the mean over places is the logit, less the class's bias.
+    """
+
+    logits: Float[np.ndarray, " classes"]
+    how: Float[np.ndarray, "fine fine"] = field(repr=False)
+    where: Float[np.ndarray, "fine fine"] = field(repr=False)
+    evidence: Float[np.ndarray, "classes grid grid"] = field(repr=False)
+
+
+@torch.no_grad()
+def look_inside(model: TSFmicro, inputs: Mapping[str, Tensor]) -> Inside:
+    """Runs one sample and keeps both streams and the evidence map.
+
+    Args:
+        model: A fusion variant; left in evaluation mode.
+        inputs: `onset` and `difference`, normalised, (1, 3, H, W).
+
+    Returns:
+        Maps on the grids where the network holds them, weights of the streams included.
+
+    Raises:
+        ValueError: The model has one stream only.
+
+    Example:
+        >>> from tsfmicro_lab.models import create_model
+        >>> model = create_model("tsfmicro_early", 3, seed=0)
+        >>> inside = look_inside(model, {name: torch.randn(1, 3, 56, 56) for name in model.input_names})
+        >>> inside.how.shape, inside.evidence.shape
+        ((28, 28), (3, 14, 14))
+    """
+    fuse = _fuse(model)
+    seen: dict[str, Any] = {}
+    hooks = [
+        fuse.register_forward_pre_hook(lambda _, arguments: seen.update(streams=arguments)),
+        model.classifier.register_forward_pre_hook(lambda _, arguments: seen.update(last=arguments[0])),
+    ]
+    try:
+        logits = model.eval()(*(inputs[name] for name in model.input_names))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    maps = [stream if stream.ndim == 4 else to_map(stream) for stream in seen["streams"]]
+    how, where = ((x[0] - x[0].mean((1, 2), keepdim=True)).float().norm(dim=0).cpu().numpy() for x in maps)
+    return Inside(
+        logits=logits[0].float().cpu().numpy(),
+        how=abs(fuse.how_weight) * how,
+        where=abs(fuse.where_weight) * where,
+        evidence=model.classifier.evidence(seen["last"])[0].float().cpu().numpy(),
+    )
+
+
+def _fuse(model: TSFmicro) -> StreamSum:
+    fuse = getattr(model, "fuse", None)
+    if not isinstance(fuse, StreamSum):
+        raise ValueError(f"{model.name} reads {' and '.join(model.input_names)} alone: there is nothing to weigh")
+    return fuse
 
 
 @torch.no_grad()
@@ -105,7 +174,7 @@ def intervene(
     names = np.array(samples.classes, dtype=object)
     rng = np.random.default_rng(seed)
     inputs = {n: x.to(device) for n, x in inputs_of(samples.pick(torch.arange(len(samples)))).items()}
-    swapped = np.stack([_donors(samples, i, donors, rng) for i in index])
+    swapped = np.stack([_donors(samples, i, donors, rng) for i in index.tolist()])
     tables = []
     for name, change in INTERVENTIONS.items():
         for others in swapped.T if change.swap else (index,):

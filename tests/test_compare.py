@@ -1,0 +1,85 @@
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from tsfmicro_lab import compare as module
+from tsfmicro_lab.cli import app
+from tsfmicro_lab.compare import VARIANTS, Comparison
+from tsfmicro_lab.training import score_table, subject_interval
+
+LABELS = [run.label for run in VARIANTS]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare")
+    args = ["compare", "--out", str(folder), "--subjects", "2", "--clips", "10", "--seeds", "2", "--epochs", "1"]
+    result = CliRunner().invoke(app, [*args, "--workers", "2"])
+    assert result.exit_code == 0, result.output
+    return folder, args, Comparison.load(folder / "comparison.json"), result.output
+
+
+def test_the_comparison_holds_every_variant_and_condition(made):
+    _, _, comparison, output = made
+    usual = comparison.intervals[comparison.intervals.layout == 1]
+    for _, rows in usual.groupby("distractors"):
+        assert list(rows.model) == [*LABELS, "majority"]
+    others = comparison.intervals[comparison.intervals.layout != 1]
+    assert set(others.model) == {"tsfmicro_late", "tsfmicro_temporal", "majority"}
+    assert {*map(tuple, comparison.intervals[["distractors", "layout"]].to_numpy())} == {
+        (d, layout) for d in ("all", "none") for layout in (0, 1, 2)
+    }
+    assert (comparison.intervals.gain[comparison.intervals.model == "tsfmicro_temporal"] == 0).all()
+    assert list(comparison.cost.model) == LABELS
+    assert set(comparison.streams.model) == set(LABELS[:5])
+    assert "t2s inject=after" in output
+    assert comparison.made["command"].startswith("tsfmicro-lab")
+    assert re.fullmatch(r"([0-9a-f]{40}|unknown)( with changes)?", comparison.made["commit"])
+
+
+def test_its_numbers_are_those_of_the_kept_predictions(made):
+    folder, _, comparison, _ = made
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    rows = predictions[(predictions.distractors == "none") & (predictions.layout == 1)]
+    classes = sorted(c.removeprefix("p_") for c in rows if c.startswith("p_"))
+    late, temporal = (rows[rows.model == m] for m in ("tsfmicro_late", "tsfmicro_temporal"))
+    table = comparison.intervals.set_index(["distractors", "layout", "model"]).loc[("none", 1.0)]
+    assert tuple(table.loc["tsfmicro_late", ["uf1", "low", "high"]]) == pytest.approx(
+        subject_interval(late, classes), abs=1e-4
+    )
+    assert tuple(table.loc["tsfmicro_late", ["gain", "gain_low", "gain_high"]]) == pytest.approx(
+        subject_interval(late, classes, against=temporal), abs=1e-4
+    )
+    per_seed = score_table(late[late.seed == 1], classes).iloc[0]
+    kept = comparison.scores.query("distractors == 'none' and layout == 1 and model == 'tsfmicro_late' and seed == 1")
+    assert kept.uf1.item() == pytest.approx(per_seed.uf1, abs=1e-4)
+
+
+def test_started_again_it_trains_nothing(made, monkeypatch):
+    folder, args, comparison, _ = made
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("sub*.parquet")}
+    assert len(before) == 2 * 2 * (7 + 2 + 2) * 2
+    monkeypatch.setattr(module, "_cost", lambda *_: comparison.cost)
+    assert CliRunner().invoke(app, args).exit_code == 0
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("sub*.parquet")} == before
+    again = Comparison.load(folder / "comparison.json")
+    pd.testing.assert_frame_equal(again.intervals, comparison.intervals)
+    pd.testing.assert_frame_equal(again.streams, comparison.streams)
+
+
+def test_what_is_no_comparison_is_refused(tmp_path):
+    (tmp_path / "x.json").write_text(json.dumps({"made": {}}))
+    for path in (tmp_path / "x.json", tmp_path / "gone.json"):
+        with pytest.raises(ValueError, match=r"holds no comparison .*make one with `tsfmicro-lab compare`"):
+            Comparison.load(path)
+
+
+def test_an_unknown_preset_is_one_sentence(tmp_path):
+    result = CliRunner().invoke(app, ["compare", "--preset", "huge", "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "unknown preset 'huge': choose from base, small, tiny" in result.output
+    assert not np.any([*tmp_path.iterdir()])

@@ -1,0 +1,136 @@
+"""Widgets as a reader uses them, without a browser: move a control, read the picture back."""
+
+import cv2
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+
+from tsfmicro_lab.models import create_model
+from tsfmicro_lab.models.retention import ManhattanRetention
+from tsfmicro_lab.training import to_inputs
+from tsfmicro_lab.widgets import FusionExplorer, RetentionExplorer
+
+
+def decode(data):
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+
+
+def make(name, **settings):
+    return create_model(f"tsfmicro_{name}", 5, seed=2, **settings).eval()
+
+
+def pictures(tiles):
+    return [tile.image.value for tile in tiles]
+
+
+@pytest.mark.parametrize("name", ["late", "early", "t2s", "s2t"])
+def test_fusion_sliders_move_logits_and_maps(samples, name):
+    model = make(name)
+    explorer = FusionExplorer(model, samples, 3)
+    onset, difference, how, where, evidence = before = pictures(explorer.tiles[name])
+    assert [decode(p).shape for p in before] == [(150, 150, 3)] * 5
+    logits = explorer.inside[name].logits
+    explorer.where_weight.value = 0
+    after = pictures(explorer.tiles[name])
+    assert after[:3] == [onset, difference, how]
+    assert after[3] != where
+    assert after[4] != evidence
+    with torch.no_grad():
+        model.fuse.where_weight = 0
+        expected = model(*to_inputs(samples.onset[[3]], samples.apex[[3]]).values())[0]
+    assert np.allclose(explorer.inside[name].logits, expected, atol=1e-5)
+    model.fuse.where_weight = 1
+    explorer.penalty.value = 4
+    assert not np.allclose(explorer.inside[name].logits, expected, atol=1e-6)
+    explorer.reset()
+    assert np.allclose(explorer.inside[name].logits, logits, atol=1e-6)
+    assert pictures(explorer.tiles[name]) == before
+
+
+def test_the_readers_model_is_not_touched(samples):
+    model = make("late")
+    decays = [m.gamma.clone() for m in model.modules() if isinstance(m, ManhattanRetention)]
+    explorer = FusionExplorer(model, samples)
+    explorer.penalty.value, explorer.how_weight.value = 0, 0.3
+    layers = [m for m in model.modules() if isinstance(m, ManhattanRetention)]
+    assert all(torch.equal(m.gamma, gamma) for m, gamma in zip(layers, decays, strict=True))
+    assert model.fuse.how_weight == 1
+
+
+def test_another_subjects_onset_frame_is_read_and_named(samples):
+    explorer = FusionExplorer(make("late"), samples, 0)
+    other = int(np.flatnonzero(samples.subjects == "sub03")[0])
+    picture = explorer.tiles["late"][0].image.value
+    explorer.onset_from.value = other
+    assert explorer.tiles["late"][0].image.value != picture
+    assert "onset frame of sub03" in explorer.story.value
+    inputs = to_inputs(samples.onset[[0]], samples.apex[[0]])
+    inputs["onset"] = to_inputs(samples.onset[[other]], samples.apex[[other]])["onset"]
+    with torch.no_grad():
+        assert np.allclose(explorer.inside["late"].logits, explorer.models["late"](*inputs.values())[0], atol=1e-5)
+
+
+def test_bars_show_probabilities_and_the_chosen_class(samples):
+    explorer = FusionExplorer({"a": make("late"), "b": make("t2s", inject="after")}, samples)
+    for name in ("a", "b"):
+        levels = [bar.children[1].value for bar in explorer.bars[name]]
+        assert sum(levels) == pytest.approx(1, abs=1e-5)
+        marked = [bar.children[1].bar_style for bar in explorer.bars[name]]
+        assert marked.index("success") == int(np.argmax(levels))
+        assert marked.count("success") == 1
+    evidence = pictures(explorer.tiles["a"])[4]
+    others = [c for c in samples.classes if samples.classes.index(c) != int(explorer.inside["a"].logits.argmax())]
+    explorer.target.value = others[0]
+    assert pictures(explorer.tiles["a"])[4] != evidence
+    assert len(decode(explorer.snapshot().data)) == 300
+
+
+def test_the_where_map_of_the_late_variant_is_not_flat(samples):
+    """Its tokens leave a layer norm with equal lengths; what differs is their direction."""
+    inside = FusionExplorer(make("late"), samples).inside["late"]
+    assert inside.where.std() > 0.05 * inside.where.mean()
+
+
+def test_retention_explorer_shows_the_row_of_the_layer(samples):
+    model = make("temporal")
+    explorer = RetentionExplorer(model, samples, 2)
+    layer = model.temporal.stages[0][0].retention
+    seen = []
+    layer.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    with torch.no_grad():
+        model(to_inputs(samples.onset[[2]], samples.apex[[2]])["difference"])
+        expected = layer.weights(seen[0])[0, 0, 14 * 28 + 14].reshape(28, 28)
+    assert np.allclose(explorer.weights, expected, atol=1e-5)
+    first = pictures(explorer.tiles)[0]
+    explorer.row.value = 3
+    assert pictures(explorer.tiles)[0] != first
+    explorer.decay.value = 1
+    _, content, both = pictures(explorer.tiles)
+    assert content == both, "without decay, content is all that is left"
+
+
+def test_retention_explorer_follows_layer_and_head(samples):
+    explorer = RetentionExplorer(make("late"), samples)
+    explorer.row.value = 27
+    explorer.layer.value = explorer.layer.options[1][1]
+    assert explorer.weights.shape == (14, 14)
+    assert explorer.row.max == 13
+    assert "all pairs" in explorer.story.value
+    before = explorer.decay.value
+    explorer.head.value = 1
+    assert explorer.decay.value > before
+    assert explorer.weights.sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_models_without_the_thing_to_explore_are_refused(samples):
+    with pytest.raises(ValueError, match="tsfmicro_spatial has no retention"):
+        RetentionExplorer(make("spatial"), samples)
+    with pytest.raises(ValueError, match="reads onset alone: there is nothing to weigh"):
+        FusionExplorer(make("spatial"), samples)
+    with pytest.raises(ValueError, match=r"'onset' must have shape \(batch, 3, 112, 112\)"):
+        FusionExplorer(make("late", preset="small"), samples)
+
+
+def test_they_are_widgets(samples):
+    assert isinstance(FusionExplorer(make("early"), samples), ipywidgets.VBox)
