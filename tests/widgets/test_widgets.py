@@ -29,7 +29,7 @@ def test_fusion_sliders_move_logits_and_maps(samples, name):
     model = make(name)
     explorer = FusionExplorer(model, samples, 3)
     onset, difference, how, where, evidence = before = pictures(explorer.tiles[name])
-    assert [decode(p).shape for p in before] == [(150, 150, 3)] * 5
+    assert [decode(p).shape for p in before] == [(140, 140, 3)] * 5
     logits = explorer.inside[name].logits
     explorer.where_weight.value = 0
     after = pictures(explorer.tiles[name])
@@ -83,7 +83,7 @@ def test_bars_show_probabilities_and_the_chosen_class(samples):
     others = [c for c in samples.classes if samples.classes.index(c) != int(explorer.inside["a"].logits.argmax())]
     explorer.target.value = others[0]
     assert pictures(explorer.tiles["a"])[4] != evidence
-    assert len(decode(explorer.snapshot().data)) == 300
+    assert len(decode(explorer.snapshot().data)) == 280
 
 
 def test_the_where_map_of_the_late_variant_is_not_flat(samples):

@@ -44,11 +44,43 @@ class TSFmicroEarly(TSFmicro):
         return logits
 
 
-class TSFmicroT2S(TSFmicro):
+class TSFmicroLate(TSFmicro):
+    """T-S late fusion, the paper's proposal: both branches in parallel, their maps added, one classifier.
+
+    Shape:
+        onset (B, 3, S, S), difference (B, 3, S, S) → (B, num_classes).
+
+    Example:
+        >>> import torch
+        >>> model = TSFmicroLate.from_preset("tiny", num_classes=3)
+        >>> model(torch.randn(2, 3, 56, 56), torch.randn(2, 3, 56, 56)).shape
+        torch.Size([2, 3])
+    """
+
+    name = "tsfmicro_late"
+
+    def build(self, c: TSFmicroConfig) -> None:
+        """Creates stem, temporal branch, spatial branch, sum and classifier."""
+        self.stem = ConvStem(c.dims[0])
+        self.temporal = self._temporal(c)
+        self.spatial = self._spatial(c)
+        self.fuse = StreamSum()
+        self.classifier = Classifier(c.dims[-1], c.num_classes)
+
+    def forward(self, onset: Image, difference: Image) -> Logits:
+        """Returns the logits."""
+        how = self.temporal(self.stem(difference))
+        where = self.spatial(onset)
+        logits: Logits = self.classifier(self.fuse(how, where))
+        return logits
+
+
+class TSFmicroT2S(TSFmicroLate):
     """T→S fusion: the map of the temporal branch joins the tokens of the onset frame.
 
     The paper's figure adds it *before* the transformer, whose attention then moves motion over the face; the public
-    code adds it *after*, just before the last layer norm, where no place hears of another (`inject` chooses).
+    code adds it *after*, just before the last layer norm, where no place hears of another (`inject` chooses). The
+    parts are those of late fusion, in another order.
 
     Shape:
         onset (B, 3, S, S), difference (B, 3, S, S) → (B, num_classes).
@@ -62,22 +94,15 @@ class TSFmicroT2S(TSFmicro):
 
     name = "tsfmicro_t2s"
 
-    def build(self, c: TSFmicroConfig) -> None:
-        """Creates stem, temporal branch, spatial branch, sum and classifier."""
-        self.stem = ConvStem(c.dims[0])
-        self.temporal = self._temporal(c)
-        self.spatial = self._spatial(c)
-        self.fuse = StreamSum()
-        self.classifier = Classifier(c.dims[-1], c.num_classes)
-
     def forward(self, onset: Image, difference: Image) -> Logits:
         """Returns the logits."""
         vit = self.spatial.vit
         how = to_tokens(self.temporal(self.stem(difference)))
         where = vit.embed(self.spatial.thumbnail(onset))
-        both = (
-            vit.blocks(self.fuse(how, where)) if self.config.inject == "before" else self.fuse(how, vit.blocks(where))
-        )
+        if self.config.inject == "before":
+            both = vit.blocks(self.fuse(how, where))
+        else:
+            both = self.fuse(how, vit.blocks(where))
         logits: Logits = self.classifier(to_map(vit.norm(both)))
         return logits
 
@@ -113,37 +138,6 @@ class TSFmicroS2T(TSFmicro):
         """Returns the logits."""
         both = self.fuse(self.stem(difference), self.enlarge(self.spatial(onset)))
         logits: Logits = self.classifier(self.temporal(both))
-        return logits
-
-
-class TSFmicroLate(TSFmicro):
-    """T-S late fusion, the paper's proposal: both branches in parallel, their maps added, one classifier.
-
-    Shape:
-        onset (B, 3, S, S), difference (B, 3, S, S) → (B, num_classes).
-
-    Example:
-        >>> import torch
-        >>> model = TSFmicroLate.from_preset("tiny", num_classes=3)
-        >>> model(torch.randn(2, 3, 56, 56), torch.randn(2, 3, 56, 56)).shape
-        torch.Size([2, 3])
-    """
-
-    name = "tsfmicro_late"
-
-    def build(self, c: TSFmicroConfig) -> None:
-        """Creates stem, temporal branch, spatial branch, sum and classifier."""
-        self.stem = ConvStem(c.dims[0])
-        self.temporal = self._temporal(c)
-        self.spatial = self._spatial(c)
-        self.fuse = StreamSum()
-        self.classifier = Classifier(c.dims[-1], c.num_classes)
-
-    def forward(self, onset: Image, difference: Image) -> Logits:
-        """Returns the logits."""
-        how = self.temporal(self.stem(difference))
-        where = self.spatial(onset)
-        logits: Logits = self.classifier(self.fuse(how, where))
         return logits
 
 

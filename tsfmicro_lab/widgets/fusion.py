@@ -80,7 +80,9 @@ class FusionExplorer(widgets.VBox):
         rows = []
         for name in self.models:
             rows.append(widgets.HTML(f"<b>{name}</b>"))
-            rows.append(widgets.HBox([*self.tiles[name], widgets.VBox(self.bars[name])]))
+            rows.append(
+                widgets.HBox([*self.tiles[name], widgets.VBox(self.bars[name])], layout={"flex_flow": "row wrap"})
+            )
         left, right = widgets.VBox(controls[:3]), widgets.VBox(controls[3:])
         super().__init__([widgets.HBox([left, right, reset]), self.story, *rows])
         for control in controls:

@@ -22,7 +22,7 @@ class Tile(widgets.VBox):
         size: Side, pixels.
     """
 
-    def __init__(self, title: str, size: int = 150) -> None:
+    def __init__(self, title: str, size: int = 140) -> None:
         self.size = size
         self.image = widgets.Image(format="png", width=size, height=size)
         self.pixels: Face = np.full((size, size, 3), 255, np.uint8)
@@ -38,8 +38,8 @@ class Tile(widgets.VBox):
 def labelled(control: widgets.Widget, label: str) -> widgets.Widget:
     """A slider or menu with a label in front, all of one width."""
     control.description = label
-    control.style.description_width = "8.5em"
-    control.layout.width = "25em"
+    control.style.description_width = "9.5em"
+    control.layout.width = "26em"
     return control
 
 
