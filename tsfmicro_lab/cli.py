@@ -125,11 +125,9 @@ def compare(
         )
         path = save or out / "comparison.json"
         result.save(path)
-    table = Table("distractors", "layout", "model", "UF1", "gain over temporal", title="95 % intervals over subjects")
-    for row in result.intervals.to_dict("records"):
-        uf1 = f"{row['uf1']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
-        gain = f"{row['gain']:+.3f} ({row['gain_low']:+.3f} to {row['gain_high']:+.3f})"
-        table.add_row(row["distractors"], f"{row['layout']:g}", row["model"].removeprefix("tsfmicro_"), uf1, gain)
+    table = Table("distractors", "layout", "model", "UF1", "over seeds", "gain over temporal")
+    for row in result.table().itertuples(index=False):
+        table.add_row(*(str(cell).removeprefix("tsfmicro_") for cell in row))
     console.print(table)
     console.print(f"everything: {path}")
 

@@ -24,6 +24,7 @@ from tsfmicro_lab.models import PRESETS, from_pretrained
 from tsfmicro_lab.models.anatomy import anatomy
 from tsfmicro_lab.training import RECIPES, Run, cross_validate, fit, fold_processes, score_table, subject_interval
 
+CONDITION = ["distractors", "layout", "model"]
 TEMPORAL, LATE = "tsfmicro_temporal", "tsfmicro_late"
 VARIANTS = (
     Run(LATE),
@@ -66,6 +67,16 @@ class Comparison:
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [f'"{name}": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]" for name, rows in tables.items()]
         path.write_text("{\n" + ",\n".join([f'"made": {json.dumps(self.made, indent=1)}', *lines]) + "\n}\n")
+
+    def table(self) -> pd.DataFrame:
+        """UF1 and gain over the temporal branch alone, each with its 95 % interval over subjects, as text."""
+        rows = self.intervals
+        spread = self.scores.groupby(CONDITION)["uf1"].std()
+        return rows[CONDITION].assign(
+            uf1=[f"{r.uf1:.3f} ({r.low:.2f} to {r.high:.2f})" for r in rows.itertuples()],
+            over_seeds=[f"± {spread[key]:.3f}" for key in rows[CONDITION].itertuples(index=False, name=None)],
+            gain=[f"{r.gain:+.3f} ({r.gain_low:+.2f} to {r.gain_high:+.2f})" for r in rows.itertuples()],
+        )
 
     @classmethod
     def load(cls, path: Path | str) -> "Comparison":

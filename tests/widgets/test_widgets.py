@@ -74,9 +74,9 @@ def test_another_subjects_onset_frame_is_read_and_named(samples):
 def test_bars_show_probabilities_and_the_chosen_class(samples):
     explorer = FusionExplorer({"a": make("late"), "b": make("t2s", inject="after")}, samples)
     for name in ("a", "b"):
-        levels = [bar.children[1].value for bar in explorer.bars[name]]
+        levels = [level.value for level in explorer.bars[name].levels]
         assert sum(levels) == pytest.approx(1, abs=1e-5)
-        marked = [bar.children[1].bar_style for bar in explorer.bars[name]]
+        marked = [level.bar_style for level in explorer.bars[name].levels]
         assert marked.index("success") == int(np.argmax(levels))
         assert marked.count("success") == 1
     evidence = pictures(explorer.tiles["a"])[4]
@@ -105,6 +105,8 @@ def test_retention_explorer_shows_the_row_of_the_layer(samples):
     first = pictures(explorer.tiles)[0]
     explorer.row.value = 3
     assert pictures(explorer.tiles)[0] != first
+    explorer.tiles[2].image.place = [0.1, 0.99]
+    assert (explorer.column.value, explorer.row.value) == (2, 27)
     explorer.decay.value = 1
     _, content, both = pictures(explorer.tiles)
     assert content == both, "without decay, content is all that is left"

@@ -140,6 +140,25 @@ def moved_region(expression: Field) -> np.ndarray:
     return np.asarray((magnitude >= MOVED_SHARE * magnitude.max()) & (magnitude > 0))
 
 
+def unit_regions(landmarks: Points, size: int) -> dict[str, np.ndarray]:
+    """Where each action unit would move this face: a mask per unit, from the same table that moves drawn faces.
+
+    Args:
+        landmarks: The named points, pixels; of a drawn or a real face.
+        size: Side of the square image, pixels.
+
+    Returns:
+        For each unit of :data:`ACTION_UNITS`, the pixels that move at least a quarter as far as the farthest.
+
+    Example:
+        >>> points = np.random.default_rng(0).uniform(0, 64, (30, 2)).astype(np.float32)
+        >>> regions = unit_regions(points, 64)
+        >>> len(regions), regions["12"].shape
+        (12, (64, 64))
+    """
+    return {unit: moved_region(displacement({unit: 1.0}, landmarks, size)) for unit in ACTION_UNITS}
+
+
 def backward(field: Float32[torch.Tensor, "batch 2 height width"]) -> Float32[torch.Tensor, "batch 2 height width"]:
     r"""Inverts a displacement field: where each pixel of the moved image comes from.
 

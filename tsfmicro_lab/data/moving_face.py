@@ -82,6 +82,7 @@ class Motion:
         size: int,
         distractors: Distractors,
         seed: Sequence[int],
+        timing: tuple[int, float] | None = None,
     ) -> "Motion":
         """Draws duration (0.1 to 0.5 s), time of the apex and distractors.
 
@@ -90,11 +91,13 @@ class Motion:
             size: Side of the image, pixels.
             distractors: Their strengths. The same numbers are drawn whatever they are.
             seed: Makes the draw reproducible.
+            timing: Duration in frames and the share of it before the apex, instead of drawn ones.
         """
         rng = np.random.default_rng(list(seed))
-        duration = int(rng.uniform(0.1, 0.5) * FPS)
+        drawn = int(rng.uniform(0.1, 0.5) * FPS), rng.uniform(0.3, 0.6)
+        duration, rise = timing or drawn
         onset, offset = LEAD, LEAD + duration
-        apex = onset + max(2, round(duration * rng.uniform(0.3, 0.6)))
+        apex = onset + max(2, round(duration * rise))
         frames = offset + 1 + TAIL
         t = np.arange(frames) / FPS
         # Two slow sines an axis, zero at the onset; the tilt is about 0.1 degrees.

@@ -13,7 +13,7 @@ from tsfmicro_lab.explain.streams import Inside, look_inside, stream_weights
 from tsfmicro_lab.models import TSFmicro
 from tsfmicro_lab.models.retention import ManhattanRetention
 from tsfmicro_lab.training import to_inputs
-from tsfmicro_lab.widgets.tiles import Tile, labelled, over_face, signed, snapshot, strength
+from tsfmicro_lab.widgets.tiles import Bars, Tile, labelled, over_face, signed, snapshot, strength
 
 TILES = ("onset", "difference", "stream of how", "stream of where", "evidence")
 
@@ -73,16 +73,14 @@ class FusionExplorer(widgets.VBox):
         self.target = labelled(widgets.Dropdown(options=["predicted", *samples.classes]), "evidence for")
         self.story = widgets.HTML()
         self.tiles = {name: [Tile(title) for title in TILES] for name in self.models}
-        self.bars = {name: [_bar(label) for label in samples.classes] for name in self.models}
+        self.bars = {name: Bars(samples.classes) for name in self.models}
         controls = (self.clip, self.onset_from, self.how_weight, self.where_weight, self.penalty, self.target)
         reset = widgets.Button(description="as trained", icon="undo")
         reset.on_click(lambda _: self.reset())
         rows = []
         for name in self.models:
             rows.append(widgets.HTML(f"<b>{name}</b>"))
-            rows.append(
-                widgets.HBox([*self.tiles[name], widgets.VBox(self.bars[name])], layout={"flex_flow": "row wrap"})
-            )
+            rows.append(widgets.HBox([*self.tiles[name], self.bars[name]], layout={"flex_flow": "row wrap"}))
         left, right = widgets.VBox(controls[:3]), widgets.VBox(controls[3:])
         super().__init__([widgets.HBox([left, right, reset]), self.story, *rows])
         for control in controls:
@@ -128,14 +126,4 @@ class FusionExplorer(widgets.VBox):
         how.show(strength(inside.how, loudest))
         where.show(strength(inside.where, loudest))
         end.show(over_face(face, signed(evidence, most), np.sqrt(np.abs(evidence) / max(most, 1e-12))))
-        p = torch.from_numpy(inside.logits).softmax(0)
-        for i, bar in enumerate(self.bars[name]):
-            level, value = bar.children[1:]
-            level.value = float(p[i])
-            level.bar_style = "success" if i == predicted else ""
-            value.value = f"{float(p[i]):.0%} (logit {inside.logits[i]:+.2f})"
-
-
-def _bar(label: str) -> widgets.HBox:
-    name = widgets.Label(label, layout={"width": "6em"})
-    return widgets.HBox([name, widgets.FloatProgress(0, min=0, max=1, layout={"width": "9em"}), widgets.Label()])
+        self.bars[name].show(inside.logits)

@@ -30,7 +30,7 @@ class RetentionExplorer(widgets.VBox):
         layer: Dropdown over the retention layers, first stage first.
         head: Slider over the heads of a layer.
         decay: Slider: decay of the chosen head; 1 means that distance does not count.
-        row: Slider: row of the query place.
+        row: Slider: row of the query place; a click on a picture sets it, too.
         column: Slider: column of the query place.
         inputs: What the model reads of the chosen clip.
         weights: The weights of the query place over the grid, as last shown.
@@ -61,7 +61,8 @@ class RetentionExplorer(widgets.VBox):
             labelled(widgets.IntSlider(first.grid // 2, 0, first.grid - 1), n) for n in ("query row", "query column")
         )
         self.story = widgets.HTML()
-        self.tiles = [Tile(title, 240) for title in ("distance alone", "content alone", "both: the layer's weights")]
+        titles = ("distance alone", "content alone", "both: the layer's weights")
+        self.tiles = [Tile(title, 240, self._click) for title in titles]
         self.weights: np.ndarray = np.zeros((first.grid, first.grid))
         controls = (self.clip, self.layer, self.head, self.decay, self.row, self.column)
         super().__init__(
@@ -80,6 +81,10 @@ class RetentionExplorer(widgets.VBox):
     def snapshot(self) -> Image:
         """The three pictures as a still one."""
         return snapshot([self.tiles])
+
+    def _click(self, x: float, y: float) -> None:
+        side = self.layer.value.grid
+        self.column.value, self.row.value = int(x * side), int(y * side)
 
     def _new_layer(self, change: object) -> None:
         layer = self.layer.value

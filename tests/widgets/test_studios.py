@@ -1,0 +1,147 @@
+"""FaceStudio and WhereHowExplorer, moved as a reader moves them."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tsfmicro_lab.clips import read_image
+from tsfmicro_lab.data import SyntheticMicroExpressions
+from tsfmicro_lab.data.motion import unit_regions
+from tsfmicro_lab.explain import where_how
+from tsfmicro_lab.explain.regions import region_table, without_motion
+from tsfmicro_lab.models import create_model
+from tsfmicro_lab.preprocess import align_clip
+from tsfmicro_lab.training import to_inputs
+from tsfmicro_lab.widgets import FaceStudio, WhereHowExplorer
+
+CLASSES = ["a", "b", "c"]
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return SyntheticMicroExpressions(2, 4, image_size=96, seed=6)
+
+
+@pytest.fixture
+def studio():
+    return FaceStudio(size=64, seed=3)
+
+
+@pytest.fixture
+def explorer(faces):
+    return WhereHowExplorer(create_model("tsfmicro_late", 3, seed=5), faces, CLASSES)
+
+
+def pixels(tile):
+    return cv2.imdecode(np.frombuffer(tile.image.value, np.uint8), cv2.IMREAD_COLOR_RGB)
+
+
+def test_a_unit_moves_the_face_by_what_its_slider_says(studio):
+    for slider in studio.units.values():
+        slider.value = 0
+    assert not studio.moving.expression.any()
+    studio.units["4"].value = 3
+    assert np.hypot(*studio.moving.expression).max() == pytest.approx(3 * 64 / 224, rel=1e-4)
+    both = studio.moving.expression
+    studio.side.value = "L"
+    assert studio.moving.motion.units == pytest.approx({"L4": 3 * 64 / 224})
+    half = np.abs(studio.moving.expression).sum() / np.abs(both).sum()
+    assert 0.3 < half < 0.7
+
+
+def test_pictures_are_those_of_the_renderer(studio):
+    motion = studio.moving.motion
+    assert studio.frame.value == motion.apex
+    assert np.array_equal(pixels(studio.tiles[0]), studio.moving.render(motion.onset))
+    assert np.array_equal(pixels(studio.tiles[1]), studio.moving.render(motion.apex))
+    studio.frame.value = motion.onset
+    assert pixels(studio.tiles[3]).min() == 255, "nothing has moved yet"
+    assert "onset" in studio.story.value
+
+
+def test_timing_person_and_layout_follow_their_sliders(studio):
+    studio.duration.value, studio.rise.value = 200, 0.25
+    motion = studio.moving.motion
+    assert (motion.offset - motion.onset, motion.apex - motion.onset) == (40, 10)
+    face = pixels(studio.tiles[0])
+    studio.person.value = 9
+    assert np.abs(pixels(studio.tiles[0]).astype(int) - face).mean() > 2
+    studio.layout_variation.value = 0
+    mean_layout = studio.moving.face.landmarks
+    studio.person.value = 10
+    assert np.allclose(studio.moving.face.landmarks, mean_layout, atol=0.1)
+
+
+def test_what_is_saved_is_what_was_shown(studio, tmp_path):
+    studio.folder.value = str(tmp_path / "mine")
+    studio.distractors.value = 1
+    folder = studio.save()
+    clip = studio.clip()
+    row = pd.read_csv(folder / "annotation.csv").iloc[0]
+    assert (row.onset, row.apex, row.offset) == (clip.onset, clip.apex, clip.offset)
+    files = sorted(folder.glob("img*.png"))
+    assert len(files) == len(clip.frames)
+    assert np.array_equal(read_image(files[clip.apex]), clip.frame(clip.apex))
+    with pytest.raises(OSError, match="is not empty: choose another folder"):
+        studio.save()
+    assert "is not empty" in studio.message.value
+
+
+def test_maps_and_table_are_the_librarys_own(explorer, faces):
+    clip = align_clip(faces[0], 56)
+    frames = [torch.from_numpy(clip.frame(i)).permute(2, 0, 1)[None] for i in (clip.onset, clip.apex)]
+    maps = where_how(explorer.model, to_inputs(*frames))
+    assert np.allclose(explorer.maps.how, maps.how, atol=1e-6)
+    expected = region_table(maps, unit_regions(clip.landmarks, 56))
+    pd.testing.assert_frame_equal(explorer.table, expected)
+    assert f"explained <b>{CLASSES[maps.target]}" in explorer.story.value
+
+
+def test_a_region_held_still_changes_difference_logits_and_maps(explorer):
+    unit = explorer.table.sort_values("how").region.iloc[-1]
+    logits, before = explorer.logits, explorer.inputs["difference"].clone()
+    explorer.still[unit].value = True
+    held = explorer.regions[unit]
+    assert not explorer.inputs["difference"][0, :, held].any()
+    far = cv2.dilate(held.astype(np.uint8), np.ones((15, 15))) == 0
+    assert torch.equal(explorer.inputs["difference"][0, :, far], before[0, :, far])
+    assert not np.allclose(explorer.logits, logits)
+    assert not explorer.maps.how[held].any()
+    explorer.reset()
+    assert np.array_equal(explorer.logits, logits)
+
+
+def test_a_click_switches_the_smallest_region_under_it(explorer):
+    y, x = (int(v) for v in np.argwhere(explorer.regions["15"])[0])
+    smallest = min((u for u, m in explorer.regions.items() if m[y, x]), key=lambda u: explorer.regions[u].sum())
+    explorer.tiles[0].image.place = [(x + 0.5) / 56, (y + 0.5) / 56]
+    assert explorer.still[smallest].value
+    explorer.tiles[0].image.place = [0.001, 0.001]
+    assert sum(s.value for s in explorer.still.values()) == 1
+
+
+def test_blend_and_target_change_the_pictures(explorer):
+    how = explorer.tiles[3].image.value
+    explorer.blend.value = 0
+    assert explorer.tiles[3].image.value != how
+    other = next(c for c in CLASSES if c != CLASSES[explorer.maps.target])
+    explorer.target.value = other
+    assert CLASSES[explorer.maps.target] == other
+
+
+def test_no_motion_is_left_and_the_edge_is_soft():
+    region = np.zeros((56, 56), bool)
+    region[20:30, 20:30] = True
+    left = without_motion(torch.ones(1, 3, 56, 56), region)[0, 0].numpy()
+    assert not left[region].any()
+    assert 0 < left[25, 30] < 1
+    assert left[0, 0] == 1
+
+
+def test_what_cannot_be_explained_is_refused(faces):
+    with pytest.raises(ValueError, match="the model has 3 classes: name them all"):
+        WhereHowExplorer(create_model("tsfmicro_late", 3), faces, ["a"])
+    with pytest.raises(ValueError, match="does not read the onset frame"):
+        WhereHowExplorer(create_model("tsfmicro_temporal", 3), faces, CLASSES)

@@ -1,0 +1,57 @@
+"""Attribution by region: how much of each map lies where an action unit moves the face, and motion taken out there."""
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from tsfmicro_lab.explain.attribution import WhereHow, share_inside
+
+Mask = Bool[np.ndarray, "_ _"]
+
+
+def region_table(maps: WhereHow, regions: Mapping[str, Mask]) -> pd.DataFrame:
+    """Share of each map inside each region, beside the share that an even map would have there.
+
+    Args:
+        maps: Attribution of one prediction.
+        regions: Masks by name, of the maps' size (see `data.motion.unit_regions`). They may overlap.
+
+    Returns:
+        One row per region: `region`, `where`, `how`, `area`, shares between 0 and 1.
+
+    Example:
+        >>> maps = WhereHow(np.eye(2), np.ones((2, 2)), target=0, method="x", completeness_error=0.0)
+        >>> region_table(maps, {"top": np.array([[True, True], [False, False]])}).values.tolist()
+        [['top', 0.5, 0.5, 0.5]]
+    """
+    rows = []
+    for name, mask in regions.items():
+        where, area = share_inside(maps.where, mask)
+        rows.append({"region": name, "where": where, "how": share_inside(maps.how, mask)[0], "area": area})
+    return pd.DataFrame(rows)
+
+
+def without_motion(difference: Float[Tensor, "1 3 height width"], region: Mask) -> Float[Tensor, "1 3 height width"]:
+    """A difference frame as it would be, had nothing moved inside a region.
+
+    The edge is soft, since a hard one would look like motion.
+
+    Args:
+        difference: Normalised difference frame.
+        region: Where nothing is to move.
+
+    Returns:
+        The difference, faded out inside the region.
+
+    Example:
+        >>> float(without_motion(torch.ones(1, 3, 4, 4), np.ones((4, 4), bool)).abs().max())
+        0.0
+    """
+    sigma = max(len(region) / 60, 0.5)
+    soft = cv2.GaussianBlur(region.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return difference * torch.from_numpy(1 - np.maximum(soft, region)).to(difference)

@@ -1,0 +1,158 @@
+"""FaceStudio: a face whose every muscle has a slider, and whose true motion is known."""
+
+from pathlib import Path
+
+import cv2
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+from IPython.display import Image
+
+from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.data.face_params import FaceParams
+from tsfmicro_lab.data.faces import draw_face
+from tsfmicro_lab.data.motion import ACTION_UNITS
+from tsfmicro_lab.data.moving_face import FPS, Distractors, Motion, MovingFace
+from tsfmicro_lab.preprocess import difference_frame, flow_colours
+from tsfmicro_lab.widgets.tiles import Message, Tile, labelled, signed, snapshot
+
+SIDES = {"both sides": "", "right side": "R", "left side": "L"}
+
+
+class FaceStudio(widgets.VBox):
+    """Draw a person, choose action units, their strength and timing, and watch: frames, difference, true motion.
+
+    Args:
+        size: Side of the frames, 64 to 512 pixels.
+        seed: Person drawn first.
+
+    Attributes:
+        person: Slider: seed of the face.
+        layout_variation: Slider: how far its proportions may be from the mean face.
+        units: One slider per action unit: its largest displacement, pixels of a face of 224 px.
+        side: Dropdown: both sides, or one.
+        duration: Slider: from onset to offset, milliseconds.
+        rise: Slider: share of the duration before the apex.
+        distractors: Slider: head drift, flicker, camera noise and blinks, 1 as in the data set.
+        frame: Slider over the frames; `play` moves it.
+        folder: Where `save` puts frames and annotation.
+        moving: The renderer behind the pictures.
+
+    Example:
+        >>> studio = FaceStudio(size=64)
+        >>> studio.units["12"].value = 3
+        >>> studio.moving.motion.units
+        {'12': 0.857...}
+    """
+
+    def __init__(self, size: int = 224, seed: int = 1) -> None:
+        self.size = size
+        self.person = labelled(widgets.IntSlider(seed, 0, 200, continuous_update=False), "person")
+        self.layout_variation = labelled(
+            widgets.FloatSlider(1, min=0, max=3, step=0.25, continuous_update=False), "layout variation"
+        )
+        self.units = {u: self._unit_slider(u) for u in ACTION_UNITS}
+        self.side = labelled(widgets.Dropdown(options=SIDES), "moves on")
+        self.duration = labelled(widgets.IntSlider(300, 100, 500, step=5, continuous_update=False), "duration, ms")
+        self.rise = labelled(
+            widgets.FloatSlider(0.45, min=0.2, max=0.8, step=0.05, continuous_update=False), "rises for (share)"
+        )
+        self.distractors = labelled(
+            widgets.FloatSlider(0, min=0, max=3, step=0.25, continuous_update=False), "distractors ×"
+        )
+        self.frame = labelled(widgets.IntSlider(0, 0, 1), "frame")
+        self.play = widgets.Play(interval=40)
+        widgets.jslink((self.play, "value"), (self.frame, "value"))
+        self.folder = labelled(widgets.Text("my_clips/clip01"), "save to folder")
+        save = widgets.Button(description="save as data", icon="save")
+        save.on_click(lambda _: self.save())
+        self.tiles = [Tile(t, size) for t in ("onset", "this frame", "difference", "true motion")]
+        self.message, self.story = Message(), widgets.HTML()
+        sliders = list(self.units.values())
+        columns = widgets.HBox([widgets.VBox(sliders[i::3]) for i in range(3)], layout={"flex_flow": "row wrap"})
+        left = widgets.VBox([self.person, self.layout_variation, self.side])
+        right = widgets.VBox([self.duration, self.rise, self.distractors])
+        super().__init__(
+            [
+                widgets.HBox([left, right], layout={"flex_flow": "row wrap"}),
+                columns,
+                widgets.HBox([self.frame, self.play]),
+                self.message,
+                self.story,
+                widgets.HBox(self.tiles, layout={"flex_flow": "row wrap"}),
+                widgets.HBox([self.folder, save]),
+            ]
+        )
+        for control in (self.person, self.layout_variation):
+            control.observe(self._new_face, names="value")
+        for control in (self.side, self.duration, self.rise, self.distractors, *sliders):
+            control.observe(self._new_motion, names="value")
+        self.frame.observe(self._update, names="value")
+        self._new_face()
+
+    def clip(self) -> Clip:
+        """What is shown, as a clip with its truth."""
+        return self.moving.clip(Path(self.folder.value).name or "studio", f"person{self.person.value:03d}")
+
+    def save(self) -> Path:
+        """Writes every frame as a PNG and the annotation as `annotation.csv` into the folder.
+
+        Raises:
+            OSError: The folder holds something already, or cannot be written.
+        """
+        with self.message.telling("saving"):
+            clip, folder = self.clip(), Path(self.folder.value)
+            if folder.exists() and any(folder.iterdir()):
+                raise OSError(f"{folder} is not empty: choose another folder")
+            folder.mkdir(parents=True, exist_ok=True)
+            for i in range(len(clip.frames)):
+                cv2.imwrite(str(folder / f"img{i:03d}.png"), cv2.cvtColor(clip.frame(i), cv2.COLOR_RGB2BGR))
+            row = {"subject": clip.subject, "clip": clip.name, "onset": clip.onset, "apex": clip.apex}
+            row |= {"offset": clip.offset, "fps": clip.fps, "action_units": "+".join(clip.action_units)}
+            pd.DataFrame([row]).to_csv(folder / "annotation.csv", index=False)
+        self.message.value = f"{len(clip.frames)} frames and annotation.csv are in {folder}"
+        return folder
+
+    def snapshot(self) -> Image:
+        """The pictures as a still one."""
+        return snapshot([self.tiles])
+
+    def _unit_slider(self, unit: str) -> widgets.FloatSlider:
+        slider = widgets.FloatSlider(2.0 if unit == "12" else 0, min=0, max=4, step=0.25, continuous_update=False)
+        slider.style.handle_color = "#0072B2"
+        return labelled(slider, f"{unit} {ACTION_UNITS[unit][0]}")
+
+    def _new_face(self, change: object = None) -> None:
+        with self.message.telling("drawing"):
+            rng = np.random.default_rng(self.person.value)
+            self._face = draw_face(FaceParams.draw(rng, self.layout_variation.value), self.size)
+        self._new_motion()
+
+    def _new_motion(self, change: object = None) -> None:
+        scale = self.size / 224
+        chosen = {self.side.value + unit: scale * s.value for unit, s in self.units.items() if s.value}
+        strength = self.distractors.value
+        timing = round(self.duration.value / 1e3 * FPS), self.rise.value
+        blinking = Distractors(strength, strength, strength, 0)
+        motion = Motion.draw(chosen, self.size, blinking, [self.person.value], timing)
+        self.moving = MovingFace(self._face, motion)
+        self.frame.max = self.play.max = motion.frames - 1
+        if self.frame.value == motion.apex:
+            self._update()
+        self.frame.value = motion.apex
+
+    def _update(self, change: object = None) -> None:
+        with self.message.telling():
+            motion, i = self.moving.motion, self.frame.value
+            onset, now = self.moving.render(motion.onset), self.moving.render(i)
+            field = self.moving.displacement(i)
+            first, second, third, fourth = self.tiles
+            first.show(onset)
+            second.show(now)
+            third.show(signed(difference_frame(onset, now).mean(-1), 20))
+            fourth.show(flow_colours(field, 3 * self.size / 224))
+            key = {motion.onset: "onset", motion.apex: "apex", motion.offset: "offset"}.get(i, "")
+            self.story.value = (
+                f"{(i - motion.onset) / FPS * 1e3:.0f} ms after the onset <b>{key}</b>, "
+                f"strength {motion.intensity(i):.0%}, largest displacement {np.hypot(*field).max():.2f} px"
+            )
