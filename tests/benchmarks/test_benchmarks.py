@@ -11,6 +11,7 @@ from tsfmicro_lab.explain import where_how
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.models.retention import ManhattanRetention
 from tsfmicro_lab.preprocess import align_clip
+from tsfmicro_lab.widgets import OnsetApexExplorer
 
 
 @pytest.mark.benchmark(group="draw a face")
@@ -76,3 +77,18 @@ def test_where_how(benchmark):
     model = create_model("tsfmicro_late", 5, "tiny")
     sample = {name: torch.randn(3, 56, 56) for name in model.input_names}
     assert benchmark(where_how, model, sample).how.shape == (56, 56)
+
+
+@pytest.mark.benchmark(group="one step of the apex slider, 224 px")
+@pytest.mark.parametrize("with_model", [False, True], ids=["pictures", "pictures and prediction"])
+def test_slider_step(benchmark, with_model):
+    data = SyntheticMicroExpressions(1, 2, image_size=224)
+    model = create_model("tsfmicro_late", 5) if with_model else None
+    explorer = OnsetApexExplorer(data[0], model, list("abcde") if with_model else None)
+    first, last = explorer.onset.value, explorer.shown.offset
+
+    def step():
+        explorer.apex.value = explorer.apex.value + 1 if explorer.apex.value < last else first
+
+    benchmark(step)
+    assert explorer.message.value == ""

@@ -8,6 +8,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 #: What CI runs with, where the defaults take longer.
 PARAMETERS: dict[str, dict[str, object]] = {
     "00_tour": {"clips_per_subject": 10, "epochs": 4},
+    "01_preprocessing": {"clips": 8},
     "02_retention_and_attention": {"longest": 512, "epochs": 2},
     "03_fusion_early": {"subjects": 4, "epochs": 6},
     "04_fusion_temporal_to_spatial": {"subjects": 4, "epochs": 3},

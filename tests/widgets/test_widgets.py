@@ -107,7 +107,13 @@ def test_retention_explorer_shows_the_row_of_the_layer(samples):
     assert pictures(explorer.tiles)[0] != first
     explorer.tiles[2].image.place = [0.1, 0.99]
     assert (explorer.column.value, explorer.row.value) == (2, 27)
+    probabilities = [level.value for level in explorer.bars.levels]
     explorer.decay.value = 1
+    assert [level.value for level in explorer.bars.levels] != probabilities
+    with torch.no_grad():
+        layer.set_decay(torch.tensor([1.0, float(layer.gamma[1])]))
+        expected = model(to_inputs(samples.onset[[2]], samples.apex[[2]])["difference"])[0].softmax(0)
+    assert [level.value for level in explorer.bars.levels] == pytest.approx(expected.tolist(), abs=1e-5)
     _, content, both = pictures(explorer.tiles)
     assert content == both, "without decay, content is all that is left"
 

@@ -69,12 +69,13 @@ class FaceStudio(widgets.VBox):
         self.tiles = [Tile(t, size) for t in ("onset", "this frame", "difference", "true motion")]
         self.message, self.story = Message(), widgets.HTML()
         sliders = list(self.units.values())
-        columns = widgets.HBox([widgets.VBox(sliders[i::3]) for i in range(3)], layout={"flex_flow": "row wrap"})
+        half = (len(sliders) + 1) // 2
+        columns = widgets.HBox([widgets.VBox(sliders[:half]), widgets.VBox(sliders[half:])])
         left = widgets.VBox([self.person, self.layout_variation, self.side])
         right = widgets.VBox([self.duration, self.rise, self.distractors])
         super().__init__(
             [
-                widgets.HBox([left, right], layout={"flex_flow": "row wrap"}),
+                widgets.HBox([left, right]),
                 columns,
                 widgets.HBox([self.frame, self.play]),
                 self.message,

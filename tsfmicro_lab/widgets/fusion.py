@@ -13,7 +13,7 @@ from tsfmicro_lab.explain.streams import Inside, look_inside, stream_weights
 from tsfmicro_lab.models import TSFmicro
 from tsfmicro_lab.models.retention import ManhattanRetention
 from tsfmicro_lab.training import to_inputs
-from tsfmicro_lab.widgets.tiles import Bars, Tile, labelled, over_face, signed, snapshot, strength
+from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, labelled, over_face, signed, snapshot, strength
 
 TILES = ("onset", "difference", "stream of how", "stream of where", "evidence")
 
@@ -37,6 +37,7 @@ class FusionExplorer(widgets.VBox):
         penalty: Slider: how fast retention forgets with distance, as a multiple of what it was trained with; at 0
             distance no longer counts.
         target: Dropdown: the class whose evidence is shown; the predicted one by default.
+        inside: What the pictures show, by model.
 
     Raises:
         ValueError: A model has one stream only, or the samples are of another size.
@@ -71,7 +72,7 @@ class FusionExplorer(widgets.VBox):
         self.where_weight = labelled(widgets.FloatSlider(1, min=0, max=2, step=0.05), "weight of where")
         self.penalty = labelled(widgets.FloatSlider(1, min=0, max=5, step=0.1), "distance penalty ×")
         self.target = labelled(widgets.Dropdown(options=["predicted", *samples.classes]), "evidence for")
-        self.story = widgets.HTML()
+        self.story, self.message = widgets.HTML(), Message()
         self.tiles = {name: [Tile(title) for title in TILES] for name in self.models}
         self.bars = {name: Bars(samples.classes) for name in self.models}
         controls = (self.clip, self.onset_from, self.how_weight, self.where_weight, self.penalty, self.target)
@@ -82,7 +83,7 @@ class FusionExplorer(widgets.VBox):
             rows.append(widgets.HTML(f"<b>{name}</b>"))
             rows.append(widgets.HBox([*self.tiles[name], self.bars[name]], layout={"flex_flow": "row wrap"}))
         left, right = widgets.VBox(controls[:3]), widgets.VBox(controls[3:])
-        super().__init__([widgets.HBox([left, right, reset]), self.story, *rows])
+        super().__init__([widgets.HBox([left, right, reset]), self.message, self.story, *rows])
         for control in controls:
             control.observe(self._update, names="value")
         self._update()
@@ -96,6 +97,10 @@ class FusionExplorer(widgets.VBox):
         return snapshot(list(self.tiles.values()))
 
     def _update(self, change: object = None) -> None:
+        with self.message.telling():
+            self._look()
+
+    def _look(self) -> None:
         i = self.clip.value
         donor = self.onset_from.value if self.onset_from.value >= 0 else i
         inputs = to_inputs(self.samples.onset[[i]], self.samples.apex[[i]])

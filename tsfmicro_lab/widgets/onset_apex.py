@@ -26,7 +26,7 @@ from tsfmicro_lab.preprocess import (
     spot_apex,
 )
 from tsfmicro_lab.training import to_inputs
-from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, labelled, signed, snapshot
+from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, clip_menu, labelled, signed, snapshot
 
 #: Frames that are read for the curve of a long clip.
 CURVE_FRAMES = 300
@@ -86,8 +86,7 @@ class OnsetApexExplorer(widgets.VBox):
             raise ValueError(f"the model has {model.config.num_classes} classes: name them all with classes=")
         self.model, self.landmarker, self.size = model, landmarker, size
         self.message = Message()
-        count = len(self.data)
-        self.clip = labelled(widgets.Dropdown(options=[(f"{i}", i) for i in range(count)], value=index), "clip")
+        self.clip = clip_menu(self.data, index)
         self.onset = labelled(widgets.IntSlider(0, 0, 1), "onset")
         self.apex = labelled(widgets.IntSlider(1, 0, 1), "apex")
         self.play = widgets.Play(interval=60, description="play")

@@ -11,7 +11,7 @@ from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.models import TSFmicro
 from tsfmicro_lab.models.retention import ManhattanRetention, manhattan_bias
 from tsfmicro_lab.training import to_inputs
-from tsfmicro_lab.widgets.tiles import Tile, labelled, over_face, snapshot, strength
+from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, labelled, over_face, snapshot, strength
 
 
 class RetentionExplorer(widgets.VBox):
@@ -60,7 +60,7 @@ class RetentionExplorer(widgets.VBox):
         self.row, self.column = (
             labelled(widgets.IntSlider(first.grid // 2, 0, first.grid - 1), n) for n in ("query row", "query column")
         )
-        self.story = widgets.HTML()
+        self.story, self.message, self.bars = widgets.HTML(), Message(), Bars(samples.classes)
         titles = ("distance alone", "content alone", "both: the layer's weights")
         self.tiles = [Tile(title, 240, self._click) for title in titles]
         self.weights: np.ndarray = np.zeros((first.grid, first.grid))
@@ -68,8 +68,9 @@ class RetentionExplorer(widgets.VBox):
         super().__init__(
             [
                 widgets.HBox([widgets.VBox(controls[:3]), widgets.VBox(controls[3:])]),
+                self.message,
                 self.story,
-                widgets.HBox(self.tiles),
+                widgets.HBox([*self.tiles, self.bars], layout={"flex_flow": "row wrap"}),
             ]
         )
         self.layer.observe(self._new_layer, names="value")
@@ -98,13 +99,17 @@ class RetentionExplorer(widgets.VBox):
         self.decay.value = float(self.layer.value.gamma[self.head.value])
         self._update()
 
-    @torch.no_grad()
     def _update(self, change: object = None) -> None:
+        with self.message.telling():
+            self._look()
+
+    @torch.no_grad()
+    def _look(self) -> None:
         layer, i = self.layer.value, self.clip.value
         # While the layer changes, the sliders are still those of a finer grid.
         side, head = layer.grid, min(self.head.value, layer.heads - 1)
         place = (min(self.row.value, side - 1), min(self.column.value, side - 1))
-        three = _weights(layer, self.decay.value, self._reads(i), place)
+        three = _weights(layer, self.decay.value, self._reads(i, head), place)
         face = self.samples.onset[i].permute(1, 2, 0).numpy()
         for tile, weights in zip(self.tiles, three, strict=True):
             self.weights = weights[head].numpy()
@@ -116,15 +121,22 @@ class RetentionExplorer(widgets.VBox):
         form = "rows, then columns" if layer.decomposed else "all pairs"
         self.story.value = f"{form}; the query place gathers from {reach:.1f} steps away on average, over {side}×{side}"
 
-    def _reads(self, i: int) -> torch.Tensor:
-        """What the chosen layer reads when the model sees a clip."""
+    def _reads(self, i: int, head: int) -> torch.Tensor:
+        """What the chosen layer reads when the model sees a clip; on the way, what the model says with the decay."""
+        layer = self.layer.value
         self.inputs = to_inputs(self.samples.onset[[i]], self.samples.apex[[i]])
         seen: list[torch.Tensor] = []
-        hook = self.layer.value.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+        hook = layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+        trained = layer.gamma
+        gamma = trained.clone()
+        gamma[head] = self.decay.value
         try:
-            self.model(*(self.inputs[name] for name in self.model.input_names))
+            layer.set_decay(gamma)
+            logits = self.model(*(self.inputs[name] for name in self.model.input_names))
         finally:
+            layer.set_decay(trained)
             hook.remove()
+        self.bars.show(logits[0].numpy())
         return seen[0]
 
 

@@ -12,6 +12,8 @@ import traitlets
 from IPython.display import Image
 from jaxtyping import Float, UInt8
 
+from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.data.schema import Dataset
 from tsfmicro_lab.explain.figures import DIVERGING
 
 Face = UInt8[np.ndarray, "_ _ 3"]
@@ -124,11 +126,21 @@ class Message(widgets.HTML):
         self.value = ""
 
 
+def clip_menu(data: Dataset | Sequence[Clip], index: int) -> widgets.Dropdown:
+    """A menu over clips by number, name and label; its value is the number."""
+    if isinstance(data, Dataset):
+        rows = data.annotations
+        names = [f"{s}/{c} {e}" for s, c, e in zip(rows.subject, rows["clip"], rows.emotion, strict=True)]
+    else:
+        names = [f"{clip.id} {clip.emotion or ''}" for clip in data]
+    return labelled(widgets.Dropdown(options=[(f"{i}: {n}", i) for i, n in enumerate(names)], value=index), "clip")
+
+
 def labelled(control: widgets.Widget, label: str) -> widgets.Widget:
     """A slider or menu with a label in front, all of one width."""
     control.description = label
-    control.style.description_width = "9.5em"
-    control.layout.width = "26em"
+    control.style.description_width = "11em"
+    control.layout.width = "28em"
     return control
 
 

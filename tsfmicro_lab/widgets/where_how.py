@@ -17,7 +17,7 @@ from tsfmicro_lab.explain.regions import region_table, without_motion
 from tsfmicro_lab.models import TSFmicro
 from tsfmicro_lab.preprocess import Landmarker, align_clip, with_apex
 from tsfmicro_lab.training import to_inputs
-from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, labelled, over_face, signed, snapshot
+from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, clip_menu, labelled, over_face, signed, snapshot
 
 
 class WhereHowExplorer(widgets.VBox):
@@ -68,7 +68,7 @@ class WhereHowExplorer(widgets.VBox):
         if len(classes) != model.config.num_classes:
             raise ValueError(f"the model has {model.config.num_classes} classes: name them all with classes=")
         self.model, self.data, self.classes = copy.deepcopy(model).cpu().eval(), data, list(classes)
-        self.clip = labelled(widgets.Dropdown(options=list(range(len(data))), value=index), "clip")
+        self.clip = clip_menu(data, index)
         self.target = labelled(widgets.Dropdown(options=["predicted", *classes]), "explain")
         self.blend = labelled(widgets.FloatSlider(1, min=0, max=1, step=0.05), "strength of colours")
         self.still = {unit: self._switch(unit) for unit in ACTION_UNITS}
