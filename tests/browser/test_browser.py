@@ -13,7 +13,8 @@ import urllib.request
 import nbformat
 import pytest
 from conftest import ROOT
-from notebooks.test_notebooks import PARAMETERS
+from gate import PARAMETERS
+from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
@@ -76,7 +77,7 @@ def lab(tmp_path_factory, browser):
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, folder / f"{name}.ipynb")
     for name in COURSE:
-        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+        notebook = load_notebook_node(str(ROOT / "notebooks" / f"{name}.ipynb"))
         nbformat.write(parameterize_notebook(notebook, PARAMETERS.get(name, {})), folder / f"{name}.ipynb")
     shutil.copytree(ROOT / "notebooks" / "results", folder / "results")
     for extension, content in SETTINGS.items():

@@ -1,21 +1,10 @@
 import nbformat
 import pytest
 from conftest import ROOT
-from gate import check_executed, check_parameters, check_source, execute
+from gate import PARAMETERS, check_executed, check_parameters, check_source, execute
 from papermill.exceptions import PapermillExecutionError
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-#: What CI runs with, where the defaults take longer.
-PARAMETERS: dict[str, dict[str, object]] = {
-    "00_tour": {"clips_per_subject": 10, "epochs": 4},
-    "01_preprocessing": {"clips": 8},
-    "02_retention_and_attention": {"longest": 512, "epochs": 2},
-    "03_fusion_early": {"subjects": 4, "epochs": 6},
-    "04_fusion_temporal_to_spatial": {"subjects": 4, "epochs": 3},
-    "05_fusion_spatial_to_temporal": {"subjects": 4, "epochs": 3},
-    "06_fusion_late": {"subjects": 4, "epochs": 4},
-    "07_variants_compared": {"live_subjects": 3, "live_epochs": 2},
-}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
