@@ -36,6 +36,16 @@ def test_a_linear_model_gets_weight_times_input():
         assert maps.completeness_error < 1e-4
 
 
+def test_the_other_methods_on_a_linear_model():
+    model, x = Linear.from_preset("tiny"), sample()
+    product, slope = (where_how(model, x, 1, method) for method in ("input × gradient", "saliency"))
+    assert np.allclose(product.how, -(x["difference"] * model.b).sum(0).detach(), atol=1e-4)
+    assert np.allclose(slope.where, model.a.abs().sum(0).detach(), atol=1e-4)
+    assert np.isnan(slope.completeness_error)
+    with pytest.raises(ValueError, match="unknown method 'magic': choose from integrated gradients, input"):
+        where_how(model, x, 1, "magic")
+
+
 def test_both_maps_sum_to_the_change_of_the_logit(late):
     x = sample()
     maps = where_how(late, x, 2, steps=128)

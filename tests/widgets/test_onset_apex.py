@@ -151,6 +151,20 @@ def test_a_clip_of_one_frame_can_be_looked_at(faces):
     assert not explorer.difference.any()
 
 
+def test_a_data_set_without_frames_says_what_is_missing(faces):
+    class Tables:
+        name, classes, annotations, report = "tables", faces.classes, faces.annotations, faces.report
+
+        def __len__(self):
+            return len(faces)
+
+        def __getitem__(self, i):
+            raise ClipError(f"clip {i}: there is no folder with its frames; give the folder of the data set")
+
+    with pytest.raises(ClipError, match="there is no folder with its frames"):
+        OnsetApexExplorer(Tables())
+
+
 def test_what_cannot_be_explored_is_refused(faces):
     with pytest.raises(ValueError, match="there is no clip to explore"):
         OnsetApexExplorer([])

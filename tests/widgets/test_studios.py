@@ -129,6 +129,9 @@ def test_blend_and_target_change_the_pictures(explorer):
     other = next(c for c in CLASSES if c != CLASSES[explorer.maps.target])
     explorer.target.value = other
     assert CLASSES[explorer.maps.target] == other
+    explorer.method.value = "saliency"
+    assert explorer.maps.method == "saliency"
+    assert (explorer.maps.how >= 0).all()
 
 
 def test_no_motion_is_left_and_the_edge_is_soft():

@@ -102,16 +102,15 @@ class OnsetApexExplorer(widgets.VBox):
         self.curve = Tile("intensity: distance of each frame from the onset", 90, self._click_curve)
         self.bars = Bars(classes or ())
         self.story = widgets.HTML()
-        annotated = widgets.Button(description="as annotated", icon="undo")
+        annotated = widgets.Button(description="as annotated", icon="undo", layout={"width": "auto"})
         annotated.on_click(lambda _: self.reset())
-        spotted = widgets.Button(description="spotted apex", icon="search")
+        spotted = widgets.Button(description="spotted apex", icon="search", layout={"width": "auto"})
         spotted.on_click(lambda _: self._set(self.onset.value, max(self.spotted, self.onset.value)))
         left = widgets.VBox([self.clip, self.onset, self.apex, widgets.HBox([self.play, annotated, spotted])])
         right = widgets.VBox([self.gain, self.factor, self.flow, self.region, widgets.HBox([self.points, self.arrows])])
         pictures = widgets.HBox(self.tiles, layout={"flex_flow": "row wrap"})
-        super().__init__(
-            [widgets.HBox([left, right]), self.message, self.story, pictures, widgets.HBox([self.curve, self.bars])]
-        )
+        last = widgets.HBox([self.curve, self.bars], layout={"flex_flow": "row wrap"})
+        super().__init__([widgets.HBox([left, right]), self.message, self.story, pictures, last])
         self.clip.observe(self._new_clip, names="value")
         for control in (self.onset, self.apex):
             control.observe(self._key_frames, names="value")

@@ -12,7 +12,7 @@ from IPython.display import Image
 
 from tsfmicro_lab.data.motion import ACTION_UNITS, unit_regions
 from tsfmicro_lab.data.schema import Dataset
-from tsfmicro_lab.explain.attribution import WhereHow, where_how
+from tsfmicro_lab.explain.attribution import METHODS, WhereHow, where_how
 from tsfmicro_lab.explain.regions import region_table, without_motion
 from tsfmicro_lab.models import TSFmicro
 from tsfmicro_lab.preprocess import Landmarker, align_clip, with_apex
@@ -37,6 +37,7 @@ class WhereHowExplorer(widgets.VBox):
     Attributes:
         clip: Dropdown over the clips.
         target: Dropdown: the class that is explained; the predicted one by default.
+        method: Dropdown: how it is explained.
         blend: Slider: strength of the colours over the face.
         still: One button per action unit; pressed, its region does not move.
         table: Share of each map in each region, the last maps' ones.
@@ -70,6 +71,7 @@ class WhereHowExplorer(widgets.VBox):
         self.model, self.data, self.classes = copy.deepcopy(model).cpu().eval(), data, list(classes)
         self.clip = clip_menu(data, index)
         self.target = labelled(widgets.Dropdown(options=["predicted", *classes]), "explain")
+        self.method = labelled(widgets.Dropdown(options=list(METHODS)), "method")
         self.blend = labelled(widgets.FloatSlider(1, min=0, max=1, step=0.05), "strength of colours")
         self.still = {unit: self._switch(unit) for unit in ACTION_UNITS}
         moving = widgets.Button(description="let all move", icon="undo")
@@ -80,7 +82,7 @@ class WhereHowExplorer(widgets.VBox):
         switches = widgets.HBox([*self.still.values(), moving], layout={"flex_flow": "row wrap"})
         super().__init__(
             [
-                widgets.HBox([self.clip, self.target, self.blend], layout={"flex_flow": "row wrap"}),
+                widgets.HBox([self.clip, self.target, self.method, self.blend], layout={"flex_flow": "row wrap"}),
                 widgets.HTML("<small>hold still the region of an action unit:</small>"),
                 switches,
                 self.message,
@@ -92,7 +94,7 @@ class WhereHowExplorer(widgets.VBox):
         self._prepare = lru_cache(maxsize=32)(
             lambda i: with_apex(align_clip(data[i], model.config.image_size, landmarker))
         )
-        for control in (self.clip, self.target, *self.still.values()):
+        for control in (self.clip, self.target, self.method, *self.still.values()):
             control.observe(self._explain, names="value")
         self.blend.observe(self._show, names="value")
         self._explain()
@@ -133,7 +135,7 @@ class WhereHowExplorer(widgets.VBox):
                 if switch.value:
                     self.inputs["difference"] = without_motion(self.inputs["difference"], self.regions[unit])
             target = None if self.target.value == "predicted" else self.classes.index(self.target.value)
-            self.maps: WhereHow = where_how(self.model, self.inputs, target)
+            self.maps: WhereHow = where_how(self.model, self.inputs, target, self.method.value)
             with torch.no_grad():
                 self.logits = self.model(*(self.inputs[name] for name in self.model.input_names))[0].numpy()
             self.table = region_table(self.maps, self.regions)
