@@ -147,6 +147,7 @@ class Part(_Strict):
         name: Card of the data set.
         labels: Release of its annotations.
         subject: How the composite's logs write a subject.
+        clip: How they write a clip; `{rest}` is what follows its first underscore.
         without: Clips left out, as `subject/clip`.
         expected: How many clips of each class it gives.
     """
@@ -154,6 +155,7 @@ class Part(_Strict):
     name: str
     labels: str
     subject: str = "{subject}"
+    clip: str = "{clip}"
     without: list[str] = []
     expected: Expected = Expected()
 

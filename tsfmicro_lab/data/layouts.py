@@ -157,7 +157,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             mistakes=(
                 Mistake(_key_frames("04", "EP12_01f", 261, 300, 321, emotion="disgust"), {"apex": "/", "units": "4+7"}),
                 Mistake(_key_frames("05", "EP09_05f", 60, 80, 99, emotion="disgust"), {"units": "?"}),
-                Mistake(_key_frames("06", "EP06_02_01", 60, 80, 99), {"units": "4+7+L10"}),
+                Mistake(_key_frames("06", "EP06_02_01", 60, 80, 99, emotion="disgust"), {"units": "4+7+L10"}),
             ),
         ),
         "casmesq": Layout(

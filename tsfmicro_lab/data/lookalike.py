@@ -77,7 +77,7 @@ def _rows(
     usable = [i for i, emotion in enumerate(data.annotations["emotion"]) if emotions or emotion in plan.emotions]
     subjects = data.annotations["subject"].nunique()
     for number, mistake in enumerate(plan.mistakes if faults else ()):
-        base = _describe(plan, data, usable[number % len(usable)], None) | {
+        base = _describe(plan, data, number, usable[number % len(usable)], None) | {
             "s": 0,
             "c": 0,
             "faulty": True,
@@ -88,7 +88,7 @@ def _rows(
     for number in range(clips):
         source = usable[number % len(usable)]
         s, c = number % subjects, number // subjects + 1
-        row = _describe(plan, data, source, emotions[number] if emotions else None)
+        row = _describe(plan, data, number, source, emotions[number] if emotions else None)
         names = {
             "s": s + 1,
             "c": c,
@@ -106,17 +106,18 @@ def _rows(
         yield {**row, **names, **key_frames, "subject": subject, "clip": plan.clip.format(**names), "written": {}}
 
 
-def _describe(plan: Layout, data: SyntheticMicroExpressions, source: int, emotion: str | None) -> dict[str, Any]:
+def _describe(
+    plan: Layout, data: SyntheticMicroExpressions, number: int, source: int, emotion: str | None
+) -> dict[str, Any]:
     annotation = data.annotations.iloc[source]
     label = emotion or plan.emotions[annotation["emotion"]]
-    objective = source % 7 + 1
     return {
         "emotion": label,
         "folder_emotion": "repression" if label == "others" else label,
         "action_units": annotation["action_units"],
         "units": annotation["action_units"],
-        "objective": objective,
-        "roman": _ROMAN[objective],
+        "objective": number % 7 + 1,
+        "roman": _ROMAN[number % 7 + 1],
         "kind": "micro-expression",
         "fps": int(plan.fps),
         "source": source,
