@@ -18,18 +18,25 @@ class Sheet:
     Attributes:
         file: Name of the table.
         name: Name of the sheet.
-        columns: Header of each column → template of its cells; a cell of braces alone, `{onset}`, stays a number.
+        columns: Header and cell of each column, `Subject: {subject} | Onset: {onset}`; a cell of braces alone stays a
+            number. A sheet without columns is empty.
         preamble: Lines of text above the header.
         headless: Whether the header is left out.
-        once: Columns by whose values rows are written once; all rows are written where none is named.
+        once: Column whose values come once; all rows are written where none is named.
     """
 
     file: str
     name: str
-    columns: tuple[tuple[str, str], ...]
+    columns: str = ""
     preamble: int = 0
     headless: bool = False
-    once: tuple[int, ...] = ()
+    once: int | None = None
+
+    @property
+    def cells(self) -> list[tuple[str, str]]:
+        """Header and template of each column."""
+        parts = (column.partition(":") for column in self.columns.split("|"))
+        return [(name.strip(), cell.strip()) for name, _, cell in parts]
 
 
 @dataclass(frozen=True)
@@ -86,26 +93,12 @@ def _key_frames(subject: str, clip: str, onset: int, apex: int, offset: int, **m
 
 
 _CASME2 = (
-    ("Subject", "{subject}"),
-    ("Filename", "{clip}"),
-    ("", ""),
-    ("OnsetFrame", "{onset}"),
-    ("ApexFrame", "{apex}"),
-    ("OffsetFrame", "{offset}"),
-    ("", ""),
-    ("Action Units", "{units}"),
-    ("Estimated Emotion", "{emotion}"),
+    "Subject: {subject} | Filename: {clip} | : | OnsetFrame: {onset} | ApexFrame: {apex} | "
+    "OffsetFrame: {offset} | : | Action Units: {units} | Estimated Emotion: {emotion}"
 )
 _DFME = (
-    ("Subject", "{subject}"),
-    ("Filename", "{clip}"),
-    ("OnsetFrame", "{onset}"),
-    ("ApexFrame", "{apex}"),
-    ("OffsetFrame", "{offset}"),
-    ("Emotion", "{emotion}"),
-    ("EmotionId", "0"),
-    ("Fps", "{fps}"),
-    ("AU", "{units}"),
+    "Subject: {subject} | Filename: {clip} | OnsetFrame: {onset} | ApexFrame: {apex} | "
+    "OffsetFrame: {offset} | Emotion: {emotion} | EmotionId: 0 | Fps: {fps} | AU: {units}"
 )
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
@@ -121,18 +114,9 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
                     "CASME-coded-20190721.xls",
                     "Sheet1",
                     (
-                        ("Subject", "{subject}"),
-                        ("Filename", "{clip}"),
-                        ("", ""),
-                        ("OnsetF", "{onset}"),
-                        ("ApexF1", "{apex}"),
-                        ("ApexF2", "\\"),
-                        ("OffsetF", "{offset}"),
-                        ("", ""),
-                        ("Onset", "0"),
-                        ("Total", "0"),
-                        ("AU", "{units}"),
-                        ("Emotion", "{emotion}"),
+                        "Subject: {subject} | Filename: {clip} | : | OnsetF: {onset} | ApexF1: {apex} | "
+                        "ApexF2: \\ | OffsetF: {offset} | : | Onset: 0 | Total: 0 | AU: {units} | "
+                        "Emotion: {emotion}"
                     ),
                 ),
             ),
@@ -146,12 +130,12 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             emotions=_emotions("happiness", "disgust", "repression", "surprise", "others"),
             sheets=(
                 Sheet("CASME2-coding-20140508.xlsx", "Sheet1", _CASME2),
-                Sheet("CASME2-coding-20190701.xlsx", "Sheet1", (*_CASME2, ("Objective Classes", "{objective}"))),
-                Sheet("CASME2-coding-20190701.xlsx", "Sheet2", ()),
+                Sheet("CASME2-coding-20190701.xlsx", "Sheet1", _CASME2 + " | Objective Classes: {objective}"),
+                Sheet("CASME2-coding-20190701.xlsx", "Sheet2"),
                 Sheet(
                     "CASME2-ObjectiveClasses.xlsx",
                     "Sheet1",
-                    (("Subject", "{subject}"), ("Filename", "{clip}"), ("Objective Class", "{objective}")),
+                    "Subject: {subject} | Filename: {clip} | Objective Class: {objective}",
                 ),
             ),
             mistakes=(
@@ -171,31 +155,24 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
                     "CAS(ME)^2code_final(Updated).xlsx",
                     "CASFEcode_final",
                     (
-                        ("", "{s}"),
-                        ("", "{clip}"),
-                        ("", "{onset}"),
-                        ("", "{apex}"),
-                        ("", "{offset}"),
-                        ("", "{units}"),
-                        ("", "{emotion}"),
-                        ("", "{kind}"),
-                        ("", "disgust"),
+                        ": {s} | : {clip} | : {onset} | : {apex} | : {offset} | : {units} | : {emotion} | "
+                        ": {kind} | : disgust"
                     ),
                     headless=True,
                 ),
                 Sheet(
                     "CAS(ME)^2code_final(Updated).xlsx",
                     "naming rule1",
-                    (("", "{folder}"), ("", "s{folder}"), ("", "{s}")),
+                    ": {folder} | : s{folder} | : {s}",
                     headless=True,
-                    once=(2,),
+                    once=2,
                 ),
                 Sheet(
                     "CAS(ME)^2code_final(Updated).xlsx",
                     "naming rule2",
-                    (("", "010{c}"), ("", "disgust{c}")),
+                    ": 010{c} | : disgust{c}",
                     headless=True,
-                    once=(1,),
+                    once=1,
                 ),
             ),
             mistakes=(
@@ -217,17 +194,11 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
                     "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx",
                     "label",
                     (
-                        ("Subject", "{subject}"),
-                        ("Filename", "{clip}"),
-                        ("Onset", "{onset}"),
-                        ("Apex", "{apex}"),
-                        ("Offset", "{offset}"),
-                        ("AU", "{units}"),
-                        ("Objective class", "{roman}"),
-                        ("emotion", "{emotion}"),
+                        "Subject: {subject} | Filename: {clip} | Onset: {onset} | Apex: {apex} | "
+                        "Offset: {offset} | AU: {units} | Objective class: {roman} | emotion: {emotion}"
                     ),
                 ),
-                Sheet("cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", "Sheet1", ()),
+                Sheet("cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", "Sheet1"),
             ),
             start=355,
             mistakes=(
@@ -251,18 +222,10 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
                     "SAMM_Micro_FACS_Codes_v2.xlsx",
                     "MICRO_ONLY",
                     (
-                        ("Subject", "{subject}"),
-                        ("Filename", "{clip}"),
-                        ("Inducement Code", "1"),
-                        ("Onset Frame", "{onset}"),
-                        ("Apex Frame", "{apex}"),
-                        ("Offset Frame", "{offset}"),
-                        ("Duration", "=F15-D15+1"),
-                        ("Micro", "Micro - 1/2"),
-                        ("Action Units", "{units}"),
-                        ("Estimated Emotion", "{emotion}"),
-                        ("Objective Classes", "{objective}"),
-                        ("Notes", ""),
+                        "Subject: {subject} | Filename: {clip} | Inducement Code: 1 | Onset Frame: {onset} | "
+                        "Apex Frame: {apex} | Offset Frame: {offset} | Duration: =F15-D15+1 | "
+                        "Micro: Micro - 1/2 | Action Units: {units} | Estimated Emotion: {emotion} | "
+                        "Objective Classes: {objective} | Notes:"
                     ),
                     preamble=13,
                 ),
@@ -296,14 +259,9 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
                     "MMEW_Micro_Exp.xlsx",
                     "Sheet1",
                     (
-                        ("Subject", "{subject}"),
-                        ("Filename", "{clip}"),
-                        ("OnsetFrame", "{onset}"),
-                        ("ApexFrame", "{apex}"),
-                        ("OffsetFrame", "{offset}"),
-                        ("Action Units", "{units}"),
-                        ("Estimated Emotion", "{emotion}"),
-                        ("remarks", ""),
+                        "Subject: {subject} | Filename: {clip} | OnsetFrame: {onset} | ApexFrame: {apex} | "
+                        "OffsetFrame: {offset} | Action Units: {units} | Estimated Emotion: {emotion} | "
+                        "remarks:"
                     ),
                 ),
             ),
@@ -322,13 +280,8 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
                     "4DME_Labelling_Micro_release v1.xlsx",
                     "Sheet1",
                     (
-                        ("sub_ID", "{subject}"),
-                        ("fold_name", "{clip}"),
-                        ("Emotion", "{emotion}"),
-                        ("Onset", "{onset}"),
-                        ("Apex", "{apex}"),
-                        ("Offset", "{offset}"),
-                        ("AUs", "{units}"),
+                        "sub_ID: {subject} | fold_name: {clip} | Emotion: {emotion} | Onset: {onset} | "
+                        "Apex: {apex} | Offset: {offset} | AUs: {units}"
                     ),
                 ),
             ),

@@ -153,14 +153,14 @@ def _write_xls(path: Path, sheets: dict[str, list[list[object]]]) -> None:
 def _cells(plan: Layout, sheet: Sheet, rows: list[dict[str, Any]]) -> list[list[object]]:
     lines: list[list[object]] = [[f"Line {i + 1} of the notes above the table"] for i in range(sheet.preamble)]
     if sheet.columns and not sheet.headless:
-        lines.append([name for name, _ in sheet.columns])
+        lines.append([name for name, _ in sheet.cells])
     seen = set()
     for row in rows if sheet.columns else ():
         spelled = {"emotion": plan.spelling.get(row["emotion"], row["emotion"])}
         values = {**row, **spelled, **row["written"]}
-        line = [_cell(template, values) for _, template in sheet.columns]
-        key = tuple(line[i] for i in sheet.once)
-        if not sheet.once or key not in seen:
+        line = [_cell(template, values) for _, template in sheet.cells]
+        key = None if sheet.once is None else line[sheet.once]
+        if key is None or key not in seen:
             lines.append(line)
         seen.add(key)
     return lines
