@@ -219,7 +219,7 @@ def test_the_release_of_the_labels_is_the_callers_choice(tree):
         assert set(load("casme2", root, labels).annotations.objective) <= set(range(1, 8))
 
 
-def test_cropped_frames_and_a_misnamed_old_workbook_are_found(tree, tmp_path):
+def test_cropped_frames_are_found(tree, tmp_path):
     root = shutil.copytree(tree("casme2")[0], tmp_path / "copy")
     (root / "CASME2_RAW_selected").rename(root / "Cropped")
     for path in (root / "Cropped").rglob("*.jpg"):
@@ -273,6 +273,15 @@ def test_smic_is_prepared_with_a_spotted_apex(landmarker, tmp_path):
 def test_reordered_columns_change_nothing(casme2):
     before = Casme2(casme2, labels="2014").annotations
     spoil(casme2, lambda table: table[[name for name in table.columns[::-1] if name]])
+    pd.testing.assert_frame_equal(Casme2(casme2, labels="2014").annotations, before)
+
+
+def test_a_copy_saved_as_csv_is_read_alike(casme2):
+    before = Casme2(casme2, labels="2014").annotations
+    pd.read_excel(casme2 / CASME2, dtype=str, engine="openpyxl").to_csv(
+        casme2 / CASME2.replace("xlsx", "csv"), index=False
+    )
+    (casme2 / CASME2).unlink()
     pd.testing.assert_frame_equal(Casme2(casme2, labels="2014").annotations, before)
 
 

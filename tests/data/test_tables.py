@@ -1,3 +1,4 @@
+import struct
 import zipfile
 
 import pandas as pd
@@ -59,6 +60,22 @@ def test_a_sheet_that_is_mostly_emptiness_is_not_opened(tmp_path):
     pd.DataFrame([[1]]).to_excel(wide, header=False, index=False, startcol=16000)
     with pytest.raises(ValueError, match="more than 702 columns"):
         read_table(wide)
+
+
+def test_one_cell_far_out_of_an_old_workbook_does_not_fill_the_memory(tmp_path):
+    import xlwt
+
+    path = tmp_path / "far.xls"
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("s")
+    sheet.write(0, 0, "Subject")
+    sheet.write(12345, 200, 7.5)
+    book.save(str(path))
+    cell, far = struct.pack("<HH", 12345, 200), struct.pack("<HH", 65535, 65535)
+    assert path.read_bytes().count(cell) == 1
+    path.write_bytes(path.read_bytes().replace(cell, far))
+    with pytest.raises(ValueError, match=r"far\.xls"):
+        read_table(path)
 
 
 def test_too_many_rows_and_too_large_files_are_refused(tmp_path, monkeypatch):

@@ -117,8 +117,9 @@ def find_table(card: Card, files: list[str], root: Path) -> Path:
         FileNotFoundError: None is there; the message says what was expected, what is there, and where it might be.
     """
     for pattern in files:
-        if found := sorted(root.glob(pattern)):
-            return found[0]
+        for suffix in (Path(pattern).suffix, ".xlsx", ".xls", ".csv"):  # copies saved anew in another format
+            if found := sorted(root.glob(str(Path(pattern).with_suffix(suffix)))):
+                return found[0]
     raise _wrong_root(card, files, root)
 
 

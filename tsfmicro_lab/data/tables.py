@@ -1,8 +1,9 @@
 """Tables as they were released: xlsx, xls or csv, read as text, by column name, with bounds, and never executed."""
 
+import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -41,22 +42,27 @@ def read_table(path: Path, sheet: str | None = None, header: int | None = 0) -> 
     try:
         if magic.startswith(b"PK"):
             _check_archive(path)
-            table = _sheet(path, sheet, header, "openpyxl")
+            table = _sheet(path, sheet, header)
         elif magic.startswith(b"\xd0\xcf\x11\xe0"):
-            table = _sheet(path, sheet, header, "calamine")
+            table = _old_sheet(path, sheet, header)
         else:
-            table = pd.read_csv(path, header=header, dtype=str, nrows=MAX_ROWS + 1, encoding="utf-8-sig")
+            table = pd.read_csv(
+                path, header=header, dtype=str, nrows=MAX_ROWS + 1, encoding="utf-8-sig", skip_blank_lines=False
+            )
     except Exception as error:  # the readers raise whatever a broken file leads them to
         if isinstance(error, _Refused):
             raise
-        raise ValueError(f"{path} cannot be read as a table: {error}; copy it again from the data set") from error
+        raise ValueError(
+            f"{path} cannot be read as a table: {error or type(error).__name__}; copy it again from the data set"
+        ) from error
     if len(table) > MAX_ROWS:
         raise ValueError(f"{path} has more than {MAX_ROWS} rows, which no table of the field has")
     if header is not None:
         table.columns = [" ".join(str(name).split()) for name in table.columns]
         table = table.loc[:, [not name.startswith("Unnamed:") for name in table.columns]]
-    table = pd.DataFrame({name: table[name].fillna("").astype(str).str.strip() for name in table})
-    return table.loc[(table != "").any(axis=1)].reset_index(drop=True)
+    table = table.fillna("").astype(str).apply(lambda column: column.str.strip())
+    filled: pd.DataFrame = table.loc[(table != "").any(axis=1)].reset_index(drop=True)
+    return filled
 
 
 def pick_columns(table: pd.DataFrame, columns: Mapping[str, str | int], source: str) -> pd.DataFrame:
@@ -97,11 +103,37 @@ class _Refused(ValueError):
     """The file was understood and refused."""
 
 
-def _sheet(path: Path, sheet: str | None, header: int | None, engine: str) -> pd.DataFrame:
-    with pd.ExcelFile(path, engine=engine) as book:  # type: ignore[arg-type]
-        if sheet is not None and sheet not in book.sheet_names:
-            raise _Refused(f"{path} has no sheet '{sheet}'; found {', '.join(map(str, book.sheet_names))}")
-        return pd.read_excel(book, sheet or 0, header=header, dtype=str, nrows=MAX_ROWS + 1, na_filter=False)
+def _sheet(path: Path, sheet: str | None, header: int | None) -> pd.DataFrame:
+    with pd.ExcelFile(path, engine="openpyxl") as book:
+        name = _sheet_name(path, sheet, book.sheet_names)
+        return pd.read_excel(book, name, header=header, dtype=str, nrows=MAX_ROWS + 1, na_filter=False)
+
+
+def _old_sheet(path: Path, sheet: str | None, header: int | None) -> pd.DataFrame:
+    """By xlrd itself: pandas is about to drop it, and calamine takes all memory where one cell lies far out."""
+    import xlrd
+
+    with xlrd.open_workbook(path, on_demand=True, ragged_rows=True, logfile=io.StringIO()) as book:
+        cells = book.sheet_by_name(_sheet_name(path, sheet, book.sheet_names()))
+        if cells.nrows > MAX_ROWS + 1:
+            raise _Refused(f"{path} has more than {MAX_ROWS} rows, which no table of the field has")
+        rows = [[_text(value) for value in cells.row_values(i)] for i in range(cells.nrows)]
+    width = max(map(len, rows), default=0)
+    rows = [[*row, *[""] * (width - len(row))] for row in rows]
+    if header is None:
+        return pd.DataFrame(rows)
+    names = [name or f"Unnamed: {i}" for i, name in enumerate(rows[header])]
+    return pd.DataFrame(rows[header + 1 :], columns=names)
+
+
+def _text(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _sheet_name(path: Path, sheet: str | None, names: Sequence[object]) -> str:
+    if sheet is not None and sheet not in names:
+        raise _Refused(f"{path} has no sheet '{sheet}'; found {', '.join(map(str, names))}")
+    return sheet or str(names[0])
 
 
 def _check_archive(path: Path) -> None:
