@@ -229,6 +229,15 @@ def test_cropped_frames_are_found(tree, tmp_path):
     assert data[0].frame(0).shape == (64, 64, 3)
 
 
+def test_parts_of_smic_have_a_frame_rate_of_their_own(tree, tmp_path):
+    shutil.copytree(tree("smic")[0] / "HS", tmp_path / "VIS")
+    data = Smic(tmp_path, labels="VIS")
+    assert len(data) == 6
+    assert (data.annotations.fps == 25).all()
+    with pytest.raises(FileNotFoundError, match=r"expected NIR/s\*/micro/\*/\* inside, found VIS"):
+        Smic(tmp_path, labels="NIR")
+
+
 def test_annotations_alone_load_and_say_so(casme2):
     data = Casme2(casme2, labels="2014")
     assert len(data) == 4

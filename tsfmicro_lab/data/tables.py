@@ -11,7 +11,7 @@ import pandas as pd
 #: Far above any table of the field, far below what fills a machine.
 MAX_BYTES, MAX_ENTRIES, MAX_ROWS = 32 * 2**20, 1000, 20_000
 #: A cell in a column of three letters: 16,384 of them a row is how a small file fills a large memory.
-_WIDE = re.compile(rb'<c r="[A-Z]{3,}')
+_WIDE = re.compile(rb"""<(?:\w+:)?c\s[^>]*?\br=["'][A-Za-z]{3,}""")
 
 
 def read_table(path: Path, sheet: str | None = None, header: int | None = 0) -> pd.DataFrame:
@@ -146,7 +146,7 @@ def _check_archive(path: Path) -> None:
                 f"{MAX_ENTRIES}: this is no table of the field, and it is not opened"
             )
         for entry in entries:
-            if entry.filename.startswith("xl/worksheets/") and _WIDE.search(archive.read(entry)):
+            if entry.filename.endswith(".xml") and _WIDE.search(archive.read(entry)):
                 raise _Refused(
                     f"{path} has a sheet of more than 702 columns: no table of the field, and it is not opened"
                 )
