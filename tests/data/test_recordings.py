@@ -5,6 +5,7 @@ from functools import partial
 
 import cv2
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 
@@ -314,7 +315,7 @@ def test_renamed_columns_are_answered_with_what_was_found(casme2):
         ("Filename", "../../etc", "dropped: '01' and '../../etc' cannot be names of folders"),
         ("Filename", "..", "dropped: '01' and '..' cannot be"),
         ("Filename", "/etc", "dropped: '01' and '/etc' cannot be"),
-        ("Filename", "a\\b", "dropped: '01' and 'a\\b' cannot be"),
+        ("Filename", "a\\b", "dropped: '01' and 'a\\\\b' cannot be"),
         ("Filename", "*", "dropped: '01' and '*' cannot be"),
     ],
 )
@@ -347,6 +348,22 @@ def test_a_table_without_a_usable_row_says_why(casme2):
     spoil(casme2, change)
     with pytest.raises(ValueError, match=r"(?s)no usable clip in .*no onset"):
         Casme2(casme2, labels="2014")
+
+
+@pytest.mark.parametrize("folder", ["../../etc", "", "s*"])
+def test_a_second_sheet_cannot_lead_astray(folder, tmp_path, source):
+    root = tmp_path / "casmesq"
+    synthesize("casmesq", root, source, faults=False)
+    path = next(root.glob("*.xlsx"))
+    book = openpyxl.load_workbook(path)
+    assert [cell.value for cell in book["naming rule1"][1]] == [15, "s15", 1]
+    book["naming rule1"].cell(1, 2).value = folder
+    book.save(path)
+    data = CasmeSquared(root)
+    whys = [row.why for row in data.report.itertuples() if row.subject == "1"]
+    assert len(whys) == 3
+    assert all("cannot be names of folders" in why if folder else "no frames in" in why for why in whys)
+    assert (data.annotations.frames[data.annotations.subject == "2"] > 0).all()
 
 
 @pytest.fixture

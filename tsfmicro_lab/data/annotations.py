@@ -180,8 +180,9 @@ def _clip(raw: dict[str, str], card: Card, labels: Labels, report: Report) -> di
             say("doubtful", f"{field} '{raw[field]}' is no frame number and is left out")
         if field in labels.unset and frames[field] == 0:
             frames[field] = None
-    if any(not _SAFE.fullmatch(name) or name.startswith(".") for name in (subject, clip)):
-        say("dropped", f"'{subject}' and '{clip}' cannot be names of folders")
+    names = [subject, clip, *(raw[name] for name in labels.lookups if raw[name])]
+    if any(not _SAFE.fullmatch(name) or name.startswith(".") for name in names):
+        say("dropped", f"{' and '.join(map(repr, names))} cannot be names of folders")
         return None
     fault = _fault(card, subject, clip, frames["onset"])
     if fault and fault.drop:

@@ -97,6 +97,8 @@ def _fill(template: str, row: Mapping[str, object], how: Callable[[str], str]) -
 
 def _folder(root: Path, templates: list[str], row: Mapping[str, object]) -> Path | None:
     for template in templates:
+        if not all(str(row.get(field, "")) for field in re.findall(r"{(\w+)}", template)):
+            continue  # an untranslated name is no folder
         found = sorted(p for p in root.glob(_fill(template, row, glob.escape)) if p.is_dir())
         if found:
             return found[0]
