@@ -1,4 +1,4 @@
-"""The command line: `tsfmicro-lab demo`, `evaluate`, `compare` and `doctor`."""
+"""The command line: `tsfmicro-lab demo`, `evaluate`, `compare`, `data` and `doctor`."""
 
 import importlib.metadata
 import platform
@@ -12,12 +12,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tsfmicro_lab.data_cli import app as data_app
+
 if TYPE_CHECKING:
     import pandas as pd
 
 app = typer.Typer(
     help="Learn, explore and check micro-expression recognition.", no_args_is_help=True, pretty_exceptions_enable=False
 )
+app.add_typer(data_app, name="data")
 console = Console()
 
 Folder = Annotated[Path, typer.Option("--out", help="Where the results go; an unfinished run goes on from there.")]

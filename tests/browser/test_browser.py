@@ -106,6 +106,13 @@ def lab(tmp_path_factory, browser):
         server.wait(20)
 
 
+def ask(lab, what, method="GET"):
+    """Asks the server about its kernels."""
+    request = urllib.request.Request(f"{lab}/api/{what}", method=method, headers={"Authorization": f"token {TOKEN}"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read() or "null")
+
+
 class Notebook:
     """A notebook that has been opened and run."""
 
@@ -190,6 +197,8 @@ def open_notebook(browser, lab):
     yield open_one
     for notebook in opened:
         notebook.close()
+    for kernel in ask(lab, "kernels"):
+        ask(lab, f"kernels/{kernel['id']}", "DELETE")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tsfmicro_lab.clips import Clip, ClipError, LazyFrames
-from tsfmicro_lab.data import SyntheticMicroExpressions
+from tsfmicro_lab.data import SyntheticMicroExpressions, load, synthesize
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.preprocess import align_clip, difference_frame, optical_flow, spot_apex
 from tsfmicro_lab.training import to_inputs
@@ -149,6 +149,16 @@ def test_a_clip_of_one_frame_can_be_looked_at(faces):
     explorer = OnsetApexExplorer(still, size=96)
     assert explorer.apex.max == 0
     assert not explorer.difference.any()
+
+
+def test_a_loaded_data_set_can_be_explored(tmp_path, landmarker):
+    synthesize("casme2", tmp_path, clips=2, size=160, faults=False)
+    data = load("casme2", tmp_path, "2014")
+    explorer = OnsetApexExplorer(data, landmarker=landmarker, size=96)
+    row = data.annotations.iloc[0]
+    assert explorer.apex.value - explorer.onset.value == row.apex - row.onset
+    assert f"{row.subject}/{row['clip']}" in explorer.story.value
+    assert explorer.difference.any()
 
 
 def test_a_data_set_without_frames_says_what_is_missing(faces):

@@ -1,0 +1,37 @@
+import pytest
+
+from tsfmicro_lab.data.action_units import ActionUnit, parse_action_units
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "doubt"),
+    [
+        ("4", ("4",), ""),
+        ("4+R10", ("4", "R10"), ""),
+        ("L1+L2", ("L1", "L2"), ""),
+        ("12+15 ", ("12", "15"), ""),
+        ("4，7、R9", ("4", "7", "R9"), ""),
+        ("R4,5", ("R4", "5"), ""),
+        ("AU4+AU7", ("4", "7"), ""),
+        ("4+4", ("4",), ""),
+        ("L12 or L14", ("L12", "L14"), "unsure of L12, L14"),
+        ("ref(7B)+43", ("7", "43"), "unsure of 7"),
+        ("4+13?", ("4", "13"), "unsure of 13"),
+        ("(4)+12", ("4", "12"), "unsure of 4"),
+        ("R14+17+soft focus", ("R14", "17"), "'soft focus'"),
+        ("12 or a smile", ("12",), "unsure of 12 and 'a smile'"),
+        ("?", (), "'?'"),
+        ("", (), ""),
+        ("124", (), "'124'"),
+    ],
+)
+def test_units_are_read_as_they_are_written_in_the_tables(text, names, doubt):
+    coding = parse_action_units(text)
+    assert coding.names == names
+    assert coding.doubt == doubt
+    assert coding.text == text
+
+
+def test_side_intensity_and_doubt_are_kept_apart():
+    assert parse_action_units("l12b").units == (ActionUnit(12, "L", "B"),)
+    assert parse_action_units("ref(7B)").units == (ActionUnit(7, "", "B", doubtful=True),)

@@ -1,0 +1,96 @@
+"""Action units as coders write them: one-sided, doubtful, alternative, with intensities and remarks between them."""
+
+import re
+from dataclasses import dataclass
+
+_UNIT = re.compile(r"(?P<side>[LRTB])?(?:AU)?(?P<number>\d{1,2})(?P<intensity>[A-E])?", re.IGNORECASE)
+#: Commas, full-width and Chinese ones among them, plus, ampersand, semicolon, slash.
+_SEPARATORS = re.compile(r"[+,&;/，、；＋]")
+
+
+@dataclass(frozen=True)
+class ActionUnit:
+    """One action unit.
+
+    Attributes:
+        number: Its number in FACS.
+        side: `L` left, `R` right, `T` top, `B` bottom, or nothing for both sides.
+        intensity: `A` (a trace) to `E` (the maximum), or nothing where it was not coded.
+        doubtful: Whether the coder was unsure: `13?`, `(13)`, `12 or 14`, or seen in the reference frame, `ref(7B)`.
+
+    Example:
+        >>> str(ActionUnit(12, side="L", doubtful=True))
+        'L12'
+    """
+
+    number: int
+    side: str = ""
+    intensity: str = ""
+    doubtful: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.side}{self.number}"
+
+
+@dataclass(frozen=True)
+class Coding:
+    """The action units of a clip, with the words they were read from.
+
+    Attributes:
+        text: As the table has it.
+        units: What was understood.
+        remarks: What is no action unit, such as `soft focus`.
+    """
+
+    text: str
+    units: tuple[ActionUnit, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the units, each once, as a clip carries them."""
+        return tuple(dict.fromkeys(str(unit) for unit in self.units))
+
+    @property
+    def doubt(self) -> str:
+        """What is doubtful, in words; nothing where all is clear."""
+        unsure = [str(unit) for unit in self.units if unit.doubtful]
+        parts = [f"unsure of {', '.join(unsure)}" if unsure else "", ", ".join(f"'{r}'" for r in self.remarks)]
+        return " and ".join(filter(None, parts))
+
+
+def parse_action_units(text: str) -> Coding:
+    """Reads action units as the tables of the field write them.
+
+    Args:
+        text: Such as `4+R10`, `L12 or L14`, `ref(7B)+43`, `R14+17+soft focus`, `4，13?`.
+
+    Returns:
+        What was understood; nothing is guessed and no word is lost.
+
+    Example:
+        >>> coding = parse_action_units("R14+17+soft focus")
+        >>> coding.names, coding.remarks
+        (('R14', '17'), ('soft focus',))
+        >>> parse_action_units("L12 or L14").doubt
+        'unsure of L12, L14'
+    """
+    units: list[ActionUnit] = []
+    remarks: list[str] = []
+    for part in filter(None, (p.strip() for p in _SEPARATORS.split(text))):
+        choices = re.split(r"\s+or\s+", part, flags=re.IGNORECASE)
+        found = [_unit(choice, doubtful=len(choices) > 1) for choice in choices]
+        understood = [unit for unit in found if unit]
+        units += understood
+        if len(understood) < len(found):
+            remarks += [c for c, unit in zip(choices, found, strict=True) if unit is None]
+    return Coding(text, tuple(units), tuple(remarks))
+
+
+def _unit(text: str, doubtful: bool) -> ActionUnit | None:
+    bare = re.sub(r"^ref(?=\()|[()（）?？\s]", "", text, flags=re.IGNORECASE)
+    match = _UNIT.fullmatch(bare)
+    if not match:
+        return None
+    side, intensity = ((match[name] or "").upper() for name in ("side", "intensity"))
+    return ActionUnit(int(match["number"]), side, intensity, doubtful or bare != text)

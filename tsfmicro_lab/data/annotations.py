@@ -1,0 +1,271 @@
+"""From a released table, or a tree of folders, to annotations that keep the contract, and a report of what was done."""
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tsfmicro_lab.data.action_units import parse_action_units
+from tsfmicro_lab.data.cards import OPTIONAL, REQUIRED, Card, Expected, Fault, Labels
+from tsfmicro_lab.data.frame_files import list_frames
+from tsfmicro_lab.data.schema import ANNOTATIONS
+from tsfmicro_lab.data.tables import pick_columns, read_table
+
+KEY = ("subject", "clip", "onset")
+REPORT_COLUMNS = [*KEY, "what", "why"]
+#: Subjects and clips are parts of paths, so they hold nothing that leads out of the root.
+_SAFE = re.compile(r"[\w()^#@+ .-]+")
+_MISSING = ("", "/", "\\", "-", "?", "nan", "NaN")
+_ROMAN = {name: str(i) for i, name in enumerate(("I", "II", "III", "IV", "V", "VI", "VII"), start=1)}
+
+
+class Report:
+    """What was corrected, dropped or is doubtful, row by row.
+
+    Example:
+        >>> report = Report()
+        >>> report.add("doubtful", "no apex", subject="04", clip="EP12_01f", onset=261)
+        >>> report.table.what.tolist()
+        ['doubtful']
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[object, ...]] = []
+
+    def add(self, what: str, why: str, *, subject: str = "", clip: str = "", onset: int | None = None) -> None:
+        """Adds a row; without a subject it concerns the whole data set."""
+        self._rows.append((subject, clip, onset, what, why))
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows as a table: subject, clip, onset, what, why."""
+        return pd.DataFrame(self._rows, columns=REPORT_COLUMNS).astype({"onset": "Int64"})
+
+
+def read_annotations(card: Card, labels: Labels, root: Path, report: Report) -> pd.DataFrame:
+    """Reads one release of a data set's annotations.
+
+    Args:
+        card: The data set.
+        labels: The release.
+        root: Folder of the data set.
+        report: Gets a row for each correction, drop and doubt.
+
+    Returns:
+        One row per clip, as `ANNOTATIONS` has it, with the original texts and the class sets of the card besides.
+
+    Raises:
+        FileNotFoundError: The root is not what the card describes; the message says what was expected inside.
+        ValueError: The table cannot be read, lacks a column, or gives no clip at all.
+    """
+    raw_rows = _tree_rows(card, labels, root) if labels.tree else _table_rows(card, labels, root)
+    rows, seen = [], set()
+    for raw in raw_rows:
+        row = _clip(raw, card, labels, report)
+        if row is None:
+            continue
+        key = row["subject"], row["clip"], row["onset"]
+        if key in seen:
+            report.add(
+                "dropped", "a row with this subject, clip and onset came before", **dict(zip(KEY, key, strict=True))
+            )
+            continue
+        seen.add(key)
+        rows.append(row)
+    if not rows:
+        raise ValueError(f"no usable clip in {root}; what was dropped:\n{report.table.to_string(index=False)}")
+    table = pd.DataFrame(rows).astype({"emotion": "str", "apex": "Int64"})
+    for name, mapping in card.maps.items():
+        table[f"emotion_{name}"] = table["emotion"].map(mapping).astype("str")
+    compare_counts(table, table["emotion"], labels.expected, report)
+    return ANNOTATIONS.validate(table)
+
+
+def compare_counts(
+    table: pd.DataFrame, classes: "pd.Series[str]", expected: Expected, report: Report, name: str = ""
+) -> None:
+    """Adds a row to the report where counts are not the card's.
+
+    Args:
+        table: Annotations.
+        classes: The class of each of their rows.
+        expected: What the card says.
+        report: Gets the row.
+        name: Of which data set, in a composite.
+    """
+    found = {"clips": len(table), "subjects": table["subject"].nunique(), **classes.value_counts().to_dict()}
+    wanted = {"clips": expected.clips, "subjects": expected.subjects, **expected.emotions}
+    differ = [
+        f"{what} {n}, found {found.get(what, 0)}" for what, n in wanted.items() if n not in (None, found.get(what, 0))
+    ]
+    if differ:
+        report.add("doubtful", f"{name or 'this copy'} is not what the card counts: {'; '.join(differ)}")
+
+
+def find_table(card: Card, files: list[str], root: Path) -> Path:
+    """Finds a table below the root.
+
+    Args:
+        card: The data set.
+        files: Patterns of its name; the first that is there wins.
+        root: Folder of the data set.
+
+    Raises:
+        FileNotFoundError: None is there; the message says what was expected, what is there, and where it might be.
+    """
+    for pattern in files:
+        for suffix in (Path(pattern).suffix, ".xlsx", ".xls", ".csv"):  # copies saved anew in another format
+            if found := sorted(root.glob(str(Path(pattern).with_suffix(suffix)))):
+                return found[0]
+    raise _wrong_root(card, files, root)
+
+
+def _wrong_root(card: Card, expected: list[str], root: Path) -> FileNotFoundError:
+    inside = sorted(p.name for p in root.iterdir())[:8] if root.is_dir() else []
+    found = f"found {', '.join(inside) or 'nothing'}" if root.is_dir() else "there is no such folder"
+    near = [
+        p for p in (root.parent, *(sorted(root.glob("*/")) if inside else [])) if any(any(p.glob(e)) for e in expected)
+    ]
+    hint = f"; {near[0]} has it: give that folder" if near else "; give the folder that holds it"
+    frames = f" and the frames in {card.frames.folders[0]}" if card.frames.folders else ""
+    return FileNotFoundError(
+        f"{root} is no root of {card.pretty_name}: expected {' or '.join(expected)} inside{frames}, {found}{hint}"
+    )
+
+
+def _tree_rows(card: Card, labels: Labels, root: Path) -> Iterator[dict[str, str]]:
+    assert labels.tree
+    pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(labels.tree)))
+    star = re.sub(r"{\w+}", "*", labels.tree)
+    folders = sorted(path for path in root.glob(star) if path.is_dir())
+    if not folders:
+        raise _wrong_root(card, [star], root)
+    for folder in folders:
+        match = pattern.fullmatch(folder.relative_to(root).as_posix())
+        numbers = [number for number, _ in list_frames(folder, card.frames.number)]
+        ends = {"onset": str(min(numbers)), "offset": str(max(numbers))} if numbers else {}
+        if match:
+            yield {**match.groupdict(), **ends, "folder": folder.relative_to(root).as_posix()}
+
+
+def _table_rows(card: Card, labels: Labels, root: Path) -> Iterator[dict[str, str]]:
+    path = find_table(card, labels.files, root)
+    table = pick_columns(read_table(path, labels.sheet, labels.header), labels.columns, path.name)
+    for name, lookup in labels.lookups.items():
+        names = read_table(path, lookup.sheet, header=None)
+        if max(lookup.key, lookup.value) >= names.shape[1]:
+            raise ValueError(f"sheet '{lookup.sheet}' of {path.name} has only {names.shape[1]} columns")
+        translate = dict(zip(names[lookup.key], names[lookup.value], strict=True))
+        part = table[lookup.of].str.extract(f"({lookup.pattern})", expand=False)
+        table[name] = part.map(translate).fillna("")
+    if labels.side:
+        beside = find_table(card, labels.side.files, root)
+        side = pick_columns(read_table(beside), labels.side.columns, beside.name)
+        table = table.merge(side.drop_duplicates(["subject", "clip"]), how="left", on=["subject", "clip"]).fillna("")
+    for field, value in labels.keep.items():
+        table = table[table[field].str.lower() == value]
+    yield from ({str(k): str(v) for k, v in row.items()} for row in table.to_dict("records"))
+
+
+def _clip(raw: dict[str, str], card: Card, labels: Labels, report: Report) -> dict[str, Any] | None:
+    """One row of the annotations, or None where it cannot be used."""
+    subject, clip = raw["subject"], raw["clip"]
+    frames = {field: _number(raw.get(field, "")) for field in ("onset", "apex", "offset")}
+    say = partial(report.add, subject=subject, clip=clip, onset=frames["onset"])
+    for field in frames:
+        if frames[field] is None and raw.get(field, "") not in _MISSING:
+            say("doubtful", f"{field} '{raw[field]}' is no frame number and is left out")
+        if field in labels.unset and frames[field] == 0:
+            frames[field] = None
+    names = [subject, clip, *(raw[name] for name in labels.lookups if raw[name])]
+    if any(not _SAFE.fullmatch(name) or name.startswith(".") for name in names):
+        say("dropped", f"{' and '.join(map(repr, names))} cannot be names of folders")
+        return None
+    fault = _fault(card, subject, clip, frames["onset"])
+    if fault and fault.drop:
+        say("dropped", fault.why)
+        return None
+    if fault and fault.doubt:
+        say("doubtful", fault.why)
+    for field, value in (fault.correct if fault else {}).items():
+        if frames[field] != value:
+            say("corrected", f"{field} {frames[field]} → {value}: {fault.why if fault else ''}")
+            frames[field] = value
+    if not _order(frames, card, say, spotted="apex" in labels.columns or bool(labels.tree)):
+        return None
+    units = parse_action_units(raw.get("action_units", ""))
+    if units.doubt:
+        say("doubtful", f"action units '{units.text}': {units.doubt}")
+    extra = {field: text for field, text in raw.items() if field not in (*REQUIRED, *OPTIONAL, "objective")}
+    if "objective" in raw:
+        objective = _number(_ROMAN.get(raw["objective"].upper(), raw["objective"]))
+        extra["objective"] = objective  # type: ignore[assignment]
+    return {
+        "subject": subject,
+        "clip": clip,
+        **frames,
+        "emotion": _emotion(raw.get("emotion", ""), card, say),
+        "action_units": "+".join(units.names),
+        "fps": _fps(raw.get("fps", ""), card, labels, say),
+        "emotion_text": raw.get("emotion", ""),
+        "action_units_text": units.text,
+        **extra,
+    }
+
+
+def _order(frames: dict[str, int | None], card: Card, say: Any, spotted: bool) -> bool:
+    """Brings the key frames in order, or says that this cannot be."""
+    onset, apex, offset = frames["onset"], frames["apex"], frames["offset"]
+    if onset is None:
+        say("dropped", "no onset")
+        return False
+    if offset is None:
+        offset = frames["offset"] = max(onset, apex or 0)
+        say("doubtful", f"nobody marked the offset: the last marked frame, {offset}, stands in for it")
+    if offset < onset:
+        say("dropped", f"offset {offset} lies before onset {onset}")
+        return False
+    if apex is not None and not onset <= apex <= offset:
+        say(
+            "doubtful",
+            f"apex {apex} lies outside {onset} to {offset}: left out, to be spotted when the clip is prepared",
+        )
+        frames["apex"] = None
+    elif apex is None and spotted:
+        say("doubtful", "no apex: it is spotted when the clip is prepared")
+    if card.max_frames and offset - onset >= card.max_frames:
+        say("doubtful", f"{offset - onset + 1} frames are long for a micro-expression at {card.fps:g} fps")
+    return True
+
+
+def _number(text: str) -> int | None:
+    """A frame number; negative ones, which some tables use for missing, are missing."""
+    match = re.fullmatch(r"(\d{1,9})(?:\.0+)?", text)
+    return int(match[1]) if match else None
+
+
+def _fault(card: Card, subject: str, clip: str, onset: int | None) -> Fault | None:
+    names = [f for f in card.faults if (f.subject, f.clip) == (subject, clip)]
+    return next((f for f in names if f.onset in (None, onset)), None)
+
+
+def _emotion(text: str, card: Card, say: Any) -> str | None:
+    name = text.strip().lower()
+    name = card.spelling.get(name, name)
+    if name in card.classes:
+        return name
+    say("doubtful", f"emotion '{text}' is none of {', '.join(card.classes)}: the clip has no label")
+    return None
+
+
+def _fps(text: str, card: Card, labels: Labels, say: Any) -> float:
+    standard = labels.fps or card.fps
+    assert standard
+    if re.fullmatch(r"\d{1,4}(\.\d+)?", text) and float(text) > 0:
+        return float(text)
+    if "fps" in labels.columns:
+        say("doubtful", f"frame rate '{text}' is no number: {standard:g} is taken")
+    return standard

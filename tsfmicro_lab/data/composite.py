@@ -1,0 +1,218 @@
+"""Several data sets as one, and the protocols of the field that are made of them."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int64
+
+from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.data.annotations import REPORT_COLUMNS, Report, compare_counts
+from tsfmicro_lab.data.cards import Expected, Part, read_card
+from tsfmicro_lab.data.recordings import Recordings
+from tsfmicro_lab.data.schema import ANNOTATIONS, Dataset
+
+#: MEGC2018 counts objective classes I to V: 253 clips, by the tables of both data sets.
+OBJECTIVE = ("I", "II", "III", "IV", "V")
+
+
+class Composite:
+    """Data sets put together; subjects are prefixed by their data set, for every data set has a subject 1.
+
+    Attributes:
+        name: Name of the composite.
+        annotations: One row per clip as in the parts; `data` names the part and `subject` begins with it.
+        classes: The classes.
+        report: The reports of the parts, with a column `data`.
+
+    Args:
+        parts: The data sets.
+        name: Name of the composite.
+        target: Column that becomes `emotion`; clips without it are left out. The emotions themselves by default.
+
+    Raises:
+        ValueError: Two parts have one name, or the target is missing or empty.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> data = Composite([SyntheticMicroExpressions(2, 10, 64)], "mine", "emotion_megc")
+        >>> data
+        mine: 12 clips of 2 subjects from synthetic
+            negative 7, positive 3, surprise 2
+        >>> data[0].subject
+        'synthetic_sub01'
+    """
+
+    def __init__(self, parts: Sequence[Dataset], name: str = "composite", target: str = "emotion") -> None:
+        names = [part.name for part in parts]
+        if len(set(names)) < len(names) or not parts:
+            raise ValueError(f"the parts {', '.join(names) or '(none)'} must be several data sets, each given once")
+        lacking = [part.name for part in parts if target not in part.annotations]
+        if lacking:
+            raise ValueError(
+                f"no column '{target}' in the annotations of {', '.join(lacking)}: choose what all parts have"
+            )
+        self.name, self.parts = name, {part.name: part for part in parts}
+        tables = [part.annotations.assign(data=part.name, row=np.arange(len(part))) for part in parts]
+        table = pd.concat(tables, ignore_index=True).astype({"emotion": "str", target: "str"})
+        table = table[table[target].notna()].reset_index(drop=True)
+        if table.empty:
+            raise ValueError(f"no clip of {', '.join(names)} has a value in '{target}'")
+        table["emotion"], table["subject"] = table[target], table["data"] + "_" + table["subject"]
+        self.annotations = ANNOTATIONS.validate(table)
+        self.classes: tuple[str, ...] = tuple(sorted(table["emotion"].unique()))
+        reports = [part.report.reindex(columns=REPORT_COLUMNS).assign(data=part.name) for part in parts]
+        self.report = pd.concat([r for r in reports if len(r)] or reports, ignore_index=True)
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+    def __getitem__(self, index: int) -> Clip:
+        """The clip of that row of the annotations, with the composite's subject and class."""
+        row = self.annotations.iloc[index]
+        return replace(self.parts[row["data"]][int(row["row"])], subject=row["subject"], emotion=row["emotion"])
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name} {count}" for name, count in self.annotations["emotion"].value_counts().items())
+        people = self.annotations["subject"].nunique()
+        return f"{self.name}: {len(self)} clips of {people} subjects from {', '.join(self.parts)}\n    {counts}"
+
+
+def megc2019(smic: Recordings, casme2: Recordings, samm: Recordings) -> Composite:
+    """The composite of the 2019 challenge: three data sets, three classes, 442 clips, 68 subjects.
+
+    Args:
+        smic: SMIC with labels HS.
+        casme2: CASME II with labels 2014.
+        samm: SAMM.
+
+    Returns:
+        The composite. `log_subject` and `log_clip` are the names that the challenge's logs use; where counts are not
+        those of the challenge, the report says so.
+
+    Raises:
+        ValueError: A part is another data set, or has other labels than the challenge.
+    """
+    card, report, chosen = read_card("megc2019"), Report(), []
+    for rule, given in zip(card.parts, (smic, casme2, samm), strict=True):
+        if (given.name, given.labels) != (rule.name, rule.labels):
+            raise ValueError(
+                f"MEGC2019 needs {rule.name} with labels {rule.labels}, got {given.name} with labels {given.labels}: "
+                f"load('{rule.name}', root, '{rule.labels}')"
+            )
+        names = given.annotations["subject"] + "/" + given.annotations["clip"]
+        part = given.select(~names.isin(rule.without) & given.annotations["emotion_megc"].notna())
+        part.annotations = part.annotations.assign(**_log_names(part.annotations, rule))
+        compare_counts(part.annotations, part.annotations["emotion_megc"], rule.expected, report, rule.name)
+        chosen.append(part)
+    composite = Composite(chosen, card.name, "emotion_megc")
+    compare_counts(composite.annotations, composite.annotations["emotion"], card.expected, report, card.name)
+    composite.report = pd.concat([composite.report, report.table.assign(data=card.name)], ignore_index=True)
+    return composite
+
+
+def _log_names(table: pd.DataFrame, rule: Part) -> dict[str, list[str]]:
+    rows = [
+        {"subject": s, "clip": c, "rest": c.partition("_")[2]}
+        for s, c in zip(table.subject, table["clip"], strict=True)
+    ]
+    return {"log_subject": [rule.subject.format(**r) for r in rows], "log_clip": [rule.clip.format(**r) for r in rows]}
+
+
+def megc2018(casme2: Recordings, samm: Recordings) -> Composite:
+    """The composite of the 2018 challenge: objective classes I to V, by action units and no emotion; 253 clips.
+
+    Args:
+        casme2: CASME II with labels `objective`; the classes in the 2019 table are others.
+        samm: SAMM.
+
+    Returns:
+        The composite; its emotions are I to V.
+
+    Raises:
+        ValueError: A part has no objective classes.
+    """
+    parts, report = [], Report()
+    for part, labels in ((casme2, "objective"), (samm, "v2")):
+        if part.labels != labels:
+            raise ValueError(f"MEGC2018 needs {part.name} with labels {labels}, got {part.labels}: load it with them")
+        roman = part.annotations["objective"].map(dict(enumerate(OBJECTIVE, start=1)))
+        chosen = part.select(roman.notna())
+        chosen.annotations = chosen.annotations.assign(objective_class=roman.dropna().to_list())
+        parts.append(chosen)
+    composite = Composite(parts, "megc2018", "objective_class")
+    compare_counts(composite.annotations, composite.annotations["emotion"], Expected(clips=253), report, "megc2018")
+    composite.report = pd.concat([composite.report, report.table.assign(data="megc2018")], ignore_index=True)
+    return composite
+
+
+def class_set(data: Recordings, name: str) -> Recordings:
+    """The clips that belong to a class set: `megc` (three classes), `five` or `seven`.
+
+    Args:
+        data: A data set.
+        name: The set; its column is `emotion_<name>`, the target to prepare samples with.
+
+    Returns:
+        The data set without the other clips.
+
+    Raises:
+        ValueError: The card of the data set has no such class set.
+
+    Example:
+        >>> import tempfile
+        >>> from tsfmicro_lab.data import load, synthesize
+        >>> _ = synthesize("samm", folder := tempfile.mkdtemp() + "/samm", frames=False)
+        >>> len(load("samm", folder)), len(class_set(load("samm", folder), "five"))
+        (17, 12)
+    """
+    if name not in data.card.maps:
+        raise ValueError(f"{data.card.pretty_name} has no class set '{name}': choose from {', '.join(data.card.maps)}")
+    return data.select(data.annotations[f"emotion_{name}"].notna())
+
+
+def leave_one_data_set_out(
+    data: Composite,
+) -> Iterator[tuple[str, Int64[np.ndarray, " n_train"], Int64[np.ndarray, " n_test"]]]:
+    """Splits a composite by data set: train on all others, test on the one held out.
+
+    Args:
+        data: The composite.
+
+    Yields:
+        Name of the data set held out, rows to train on, rows to test on.
+
+    Raises:
+        ValueError: There is only one data set.
+    """
+    if len(data.parts) < 2:
+        raise ValueError(f"leaving one data set out needs two or more, got {', '.join(data.parts)}")
+    for name in data.parts:
+        held_out = (data.annotations["data"] == name).to_numpy()
+        yield name, np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def action_unit_table(annotations: pd.DataFrame, least: int = 1) -> pd.DataFrame:
+    """Which action unit moves in which clip, sides left aside: the target that all coded data sets share.
+
+    Args:
+        annotations: Of a data set or a composite.
+        least: Units that occur in fewer clips, or in a composite in fewer clips of any data set, are left out.
+
+    Returns:
+        One row per clip, one column of True and False per unit, in the order of their numbers.
+
+    Example:
+        >>> action_unit_table(pd.DataFrame({"action_units": ["L12+4", "12", ""]}))
+               4     12
+        0   True   True
+        1  False   True
+        2  False  False
+    """
+    units = [set(re.findall(r"\d+", text)) for text in annotations["action_units"]]
+    names = sorted(set().union(*units), key=int)
+    table = pd.DataFrame({name: [name in row for row in units] for name in names}, index=annotations.index)
+    groups = annotations["data"] if "data" in annotations else pd.Series("all", index=annotations.index)
+    return table.loc[:, (table.groupby(groups).sum() >= least).all()]

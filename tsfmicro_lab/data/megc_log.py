@@ -1,0 +1,93 @@
+"""The log format of MEGC2019: `casme2 sub01` for a subject, then `EP02_01f 1 1` (clip, truth, prediction) a clip."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from tsfmicro_lab.data.composite import Composite
+
+MAX_BYTES = 8 * 2**20
+CLASSES = ("negative", "positive", "surprise")
+
+
+def write_log(path: Path | str, predictions: pd.DataFrame, data: Composite) -> None:
+    """Writes predictions as the challenge wanted them.
+
+    Args:
+        path: The file.
+        predictions: One row per clip: `subject`, `clip`, `onset`, `truth`, `predicted`, as `cross_validate` gives them,
+            of one model and seed.
+        data: The composite, which knows the challenge's names.
+
+    Raises:
+        ValueError: A clip is predicted twice or not at all, or is not in the composite.
+    """
+    key = ["subject", "clip", "onset"]
+    names = data.annotations[[*key, "data", "log_subject", "log_clip"]]
+    table = names.merge(predictions, on=key, how="outer", indicator=True)
+    if len(table) != len(names) or (table["_merge"] != "both").any():
+        missing, foreign = ((table["_merge"] == side).sum() for side in ("left_only", "right_only"))
+        raise ValueError(
+            f"the log wants one prediction for each of {len(names)} clips: {missing} are missing, "
+            f"{foreign} are of no clip of {data.name}, {len(table) - len(names) - foreign} come "
+            "twice; give the rows of one model and one seed"
+        )
+    lines = []
+    for (part, subject), rows in table.groupby(["data", "log_subject"]):
+        lines.append(f"{part} {subject}")
+        codes = zip(rows["log_clip"], rows["truth"], rows["predicted"], strict=True)
+        lines += [f"{clip} {_code(truth)} {_code(predicted)}" for clip, truth, predicted in codes]
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def read_log(path: Path | str, classes: Sequence[str] = CLASSES) -> pd.DataFrame:
+    """Reads a log, for instance of somebody else's model, to score it with our metrics.
+
+    Args:
+        path: The file.
+        classes: Names of the classes 0, 1, 2, …
+
+    Returns:
+        One row per clip: `data`, `subject`, `clip` as the log writes them, `truth` and `predicted` as names.
+
+    Raises:
+        ValueError: A line is neither of the two kinds, names no class, or a clip comes twice; the line is named.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "log.txt"
+        >>> _ = path.write_text("casme2 sub01" + chr(10) + "EP02_01f 1 0")
+        >>> read_log(path).values.tolist()
+        [['casme2', 'sub01', 'EP02_01f', 'positive', 'negative']]
+    """
+    path = Path(path)
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MiB, which no log is")
+    rows: dict[tuple[str, str, str], tuple[str, str]] = {}
+    who: tuple[str, str] | None = None
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        match line.split():
+            case []:
+                continue
+            case [data, subject]:
+                who = data, subject
+            case [clip, truth, predicted] if who and {truth, predicted} <= {str(i) for i in range(len(classes))}:
+                if (*who, clip) in rows:
+                    raise ValueError(
+                        f"{path}, line {number}: {' '.join(who)} {clip} came before; a log has each clip once"
+                    )
+                rows[*who, clip] = classes[int(truth)], classes[int(predicted)]
+            case _:
+                raise ValueError(
+                    f"{path}, line {number}: '{line[:80]}' is neither 'casme2 sub01' nor, below such a line, "
+                    f"'EP02_01f 1 1' with numbers from 0 to {len(classes) - 1}"
+                )
+    table = [(*key, *values) for key, values in rows.items()]
+    return pd.DataFrame(table, columns=["data", "subject", "clip", "truth", "predicted"])
+
+
+def _code(name: str) -> int:
+    if name not in CLASSES:
+        raise ValueError(f"class '{name}' is none of {', '.join(CLASSES)}: prepare samples with target='emotion'")
+    return CLASSES.index(name)

@@ -1,0 +1,158 @@
+"""Recorded data sets: one loader for all, told by a data card what it finds where."""
+
+import copy
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tsfmicro_lab.clips import Clip, ClipError, frame_files
+from tsfmicro_lab.data.annotations import Report, read_annotations
+from tsfmicro_lab.data.cards import Card, FrameFiles, read_card
+from tsfmicro_lab.data.frame_files import find_frames, list_frames, position
+
+
+class Recordings:
+    """A recorded data set as it was released; the frames may be missing.
+
+    Attributes:
+        name: Name of its card.
+        card: Its card.
+        root: Its folder.
+        labels: Which release of the annotations.
+        annotations: One row per clip, as `ANNOTATIONS` has it; `emotion_text` and `action_units_text` keep the words of
+            the table, `emotion_megc` and kin the class sets of the card, `frames` counts the frames on disk.
+        classes: The emotions.
+        report: One row per correction, drop or doubt.
+
+    Args:
+        card: Its card.
+        root: Its folder.
+        labels: Which release of the annotations; may be left out where there is one.
+
+    Raises:
+        ValueError: The release is not in the card, or the table is not what the card says.
+        FileNotFoundError: The root is the wrong folder.
+
+    Example:
+        >>> import tempfile
+        >>> from tsfmicro_lab.data import synthesize
+        >>> root = Path(tempfile.mkdtemp())
+        >>> _ = synthesize("casme2", root, clips=4, frames=False, faults=False)
+        >>> data = Recordings(read_card("casme2"), root, "2014")
+        >>> len(data), data.annotations.loc[0, "subject"]
+        (4, '01')
+    """
+
+    def __init__(self, card: Card, root: Path | str, labels: str | None = None) -> None:
+        if labels is None and len(card.labels) == 1:
+            labels = next(iter(card.labels))
+        if labels not in card.labels:
+            hint = f"give labels=, one of {', '.join(card.labels)}" if card.labels else "it is not read from a folder"
+            raise ValueError(
+                f"{card.pretty_name} has no labels '{labels}': {hint}; see tsfmicro-lab data show {card.name}"
+            )
+        self.card, self.name, self.root, self.labels = card, card.name, Path(root), labels
+        self.classes = tuple(card.classes)
+        release, report = card.labels[labels], Report()
+        list_frames.cache_clear()  # what is on disk may have changed since the last time
+        self._where = card.frames.model_copy(update={"folders": ["{folder}"]}) if release.tree else card.frames
+        table = read_annotations(card, release, self.root, report)
+        self._paths = [_frames(self.root, self._where, row, report) for _, row in table.iterrows()]
+        self.annotations = table.assign(frames=[len(paths) for paths in self._paths])
+        self.report = report.table
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+    def __getitem__(self, index: int) -> Clip:
+        """The clip of that row of the annotations.
+
+        Raises:
+            ClipError: Its frames are missing.
+        """
+        row, paths = self.annotations.iloc[index], self._paths[index]
+        if not paths:
+            raise ClipError(
+                f"clip {row['subject']}/{row['clip']}: its frames are missing or incomplete, .report says how; "
+                "go on without such clips with data.select(data.annotations.frames > 0)"
+            )
+        at = partial(position, paths, self._where)
+        return Clip(
+            name=row["clip"],
+            subject=row["subject"],
+            frames=frame_files(paths),
+            onset=at(int(row["onset"])),
+            apex=None if pd.isna(row["apex"]) else at(int(row["apex"])),
+            offset=at(int(row["offset"])),
+            fps=float(row["fps"]),
+            emotion=None if pd.isna(row["emotion"]) else row["emotion"],
+            action_units=tuple(filter(None, row["action_units"].split("+"))),
+        )
+
+    def select(self, rows: "pd.Series[bool] | np.ndarray") -> "Recordings":
+        """The same data set with some of its clips.
+
+        Args:
+            rows: True for each clip that stays.
+
+        Returns:
+            A data set; its report is the whole one.
+        """
+        chosen = np.flatnonzero(np.asarray(rows, bool))
+        part = copy.copy(self)
+        part.annotations = self.annotations.iloc[chosen].reset_index(drop=True)
+        part._paths = [self._paths[i] for i in chosen]
+        return part
+
+    def __repr__(self) -> str:
+        emotions = ", ".join(f"{name} {count}" for name, count in self.annotations["emotion"].value_counts().items())
+        with_frames = int((self.annotations["frames"] > 0).sum())
+        report = ", ".join(f"{count} {what}" for what, count in self.report["what"].value_counts().items())
+        return (
+            f"{self.card.pretty_name} (labels {self.labels}): {len(self)} clips of "
+            f"{self.annotations['subject'].nunique()} subjects in {self.root}\n    {emotions}\n"
+            f"    frames of {with_frames} clips; report: {report or 'nothing'}"
+        )
+
+
+def _frames(root: Path, where: FrameFiles, row: "pd.Series", report: Report) -> list[Path]:  # type: ignore[type-arg]
+    onset, apex = int(row["onset"]), None if pd.isna(row["apex"]) else int(row["apex"])
+    values = {**{str(field): value for field, value in row.items()}, "onset": onset, "apex": apex}
+    return find_frames(root, where, values, partial(report.add, subject=row["subject"], clip=row["clip"], onset=onset))
+
+
+def load(name: str, root: Path | str, labels: str | None = None) -> Recordings:
+    """Loads a recorded data set.
+
+    Args:
+        name: Name of its card; `tsfmicro-lab data list` shows all.
+        root: Its folder.
+        labels: Which release of the annotations; may be left out where there is one.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: There is no such card or release, or the table is not what the card says.
+        FileNotFoundError: The root is the wrong folder.
+
+    Example:
+        >>> load("casme2", "no/folder", labels="2014")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: no/folder is no root of CASME II: expected CASME2-coding-20140508.xlsx inside ...
+    """
+    return Recordings(read_card(name), root, labels)
+
+
+Casme = partial(load, "casme")
+Casme2 = partial(load, "casme2")
+CasmeSquared = partial(load, "casmesq")
+Casme3 = partial(load, "casme3")
+Samm = partial(load, "samm")
+Smic = partial(load, "smic")
+Mmew = partial(load, "mmew")
+FourDme = partial(load, "4dme")
+Dfme = partial(load, "dfme")

@@ -1,0 +1,101 @@
+"""`tsfmicro-lab data`: the cards, what a loader thinks of your copy, and look-alikes to try it on.
+
+Beside the package `data`, not in it, so that `tsfmicro-lab --help` need not import it.
+"""
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.markup import escape
+from rich.table import Table
+
+app = typer.Typer(help="Data sets: their cards, your copies, and look-alikes.", no_args_is_help=True)
+console = Console()
+
+Name = Annotated[str, typer.Argument(help="Name of a data set, as `data list` shows it.")]
+
+
+@app.command("list")
+def list_data() -> None:
+    """List the data sets that have a card."""
+    from tsfmicro_lab.data.cards import list_cards, read_card
+
+    table = Table("name", "data set", "clips", "subjects", "fps", "labels", "licence")
+    for card in map(read_card, list_cards()):
+        counts = next(iter(card.labels.values())).expected if card.labels else card.expected
+        numbers = [str(n) if n else "–" for n in (counts.clips, counts.subjects)]
+        fps = f"{card.fps:g}" if card.fps else "–"
+        table.add_row(card.name, card.pretty_name, *numbers, fps, ", ".join(card.labels) or "–", card.license)
+    console.print(table)
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Show a data card: what is in the set, what its labels do not mean, how to apply, where not to use it."""
+    from tsfmicro_lab.data.cards import read_card
+
+    try:
+        card = read_card(name)
+    except ValueError as error:
+        _fail(error)
+    console.print(Markdown(card.prose))
+    console.print(f"\nAccess: {escape(card.access)}")
+
+
+@app.command()
+def report(
+    name: Name,
+    root: Annotated[Path, typer.Argument(help="Folder of your copy.")],
+    labels: Annotated[str | None, typer.Option(help="Release of the labels, where there are several.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the report to this CSV file as well.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="How many rows to print.")] = 50,
+) -> None:
+    """Say what the loader thinks of your copy: what it corrected, dropped or doubts, and why."""
+    from tsfmicro_lab.data.recordings import load
+
+    try:
+        data = load(name, root, labels)
+        if save:
+            data.report.to_csv(save, index=False)
+    except (ValueError, OSError) as error:
+        _fail(error)
+    console.print(escape(repr(data)), soft_wrap=True)
+    table = Table("subject", "clip", "onset", "what", "why")
+    for row in data.report.head(rows).astype(str).to_dict("records"):
+        table.add_row(*(escape(row[column]) for column in ("subject", "clip", "onset", "what", "why")))
+    console.print(table)
+    if len(data.report) > rows:
+        console.print(f"{len(data.report) - rows} rows more: give --rows or --save")
+
+
+@app.command()
+def synthesize(
+    out: Annotated[Path, typer.Argument(help="Folder to write to; it must be new or empty.")],
+    layout: Annotated[str, typer.Option(help="Data set whose folders, names, sheets and faults are imitated.")],
+    subjects: Annotated[int, typer.Option(min=1, help="Synthetic subjects.")] = 3,
+    clips: Annotated[int, typer.Option(min=1, help="Clips of each subject.")] = 4,
+    size: Annotated[int, typer.Option(min=64, max=512, help="Side of the frames, pixels.")] = 128,
+    seed: int = 0,
+    frames: Annotated[bool, typer.Option(help="Whether to write JPEG frames.")] = True,
+    faults: Annotated[bool, typer.Option(help="Whether to add the known faults of the release.")] = True,
+) -> None:
+    """Write synthetic clips to disk as a recorded data set is released, to try loaders and scripts on."""
+    from tsfmicro_lab.data.lookalike import synthesize as write
+    from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
+
+    try:
+        data = SyntheticMicroExpressions(subjects, clips, size, seed)
+        truth = write(layout, out, data, frames=frames, faults=faults, progress=True)
+    except (ValueError, OSError) as error:
+        _fail(error)
+    console.print(
+        f"{len(truth)} clips, {int(truth.faulty.sum())} of them with faults, in {escape(str(out))}", soft_wrap=True
+    )
+
+
+def _fail(error: Exception) -> NoReturn:
+    console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+    raise typer.Exit(1) from error
