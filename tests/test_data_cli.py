@@ -46,6 +46,13 @@ def test_a_look_alike_is_written_and_reported_on(tmp_path):
     assert (table.what == "corrected").sum() == 4
 
 
+@pytest.mark.parametrize("layout", ["casme2", "casme3", "smic", "mmew"])
+def test_every_row_of_a_report_is_printed(tmp_path, layout):
+    data("synthesize", tmp_path / layout, "--layout", layout, "--subjects", 1, "--clips", 2, "--no-frames")
+    labels = ("--labels", read_card(layout).labels and next(iter(read_card(layout).labels)))
+    data("report", layout, tmp_path / layout, *labels, "--rows", 1000)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -152,7 +152,7 @@ def test_a_clip_of_one_frame_can_be_looked_at(faces):
 
 
 def test_a_loaded_data_set_can_be_explored(tmp_path, landmarker):
-    synthesize("casme2", tmp_path, clips=2, size=160, faults=False)
+    synthesize("casme2", tmp_path, SyntheticMicroExpressions(1, 2, image_size=224), clips=2, faults=False)
     data = load("casme2", tmp_path, "2014")
     explorer = OnsetApexExplorer(data, landmarker=landmarker, size=96)
     row = data.annotations.iloc[0]
