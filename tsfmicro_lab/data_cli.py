@@ -64,7 +64,7 @@ def report(
         _fail(error)
     console.print(escape(repr(data)), soft_wrap=True)
     table = Table("subject", "clip", "onset", "what", "why")
-    for row in data.report.head(rows).fillna("").to_dict("records"):
+    for row in data.report.head(rows).astype(object).fillna("").to_dict("records"):
         table.add_row(*(escape(str(row[column])) for column in ("subject", "clip", "onset", "what", "why")))
     console.print(table)
     if len(data.report) > rows:
