@@ -1,4 +1,4 @@
-"""The command line: `tsfmicro-lab demo`, `evaluate`, `compare` and `doctor`."""
+"""The command line: `tsfmicro-lab demo`, `evaluate`, `compare`, `data` and `doctor`."""
 
 import importlib.metadata
 import platform
@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tsfmicro_lab.store_cli import prepare_command
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -19,6 +21,10 @@ app = typer.Typer(
     help="Learn, explore and check micro-expression recognition.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 console = Console()
+
+data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
+data_app.command("prepare")(prepare_command)
+app.add_typer(data_app, name="data")
 
 Folder = Annotated[Path, typer.Option("--out", help="Where the results go; an unfinished run goes on from there.")]
 Subjects = Annotated[int, typer.Option(min=2, help="Synthetic subjects.")]
