@@ -1,12 +1,16 @@
 """Benchmarks: `make bench`. Without it each runs once, as a test."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from jpeg_clips import JpegClips
 
-from tsfmicro_lab.data import SyntheticMicroExpressions
+from tsfmicro_lab.clips import Clip, frame_files, read_image
+from tsfmicro_lab.data import SyntheticMicroExpressions, open_store, prepare_store
 from tsfmicro_lab.data.face_params import FaceParams
 from tsfmicro_lab.data.faces import draw_face
+from tsfmicro_lab.data.samples import key_frames
 from tsfmicro_lab.explain import where_how
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.models.retention import ManhattanRetention
@@ -92,3 +96,29 @@ def test_slider_step(benchmark, with_model):
 
     benchmark(step)
     assert explorer.message.value == ""
+
+
+@pytest.mark.benchmark(group="read onset and apex of 20 clips back, 224 px")
+@pytest.mark.parametrize("way", ["store", "jpeg"])
+def test_read_back(benchmark, tmp_path, way):
+    data = JpegClips(SyntheticMicroExpressions(2, 10, image_size=224), tmp_path / "jpegs")
+    if way == "store":
+        samples = open_store(prepare_store(data, 224, tmp_path / "store", workers=1, progress=False))
+        index = torch.arange(20)
+        batch = benchmark(samples.pick, index)
+        assert batch["apex"].shape == (20, 3, 224, 224)
+        return
+    paths = [clip.frames.items[i] for clip in data.clips for i in (clip.onset, clip.apex)]
+    assert len(benchmark(lambda: [read_image(path) for path in paths])) == 40
+
+
+@pytest.mark.benchmark(group="decode, landmark and align a photographed clip")
+@pytest.mark.parametrize("landmarks", ["found", "given"])
+def test_decode_landmark_align(benchmark, tmp_path, landmarker, landmarks):
+    from skimage.data import astronaut
+
+    path = tmp_path / "face.jpg"
+    cv2.imwrite(str(path), astronaut()[..., ::-1])
+    points = landmarker(astronaut()) if landmarks == "given" else None
+    clip = Clip("a", "s", frame_files([path, path]), 0, 1, 1, landmarks=points)
+    assert benchmark(key_frames, clip, 224, landmarker).shape == (2, 3, 224, 224)

@@ -28,6 +28,7 @@ from tsfmicro_lab.data.recordings import (
 )
 from tsfmicro_lab.data.samples import Samples, prepare
 from tsfmicro_lab.data.schema import ANNOTATIONS, Dataset
+from tsfmicro_lab.data.store import open_store, prepare_store
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 
 __all__ = [
@@ -54,9 +55,11 @@ __all__ = [
     "load",
     "megc2018",
     "megc2019",
+    "open_store",
     "parse_action_units",
     "photograph",
     "prepare",
+    "prepare_store",
     "read_card",
     "read_log",
     "synthesize",

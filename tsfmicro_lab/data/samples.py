@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.schema import Dataset
 from tsfmicro_lab.preprocess import Landmarker, align_clip, with_apex
 from tsfmicro_lab.progress import track
@@ -73,27 +74,69 @@ def prepare(
         >>> samples.classes, tuple(samples.onset.shape)
         (('negative', 'positive', 'surprise'), (7, 3, 56, 56))
     """
+    rows = target_rows(dataset, target)
+    pixels = [key_frames(dataset[row], size, landmarker) for row in track(rows.tolist(), "aligning clips", progress)]
+    return samples_of(np.stack(pixels, axis=1), dataset.annotations.iloc[rows].reset_index(drop=True), target)
+
+
+def target_rows(dataset: Dataset, target: str) -> Int64[np.ndarray, " n"]:
+    """Rows of the annotations that have a value in the target column.
+
+    Args:
+        dataset: The clips.
+        target: Column of the annotations.
+
+    Raises:
+        ValueError: There is no such column, or no clip has a value in it.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> target_rows(SyntheticMicroExpressions(1, 3), "emotion")
+        array([0, 1, 2])
+    """
     if target not in dataset.annotations:
         raise ValueError(f"no column '{target}' in the annotations: choose from {list(dataset.annotations)}")
     rows = np.flatnonzero(dataset.annotations[target].notna())
     if not len(rows):
         raise ValueError(f"no clip of '{dataset.name}' has a value in '{target}'")
-    table = dataset.annotations.iloc[rows].reset_index(drop=True)
-    onsets, apexes = [], []
-    for row in track(rows.tolist(), "aligning clips", progress):
-        clip = with_apex(align_clip(dataset[row], size, landmarker))
-        assert clip.apex is not None
-        onsets.append(clip.frame(clip.onset))
-        apexes.append(clip.frame(clip.apex))
+    return rows
+
+
+def key_frames(clip: Clip, size: int, landmarker: Landmarker | None = None) -> UInt8[np.ndarray, "2 3 size size"]:
+    """Aligned onset and apex of a clip, the apex spotted where nobody annotated it.
+
+    Args:
+        clip: The clip.
+        size: Side of the aligned frames, pixels.
+        landmarker: What finds landmarks where the clip brings none.
+
+    Raises:
+        ClipError: The clip cannot be read, or no face is found in it.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> key_frames(SyntheticMicroExpressions(1, 1, image_size=96)[0], 56).shape
+        (2, 3, 56, 56)
+    """
+    aligned = with_apex(align_clip(clip, size, landmarker))
+    assert aligned.apex is not None
+    return np.stack([aligned.frame(aligned.onset), aligned.frame(aligned.apex)]).transpose(0, 3, 1, 2)
+
+
+def samples_of(pixels: UInt8[np.ndarray, "2 n 3 size size"], table: pd.DataFrame, target: str) -> Samples:
+    """Samples over key frames, which are shared where their memory allows it.
+
+    Args:
+        pixels: Onset and apex of every sample.
+        table: One row per sample.
+        target: Column of the table that is to be recognised.
+
+    Example:
+        >>> table = pd.DataFrame({"subject": ["s1", "s2"], "emotion": ["surprise", "disgust"]})
+        >>> samples_of(np.zeros((2, 2, 3, 8, 8), np.uint8), table, "emotion").label
+        tensor([1, 0])
+    """
     classes = sorted(table[target].unique())
-    return Samples(
-        onset=_stack(onsets),
-        apex=_stack(apexes),
-        label=torch.tensor([classes.index(value) for value in table[target]]),
-        classes=tuple(classes),
-        table=table,
-    )
-
-
-def _stack(frames: list[np.ndarray]) -> UInt8[Tensor, "n 3 height width"]:
-    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
+    onset, apex = (torch.from_numpy(np.ascontiguousarray(frames)) for frames in pixels)
+    label = torch.tensor([classes.index(value) for value in table[target]])
+    return Samples(onset, apex, label, tuple(classes), table)
