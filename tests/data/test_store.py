@@ -14,7 +14,7 @@ from jpeg_clips import JpegClips
 from typer.testing import CliRunner
 
 from tsfmicro_lab.cli import app
-from tsfmicro_lab.data import SyntheticMicroExpressions, open_store, prepare, prepare_store, store, synthesize
+from tsfmicro_lab.data import SyntheticMicroExpressions, load, open_store, prepare, prepare_store, store, synthesize
 
 
 @pytest.fixture
@@ -108,10 +108,25 @@ def test_a_killed_run_goes_on(tmp_path, monkeypatch):
     assert len(json.loads((place / "manifest.json").read_text())["sources"]) == len(open_store(place)) == 120
 
 
+def test_drawn_clips_and_loaded_ones_go_to_other_processes(tmp_path, landmarker):
+    faces = SyntheticMicroExpressions(1, 3, image_size=224)
+    synthesize("samm", tmp_path / "copy", faces, clips=3, faults=False)
+    for data in (faces, load("samm", tmp_path / "copy")):
+        samples = open_store(prepare_store(data, 32, tmp_path / "stores", workers=2, progress=False))
+        assert torch.equal(samples.apex, prepare(data, 32, landmarker=landmarker, progress=False).apex)
+
+
+def test_a_store_stays_in_its_folder(tmp_path):
+    data = SyntheticMicroExpressions(1, 2, image_size=64)
+    data.name = "../../outside"
+    place = prepare_store(data, 16, tmp_path / "stores", workers=1, progress=False)
+    assert place.parent == tmp_path / "stores"
+
+
 def test_command(tmp_path, landmarker):
     synthesize("casme2", tmp_path / "copy", SyntheticMicroExpressions(1, 3, image_size=224), clips=3, faults=False)
     shutil.rmtree(next((tmp_path / "copy").rglob("EP*")))
-    args = ["data", "prepare", "casme2", str(tmp_path / "copy"), "--labels", "2014", "--size", "56", "--workers", "1"]
+    args = ["data", "prepare", "casme2", str(tmp_path / "copy"), "--labels", "2014", "--size", "56"]
     args += ["--out", str(tmp_path / "stores")]
     result = CliRunner().invoke(app, args)
     assert result.exit_code == 0, result.output

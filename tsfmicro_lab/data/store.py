@@ -9,6 +9,7 @@ import importlib.metadata
 import json
 import multiprocessing
 import os
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import partial
@@ -78,7 +79,8 @@ def prepare_store(
         "version": importlib.metadata.version("tsfmicro-lab"),
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    place = Path(folder) / f"{dataset.name}-{size}-{target}-{key[:12]}"
+    name = re.sub(r"[^\w.-]+", "_", f"{dataset.name}-{size}-{target}").lstrip(".")
+    place = Path(folder) / f"{name}-{key[:12]}"
     place.mkdir(parents=True, exist_ok=True)
     table.to_parquet(place / ANNOTATIONS_FILE)
     pixels = _open_for_writing(place / FRAMES, (2, len(rows), 3, size, size))

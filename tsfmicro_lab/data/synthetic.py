@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -120,6 +121,14 @@ class SyntheticMicroExpressions:
     def moving_face(self, index: int) -> MovingFace:
         """The renderer behind a clip: face, motion, and frames without noise."""
         return MovingFace(self._face(self._plan[index][0]), self._motions[index])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs: everything but the faces drawn so far."""
+        return {name: value for name, value in vars(self).items() if name != "_face"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._face = lru_cache(maxsize=64)(self._draw_face)
 
     def __repr__(self) -> str:
         counts = self.annotations.emotion.value_counts()
