@@ -25,7 +25,7 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 
-ERROR = "[data-mime-type='application/vnd.jupyter.error']"
+ERROR = ".jp-OutputArea-output:has-text('Traceback (most recent call last)')"
 #: No news, and every cell in the page, also those that nobody has scrolled to.
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
