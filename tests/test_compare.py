@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from typer.testing import CliRunner
 
 from tsfmicro_lab import compare as module
@@ -69,6 +70,27 @@ def test_started_again_it_trains_nothing(made, monkeypatch):
     again = Comparison.load(folder / "comparison.json")
     pd.testing.assert_frame_equal(again.intervals, comparison.intervals)
     pd.testing.assert_frame_equal(again.streams, comparison.streams)
+
+
+def test_the_readmes_table_is_the_stored_comparison():
+    """Every cell of the stored table at the usual layout stands in the README, in the row of its model."""
+    stored = Comparison.load(ROOT / "notebooks" / "results" / "variants.json").table().query("layout == 1")
+    names = {
+        "tsfmicro_late": "late fusion",
+        "tsfmicro_early": "early fusion",
+        "tsfmicro_t2s inject=before": "T→S, before the transformer",
+        "tsfmicro_t2s inject=after": "T→S, after it",
+        "tsfmicro_s2t": "S→T",
+        "tsfmicro_temporal": "temporal alone (difference)",
+        "tsfmicro_spatial": "spatial alone (onset frame)",
+        "majority": "majority class",
+    }
+    lines = (ROOT / "README.md").read_text().replace("−", "-").splitlines()
+    assert set(stored.model) == set(names)
+    for row in stored.itertuples():
+        [line] = [line for line in lines if line.startswith(f"| {names[row.model]} |")]
+        assert row.uf1 in line
+        assert row.model == "tsfmicro_temporal" or row.gain in line
 
 
 def test_what_is_no_comparison_is_refused(tmp_path):

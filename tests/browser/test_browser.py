@@ -16,8 +16,7 @@ from conftest import ROOT
 from gate import PARAMETERS
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+from playwright import sync_api as playwright
 
 TOKEN = "course"
 COURSE = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))

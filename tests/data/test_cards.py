@@ -117,7 +117,6 @@ def test_an_unknown_card_is_answered_with_those_there_are():
 
 
 def test_a_wheel_brings_the_cards(tmp_path):
-    pytest.importorskip("setuptools")
     source, wheels, site = tmp_path / "source", tmp_path / "wheels", tmp_path / "site"
     for name in ("tsfmicro_lab", "data_cards"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,7 +1,6 @@
 """Widgets as a reader uses them, without a browser: move a control, read the picture back."""
 
 import cv2
-import ipywidgets
 import numpy as np
 import pytest
 import torch
@@ -138,7 +137,3 @@ def test_models_without_the_thing_to_explore_are_refused(samples):
         FusionExplorer(make("spatial"), samples)
     with pytest.raises(ValueError, match=r"'onset' must have shape \(batch, 3, 112, 112\)"):
         FusionExplorer(make("late", preset="small"), samples)
-
-
-def test_they_are_widgets(samples):
-    assert isinstance(FusionExplorer(make("early"), samples), ipywidgets.VBox)

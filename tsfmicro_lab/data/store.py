@@ -7,22 +7,20 @@ says what they were made from and their hashes. While it is made, `done.jsonl` n
 import hashlib
 import importlib.metadata
 import json
-import multiprocessing
-import os
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from tsfmicro_lab.clips import Clip, LazyFrames
 from tsfmicro_lab.data.samples import Samples, key_frames, samples_of, target_rows
 from tsfmicro_lab.data.schema import Dataset
+from tsfmicro_lab.processes import process_pool, usable_cores
 from tsfmicro_lab.progress import progress_bar
 
 FRAMES, ANNOTATIONS_FILE, MANIFEST, DONE = "frames.npy", "annotations.parquet", "manifest.json", "done.jsonl"
@@ -181,13 +179,11 @@ def _in_parallel(
     dataset: Dataset, size: int, tasks: Sequence[tuple[int, int, str | None]], workers: int | None
 ) -> Iterator[tuple[int, str, np.ndarray | None]]:
     """Results as they come, with no more than two clips per process under way."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = workers or cores
+    workers = workers or usable_cores()
     if workers == 1:
         yield from map(partial(_align, dataset, size), tasks)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(dataset, size)) as pool:
+    with process_pool(workers, _start_worker, (dataset, size)) as pool:
         under_way: set[Future[tuple[int, str, np.ndarray | None]]] = set()
         try:
             for task in tasks:
@@ -205,7 +201,6 @@ _worker: dict[str, Any] = {}
 
 
 def _start_worker(dataset: Dataset, size: int) -> None:
-    torch.set_num_threads(1)
     _worker.update(dataset=dataset, size=size)
 
 

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Int64
 from lightning_fabric import Fabric
 from sklearn.metrics import f1_score
@@ -20,6 +19,7 @@ from sklearn.model_selection import GroupShuffleSplit, LeaveOneGroupOut
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.models import TSFmicro, create_model
+from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.progress import progress_bar
 from tsfmicro_lab.training.loop import RECIPES, Recipe, fit, predict
 
@@ -226,15 +226,7 @@ def fold_processes(workers: int | None = None) -> ProcessPoolExecutor:
     Args:
         workers: Number of processes; one per usable core by default.
     """
-    import multiprocessing
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ProcessPoolExecutor(
-        workers or cores,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=torch.set_num_threads,
-        initargs=(1,),
-    )
+    return process_pool(workers)
 
 
 def _run_all(
