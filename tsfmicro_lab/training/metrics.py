@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 
@@ -101,3 +102,20 @@ def confusion(predictions: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
         [[1, 0], [1, 0]]
     """
     return np.asarray(confusion_matrix(predictions.truth, predictions.predicted, labels=list(classes)))
+
+
+def uf1_of_counts(
+    counts: Int[np.ndarray, "*many classes classes"] | Float[np.ndarray, "*many classes classes"],
+) -> Float[np.ndarray, "*many"]:
+    """UF1 of confusion matrices, many at once; a class that neither occurs nor is predicted is left out of its mean.
+
+    Args:
+        counts: Rows are the true classes.
+
+    Example:
+        >>> uf1_of_counts(np.array([[2.0, 0, 0], [1, 1, 0], [0, 0, 0]])).round(3)
+        np.float64(0.733)
+    """
+    seen = counts.sum(-1) + counts.sum(-2)  # 2 TP + FP + FN
+    f1 = np.where(seen > 0, 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(seen, 1), np.nan)
+    return np.asarray(np.nanmean(f1, -1))

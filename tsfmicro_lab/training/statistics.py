@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.stats import bootstrap
 
-from tsfmicro_lab.training.metrics import confusion
+from tsfmicro_lab.training.metrics import confusion, uf1_of_counts
 
 
 def subject_interval(
@@ -87,8 +87,5 @@ def _mean_uf1(counts: list[np.ndarray], drawn: Sequence[np.ndarray]) -> Float[np
     scores = []
     for per_subject, subjects in zip(counts, drawn, strict=True):
         pooled = per_subject[subjects].sum(-3)
-        right = np.diagonal(pooled, axis1=-2, axis2=-1)
-        seen = pooled.sum(-1) + pooled.sum(-2)  # 2 TP + FP + FN
-        f1 = np.where(seen > 0, 2 * right / np.maximum(seen, 1), np.nan)
-        scores.append(np.nanmean(f1, -1))
+        scores.append(uf1_of_counts(pooled))
     return np.asarray(np.mean(scores, 0))
