@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
@@ -18,10 +19,12 @@ from sklearn.metrics import f1_score
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.models import TSFmicro, create_model
+from tsfmicro_lab.models.card import model_card
 from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.progress import progress_bar
 from tsfmicro_lab.training.loop import RECIPES, Recipe, decide, fit, predict
 from tsfmicro_lab.training.splits import Fold, checked, leave_one_subject_out, with_inner
+from tsfmicro_lab.training.statistics import card_scores
 
 Selection = Literal["last", "inner", "oracle"]
 #: What every output of a run says that chose by the clips it is tested on.
@@ -117,7 +120,8 @@ def run_fold(run: Run, samples: Samples, fold: Fold, model_folder: Path | None =
         model.load_state_dict(best.state)
     rows = _rows(run, samples, fold, predict(model, samples, fold.test), best)
     if model_folder:
-        model.cpu().save_pretrained(model_folder)
+        shutil.rmtree(model_folder, ignore_errors=True)  # the remains of a fold that was interrupted
+        model.cpu().save_pretrained(model_folder, model_card_kwargs=_facts(run, samples, fold))
     return rows
 
 
@@ -183,8 +187,14 @@ def cross_validate(
             else:
                 todo.append((fold, place / "models" / fold.name if place and keep_models else None))
         _run_all(run, samples, todo, executor, finished)
-    table = pd.concat(results.values(), ignore_index=True)
-    return samples.table[KEY].merge(table, on=KEY, validate="one_to_many")
+    table = samples.table[KEY].merge(pd.concat(results.values(), ignore_index=True), on=KEY, validate="one_to_many")
+    if place and keep_models:
+        for fold in folds:
+            model = run.create(len(samples.classes))
+            scores = card_scores(table, samples.classes, fold.name)
+            card = model_card(model, **_facts(run, samples, fold), scores=scores)
+            card.save(place / "models" / fold.name / "README.md")
+    return table
 
 
 def fold_processes(workers: int | None = None) -> ProcessPoolExecutor:
@@ -232,6 +242,25 @@ def _rows(run: Run, samples: Samples, fold: Fold, probabilities: np.ndarray, bes
     selection = f"oracle ({LEAKY})" if run.selection == "oracle" else run.selection
     chosen = {"epoch": best.epoch, "candidate": best.candidate, "fold": fold.name}
     return rows.assign(model=run.label, seed=run.seed, selection=selection, **chosen)
+
+
+def _facts(run: Run, samples: Samples, fold: Fold) -> dict[str, Any]:
+    """What the card of a fold's model tells."""
+    who = len(set(samples.subjects[fold.train]))
+    held = f", {len(fold.inner)} of others chose the epoch" if len(fold.inner) and run.selection == "inner" else ""
+    return {
+        "classes": samples.classes,
+        "data": " ".join(samples.source.split()),
+        "protocol": f"fold {fold.name}: trained on {len(fold.train)} clips of {who} subjects{held}, tested on "
+        f"{len(fold.test)} clips of {', '.join(sorted(set(samples.subjects[fold.test])))}",
+        "selection": LEAKY
+        if run.selection == "oracle"
+        else f"{run.selection}: nothing was chosen on the tested subjects",
+        "leaky": run.selection == "oracle",
+        "recipe": run.candidates or run.recipe,
+        "seed": run.seed,
+        "device": f"{run.accelerator}, {run.precision}, torch {torch.__version__.split('+')[0]}",
+    }
 
 
 def _fold_seed(seed: int, name: str) -> int:
