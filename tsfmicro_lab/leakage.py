@@ -5,41 +5,30 @@ public programs and measured the first of these leaks on recordings. Here the tr
 noise nobody can be better than chance, and whatever a protocol reports above it was not learnt.
 """
 
-from concurrent.futures import as_completed
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import product
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
-from sklearn.feature_selection import SelectKBest, f_classif
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
-from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from scipy.stats import t
 
-from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
-from tsfmicro_lab.progress import progress_bar
-from tsfmicro_lab.stored import load_tables, made_by, save_tables
-from tsfmicro_lab.training import Recipe, Run, fit, fold_processes, predict
-from tsfmicro_lab.training.augmentation import Augmentation
+from tsfmicro_lab.stored import load_tables, save_tables
 from tsfmicro_lab.training.metrics import uf1_of_counts
-from tsfmicro_lab.training.protocols import write_whole
-from tsfmicro_lab.training.splits import Fold, nested_leave_one_subject_out
 
 MODELS = ("tsfmicro_late", "tsfmicro_early", "tsfmicro_temporal")
-COPIES = "copies"
-#: Small enough for hundreds of folds on a laptop; frames of 28 px, as the shallow networks of the field read them.
-RUN = Run(settings={"image_size": 28, "dims": (16, 32)}, recipe=Recipe(40, 12, 2e-3, 0.1, 0.97, degrees=0, shift=0))
-#: What the labels are: true, half of them dealt anew, all of them, or each subject's drawn around a class of their own.
-LABELS = {"true": 0.0, "half noise": 0.5, "noise": 1.0}
+#: Late fusion, trained with moved copies of the tested clips.
+COPIES, COPIED = "copies", "copies of the tested clips in training"
+VARIANT, VARIANT_AND_EPOCH = "best of three variants", "best of three variants, best F1 of each subject"
+#: Noise that clings to people: each subject has a class of their own.
 BY_SUBJECT = "noise by subject"
-EXPERIMENT = ["labels", "seed", "model"]
+#: Leaks shown with a linear model, and the honest way that each is compared with.
+LINEAR = {
+    "mean and spread of all subjects": "linear",
+    "features chosen on all subjects": "linear, features chosen",
+    "split by clip instead of subject": "linear",
+}
 
 
 @dataclass(frozen=True)
@@ -85,82 +74,38 @@ class Leakage:
         """
         people = sorted(self.clips.subject.unique())[:subjects]
         clips, inner = (t[t.subject.isin(people)] for t in (self.clips, self.inner))
-        curves = dict(list(inner.groupby(EXPERIMENT)))
-        rows = [
-            scored.assign(labels=key[0], seed=key[1], model=key[2])
-            for key, group in clips.groupby(EXPERIMENT)
-            if len(scored := leak_scores(group, curves[key], epochs))
-        ]
+        curves = dict(list(inner.groupby(["labels", "seed", "model"])))
+        rows = []
+        for (labels, seed), group in clips.groupby(["labels", "seed"]):
+            scored = {
+                str(model): leak_scores(own, curves[labels, seed, model], epochs).set_index("leak")
+                for model, own in group.groupby("model")
+            }
+            rows.append(_network_gains(scored).assign(labels=labels, seed=seed))
+        for (labels, seed), group in self.linear.groupby(["labels", "seed"]):
+            table = group.set_index("leak")[["uf1", "accuracy"]]
+            pairs = {leak: (table.loc[leak], table.loc[honest]) for leak, honest in LINEAR.items()}
+            rows.append(_gains(pairs).assign(labels=labels, seed=seed))
         return pd.concat(rows, ignore_index=True)
 
 
-def relabel(samples: Samples, share: float, seed: int = 0) -> Samples:
-    """Deals the labels of a share of the clips anew among them; the counts of the classes stay.
+def gains(scores: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """What each leak adds: mean over experiments with a t interval.
+
+    Every seed draws its own subjects, so that the spread over seeds holds that over subjects as well.
 
     Args:
-        samples: The clips.
-        share: 0 changes nothing, 1 leaves nothing to be learnt.
-        seed: Of the draw.
-    """
-    rng = np.random.default_rng([seed, 7])
-    chosen = rng.permutation(len(samples))[: round(share * len(samples))]
-    label = samples.label.clone()
-    label[chosen] = label[rng.permutation(chosen)]
-    return replace(samples, label=label)
-
-
-def relabel_by_subject(samples: Samples, seed: int = 0, favourite: float = 0.7) -> Samples:
-    """Noise that clings to people: every subject has a class of their own, which most of their clips get.
-
-    Args:
-        samples: The clips.
-        seed: Of the draw.
-        favourite: Share of clips with that class; the others get any.
-    """
-    rng = np.random.default_rng([seed, 8])
-    classes = len(samples.classes)
-    own = {s: i % classes for i, s in enumerate(rng.permutation(np.unique(samples.subjects)))}
-    label = [own[s] if rng.random() < favourite else int(rng.integers(classes)) for s in samples.subjects]
-    return replace(samples, label=torch.tensor(label))
-
-
-def watch_fold(run: Run, samples: Samples, fold: Fold, copies: bool = False) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Trains once and notes after every epoch what the model says of the test subject and of those set aside.
-
-    Args:
-        run: Model, recipe, seed. Its selection is not used: every selection can be made from what is noted.
-        samples: All samples.
-        fold: From `nested_leave_one_subject_out`.
-        copies: Whether moved copies of the test subject's clips are trained on as well, with their labels.
+        scores: From `Leakage.scores`.
+        level: Confidence level.
 
     Returns:
-        (One row per test clip with `truth` and `epochs`, a digit per epoch; the UF1 of the inner subjects per epoch.)
+        One row per labels and leak: `labels`, `leak`, `uf1`, `gain`, `low`, `high`, `accuracy_gain`, `seeds`.
     """
-    if copies:
-        with torch.random.fork_rng():
-            torch.manual_seed(run.seed)
-            moved = Augmentation(samples.onset.shape[-1])(*(x[fold.test] for x in (samples.onset, samples.apex)))
-        onset, apex = (
-            torch.cat((old, new.round().clamp(0, 255).to(torch.uint8)))
-            for old, new in zip((samples.onset, samples.apex), moved, strict=True)
-        )
-        label = torch.cat((samples.label, samples.label[fold.test]))
-        samples = replace(samples, onset=onset, apex=apex, label=label)
-        fold = replace(fold, train=np.r_[fold.train, np.arange(len(label) - len(fold.test), len(label))])
-    said: list[np.ndarray] = []
-    inner: list[float] = []
-    model = run.create(len(samples.classes), run.seed)
-
-    def look(epoch: int, _: float) -> None:
-        both = predict(model, samples, np.r_[fold.test, fold.inner]).argmax(1)
-        said.append(both[: len(fold.test)])
-        truth = samples.label[fold.inner].numpy()
-        inner.append(float(f1_score(truth, both[len(fold.test) :], average="macro", zero_division=0)))
-
-    fit(model, samples, fold.train, run.recipe, seed=run.seed, after_epoch=look)
-    rows = pd.DataFrame({"subject": fold.name, "truth": samples.label[fold.test].numpy()})
-    rows["epochs"] = ["".join(map(str, digits)) for digits in np.transpose(said)]
-    return rows, {"subject": fold.name, "uf1": [round(value, 3) for value in inner]}
+    grouped = scores.groupby(["labels", "leak"], sort=False)
+    table = grouped[["uf1", "gain", "accuracy_gain"]].mean()
+    seeds = grouped.gain.count()
+    half = t.ppf(0.5 + level / 2, np.maximum(seeds - 1, 1)) * grouped.gain.std() / np.sqrt(seeds)
+    return table.assign(low=table.gain - half, high=table.gain + half, seeds=seeds).reset_index()
 
 
 def leak_scores(clips: pd.DataFrame, inner: pd.DataFrame, epochs: int | None = None) -> pd.DataFrame:
@@ -172,7 +117,8 @@ def leak_scores(clips: pd.DataFrame, inner: pd.DataFrame, epochs: int | None = N
         epochs: How many epochs are looked at.
 
     Returns:
-        One row per way to score: `leak`, `uf1`, `accuracy`. `last` and `inner` are honest.
+        One row per way to score: `leak`, `uf1`, `accuracy`. `last` and `inner` are honest; `chance` is what the last
+        epoch's predictions score against labels dealt anew, mean of 100 deals.
     """
     said = np.array([[int(digit) for digit in text[:epochs]] for text in clips.epochs])
     truth = clips.truth.to_numpy(int)
@@ -194,6 +140,7 @@ def leak_scores(clips: pd.DataFrame, inner: pd.DataFrame, epochs: int | None = N
     by_f1, by_accuracy = kept(f1.argmax(1)), kept(right.argmax(1))
     ways = {
         "last": kept(last),
+        "chance": _chance(truth, said[:, -1]),
         "inner": kept(last - inside[:, ::-1].argmax(1)),
         "mean of each subject's F1": averaged(last),
         "one epoch for all, best when pooled": kept(np.full(len(people), _uf1(truth, said).argmax())),
@@ -205,115 +152,35 @@ def leak_scores(clips: pd.DataFrame, inner: pd.DataFrame, epochs: int | None = N
     return pd.DataFrame([(way, *pair) for way, pair in ways.items()], columns=["leak", "uf1", "accuracy"])
 
 
-def linear_scores(samples: Samples, labels: str, seed: int) -> pd.DataFrame:
-    """Leaks that need no network: logistic regression on grey onset and difference frames.
-
-    Args:
-        samples: The clips, with the labels to recognise.
-        labels: Name of the labels.
-        seed: Of the experiment.
-
-    Returns:
-        Rows `labels`, `seed`, `leak`, `uf1`, `accuracy`; `linear` is the honest one.
-    """
-    onset, apex = (x.float().mean(1).flatten(1).numpy() for x in (samples.onset, samples.apex))
-    x, truth = np.concatenate((onset, apex - onset), 1), samples.label.numpy()
-    chosen = StandardScaler(), SelectKBest(f_classif, k=60), LogisticRegression(C=0.1, max_iter=2000)
-    plain = chosen[0], chosen[2]
-    by_subject = list(LeaveOneGroupOut().split(x, groups=samples.subjects))
-    mixed = list(StratifiedKFold(len(by_subject), shuffle=True, random_state=seed).split(x, truth))
-    ways = {
-        "linear": (x, plain, by_subject),
-        "mean and spread of all subjects": (StandardScaler().fit_transform(x), plain[1:], by_subject),
-        "linear, features chosen": (x, chosen, by_subject),
-        "features chosen on all subjects": (make_pipeline(*chosen[:2]).fit_transform(x, truth), chosen[2:], by_subject),
-        "split by clip instead of subject": (x, plain, mixed),
-    }
-    rows = []
-    for leak, (features, steps, folds) in ways.items():
-        said = np.empty_like(truth)
-        for train, test in folds:
-            said[test] = make_pipeline(*steps).fit(features[train], truth[train]).predict(features[test])
-        rows.append((labels, seed, leak, float(_uf1(truth, said[:, None])[0]), float((said == truth).mean())))
-    return pd.DataFrame(rows, columns=["labels", "seed", "leak", "uf1", "accuracy"])
-
-
-def measure(
-    folder: Path,
-    *,
-    subjects: int = 8,
-    clips_per_subject: int = 12,
-    seeds: int = 5,
-    epochs: int | None = None,
-    workers: int | None = None,
-) -> Leakage:
-    """Trains every model on true labels and on noise, and notes what it says after every epoch; resumable.
-
-    Args:
-        folder: Where finished experiments are kept.
-        subjects: Synthetic subjects of each seed.
-        clips_per_subject: Clips of each, of which about three in five belong to one of the three classes.
-        seeds: Number of seeds; each draws its own faces, clips, noise and weights.
-        epochs: Epochs; 40 by default.
-        workers: Processes; one per core by default.
-
-    Returns:
-        What was measured.
-    """
-    run = replace(RUN, recipe=replace(RUN.recipe, epochs=epochs or RUN.recipe.epochs))
-    jobs = [
-        (labels, seed, model)
-        for seed, labels, model in product(range(seeds), LABELS, (*MODELS, COPIES))
-        if labels != "half noise" or model == MODELS[0]
-    ]
-    folder.mkdir(parents=True, exist_ok=True)
-    size = subjects, clips_per_subject
-    with fold_processes(workers) as pool, progress_bar(len(jobs), "experiments") as bar:
-        waiting = [pool.submit(_experiment, folder, run, size, *job) for job in jobs]
-        for future in as_completed(waiting):
-            future.result()
-            bar.update()
-    tables = [_experiment(folder, run, size, *job) for job in jobs]
-    linear = [
-        linear_scores(_labelled(_clips(*size, seed), labels, seed), labels, seed)
-        for seed, labels in product(range(seeds), (*LABELS, BY_SUBJECT))
-    ]
-    return Leakage(
-        made=made_by(run, subjects=subjects, clips_per_subject=clips_per_subject, seeds=seeds),
-        clips=pd.concat([clips for clips, _ in tables], ignore_index=True),
-        inner=pd.concat([inner for _, inner in tables], ignore_index=True),
-        linear=pd.concat(linear, ignore_index=True),
-    )
-
-
-@lru_cache(maxsize=4)
-def _clips(subjects: int, clips_per_subject: int, seed: int) -> Samples:
-    data = SyntheticMicroExpressions(subjects, clips_per_subject, 112, seed, distractors=Distractors.none())
-    return prepare(data, RUN.settings["image_size"], target="emotion_megc", progress=False)
-
-
-def _labelled(samples: Samples, labels: str, seed: int) -> Samples:
-    return relabel_by_subject(samples, seed) if labels == BY_SUBJECT else relabel(samples, LABELS[labels], seed)
-
-
-def _experiment(
-    folder: Path, run: Run, size: tuple[int, int], labels: str, seed: int, model: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All folds of one model on one draw of faces and labels, from disk if they have been trained."""
-    paths = [folder / f"{labels.replace(' ', '-')}-{seed}-{model}-{part}.parquet" for part in ("inner", "clips")]
-    if not paths[1].exists():
-        samples = _labelled(_clips(*size, seed), labels, seed)
-        run = replace(run, model=MODELS[0] if model == COPIES else model, seed=seed)
-        folds = nested_leave_one_subject_out(samples.annotations, seed=seed)
-        clips, inner = zip(*(watch_fold(run, samples, fold, model == COPIES) for fold in folds), strict=True)
-        about = {"labels": labels, "seed": seed, "model": model}
-        for path, table in zip(paths, (pd.DataFrame(inner), pd.concat(clips)), strict=True):
-            write_whole(path, table.assign(**about).to_parquet)
-    inner, clips = map(pd.read_parquet, paths)
-    return clips, inner
+def _chance(truth: np.ndarray, said: np.ndarray) -> tuple[float, float]:
+    rng = np.random.default_rng(0)
+    dealt = np.stack([rng.permutation(said) for _ in range(100)], 1)
+    return float(_uf1(truth, dealt).mean()), float((dealt == truth[:, None]).mean())
 
 
 def _uf1(truth: np.ndarray, said: np.ndarray) -> Float[np.ndarray, " epochs"]:
     """UF1 after every epoch, over the classes that occur or are predicted."""
     one = np.eye(int(max(truth.max(), said.max())) + 1)
     return uf1_of_counts(np.einsum("nt, nep -> etp", one[truth], one[said]))
+
+
+def _network_gains(networks: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """All leaks of one experiment with networks, from their scores by model."""
+    compared = [networks[model] for model in MODELS if model in networks]
+    mean = pd.concat(compared).groupby(level=0, sort=False).mean()
+    honest = mean.loc["last"]
+    pairs = {str(leak): (row, honest) for leak, row in mean.iterrows()}
+    if len(compared) > 1:
+        for leak, way in {VARIANT: "last", VARIANT_AND_EPOCH: "best F1 of each subject"}.items():
+            pairs[leak] = pd.DataFrame([table.loc[way] for table in compared]).max(), honest
+    if COPIES in networks:
+        pairs[COPIED] = networks[COPIES].loc["last"], networks[MODELS[0]].loc["last"]
+    return _gains(pairs)
+
+
+def _gains(pairs: dict[str, tuple[pd.Series, pd.Series]]) -> pd.DataFrame:
+    """Scores of each way, and what they are above the honest ones of the same models."""
+    found = pd.DataFrame({leak: score for leak, (score, _) in pairs.items()}).T
+    gained = pd.DataFrame({leak: score - honest for leak, (score, honest) in pairs.items()}).T
+    gained = gained.rename(columns={"uf1": "gain", "accuracy": "accuracy_gain"})
+    return found.join(gained).rename_axis("leak").reset_index()

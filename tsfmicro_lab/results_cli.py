@@ -21,7 +21,7 @@ def leakage(
     workers: Annotated[int | None, typer.Option(min=1, help="Training processes; one per core by default.")] = None,
 ) -> None:
     """Measure what each leak adds to the score, on true labels and on noise. About an hour on two cores."""
-    from tsfmicro_lab.leakage import measure
+    from tsfmicro_lab.leakage_runs import measure
 
     result = measure(out, subjects=subjects, clips_per_subject=clips, seeds=seeds, epochs=epochs, workers=workers)
     path = save or out / "leakage.json"

@@ -268,11 +268,20 @@ def _fold_seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")
 
 
+def samples_digest(samples: Samples) -> str:
+    """By which a run's folder knows whether samples are those that it was evaluated on."""
+    return hashlib.sha256(samples.onset.numpy().tobytes() + samples.apex.numpy().tobytes()).hexdigest()
+
+
 def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -> Path:
     """Creates the folder of a run, or checks that it holds this very run on these very samples."""
-    digest = hashlib.sha256(samples.onset.numpy().tobytes() + samples.apex.numpy().tobytes()).hexdigest()
     split = repr([(f.name, f.train.tolist(), f.test.tolist(), f.inner.tolist()) for f in folds])
-    about = {"run": asdict(run), "classes": list(samples.classes), "samples": digest, "data": samples.source}
+    about = {
+        "run": asdict(run),
+        "classes": list(samples.classes),
+        "samples": samples_digest(samples),
+        "data": samples.source,
+    }
     about = json.loads(json.dumps(about | {"folds": hashlib.sha256(split.encode()).hexdigest()}))
     path = folder / "run.json"
     if path.exists():

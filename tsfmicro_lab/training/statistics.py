@@ -207,11 +207,11 @@ def card_scores(predictions: pd.DataFrame, classes: Sequence[str], fold: str | N
         table, right = class_table(part, classes), (part.truth == part.predicted).mean()
         rows.append({"what": what, "uf1": table.f1.mean(), "uar": table.recall.mean(), "accuracy": right})
         rows[-1]["clips"] = len(part)
-    units = not set(predictions.truth) <= set(classes)
+    units = not {*predictions.truth, *predictions.predicted} <= {*classes}
     if not units:
         rows += score_table(predictions, classes).iloc[1:].rename(columns={"model": "what"}).to_dict("records")
     texts = [{k: f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in rows]
-    if not units and predictions.subject.nunique() > 1:
+    if not units and len(set(predictions.subject)) > 1:
         _, low, high = subject_interval(predictions, classes, same_people=True)
         texts[0]["uf1"] += f" ({low:.2f} to {high:.2f})"
     return texts
