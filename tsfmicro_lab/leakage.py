@@ -61,31 +61,33 @@ class Leakage:
         made, tables = load_tables(path, ("clips", "inner", "linear"), "tsfmicro-lab leakage")
         return cls(made, **tables)
 
-    def scores(self, epochs: int | None = None, subjects: int | None = None) -> pd.DataFrame:
+    def scores(self, epochs: int | None = None, subjects: int | None = None, labels: str | None = None) -> pd.DataFrame:
         """UF1 and accuracy of every experiment under every protocol.
 
         Args:
             epochs: How many epochs are looked at; all that were trained by default.
-            subjects: How many subjects are scored; all by default.
+            subjects: How many subjects are scored; all by default. Linear models are always scored on all.
+            labels: Only those with these labels.
 
         Returns:
             One row per experiment and leak: `labels`, `seed`, `leak`, `uf1`, `accuracy`, and `gain`, `accuracy_gain`
             over the honest score of the same models. Networks are averaged, but for the leak that picks the best.
         """
         people = sorted(self.clips.subject.unique())[:subjects]
-        clips, inner = (t[t.subject.isin(people)] for t in (self.clips, self.inner))
+        clips, inner = (t[t.subject.isin(people) & t.labels.eq(labels or t.labels)] for t in (self.clips, self.inner))
         curves = dict(list(inner.groupby(["labels", "seed", "model"])))
         rows = []
-        for (labels, seed), group in clips.groupby(["labels", "seed"]):
+        key: Any
+        for key, group in clips.groupby(["labels", "seed"]):
             scored = {
-                str(model): leak_scores(own, curves[labels, seed, model], epochs).set_index("leak")
+                str(model): leak_scores(own, curves[*key, model], epochs).set_index("leak")
                 for model, own in group.groupby("model")
             }
-            rows.append(_network_gains(scored).assign(labels=labels, seed=seed))
-        for (labels, seed), group in self.linear.groupby(["labels", "seed"]):
+            rows.append(_network_gains(scored).assign(labels=key[0], seed=key[1]))
+        for key, group in self.linear[self.linear.labels.eq(labels or self.linear.labels)].groupby(["labels", "seed"]):
             table = group.set_index("leak")[["uf1", "accuracy"]]
             pairs = {leak: (table.loc[leak], table.loc[honest]) for leak, honest in LINEAR.items()}
-            rows.append(_gains(pairs).assign(labels=labels, seed=seed))
+            rows.append(_gains(pairs).assign(labels=key[0], seed=key[1]))
         return pd.concat(rows, ignore_index=True)
 
 
@@ -168,8 +170,8 @@ def _network_gains(networks: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """All leaks of one experiment with networks, from their scores by model."""
     compared = [networks[model] for model in MODELS if model in networks]
     mean = pd.concat(compared).groupby(level=0, sort=False).mean()
-    honest = mean.loc["last"]
-    pairs = {str(leak): (row, honest) for leak, row in mean.iterrows()}
+    honest: Any = mean.loc["last"]
+    pairs: dict[str, Any] = {str(leak): (row, honest) for leak, row in mean.iterrows()}
     if len(compared) > 1:
         for leak, way in {VARIANT: "last", VARIANT_AND_EPOCH: "best F1 of each subject"}.items():
             pairs[leak] = pd.DataFrame([table.loc[way] for table in compared]).max(), honest
@@ -178,7 +180,7 @@ def _network_gains(networks: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return _gains(pairs)
 
 
-def _gains(pairs: dict[str, tuple[pd.Series, pd.Series]]) -> pd.DataFrame:
+def _gains(pairs: dict[str, Any]) -> pd.DataFrame:
     """Scores of each way, and what they are above the honest ones of the same models."""
     found = pd.DataFrame({leak: score for leak, (score, _) in pairs.items()}).T
     gained = pd.DataFrame({leak: score - honest for leak, (score, honest) in pairs.items()}).T

@@ -129,9 +129,8 @@ def linear_scores(samples: Samples, labels: str, seed: int) -> pd.DataFrame:
         said = np.empty_like(truth)
         for train, test in folds:
             said[test] = make_pipeline(*steps).fit(features[train], truth[train]).predict(features[test])
-        rows.append(
-            (labels, seed, leak, scores(truth, said, range(len(samples.classes)))["uf1"], float((said == truth).mean()))
-        )
+        result = scores(*(samples.names(torch.from_numpy(x)) for x in (truth, said)), samples.classes)
+        rows.append((labels, seed, leak, result["uf1"], result["accuracy"]))
     return pd.DataFrame(rows, columns=["labels", "seed", "leak", "uf1", "accuracy"])
 
 

@@ -155,7 +155,7 @@ def samples_of(pixels: UInt8[np.ndarray, "2 n 3 size size"], table: pd.DataFrame
     onset, apex = (torch.from_numpy(np.ascontiguousarray(frames)) for frames in pixels)
     if target == "action_units":
         units = action_unit_table(table)
-        return Samples(onset, apex, torch.tensor(units.to_numpy(np.int64)), tuple(units), table)
+        return Samples(onset, apex, torch.tensor(units.to_numpy(np.int64)), tuple(map(str, units)), table)
     classes = sorted(table[target].unique())
     label = torch.tensor([classes.index(value) for value in table[target]])
     return Samples(onset, apex, label, tuple(classes), table)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from tsfmicro_lab.training.metrics import confusion, fold_table
+from tsfmicro_lab.training.metrics import confusion
 
 #: Okabe and Ito's colours, told apart by colour-blind readers.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
@@ -82,59 +82,6 @@ def confusion_chart(predictions: pd.DataFrame, classes: Sequence[str]) -> go.Fig
     )
     figure.update_layout(template="plotly_white", xaxis_title="predicted", yaxis_title="truth")
     figure.update_yaxes(autorange="reversed")
-    return figure
-
-
-def folds_chart(predictions: pd.DataFrame, classes: Sequence[str], by: str = "subject") -> go.Figure:
-    """UF1 and accuracy of each subject, the hardest first.
-
-    Args:
-        predictions: Of one model and seed.
-        classes: All classes.
-        by: What is a fold.
-
-    Returns:
-        A plotly figure.
-
-    Example:
-        >>> table = pd.DataFrame({"subject": ["s", "t"], "truth": ["a", "b"], "predicted": ["a", "a"]})
-        >>> folds_chart(table, ["a", "b"]).data[0].x.tolist()
-        ['t', 's']
-    """
-    table = fold_table(predictions, classes, by).sort_values(["accuracy", "uf1"])
-    figure = go.Figure()
-    for colour, (column, name) in zip(COLOURS, {"uf1": "UF1", "accuracy": "accuracy"}.items(), strict=False):
-        figure.add_bar(
-            x=table[by].astype(str), y=table[column], name=name, marker_color=colour, customdata=table["clips"],
-            hovertemplate="%{x}: %{y:.2f}, %{customdata} clips<extra></extra>",
-        )  # fmt: skip
-    figure.update_layout(template="plotly_white", xaxis_title=by, yaxis={"range": [0, 1], "title": "score"})
-    figure.update_xaxes(type="category")
-    return figure
-
-
-def reliability_chart(bins: pd.DataFrame) -> go.Figure:
-    """How often a model is right against how sure it says to be; below the diagonal it is too sure.
-
-    Args:
-        bins: From `training.calibration`.
-
-    Returns:
-        A plotly figure; dots grow with the number of clips.
-
-    Example:
-        >>> reliability_chart(pd.DataFrame({"confidence": [0.8], "accuracy": [0.5], "clips": [4]})).data[1].y.tolist()
-        [0.5]
-    """
-    figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", name="calibrated", line={"dash": "dot"}))
-    size = 6 + 24 * np.sqrt(bins["clips"] / bins["clips"].max())
-    marker = {"size": size, "color": COLOURS[0]}
-    figure.add_scatter(x=bins.confidence, y=bins.accuracy, mode="lines+markers", name="model", marker=marker)
-    figure.data[1].update(
-        text=bins["clips"], hovertemplate="says %{x:.0%}, right %{y:.0%}, %{text} clips<extra></extra>"
-    )
-    axis = {"range": [0, 1], "tickformat": ".0%"}
-    figure.update_layout(template="plotly_white", xaxis=axis | {"title": "sure"}, yaxis=axis | {"title": "right"})
     return figure
 
 

@@ -1,6 +1,7 @@
 """Metrics of the field, over predictions pooled from all folds."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,9 @@ def scores(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str
 def score_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Scores of every model and seed in a table of predictions, and of two that look at no clip.
 
+    Action units are scored by :func:`class_table`: the mean F1 over the units stands for UF1, their mean recall for
+    UAR, the share of clips with every unit right for accuracy, and there are no such rows.
+
     `majority` always says the commonest class; `random` draws classes as often as they occur, its mean over 100 draws.
 
     Args:
@@ -70,16 +74,19 @@ def score_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFra
         >>> table[["model", "accuracy"]].values.tolist()
         [['m', 0.5], ['majority', 0.5], ['random', 0.505]]
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    units = has_units(predictions, classes)
     for (model, seed), group in predictions.groupby(["model", "seed"], sort=False):
-        result = scores(list(group.truth), list(group.predicted), classes)
+        result = _unit_scores(group, classes) if units else scores(list(group.truth), list(group.predicted), classes)
         rows.append({"model": model, "seed": seed, **result, "clips": len(group)})
+    if units:
+        return pd.DataFrame(rows)
     one = predictions.drop_duplicates(["subject", "clip", "onset"])
     truth = list(one.truth)
     rng = np.random.default_rng(0)
     guesses = [scores(truth, list(rng.choice(truth, len(one))), classes) for _ in range(100)]
     rows.append({"model": "majority", "seed": -1, **scores(truth, [one.truth.mode()[0]] * len(one), classes)})
-    rows.append({"model": "random", "seed": -1, **pd.DataFrame(guesses).mean().to_dict()})
+    rows.append({"model": "random", "seed": -1, **{k: float(np.mean([g[k] for g in guesses])) for k in guesses[0]}})
     return pd.DataFrame(rows).fillna({"clips": len(one)}).astype({"clips": int})
 
 
@@ -186,7 +193,7 @@ def calibration(predictions: pd.DataFrame, bins: int = 10) -> tuple[pd.DataFrame
         >>> calibration(table)[1]
         0.3...
     """
-    columns = [c for c in predictions if c.startswith("p_")]
+    columns = [c for c in map(str, predictions) if c.startswith("p_")]
     if not columns or not len(predictions):
         raise ValueError("calibration needs the probability of each class, columns p_<class>, and there are none")
     table = pd.DataFrame({"confidence": predictions[columns].max(axis=1), "clips": 1})
@@ -212,3 +219,19 @@ def uf1_of_counts(
     seen = counts.sum(-1) + counts.sum(-2)  # 2 TP + FP + FN
     f1 = np.where(seen > 0, 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(seen, 1), np.nan)
     return np.asarray(np.nanmean(f1, -1))
+
+
+def has_units(predictions: pd.DataFrame, classes: Sequence[str]) -> bool:
+    """Whether these are action units, of which a clip may have several or none.
+
+    Example:
+        >>> has_units(pd.DataFrame({"truth": ["4+12"], "predicted": ["4"]}), ["4", "12"])
+        True
+    """
+    return not {*predictions.truth, *predictions.predicted} <= {*classes}
+
+
+def _unit_scores(predictions: pd.DataFrame, units: Sequence[str]) -> dict[str, float]:
+    table = class_table(predictions, units)
+    right = float((predictions.truth == predictions.predicted).mean())
+    return {"uf1": float(table.f1.mean()), "uar": float(table.recall.mean()), "accuracy": right}

@@ -240,7 +240,7 @@ def _rows(run: Run, samples: Samples, fold: Fold, probabilities: np.ndarray, bes
     for i, name in enumerate(samples.classes):
         rows[f"p_{name}"] = probabilities[:, i]
     selection = f"oracle ({LEAKY})" if run.selection == "oracle" else run.selection
-    chosen = {"epoch": best.epoch, "candidate": best.candidate, "fold": fold.name}
+    chosen: dict[str, Any] = {"epoch": best.epoch, "candidate": best.candidate, "fold": fold.name}
     return rows.assign(model=run.label, seed=run.seed, selection=selection, **chosen)
 
 

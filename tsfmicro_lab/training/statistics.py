@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.stats import bootstrap, norm, permutation_test
 
-from tsfmicro_lab.training.metrics import class_table, confusion, score_table, uf1_of_counts
+from tsfmicro_lab.training.metrics import confusion, has_units, score_table, uf1_of_counts
 
 
 def subject_interval(
@@ -135,7 +135,7 @@ def compare_models(predictions: pd.DataFrame, against: str, classes: Sequence[st
     """
     groups = dict(list(predictions.groupby("model", sort=False)))
     if against not in groups:
-        raise ValueError(f"no model '{against}': choose from {', '.join(groups)}")
+        raise ValueError(f"no model '{against}': choose from {', '.join(map(str, groups))}")
     base = groups.pop(against)
     rows = [
         (name, *subject_interval(g, classes, against=base, **options), paired_test(g, base, classes, **options))
@@ -196,22 +196,16 @@ def card_scores(predictions: pd.DataFrame, classes: Sequence[str], fold: str | N
         fold: The fold that is told of by itself.
 
     Returns:
-        Rows `what`, `uf1`, `uar`, `accuracy`, `clips`. For action units UF1 is the mean F1 over the units, UAR their
-        mean recall, and accuracy the share of clips with every unit right.
+        Rows `what`, `uf1`, `uar`, `accuracy`, `clips`; see `score_table` for what they mean of action units.
     """
-    parts = {"all folds": predictions}
+    table = score_table(predictions, classes)
+    table["model"] = ["all folds", *table.model[1:]]
     if fold is not None:
-        parts["the held-out clips of this model"] = predictions[predictions.fold == fold]
-    rows = []
-    for what, part in parts.items():
-        table, right = class_table(part, classes), (part.truth == part.predicted).mean()
-        rows.append({"what": what, "uf1": table.f1.mean(), "uar": table.recall.mean(), "accuracy": right})
-        rows[-1]["clips"] = len(part)
-    units = not {*predictions.truth, *predictions.predicted} <= {*classes}
-    if not units:
-        rows += score_table(predictions, classes).iloc[1:].rename(columns={"model": "what"}).to_dict("records")
-    texts = [{k: f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in rows]
-    if not units and len(set(predictions.subject)) > 1:
+        own = score_table(predictions[predictions.fold == fold], classes).head(1)
+        table = pd.concat([table[:1], own.assign(model="the held-out clips of this model"), table[1:]])
+    rows = table.drop(columns="seed").rename(columns={"model": "what"}).to_dict("records")
+    texts = [{str(k): f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in rows]
+    if not has_units(predictions, classes) and len(set(predictions.subject)) > 1:
         _, low, high = subject_interval(predictions, classes, same_people=True)
         texts[0]["uf1"] += f" ({low:.2f} to {high:.2f})"
     return texts
