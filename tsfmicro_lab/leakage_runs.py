@@ -1,7 +1,8 @@
 """The runs behind `leakage`: small networks on true labels and on noise, and what they say after every epoch."""
 
+import json
 from concurrent.futures import as_completed
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -129,7 +130,8 @@ def linear_scores(samples: Samples, labels: str, seed: int) -> pd.DataFrame:
         said = np.empty_like(truth)
         for train, test in folds:
             said[test] = make_pipeline(*steps).fit(features[train], truth[train]).predict(features[test])
-        result = scores(*(samples.names(torch.from_numpy(x)) for x in (truth, said)), samples.classes)
+        names = [samples.names(torch.from_numpy(label)) for label in (truth, said)]
+        result = scores(names[0], names[1], samples.classes)
         rows.append((labels, seed, leak, result["uf1"], result["accuracy"]))
     return pd.DataFrame(rows, columns=["labels", "seed", "leak", "uf1", "accuracy"])
 
@@ -166,6 +168,10 @@ def measure(
     ]
     folder.mkdir(parents=True, exist_ok=True)
     size = subjects, clips_per_subject
+    about, note = json.dumps([asdict(run), size]), folder / "settings.json"
+    if note.exists() and note.read_text() != about:
+        raise ValueError(f"{folder} holds experiments of another size or recipe: give another folder, or delete this")
+    note.write_text(about)
     with fold_processes(workers) as pool, progress_bar(len(jobs), "experiments") as bar:
         waiting = [pool.submit(_experiment, folder, run, size, *job) for job in jobs]
         for future in as_completed(waiting):
@@ -178,9 +184,11 @@ def measure(
         for labels in (*LABELS, BY_SUBJECT)
     ]
     return Leakage(
-        made=made_by(
-            run, subjects=subjects, clips_per_subject=clips_per_subject, seeds=seeds, linear_seeds=linear_seeds
-        ),
+        made={
+            **made_by(run, subjects=subjects, clips_per_subject=clips_per_subject, seeds=seeds),
+            "linear_seeds": linear_seeds,
+            "protocol": "leave one subject out, 2 of the others set aside to choose by; every epoch kept",
+        },
         clips=pd.concat([clips for clips, _ in tables], ignore_index=True),
         inner=pd.concat([inner for _, inner in tables], ignore_index=True),
         linear=pd.concat(linear, ignore_index=True),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ def score(
 
     try:
         results = [result for path in files for result in read_result(path)]
-        frame(run_table(results), "UF1 with a 95 % interval over subjects")
+        frame(_short(run_table(results)), "all folds pooled; 95 % intervals over subjects")
         first = results[0]
         if not first.units:
             guess = score_table(first.predictions, first.classes).iloc[1:]
@@ -63,7 +63,7 @@ def results(
         table = run_table(found)
         keep = table.model.str.contains(model, regex=False) & table.selection.str.contains(selection, regex=False)
         found, table = [r for r, kept in zip(found, keep, strict=True) if kept], table[keep]
-        frame(table, f"{len(table)} of {len(keep)} runs")
+        frame(_short(table), f"{len(table)} of {len(keep)} runs")
         if csv:
             table.to_csv(csv, index=False)
         if latex:
@@ -109,7 +109,7 @@ def leakage(
 
 def frame(table: "pd.DataFrame", title: str) -> None:
     """Prints a table."""
-    shown = Table(*map(str, table.columns), title=escape(title))
+    shown = Table(*(Column(str(name), overflow="fold") for name in table), title=escape(title))
     for row in table.itertuples(index=False):
         shown.add_row(*(f"{v:.3f}" if isinstance(v, float) else escape(str(v)) for v in row))
     console.print(shown)
@@ -119,6 +119,14 @@ def fail(error: Exception) -> None:
     """Prints an expected error as one sentence and ends."""
     console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
     raise typer.Exit(1) from error
+
+
+def _short(table: "pd.DataFrame") -> "pd.DataFrame":
+    """What fits a terminal; everything is in the CSV file."""
+    shown = table[["run", "selection", "clips", "uar", "accuracy"]].copy()
+    rows = zip(table.uf1, table.low, table.high, strict=True)
+    shown.insert(2, "UF1", [f"{u:.3f}" + (f" ({a:.2f} to {b:.2f})" if a == a else "") for u, a, b in rows])
+    return shown
 
 
 def _compare(predictions: "pd.DataFrame", first: str, classes: tuple[str, ...]) -> None:

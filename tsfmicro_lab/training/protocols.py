@@ -70,7 +70,7 @@ class Run:
     @property
     def label(self) -> str:
         """Name of the model with its settings, as tables show it."""
-        leaky = [f"({LEAKY})"] if self.selection == "oracle" else []
+        leaky = ["(leaky)"] if self.selection == "oracle" else []
         return " ".join([self.model, *(f"{name}={value}" for name, value in self.settings.items()), *leaky])
 
     def create(self, num_classes: int, seed: int | None = None) -> TSFmicro:
@@ -239,7 +239,7 @@ def _rows(run: Run, samples: Samples, fold: Fold, probabilities: np.ndarray, bes
     rows["predicted"] = samples.names(torch.from_numpy(decide(probabilities, samples.label.ndim)))
     for i, name in enumerate(samples.classes):
         rows[f"p_{name}"] = probabilities[:, i]
-    selection = f"oracle ({LEAKY})" if run.selection == "oracle" else run.selection
+    selection = LEAKY if run.selection == "oracle" else run.selection
     chosen: dict[str, Any] = {"epoch": best.epoch, "candidate": best.candidate, "fold": fold.name}
     return rows.assign(model=run.label, seed=run.seed, selection=selection, **chosen)
 
