@@ -82,7 +82,8 @@ def write_report(result: Result, folder: Path | None = None, samples: Samples | 
     facts |= {"data": result.about.get("data") or "not told", "clips": len(table), "subjects": len(set(table.subject))}
     page.content.update(title=result.name, leaky=result.leaky, facts=facts, scores=card_scores(table, result.classes))
     page.content["classes"] = class_table(table, result.classes).round(3).to_html(index=False, border=0)
-    page.content["missed"] = result.missed.round(2).drop(columns=["model", "seed"]).to_html(index=False, border=0)
+    missed = result.missed.round(2).drop(columns=["model", "seed", "selection", "candidate", "fold"], errors="ignore")
+    page.content["missed"] = missed.to_html(index=False, border=0)
     if not result.units:
         page.chart("folds", folds_chart(table, result.classes))
         page.chart("confusion", confusion_chart(table, result.classes))

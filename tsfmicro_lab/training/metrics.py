@@ -83,10 +83,8 @@ def score_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFra
         return pd.DataFrame(rows)
     one = predictions.drop_duplicates(["subject", "clip", "onset"])
     truth = list(one.truth)
-    rng = np.random.default_rng(0)
-    guesses = [scores(truth, list(rng.choice(truth, len(one))), classes) for _ in range(100)]
     rows.append({"model": "majority", "seed": -1, **scores(truth, [one.truth.mode()[0]] * len(one), classes)})
-    rows.append({"model": "random", "seed": -1, **{k: float(np.mean([g[k] for g in guesses])) for k in guesses[0]}})
+    rows.append({"model": "random", "seed": -1, **_guessing(truth, classes)})
     return pd.DataFrame(rows).fillna({"clips": len(one)}).astype({"clips": int})
 
 
@@ -229,6 +227,17 @@ def has_units(predictions: pd.DataFrame, classes: Sequence[str]) -> bool:
         True
     """
     return not {*predictions.truth, *predictions.predicted} <= {*classes}
+
+
+def _guessing(truth: Sequence[str], classes: Sequence[str], draws: int = 100) -> dict[str, float]:
+    """Mean scores of drawing classes as often as they occur."""
+    label = np.array([list(classes).index(name) for name in truth])
+    one = np.eye(len(classes))
+    drawn = np.random.default_rng(0).choice(label, (draws, len(label)))
+    counts = np.einsum("nt, dnp -> dtp", one[label], one[drawn])
+    right, there, said = np.diagonal(counts, axis1=1, axis2=2), counts.sum(2), counts.sum(1)
+    uf1, uar = (2 * right / np.maximum(there + said, 1)).mean(), (right / np.maximum(there, 1)).mean()
+    return {"uf1": float(uf1), "uar": float(uar), "accuracy": float((drawn == label).mean())}
 
 
 def _unit_scores(predictions: pd.DataFrame, units: Sequence[str]) -> dict[str, float]:

@@ -189,11 +189,7 @@ def cross_validate(
         _run_all(run, samples, todo, executor, finished)
     table = samples.table[KEY].merge(pd.concat(results.values(), ignore_index=True), on=KEY, validate="one_to_many")
     if place and keep_models:
-        for fold in folds:
-            model = run.create(len(samples.classes))
-            scores = card_scores(table, samples.classes, fold.name)
-            card = model_card(model, **_facts(run, samples, fold), scores=scores)
-            card.save(place / "models" / fold.name / "README.md")
+        _write_cards(run, samples, folds, table, place / "models")
     return table
 
 
@@ -242,6 +238,15 @@ def _rows(run: Run, samples: Samples, fold: Fold, probabilities: np.ndarray, bes
     selection = LEAKY if run.selection == "oracle" else run.selection
     chosen: dict[str, Any] = {"epoch": best.epoch, "candidate": best.candidate, "fold": fold.name}
     return rows.assign(model=run.label, seed=run.seed, selection=selection, **chosen)
+
+
+def _write_cards(run: Run, samples: Samples, folds: Sequence[Fold], table: pd.DataFrame, place: Path) -> None:
+    """Tells each fold's card what all folds together scored, which nobody knew when its model was saved."""
+    scores = card_scores(table, samples.classes)
+    model = run.create(len(samples.classes))
+    for fold in folds:
+        card = model_card(model, **_facts(run, samples, fold), scores=scores)
+        write_whole(place / fold.name / "README.md", card.save)
 
 
 def _facts(run: Run, samples: Samples, fold: Fold) -> dict[str, Any]:

@@ -187,23 +187,19 @@ def detectable_gain(
     return float((norm.ppf(0.5 + level / 2) + norm.ppf(power)) * result.standard_error * np.sqrt(now / subjects))
 
 
-def card_scores(predictions: pd.DataFrame, classes: Sequence[str], fold: str | None = None) -> list[dict[str, str]]:
-    """Scores as a card or report tells them: all folds with their interval, one fold, and guessing, as text.
+def card_scores(predictions: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, str]]:
+    """Scores as cards and reports tell them, as text: all folds with their interval, and guessing.
 
     Args:
         predictions: Of one model and seed.
         classes: All classes, or action units.
-        fold: The fold that is told of by itself.
 
     Returns:
         Rows `what`, `uf1`, `uar`, `accuracy`, `clips`; see `score_table` for what they mean of action units.
     """
-    table = score_table(predictions, classes)
-    table["model"] = ["all folds", *table.model[1:]]
-    if fold is not None:
-        own = score_table(predictions[predictions.fold == fold], classes).head(1)
-        table = pd.concat([table[:1], own.assign(model="the held-out clips of this model"), table[1:]])
-    rows = table.drop(columns="seed").rename(columns={"model": "what"}).to_dict("records")
+    table = score_table(predictions, classes).drop(columns="seed").rename(columns={"model": "what"})
+    table["what"] = ["all folds", *table.what[1:]]
+    rows = table.to_dict("records")
     texts = [{str(k): f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in rows]
     if not has_units(predictions, classes) and len(set(predictions.subject)) > 1:
         _, low, high = subject_interval(predictions, classes, same_people=True)
