@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Int64
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit, LeaveOneGroupOut
 
-Rows = Int64[np.ndarray, " n"]
+Rows = Int64[np.ndarray, "_"]
 
 
 @dataclass(frozen=True)
