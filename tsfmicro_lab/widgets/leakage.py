@@ -48,7 +48,7 @@ class LeakageExplorer(widgets.VBox):
 
     def snapshot(self) -> Image:
         """The picture as a still one."""
-        return Image(data=self.picture.value, format="png")
+        return Image(data=bytes(self.picture.value), format="png")
 
     def _show(self, change: object = None) -> None:
         with self.message.telling("scoring"):

@@ -52,7 +52,7 @@ class ResultsExplorer(widgets.VBox):
 
     def snapshot(self) -> Image:
         """The chosen run's picture as a still one."""
-        return Image(data=self.picture.value, format="png")
+        return Image(data=bytes(self.picture.value), format="png")
 
     def _filter(self, change: object = None) -> None:
         keep = self._all.model.notna()
