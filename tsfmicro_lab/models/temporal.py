@@ -31,6 +31,12 @@ class ConvStem(nn.Sequential):
             layers += [nn.Conv2d(i, o, 3, stride, padding=1), nn.BatchNorm2d(o), nn.GELU()]
         super().__init__(*layers[:-1])  # no activation after the last
 
+    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim half_h half_w"]:
+        """Returns the map, its channels last in memory, where all that follows works without copies."""
+        channels_last = image.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        lifted: Tensor = super().forward(channels_last)
+        return lifted
+
 
 class Downsample(nn.Module):
     """3×3 convolution with stride 2 and batch norm, between two stages of the pyramid.
