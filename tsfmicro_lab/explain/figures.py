@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.clips import Clip, Field
 from tsfmicro_lab.explain.attribution import Heat, WhereHow
-from tsfmicro_lab.preprocess import difference_frame
+from tsfmicro_lab.preprocess import difference_frame, optical_flow
 
 #: Orange for, purple against: told apart by colour-blind readers, and neither is skin.
 DIVERGING = "PuOr_r"
@@ -27,10 +27,10 @@ class Picture(Figure):
 
 
 def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Figure:
-    """Onset, apex, difference and true motion of rendered clips, one row each.
+    """Onset, apex, difference and motion of clips, one row each: the true motion where it is known, else optical flow.
 
     Args:
-        clips: Clips with known truth and apex.
+        clips: Clips with an apex.
         gain: Grey levels at which the difference is fully coloured; the largest 99.5th percentile by default.
 
     Returns:
@@ -41,17 +41,22 @@ def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Figure:
         >>> len(clips_figure([SyntheticMicroExpressions(1, 1, image_size=64)[0]]).axes)
         6
     """
-    figure, axes = _grid(len(clips), ("onset frame", "apex frame", "difference", "true motion, pixels"))
+    motion_title = "true motion" if all(clip.truth for clip in clips) else "optical flow"
+    figure, axes = _grid(len(clips), ("onset frame", "apex frame", "difference", motion_title))
     pairs = [(clip.frame(clip.onset), clip.frame(_apex(clip))) for clip in clips]
     differences = [difference_frame(*pair).mean(-1) for pair in pairs]
     limit = gain or max(float(np.quantile(np.abs(d), 0.995)) for d in differences) or 1.0
-    longest = max(float(np.hypot(*clip.truth.field).max()) for clip in clips if clip.truth)
-    for row, clip, (onset, apex), difference in zip(axes, clips, pairs, differences, strict=True):
+    fields = [clip.truth.field if clip.truth else optical_flow(*pair) for clip, pair in zip(clips, pairs, strict=True)]
+    longest = max(float(np.hypot(*field).max()) for field in fields)
+    for row, clip, (onset, apex), difference, field in zip(axes, clips, pairs, differences, fields, strict=True):
         row[0].imshow(onset)
         row[1].imshow(apex)
         signed = row[2].imshow(difference, cmap=DIVERGING, vmin=-limit, vmax=limit)
-        motion = _motion(row[3], clip, onset, longest)
-        row[0].set_ylabel(f"{clip.emotion or 'no label'}\nAU {' + '.join(clip.action_units)}", fontsize=11)
+        motion = _motion(row[3], field, onset, longest)
+        if clip.truth:
+            row[3].contour(clip.truth.moved, [0.5], colors="black", linewidths=1.0)
+        units = f"AU {' + '.join(clip.action_units)}" if clip.action_units else ""
+        row[0].set_ylabel(f"{clip.emotion or clip.name}\n{units}", fontsize=11)
     _scale(figure, 2, 3, signed, "change of brightness, grey levels")
     _scale(figure, 3, 4, motion, "displacement, px")
     return figure
@@ -93,7 +98,8 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
             for axis in row[1:]:
                 axis.contour(clip.truth.moved, [0.5], colors="black", linewidths=1.0)
         verdict = classes[attribution.target]
-        row[0].set_ylabel(f"truth: {clip.emotion}\nexplained: {verdict}", fontsize=11)
+        name = f"truth: {clip.emotion}" if clip.emotion else clip.name
+        row[0].set_ylabel(f"{name}\nexplained: {verdict}", fontsize=11)
     _scale(figure, 2, 4, heat, "attribution, square-root scale: orange for the class, purple against it")
     return figure
 
@@ -127,10 +133,10 @@ def _pale(axis: Axes, face: np.ndarray) -> None:
     axis.imshow(255 - (255 - face.mean(-1)) * 0.45, cmap="gray", vmin=0, vmax=255)
 
 
-def _motion(axis: Axes, clip: Clip, face: np.ndarray, longest: float) -> mpl.image.AxesImage:
+def _motion(axis: Axes, field: Field, face: np.ndarray, longest: float) -> mpl.image.AxesImage:
     _pale(axis, face)
-    assert clip.truth is not None
-    dx, dy = clip.truth.field
+    dx, dy = field
+    longest = max(longest, 1e-6)
     length = np.hypot(dx, dy)
     image = axis.imshow(length, cmap="viridis", vmin=0, vmax=longest, alpha=np.clip(length / longest, 0, 1))
     step = max(len(dx) // 20, 1)
@@ -138,7 +144,6 @@ def _motion(axis: Axes, clip: Clip, face: np.ndarray, longest: float) -> mpl.ima
     y, x = np.mgrid[: len(dx), : len(dx)]
     scale = 0.35 * longest / step
     axis.quiver(x[spots], y[spots], dx[spots], dy[spots], angles="xy", scale_units="xy", scale=scale, width=0.005)
-    axis.contour(clip.truth.moved, [0.5], colors="black", linewidths=1.0)
     return image
 
 
