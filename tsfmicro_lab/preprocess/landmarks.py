@@ -3,6 +3,7 @@
 import atexit
 import os
 from functools import cache
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
@@ -56,6 +57,10 @@ MODEL_URL = (
 )
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 MODEL_VARIABLE = "TSFMICRO_FACE_LANDMARKER"
+
+
+#: Side above which a picture without a face is searched in parts, pixels.
+LARGE = 1000
 
 
 class FaceNotFoundError(ValueError):
@@ -155,8 +160,18 @@ class MediaPipeLandmarker:
         return [np.array([(p.x * width - 0.5, p.y * height - 0.5) for p in face], np.float32) for face in faces]
 
     def find_all(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Landmarks]:
-        """The named points of every face that is seen, pixels; none if there is no face."""
-        return [mesh[list(FACE_POINTS.values())] for mesh in self.meshes(image)]
+        """The named points of every face that is seen, pixels; none if there is no face.
+
+        MediaPipe's detector sees 192 pixels of the whole picture. Where a large one shows it no face, its parts of half
+        the size are searched one by one.
+        """
+        meshes = self.meshes(image)
+        height, width = image.shape[:2]
+        if not meshes and max(height, width) > LARGE:
+            for y, x in product((0, height // 4, height // 2), (0, width // 4, width // 2)):
+                part = self.meshes(image[y : y + height // 2, x : x + width // 2])
+                meshes += [m for m in (mesh + np.array([x, y], np.float32) for mesh in part) if not _known(m, meshes)]
+        return [mesh[list(FACE_POINTS.values())] for mesh in meshes]
 
     def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> Landmarks:
         """The named points of the face, pixels.
@@ -169,6 +184,11 @@ class MediaPipeLandmarker:
             height, width = image.shape[:2]
             raise FaceNotFoundError(f"no face found in an image of {width}×{height} px: show it whole and upright")
         return faces[0]
+
+
+def _known(mesh: np.ndarray, others: list[np.ndarray]) -> bool:
+    """Whether a face was found before, in an overlapping part of the picture."""
+    return any(np.abs(mesh.mean(0) - other.mean(0)).max() < np.ptp(other, axis=0).max() / 2 for other in others)
 
 
 @cache

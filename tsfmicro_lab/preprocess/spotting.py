@@ -17,6 +17,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
+from scipy.stats import norm
 
 from tsfmicro_lab.clips import Clip, Frame, Points
 from tsfmicro_lab.preprocess.alignment import ANCHORS, Matrix, apply_alignment, estimate_alignment, transform_points
@@ -124,8 +125,7 @@ def watch(frames: Stream, find_faces: FaceFinder) -> Watched:
 def spot(watched: Watched, strictness: float = 6.0, most: int = 8) -> pd.DataFrame:
     """Finds the moments at which the face changed quickly.
 
-    A moment is a peak of the curve above its median plus `strictness` times its spread (median absolute deviation,
-    scaled to a standard deviation), at least half a second from a higher one.
+    A moment is a peak of the curve above :func:`threshold`, at least half a second from a higher one.
 
     Args:
         watched: From :func:`watch`.
@@ -158,9 +158,12 @@ def spot(watched: Watched, strictness: float = 6.0, most: int = 8) -> pd.DataFra
 def threshold(watched: Watched, strictness: float = 6.0) -> float:
     """Height above which a peak of the curve counts, grey levels.
 
+    Rest is told from movement by the curve alone: its 10th and 30th percentile are taken for those of a normal
+    distribution of rest, whose mean and spread follow. So a short clip that is half movement can be spotted in, too.
+
     Args:
         watched: From :func:`watch`.
-        strictness: As in :func:`spot`.
+        strictness: Spreads above the mean of rest.
 
     Example:
         >>> looks = pd.DataFrame({"frame": [0], "faces": 1, "x": 0.0, "y": 0.0})
@@ -168,8 +171,9 @@ def threshold(watched: Watched, strictness: float = 6.0) -> float:
         1.0
     """
     known = watched.curve[np.isfinite(watched.curve)]
-    middle = float(np.median(known))
-    return middle + strictness * 1.4826 * float(np.median(np.abs(known - middle)))
+    low, high = (float(np.percentile(known, share)) for share in (10, 30))
+    z_low, z_high = (float(norm.ppf(share)) for share in (0.10, 0.30))
+    return float(high + (strictness - z_high) * (high - low) / (z_high - z_low))
 
 
 def cut(frames: Stream, watched: Watched, spots: pd.DataFrame, size: int = 224, subject: str = "video") -> list[Clip]:
