@@ -12,7 +12,8 @@ from IPython.display import Image
 
 from tsfmicro_lab.data.motion import ACTION_UNITS, unit_regions
 from tsfmicro_lab.data.schema import Dataset
-from tsfmicro_lab.explain.attribution import METHODS, WhereHow, where_how
+from tsfmicro_lab.explain.attribution import WhereHow, where_how
+from tsfmicro_lab.explain.methods import METHODS
 from tsfmicro_lab.explain.regions import region_table, without_motion
 from tsfmicro_lab.models import TSFmicro
 from tsfmicro_lab.preprocess import Landmarker, align_clip, with_apex
