@@ -69,7 +69,7 @@ def where_how(
         sample: `onset` and `difference`, normalised, (3, H, W) or (1, 3, H, W) (see `training.to_inputs`).
         target: Class to explain; the predicted one by default.
         method: One of :data:`~tsfmicro_lab.explain.methods.METHODS`.
-        steps: Points of the integral, noisy copies, or, times 8, coalitions. The completeness error tells whether
+        steps: Points of the integral, noisy copies, or, times 4, coalitions. The completeness error tells whether
             they were enough.
         batch_size: Inputs computed at once, which bounds the memory and changes nothing else.
         seed: Of the methods that draw.
@@ -109,8 +109,8 @@ def where_how(
             error = _completeness(model, inputs, origin, target, sum(float(m.sum()) for m in heat.values()))
     if METHODS[method] is deep_lift and error > DEEP_LIFT_TOLERANCE:
         raise ValueError(
-            f"DeepLift does not fit {type(model).__name__}: its maps miss {error:.0%} of the change of the logit, since "
-            "captum has no rule for GELU, SiLU, layer norm and fused attention; choose integrated gradients"
+            f"DeepLift does not fit {type(model).__name__}: its maps miss {error:.0%} of the change of the logit, "
+            "since captum has no rule for GELU, SiLU, layer norm and fused attention; choose integrated gradients"
         )
     return WhereHow(heat["onset"], heat["difference"], target, method, error)
 

@@ -38,7 +38,7 @@ class Settings:
     """What the methods may need besides model and inputs.
 
     Attributes:
-        steps: Points of an integral, noisy copies, or, times 8, coalitions of regions.
+        steps: Points of an integral, noisy copies, or, times 4, coalitions of regions.
         batch_size: Inputs computed at once, which bounds the memory.
         seed: Of the methods that draw.
         baseline: What stands for "nothing known": one tensor per input, or several to draw from, (K, 3, H, W).
@@ -56,17 +56,17 @@ def integrated_gradients(model: TSFmicro, inputs: Pair, target: int, s: Settings
     """The gradient, averaged on the way from the baseline, times that way (Sundararajan et al., arXiv 1703.01365)."""
     first = tuple(b[:1] for b in s.baseline)
     explainer = IntegratedGradients(model)
-    return explainer.attribute(inputs, first, target, n_steps=s.steps, internal_batch_size=s.batch_size)
+    return tuple(explainer.attribute(inputs, first, target, n_steps=s.steps, internal_batch_size=s.batch_size))
 
 
 def input_x_gradient(model: TSFmicro, inputs: Pair, target: int, s: Settings) -> Pair:
     """The same with one step, at the input; the baseline is zero."""
-    return InputXGradient(model).attribute(_wanting_gradients(inputs), target)
+    return tuple(InputXGradient(model).attribute(_wanting_gradients(inputs), target))
 
 
 def saliency(model: TSFmicro, inputs: Pair, target: int, s: Settings) -> Pair:
     """The slope's absolute value (Simonyan et al., arXiv 1312.6034). It has no sign."""
-    return Saliency(model).attribute(_wanting_gradients(inputs), target)
+    return tuple(Saliency(model).attribute(_wanting_gradients(inputs), target))
 
 
 def smooth_grad(model: TSFmicro, inputs: Pair, target: int, s: Settings) -> Pair:
@@ -102,7 +102,7 @@ def deep_lift(model: TSFmicro, inputs: Pair, target: int, s: Settings) -> Pair:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # captum announces its hooks, which it takes away again
         first = tuple(b[:1] for b in s.baseline)
-        return DeepLift(_Inner(model)).attribute(_wanting_gradients(inputs), first, target)
+        return tuple(DeepLift(_Inner(model)).attribute(_wanting_gradients(inputs), first, target))
 
 
 def occlusion(model: TSFmicro, inputs: Pair, target: int, s: Settings) -> Pair:
@@ -111,8 +111,8 @@ def occlusion(model: TSFmicro, inputs: Pair, target: int, s: Settings) -> Pair:
     The idea is Zeiler and Fergus's (arXiv 1311.2901). Windows overlap by half.
     """
     side = max(inputs[0].shape[-1] // 8, 1)
-    window, stride = (3, side, side), (3, max(side // 2, 1), max(side // 2, 1))
-    return Occlusion(model).attribute(
+    window, stride = (3, side, side), (3, (side + 1) // 2, (side + 1) // 2)
+    maps = Occlusion(model).attribute(
         inputs,
         (window,) * len(inputs),
         (stride,) * len(inputs),
@@ -120,6 +120,7 @@ def occlusion(model: TSFmicro, inputs: Pair, target: int, s: Settings) -> Pair:
         target,
         perturbations_per_eval=s.batch_size,
     )
+    return tuple(maps)
 
 
 def feature_ablation(model: TSFmicro, inputs: Pair, target: int, s: Settings) -> Pair:
@@ -147,7 +148,7 @@ def kernel_shap(model: TSFmicro, inputs: Pair, target: int, s: Settings) -> Pair
         tuple(b[:1] for b in s.baseline),
         target,
         feature_mask=_feature_mask(inputs, s),
-        n_samples=8 * s.steps,
+        n_samples=4 * s.steps,
         perturbations_per_eval=s.batch_size,
     )
     return _spread(maps, inputs, s)

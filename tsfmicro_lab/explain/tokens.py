@@ -1,6 +1,6 @@
 """Maps from inside the network: Grad-CAM where both streams meet, and what retention and attention pass on."""
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -12,7 +12,7 @@ from tsfmicro_lab.explain.streams import fuse_of
 from tsfmicro_lab.models import TSFmicro
 from tsfmicro_lab.models.fusion import TSFmicroEarly, TSFmicroS2T, TSFmicroT2S
 from tsfmicro_lab.models.retention import ManhattanRetention
-from tsfmicro_lab.models.spatial import to_map
+from tsfmicro_lab.models.spatial import ThumbnailViT, to_map
 from tsfmicro_lab.models.temporal import RetentionPyramid
 from tsfmicro_lab.models.vit import SelfAttention
 
@@ -115,39 +115,34 @@ def attention_rollout(model: TSFmicro, inputs: Pair) -> Pair:
     grid = model.config.grid
     even = torch.full((len(inputs[0]), grid, grid), 1 / grid**2, device=inputs[0].device)
 
-    def spatial(flow: Flow) -> Flow:
-        for block in reversed(model.spatial.vit.blocks):
-            flow = _back(flow, lambda f, layer=block.attention: _through(f, layer.weights(seen[layer])))
-        return flow
-
-    def temporal(flow: Flow) -> Flow:
-        return _through_pyramid(flow, model.temporal, seen)
-
+    parts: Any = model  # a variant with two streams has both branches
+    late = _through_vit(even, parts.spatial, seen)
+    before = isinstance(model, TSFmicroT2S) and model.config.inject == "before"
+    how = _through_pyramid(late if before else even, parts.temporal, seen)
+    where = late
     if isinstance(model, TSFmicroS2T):
-        where = spatial(F.adaptive_avg_pool2d(temporal(even), grid))
-    else:
-        where = spatial(even)
-    how = temporal(spatial(even) if isinstance(model, TSFmicroT2S) and model.config.inject == "before" else even)
+        where = _through_vit(F.adaptive_avg_pool2d(how, grid), parts.spatial, seen)
     side = inputs[0].shape[-1]
     stretched = [F.interpolate(f[:, None], (side, side), mode="bilinear") for f in (where, how)]
     return tuple(f / f.sum((1, 2, 3), keepdim=True) for f in stretched)
 
 
-def _through_pyramid(flow: Flow, pyramid: RetentionPyramid, seen: dict[nn.Module, Tensor]) -> Flow:
-    for i, stage in reversed(list(enumerate(pyramid.stages))):
-        for block in reversed(stage):
-            layer, x = block.retention, seen[block.retention]
-            if layer.decomposed:
-                flow = _back(flow, lambda f, layer=layer, x=x: _through_lines(f, *layer.line_weights(x)))
-            else:
-                flow = _back(flow, lambda f, layer=layer, x=x: _through(f, layer.weights(x)))
-        if i:
-            flow = F.interpolate(flow[:, None], scale_factor=2.0, mode="nearest")[:, 0] / 4
+def _through_vit(flow: Flow, branch: ThumbnailViT, seen: dict[nn.Module, Tensor]) -> Flow:
+    attentions = [m for m in branch.modules() if isinstance(m, SelfAttention)]
+    for layer in reversed(attentions):
+        flow = (flow + _through(flow, layer.weights(seen[layer]))) / 2
     return flow
 
 
-def _back(flow: Flow, mixed: Callable[[Flow], Flow]) -> Flow:
-    return 0.5 * flow + 0.5 * mixed(flow)
+def _through_pyramid(flow: Flow, pyramid: RetentionPyramid, seen: dict[nn.Module, Tensor]) -> Flow:
+    layers = [m for m in pyramid.modules() if isinstance(m, ManhattanRetention)]
+    for layer in reversed(layers):
+        if layer.grid > flow.shape[1]:  # from a coarse place to the four that it was made of
+            flow = F.interpolate(flow[:, None], scale_factor=2.0, mode="nearest")[:, 0] / 4
+        x = seen[layer]
+        given = _through_lines(flow, *layer.line_weights(x)) if layer.decomposed else _through(flow, layer.weights(x))
+        flow = (flow + given) / 2
+    return flow
 
 
 def _through(flow: Flow, weights: Float[Tensor, "batch heads n n"]) -> Flow:

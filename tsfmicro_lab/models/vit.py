@@ -34,10 +34,12 @@ class SelfAttention(nn.Module):
     def weights(self, x: Float[Tensor, "batch n dim"]) -> Float[Tensor, "batch heads n n"]:
         """How much each token (row) takes from each token (column). Rows sum to 1."""
         q, k, _ = self._split(x)
-        return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+        weights: Tensor = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+        return weights
 
     def _split(self, x: Tensor) -> Tensor:
-        return rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.heads)
+        split: Tensor = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.heads)
+        return split
 
 
 class TransformerBlock(nn.Module):
