@@ -1,7 +1,7 @@
 """Where-how attribution: which pixels of the onset frame and of the difference frame a prediction rests on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,11 @@ class WhereHow:
         """Share of the difference frame in all attribution, by absolute value."""
         where, how = np.abs(self.where).sum(), np.abs(self.how).sum()
         return float(how / max(where + how, np.finfo(float).tiny))
+
+    def as_shares(self) -> "WhereHow":
+        """Both maps divided by the sum of all absolute values, so that methods of different units can be compared."""
+        total = max(float(np.abs(self.where).sum() + np.abs(self.how).sum()), np.finfo(float).tiny)
+        return replace(self, where=self.where / total, how=self.how / total)
 
 
 def where_how(
