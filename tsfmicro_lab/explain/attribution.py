@@ -76,7 +76,7 @@ def where_how(
         method: One of :data:`~tsfmicro_lab.explain.methods.METHODS`.
         steps: Points of the integral, noisy copies, or, times 4, coalitions. The completeness error tells whether
             they were enough.
-        batch_size: Inputs computed at once, which bounds the memory and changes nothing else.
+        batch_size: Inputs computed at once, which bounds the memory. Where noise is drawn, it is drawn batch by batch.
         seed: Of the methods that draw.
         baseline: Another x': `onset` and `difference`, (K, 3, H, W). Gradient SHAP draws from all K and feature
             ablation averages over them; the others take the first.

@@ -106,7 +106,7 @@ def deep_lift(model: TSFmicro, inputs: Pair, target: int, s: Settings) -> Pair:
 
 
 def occlusion(model: TSFmicro, inputs: Pair, target: int, s: Settings) -> Pair:
-    """How far the logit falls when a window (an eighth of the side) shows the baseline, averaged over windows.
+    """How far the logit falls when a window (an eighth of the side) shows the baseline, mean of all windows on a pixel.
 
     The idea is Zeiler and Fergus's (arXiv 1311.2901). Windows overlap by half.
     """
@@ -120,7 +120,7 @@ def occlusion(model: TSFmicro, inputs: Pair, target: int, s: Settings) -> Pair:
         target,
         perturbations_per_eval=s.batch_size,
     )
-    return tuple(maps)
+    return tuple(m / m.shape[1] for m in maps)  # captum writes the fall into each colour
 
 
 def feature_ablation(model: TSFmicro, inputs: Pair, target: int, s: Settings) -> Pair:

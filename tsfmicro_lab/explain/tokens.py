@@ -17,7 +17,7 @@ from tsfmicro_lab.models.temporal import RetentionPyramid
 from tsfmicro_lab.models.vit import SelfAttention
 
 Pair = tuple[Tensor, ...]
-Flow = Float[Tensor, "batch side side"]
+Flow = Float[Tensor, "batch _ _"]
 
 
 def token_grad_cam(model: TSFmicro, inputs: Pair, target: int, layer: nn.Module | None = None) -> Pair:
