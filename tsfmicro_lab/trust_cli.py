@@ -19,7 +19,7 @@ def trust(
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each draws its own data and weights.")] = 3,
     explained: Annotated[int, typer.Option(min=1, help="Clips of each held-out subject that are explained.")] = 5,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; those of the tiny recipe by default.")] = None,
-    distractors: Annotated[list[str], typer.Option(help="Clips: none, all; may be given again.")] = ["none", "all"],  # noqa: B006
+    distractors: Annotated[list[str], typer.Option(help="In the clips: none, and then also all.")] = ["none", "all"],  # noqa: B006
     workers: Annotated[int | None, typer.Option(min=1, help="Training processes; one per core by default.")] = None,
 ) -> None:
     """Score every attribution method against the true motion, and check that it looks at the model. Half an hour."""
