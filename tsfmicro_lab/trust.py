@@ -38,8 +38,8 @@ class Trust:
         causes: `distractors`, `method`, `mean`, `low`, `high`, `pairs`: rank correlation of what a map gives to a
             unit's region with what happens to the logit when the unit does not move.
         sanity: `method`, `check`, `similarity`, `low`, `high`: of the maps before and after.
-        shortcut: `distractors`, `method`, `stream`, `marked`, `pointing`, `mass`, `area` of the mark, and `fooled`: the share of such
-            clips that the model takes for the class that the mark gave away in training.
+        shortcut: `distractors`, `method`, `stream`, `marked`, `pointing`, `mass`, `area` of the mark, and
+            `fooled`: the share of such clips that the model takes for the class that the mark gave away in training.
     """
 
     made: dict[str, Any]
