@@ -116,7 +116,7 @@ def maps_figure(faces: Sequence[np.ndarray], maps: Sequence[WhereHow], titles: S
         >>> len(maps_figure([np.full((56, 56, 3), 128.0)], [pair], ["noise"]).axes)
         3
     """
-    figure, axes = _grid(2, titles)
+    figure, axes = _grid(2, titles, side=2.6 if len(titles) < 7 else 1.7)
     maps = comparable(maps)
     limit = shared_limit(maps)
     for column, (face, pair) in enumerate(zip([*faces] * (len(maps) // len(faces)), maps, strict=True)):
@@ -202,11 +202,11 @@ def _apex(clip: Clip) -> int:
     return clip.apex
 
 
-def _grid(rows: int, titles: Sequence[str]) -> tuple[Figure, np.ndarray]:
+def _grid(rows: int, titles: Sequence[str], side: float = 2.6) -> tuple[Figure, np.ndarray]:
     """A grid of pictures with a thin row for the colour bars below."""
     if not rows:
         raise ValueError("there is no clip to draw")
-    figure = Picture(figsize=(2.6 * len(titles), 2.6 * rows + 0.9), layout="constrained")
+    figure = Picture(figsize=(side * len(titles), side * rows + 0.9), layout="constrained")
     grid = figure.add_gridspec(rows + 1, len(titles), height_ratios=[1] * rows + [0.05])
     axes = np.array([[figure.add_subplot(grid[r, c]) for c in range(len(titles))] for r in range(rows)])
     for axis in axes.flat:
