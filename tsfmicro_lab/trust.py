@@ -116,10 +116,10 @@ def measure(
         fully = name == "none"
         parts = {
             "scores": partial(score_clips, data, samples, place, explained if fully else FEWER, fully=fully),
-            "shortcut": partial(shortcut, data, samples, replace(run, seed=seed)),
+            "shortcut": partial(shortcut, data, samples, replace(run, seed=seed), clips=min(4, explained)),
         }
         if fully:
-            parts["sanity"] = partial(randomise, data, samples, place, replace(run, seed=seed))
+            parts["sanity"] = partial(randomise, data, samples, place, replace(run, seed=seed), clips=min(3, explained))
         for part, compute in parts.items():
             path = place / f"{part}-{explained}.parquet"
             if not path.exists():
@@ -130,7 +130,7 @@ def measure(
 
 
 def _intervals(
-    rows: pd.DataFrame, by: list[str], values: list[str], statistic: Callable[[np.ndarray], float]
+    rows: pd.DataFrame, by: list[str], values: list[str], statistic: Callable[[np.ndarray], float] | None = None
 ) -> pd.DataFrame:
     found = []
     for key, group in rows.dropna(subset=values).groupby(by, sort=False):
@@ -145,7 +145,7 @@ def _means(clips: pd.DataFrame) -> pd.DataFrame:
     rows = clips[clips.stream != "unit"]
     long = rows.melt(["distractors", "seed", "subject", "method", "stream"], names, "score", "value")
     skewed = long.score.isin(SKEWED)
-    found = [_intervals(long[~skewed], KEYS, ["value"], np.mean), _intervals(long[skewed], KEYS, ["value"], np.median)]
+    found = [_intervals(long[~skewed], KEYS, ["value"]), _intervals(long[skewed], KEYS, ["value"], np.median)]
     return _widely(pd.concat(found, ignore_index=True), ["distractors", "stream", "score"])
 
 
@@ -158,12 +158,13 @@ def _per_unit(clips: pd.DataFrame) -> pd.DataFrame:
     rows = clips[clips.stream == "unit"].assign(unit=lambda t: t.unit.str.lstrip("LR"))
     groups = rows.groupby(["distractors", "method", "unit"], sort=False)
     means = groups[["mass", "area", "pointing"]].mean()
-    return means.assign(clips=groups.size()).reset_index()
+    return _widely(means.assign(clips=groups.size()).reset_index(), ["distractors", "unit"])
 
 
 def _causes(clips: pd.DataFrame) -> pd.DataFrame:
     def correlation(pairs: np.ndarray) -> float:
-        return float(spearmanr(*pairs.T).statistic)
+        even = not np.ptp(pairs, axis=0).all()
+        return float("nan") if even else float(spearmanr(*pairs.T).statistic)
 
     rows = clips[(clips.stream == "unit") & ~clips.method.isin(list(CONTROLS))]
     found = _intervals(rows, ["distractors", "method"], ["effect", "claimed"], correlation)
@@ -171,7 +172,7 @@ def _causes(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def _similarities(checks: pd.DataFrame) -> pd.DataFrame:
-    return _intervals(checks, ["method", "check"], ["similarity"], np.mean).rename(columns={"mean": "similarity"})
+    return _intervals(checks, ["method", "check"], ["similarity"]).rename(columns={"mean": "similarity"})
 
 
 def _marks(marks: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from tsfmicro_lab.models import TSFmicro
 
 
 def to_face(
-    image: Float[np.ndarray, "height width *colours"], landmarks: Points, onto: Points
+    image: Real[np.ndarray, "height width *colours"], landmarks: Points, onto: Points
 ) -> Float[np.ndarray, "height width *colours"]:
     """Moves a picture or a map so that its landmarks come to lie on others (thin-plate splines; corners stay).
 

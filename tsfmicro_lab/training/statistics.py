@@ -73,17 +73,17 @@ def subject_interval(
 
 def group_interval(
     groups: Sequence[np.ndarray],
-    statistic: Callable[[np.ndarray], float],
+    statistic: Callable[[np.ndarray], float] | None = None,
     *,
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """Any statistic with a bootstrap interval over groups, such as subjects: whole groups are drawn again.
+    """A mean, or another statistic, with a bootstrap interval over groups such as subjects, which are drawn again whole.
 
     Args:
         groups: Rows of each group.
-        statistic: Of all rows joined.
+        statistic: Of all rows joined; their mean by default, which is faster.
         level: Confidence level.
         resamples: Number of draws.
         seed: Of the draws.
@@ -92,17 +92,18 @@ def group_interval(
         (statistic, lower end, upper end), percentile interval; NaN ends for fewer than two groups.
 
     Example:
-        >>> group_interval([np.array([1.0, 3.0]), np.array([2.0, 2.0])], np.mean)
+        >>> group_interval([np.array([1.0, 3.0]), np.array([2.0, 2.0])])
         (2.0, 2.0, 2.0)
     """
-    middle = float(statistic(np.concatenate(groups)))
+    middle = float((statistic or np.mean)(np.concatenate(groups)))
     if len(groups) < 2:
         return middle, float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    drawn = [
-        statistic(np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))]))
-        for _ in range(resamples)
-    ]
+    draws = np.random.default_rng(seed).integers(len(groups), size=(resamples, len(groups)))
+    if statistic is None:
+        sums, counts = (np.array([f(g) for g in groups]) for f in (np.sum, len))
+        drawn = sums[draws].sum(1) / counts[draws].sum(1)
+    else:
+        drawn = np.array([statistic(np.concatenate([groups[i] for i in draw])) for draw in draws])
     low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return middle, float(low), float(high)
 
