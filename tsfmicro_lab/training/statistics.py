@@ -79,7 +79,7 @@ def group_interval(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """A mean, or another statistic, with a bootstrap interval over groups such as subjects, which are drawn again whole.
+    """A mean, or another statistic, with a bootstrap interval over groups such as subjects: whole ones are drawn again.
 
     Args:
         groups: Rows of each group.

@@ -131,7 +131,7 @@ class WhereHowExplorer(widgets.VBox):
         """Switches the smallest region under the pointer."""
         side = self.model.config.image_size
         place = min(int(y * side), side - 1), min(int(x * side), side - 1)
-        hit = [unit for unit, mask in self.regions.items() if mask[place]]
+        hit = [unit for unit in self.still if self.regions[unit][place]]
         if hit:
             switch = self.still[min(hit, key=lambda unit: int(self.regions[unit].sum()))]
             switch.value = not switch.value
