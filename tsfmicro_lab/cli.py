@@ -1,4 +1,4 @@
-"""The command line: `tsfmicro-lab demo`, `evaluate`, `compare`, `analyze`, `data` and `doctor`."""
+"""The command line: `tsfmicro-lab demo`, `evaluate`, `compare`, `trust`, `analyze`, `data` and `doctor`."""
 
 import importlib.metadata
 import platform
@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tsfmicro_lab.data_cli import app as data_app
+from tsfmicro_lab.trust_cli import trust
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ app = typer.Typer(
     help="Learn, explore and check micro-expression recognition.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 app.add_typer(data_app, name="data")
+app.command()(trust)
 console = Console()
 
 Folder = Annotated[Path, typer.Option("--out", help="Where the results go; an unfinished run goes on from there.")]

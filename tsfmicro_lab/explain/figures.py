@@ -84,8 +84,7 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
         5
     """
     figure, axes = _grid(len(clips), ("onset frame", "difference", "where: onset", "how: difference"))
-    pooled = np.abs([h for m in maps for h in (m.where, m.how)])
-    limit = float(np.quantile(pooled, 0.9995)) or 1.0
+    limit = shared_limit(maps)
     for row, clip, attribution in zip(axes, clips, maps, strict=True):
         onset, apex = clip.frame(clip.onset), clip.frame(_apex(clip))
         difference = difference_frame(onset, apex).mean(-1)
@@ -104,6 +103,59 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
     return figure
 
 
+def maps_figure(faces: Sequence[np.ndarray], maps: Sequence[WhereHow], titles: Sequence[str]) -> Figure:
+    """Where above how, a column for each pair of maps, one scale for all: `maps.maps_chart` as a still picture.
+
+    Maps of different methods are drawn as shares of their own attribution.
+
+    Args:
+        faces: RGB frames, 0 to 255, one for each pair of maps; or one for all.
+        maps: The pairs.
+        titles: One for each pair.
+
+    Returns:
+        A matplotlib figure; `figure.savefig("maps.png")` needs no browser.
+
+    Example:
+        >>> heat = np.random.default_rng(0).normal(size=(56, 56))
+        >>> pair = WhereHow(heat, 0 * heat, target=0, method="noise", completeness_error=0.0)
+        >>> len(maps_figure([np.full((56, 56, 3), 128.0)], [pair], ["noise"]).axes)
+        3
+    """
+    figure, axes = _grid(2, titles, side=2.6 if len(titles) < 7 else 1.7)
+    maps = comparable(maps)
+    limit = shared_limit(maps)
+    for column, (face, pair) in enumerate(zip([*faces] * (len(maps) // len(faces)), maps, strict=True)):
+        for axis, heat in zip(axes[:, column], (pair.where, pair.how), strict=True):
+            image = overlay_map(axis, face, heat, limit)
+    for axis, name in zip(axes[:, 0], ("where: onset", "how: difference"), strict=True):
+        axis.set_ylabel(name, fontsize=11)
+    _scale(figure, 0, len(titles), image, "attribution, square-root scale: orange for the class, purple against it")
+    return figure
+
+
+def comparable(maps: Sequence[WhereHow]) -> list[WhereHow]:
+    """Maps of one method as they are; of several, whose units differ, each as shares of its own attribution."""
+    return list(maps) if len({m.method for m in maps}) == 1 else [m.as_shares() for m in maps]
+
+
+def shared_limit(maps: Sequence[WhereHow]) -> float:
+    """Value of full colour for maps that are to be compared: all but their strongest 0.05 % of pixels lie below it.
+
+    Raises:
+        ValueError: A map is not finite: it must not be drawn.
+
+    Example:
+        >>> heat = np.array([[0.0, -2.0]])
+        >>> shared_limit([WhereHow(heat, heat, target=0, method="x", completeness_error=0.0)])
+        2.0
+    """
+    pooled = np.abs(np.concatenate([heat.ravel() for m in maps for heat in (m.where, m.how)]))
+    if not np.isfinite(pooled).all():
+        raise ValueError("a map is not finite, so it is not drawn: check the sample and the model's weights for NaN")
+    return float(np.quantile(pooled, 0.9995)) or float(pooled.max()) or 1.0
+
+
 def overlay_map(axis: Axes, face: np.ndarray, heat: Heat, limit: float) -> mpl.image.AxesImage:
     """Draws a signed map over a pale face; nothing is coloured where the map is zero.
 
@@ -114,6 +166,8 @@ def overlay_map(axis: Axes, face: np.ndarray, heat: Heat, limit: float) -> mpl.i
         limit: Value of full colour, the same for all maps that are to be compared.
     """
     _pale(axis, face)
+    if not heat.any():
+        axis.text(0.5, 0.5, "all zero", transform=axis.transAxes, ha="center", va="center")
     strength = np.sqrt(np.clip(np.abs(heat) / limit, 0, 1))
     norm = mpl.colors.FuncNorm((_signed_root, _signed_square), vmin=-limit, vmax=limit)
     height, width = face.shape[:2]
@@ -153,11 +207,11 @@ def _apex(clip: Clip) -> int:
     return clip.apex
 
 
-def _grid(rows: int, titles: Sequence[str]) -> tuple[Figure, np.ndarray]:
+def _grid(rows: int, titles: Sequence[str], side: float = 2.6) -> tuple[Figure, np.ndarray]:
     """A grid of pictures with a thin row for the colour bars below."""
     if not rows:
         raise ValueError("there is no clip to draw")
-    figure = Picture(figsize=(2.6 * len(titles), 2.6 * rows + 0.9), layout="constrained")
+    figure = Picture(figsize=(side * len(titles), side * rows + 0.9), layout="constrained")
     grid = figure.add_gridspec(rows + 1, len(titles), height_ratios=[1] * rows + [0.05])
     axes = np.array([[figure.add_subplot(grid[r, c]) for c in range(len(titles))] for r in range(rows)])
     for axis in axes.flat:
