@@ -90,7 +90,7 @@ def analyze(
         >>> take = LongTake([SyntheticMicroExpressions(1, 2, image_size=96).moving_face(1)], rest=0.4)
         >>> path = write_video(take.frames, Path(tempfile.mkdtemp()) / "take.mkv", 200)
         >>> found = analyze(path, find_faces=lambda image: [take.face.landmarks], progress=False)
-        >>> abs(found.table.apex[0] - take.table.apex[0] / 200) < 0.02
+        >>> bool(abs(found.table.apex[0] - take.table.apex[0] / 200) < 0.02)
         True
     """
     if model is not None:
