@@ -16,7 +16,7 @@ from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, p
 from tsfmicro_lab.explain.streams import intervene, intervention_scores
 from tsfmicro_lab.models import PRESETS, from_pretrained
 from tsfmicro_lab.models.anatomy import anatomy
-from tsfmicro_lab.stored import load_tables, made_by, save_tables
+from tsfmicro_lab.stored import load_tables, provenance, save_tables
 from tsfmicro_lab.training import RECIPES, Run, cross_validate, fit, fold_processes, score_table, subject_interval
 
 CONDITION = ["distractors", "layout", "model"]
@@ -119,7 +119,7 @@ def compare(
     runs = [replace(run, preset=preset, recipe=recipe, accelerator=accelerator) for run in VARIANTS]
     size = runs[0].create(2).config.image_size
     cost = _cost(runs, prepare(SyntheticMicroExpressions(2, 8), size, progress=False))
-    made = made_by(runs[0], seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
+    made = provenance(runs[0], seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
     predictions, scores, streams = [], [], []
     with fold_processes(1 if accelerator == "cuda" else workers) as pool:
         for (name, distractors), layout in product(DISTRACTORS.items(), LAYOUTS):

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from rich.console import Console
 from rich.markup import escape
 
-import tsfmicro_lab
 from tsfmicro_lab.data import Samples, SyntheticMicroExpressions, photograph, prepare
 from tsfmicro_lab.explain import WhereHow, clips_figure, share_inside, where_how, where_how_figure
 from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
@@ -48,8 +46,7 @@ def run_demo(
     Returns:
         Path of `index.html`.
     """
-    page = Page(Path(folder), Console())
-    page.folder.mkdir(parents=True, exist_ok=True)
+    page = Page(Path(folder), "demo")
     if (page.folder / "index.html").exists():
         shutil.rmtree(page.folder / "runs", ignore_errors=True)
         (page.folder / "index.html").unlink()
@@ -65,7 +62,6 @@ def run_demo(
     with page.step("4 · The same on a real photograph"):
         _photograph(page, samples.classes)
     page.content.update(
-        version=tsfmicro_lab.__version__,
         data=str(data),
         recipe=recipe,
         seed=seed,

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.leakage import BY_SUBJECT, COPIES, MODELS, Leakage
 from tsfmicro_lab.progress import progress_bar, track
-from tsfmicro_lab.stored import made_by
+from tsfmicro_lab.stored import provenance
 from tsfmicro_lab.training import Augmentation, Fold, Recipe, Run, fit, fold_processes, predict, scores
 from tsfmicro_lab.training.protocols import write_whole
 from tsfmicro_lab.training.splits import nested_leave_one_subject_out
@@ -185,7 +185,7 @@ def measure(
     ]
     return Leakage(
         made={
-            **made_by(run, subjects=subjects, clips_per_subject=clips_per_subject, seeds=seeds),
+            **provenance(run, subjects=subjects, clips_per_subject=clips_per_subject, seeds=seeds),
             "linear_seeds": linear_seeds,
             "protocol": "leave one subject out, 2 of the others set aside to choose by; every epoch kept",
         },

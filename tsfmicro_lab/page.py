@@ -1,4 +1,4 @@
-"""A page that holds all that it shows and opens offline."""
+"""The HTML pages that the lab writes."""
 
 import base64
 import io
@@ -13,26 +13,31 @@ import jinja2
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from tsfmicro_lab import __version__
+
 
 @dataclass
 class Page:
-    """What a report shows, filled step by step.
+    """One HTML file that holds all that it shows and opens offline, filled step by step.
 
     Attributes:
-        folder: Where the page goes.
-        template: Its template in this package.
-        name: Of the file.
+        folder: Where the page goes; it is created.
+        template: Name of the template, without its ending.
+        name: Of the file, without its ending.
         console: Where progress is told.
         content: Values of the template.
         times: Seconds of each step.
     """
 
     folder: Path
+    template: str
+    name: str = "index"
     console: Console = field(default_factory=Console)
-    template: str = "report.html.jinja"
-    name: str = "index.html"
     content: dict[str, Any] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
@@ -55,11 +60,14 @@ class Page:
         self.content[name] = figure.to_html(full_html=False, include_plotlyjs=False, div_id=name)
 
     def write(self) -> Path:
-        """Writes the page; it holds all that it shows and opens offline."""
+        """Writes the page."""
         from plotly.offline import get_plotlyjs
 
-        loader = jinja2.PackageLoader("tsfmicro_lab", package_path=".")
-        template = jinja2.Environment(loader=loader, autoescape=True).get_template(self.template)
-        path = self.folder / self.name
-        path.write_text(template.render(self.content, plotly=get_plotlyjs(), times=self.times), encoding="utf-8")
+        loader = jinja2.PackageLoader("tsfmicro_lab", package_path="templates")
+        template = jinja2.Environment(loader=loader, autoescape=True).get_template(f"{self.template}.html.jinja")
+        path = self.folder / f"{self.name}.html"
+        path.write_text(
+            template.render(self.content, plotly=get_plotlyjs(), times=self.times, version=__version__),
+            encoding="utf-8",
+        )
         return path

@@ -73,7 +73,7 @@ def write_report(result: Result, folder: Path | None = None, samples: Samples | 
     Returns:
         Path of `report.html`.
     """
-    page = Page(folder or result.folder, template="run.html.jinja", name="report.html")
+    page = Page(folder or result.folder, "run", name="report")
     table, run = result.predictions, result.about.get("run", {})
     facts = {
         name: run.get(name) for name in ("model", "preset", "settings", "selection", "seed", "recipe") if run.get(name)

@@ -58,7 +58,7 @@ def load_tables(path: Path | str, names: Iterable[str], command: str) -> tuple[d
         raise ValueError(f"{path} holds no result of {what} ({error}): make one with `{command}`") from error
 
 
-def made_by(run: Run, **size: int) -> dict[str, Any]:
+def provenance(run: Run, **size: int) -> dict[str, Any]:
     """Command, commit, date, device, protocol and recipe, so that a stored number can be made again.
 
     Args:

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -121,6 +121,7 @@ def run_fold(run: Run, samples: Samples, fold: Fold, model_folder: Path | None =
     rows = _rows(run, samples, fold, predict(model, samples, fold.test), best)
     if model_folder:
         shutil.rmtree(model_folder, ignore_errors=True)  # the remains of a fold that was interrupted
+        model.config = replace(model.config, classes=samples.classes)
         model.cpu().save_pretrained(model_folder, model_card_kwargs=_facts(run, samples, fold))
     return rows
 

@@ -6,6 +6,7 @@ from tsfmicro_lab.widgets.leakage import LeakageExplorer
 from tsfmicro_lab.widgets.onset_apex import OnsetApexExplorer
 from tsfmicro_lab.widgets.results import ResultsExplorer
 from tsfmicro_lab.widgets.retention import RetentionExplorer
+from tsfmicro_lab.widgets.webcam import WebcamRecorder
 from tsfmicro_lab.widgets.where_how import WhereHowExplorer
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "OnsetApexExplorer",
     "ResultsExplorer",
     "RetentionExplorer",
+    "WebcamRecorder",
     "WhereHowExplorer",
 ]
