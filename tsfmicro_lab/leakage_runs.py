@@ -23,7 +23,7 @@ from tsfmicro_lab.leakage import BY_SUBJECT, COPIES, MODELS, Leakage
 from tsfmicro_lab.progress import progress_bar, track
 from tsfmicro_lab.stored import provenance
 from tsfmicro_lab.training import Augmentation, Fold, Recipe, Run, fit, fold_processes, predict, scores
-from tsfmicro_lab.training.protocols import write_whole
+from tsfmicro_lab.training.checkpoint import write_whole
 from tsfmicro_lab.training.splits import nested_leave_one_subject_out
 
 #: Small enough for hundreds of folds on a laptop.

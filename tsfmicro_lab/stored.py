@@ -1,19 +1,15 @@
 """Measurements that take long are stored: one JSON file of long tables, with what made them."""
 
 import json
-import os
-import platform
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
+from tsfmicro_lab.provenance import environment
 from tsfmicro_lab.training.protocols import Run
 
 #: Largest file that is read.
@@ -65,18 +61,11 @@ def provenance(run: Run, **size: int) -> dict[str, Any]:
         run: One of the runs, for what they share.
         **size: Of the data.
     """
-    changed = " with changes" if _git("status", "--porcelain", "--untracked-files=no") else ""
+    made = environment()
     return {
+        **{name: made[name] for name in ("commit", "date", "device")},
         "command": " ".join(["tsfmicro-lab", *sys.argv[1:]]),
-        "commit": (_git("rev-parse", "HEAD") or "unknown") + changed,
-        "date": date.today().isoformat(),
-        "device": f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__.split('+')[0]}",
         "protocol": f"leave one subject out, preset {run.preset}, selection {run.selection}",
         "recipe": asdict(run.recipe),
         **size,
     }
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(("git", *arguments), cwd=Path(__file__).parent, capture_output=True, text=True)
-    return done.stdout.strip()

@@ -166,13 +166,14 @@ class DepthwiseConv(nn.Conv2d):
 
     def forward(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch height width dim"]:
         """Returns the filtered map, same shape."""
-        # On a CPU a one at the kernel's centre adds the map, which saves two passes over it; rounded, it would drown weights.
+        # On a CPU a one at the kernel's centre adds the map and saves passes over it; rounded it would drown weights.
         exact = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
         weight = self.weight
         if self.residual and exact:
             weight = weight + F.pad(weight.new_ones(1, 1), [self.kernel_size[0] // 2] * 4)
         out = self._conv_forward(x.permute(0, 3, 1, 2), weight, self.bias).permute(0, 2, 3, 1)
-        return x + out if self.residual and not exact else out
+        filtered: Tensor = x + out if self.residual and not exact else out
+        return filtered
 
 
 class ManhattanRetention(nn.Module):
@@ -234,7 +235,8 @@ class ManhattanRetention(nn.Module):
         """
         if not self.decomposed:
             q, k = self._turned(x)
-            return (q * self.scale @ k.mT + self.bias).softmax(-1)
+            weights: Tensor = (q * self.scale @ k.mT + self.bias).softmax(-1)
+            return weights
         along_row, along_column = self.line_weights(x)
         return torch.einsum("bhxyv, bhvxu -> bhyxvu", along_column, along_row).flatten(4).flatten(2, 3)
 
@@ -261,8 +263,8 @@ class ManhattanRetention(nn.Module):
         v = rearrange(v, "b y x (h d) -> b h (y x) d", h=self.heads)
         if self.decomposed:
             for line, back in (("(b y) h x d", "b h (y x) d"), ("(b x) h y d", "b h (y x) d")):
-                lines = (rearrange(t, f"b h (y x) d -> {line}", y=self.grid) for t in (q, k, v))
-                v = rearrange(attend(*lines, self.bias, self.scale), f"{line} -> {back}", b=len(x))
+                ql, kl, vl = (rearrange(t, f"b h (y x) d -> {line}", y=self.grid) for t in (q, k, v))
+                v = rearrange(attend(ql, kl, vl, self.bias, self.scale), f"{line} -> {back}", b=len(x))
         else:
             v = attend(q, k, v, self.bias, self.scale)
         gathered: Tensor = self.out(rearrange(v, "b h (y x) d -> b y x (h d)", y=self.grid) + local)

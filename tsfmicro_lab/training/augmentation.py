@@ -1,11 +1,12 @@
 """From bytes to what a model reads, with one random draw for all frames of a sample."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 #: Mean and standard deviation of ImageNet's images, by which the paper normalises both frames.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -39,9 +40,15 @@ def to_inputs(onset: Tensor, apex: Tensor) -> dict[str, Tensor]:
         raise ValueError(
             f"onset {tuple(onset.shape)} and apex {tuple(apex.shape)} must both be (batch, 3, height, width)"
         )
-    mean, std = (torch.tensor(v, device=onset.device).view(1, 3, 1, 1) for v in (MEAN, STD))
-    first, second = ((x.float() / 255 - mean) / std for x in (onset, apex))
-    return {"onset": first, "difference": second - first}
+    scale, shift = _normalisation(onset.device)
+    first, second = onset.float(), apex.float()
+    return {"onset": first * scale - shift, "difference": (second - first) * scale}
+
+
+@cache  # a tensor made anew would be copied to the device, and waited for, at every step
+def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:
+    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (MEAN, STD))
+    return 1 / (255 * std), mean / std
 
 
 class Augmentation(nn.Module):
@@ -64,21 +71,43 @@ class Augmentation(nn.Module):
 
     def __init__(self, size: int, degrees: float = 3.0, shift: float = 15 / 224) -> None:
         super().__init__()
-        import kornia.augmentation as K
+        self.size, self.degrees, self.shift = size, degrees, shift
 
-        self._draw: Any = K.AugmentationSequential(
-            K.RandomHorizontalFlip(p=0.5),
-            K.RandomAffine(degrees=degrees, translate=(shift, shift), padding_mode="border", p=1.0),
-            data_keys=["input"],
-        )
-        self.size = size
+    def draw(self, n: int, device: torch.device | str = "cpu") -> Float[Tensor, "n 2 3"]:
+        """One flip, angle and shift for each of n samples: where each place of the result is read from.
+
+        Drawn on the device, so that nobody waits for it; as :func:`torch.nn.functional.affine_grid` wants it.
+        """
+        u = torch.rand(4, n, device=device)
+        mirror = torch.where(u[0] < 0.5, -1.0, 1.0)
+        angle = torch.deg2rad((2 * u[1] - 1) * self.degrees)
+        x, y = (2 * u[2:] - 1) * 2 * self.shift  # the side of an image is 2 long
+        rows = (mirror * angle.cos(), -mirror * angle.sin(), x, angle.sin(), angle.cos(), y)
+        return torch.stack(rows, 1).view(n, 2, 3)
 
     def forward(
         self, onset: UInt8[Tensor, "batch 3 height width"], apex: UInt8[Tensor, "batch 3 height width"]
     ) -> tuple[Float[Tensor, "batch 3 height width"], Float[Tensor, "batch 3 height width"]]:
         """Returns onset and apex, moved alike, 0 to 255."""
-        both: Tensor = self._draw(torch.cat((onset, apex), 1).float() / 255) * 255
+        both = move(torch.cat((onset, apex), 1), self.draw(len(onset), onset.device))
         return both[:, :3], both[:, 3:]
+
+
+def move(frames: Tensor, place: Float[Tensor, "batch 2 3"]) -> Float[Tensor, "batch channels height width"]:
+    """Reads each sample's frames, all channels alike, at the places that :meth:`Augmentation.draw` drew.
+
+    Args:
+        frames: Bytes or floats (B, C, H, W).
+        place: One affine map per sample.
+
+    Example:
+        >>> frames = torch.arange(4.0).view(1, 1, 2, 2)
+        >>> move(frames, torch.tensor([[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]))
+        tensor([[[[1., 0.],
+                  [3., 2.]]]])
+    """
+    grid = F.affine_grid(place, list(frames.shape), align_corners=False)
+    return F.grid_sample(frames.float(), grid, padding_mode="border", align_corners=False)
 
 
 def inputs_of(batch: Mapping[str, Tensor], augment: Augmentation | None = None) -> dict[str, Tensor]:

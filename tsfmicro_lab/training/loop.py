@@ -17,6 +17,8 @@ from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.models import TSFmicro
 from tsfmicro_lab.progress import track
 from tsfmicro_lab.training.augmentation import Augmentation, inputs_of
+from tsfmicro_lab.training.checkpoint import Checkpoint, State
+from tsfmicro_lab.training.device import Compiled, compile_model, memory_advice, seeded
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ def fit(
     fabric: Fabric | None = None,
     after_epoch: Callable[[int, float], None] | None = None,
     progress: bool = False,
+    checkpoint: Checkpoint | None = None,
+    compiled: Compiled = "",
 ) -> list[float]:
     """Trains a model on some of the samples.
 
@@ -74,12 +78,18 @@ def fit(
         index: Those to train on.
         recipe: How.
         seed: Of order, augmentation and stochastic depth; the global random state is left as it was.
-        fabric: Device and precision; a CPU in float32 by default.
+        fabric: Device, precision and strategy; a CPU in float32 by default. With several devices, launched before,
+            each takes its part of every batch.
         after_epoch: Called with the epoch (from 1) and its mean loss; may look at the model in evaluation mode.
         progress: Whether to show a progress bar over the epochs.
+        checkpoint: Where the state is kept after every epoch; training goes on from what it holds.
+        compiled: Mode of `torch.compile`: `default`, or `reduce-overhead` for CUDA graphs; empty for none.
 
     Returns:
         Mean training loss of each epoch.
+
+    Raises:
+        MemoryError: A batch does not fit the device; the message says how many clips would.
 
     Example:
         >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
@@ -91,31 +101,38 @@ def fit(
         (2, False)
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
-    optimizer: Any = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
-    network, optimizer = fabric.setup(model, optimizer)
+    optimizer: Any = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    network, optimizer = fabric.setup(compile_model(model, compiled), optimizer)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda e: recipe.decay ** min(e, recipe.decay_epochs))
     augment = Augmentation(model.config.image_size, recipe.degrees, recipe.shift)
     samples = samples.to(fabric.device)
-    losses = []
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for epoch in track(range(1, recipe.epochs + 1), "training", progress):
+
+    def step(rows: Tensor) -> Tensor:
+        batch = samples.pick(rows.to(fabric.device))
+        inputs = inputs_of(batch, augment)
+        loss = _loss(network(*(inputs[name] for name in model.input_names)), batch["label"])
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()
+        return loss.detach() * len(rows)
+
+    with seeded(seed, fabric.global_rank), memory_advice(step, recipe.batch_size):
+        shuffle = torch.Generator().manual_seed(seed)
+        state = State(model, optimizer, schedule, shuffle, fabric)
+        losses = checkpoint.load(state) if checkpoint else []
+        for epoch in track(range(len(losses) + 1, recipe.epochs + 1), "training", progress):
             model.train()
-            total = torch.zeros((), device=fabric.device)
-            order = torch.from_numpy(index)[torch.randperm(len(index))]
+            order = torch.from_numpy(index)[torch.randperm(len(index), generator=shuffle)]
+            total = torch.zeros((), device=fabric.device)  # stays there: reading it would wait for every step
             for rows in _batches(order, recipe.batch_size):
-                batch = samples.pick(rows.to(fabric.device))
-                inputs = inputs_of(batch, augment)
-                loss = _loss(network(*(inputs[name] for name in model.input_names)), batch["label"])
-                optimizer.zero_grad()
-                fabric.backward(loss)
-                optimizer.step()
-                total += loss.detach() * len(rows)
+                total += step(_share(rows, fabric))
             schedule.step()
-            losses.append(float(total) / len(index))
+            losses.append(_everywhere(total, fabric) / len(index))
             model.eval()
             if after_epoch:
                 after_epoch(epoch, losses[-1])
+            if checkpoint and fabric.is_global_zero:
+                checkpoint.save(state, losses)
     return losses
 
 
@@ -217,6 +234,18 @@ def _loss(logits: Tensor, label: Tensor) -> Tensor:
     if label.ndim == 1:
         return F.cross_entropy(logits, label)
     return F.binary_cross_entropy_with_logits(logits, label.float())
+
+
+def _share(rows: Tensor, fabric: Fabric) -> Tensor:
+    """The part of a batch that this device takes; all of it where there is one device."""
+    return rows.tensor_split(fabric.world_size)[fabric.global_rank]
+
+
+def _everywhere(total: Tensor, fabric: Fabric) -> float:
+    """Sum over all devices."""
+    summed = fabric.all_reduce(total, reduce_op="sum")
+    assert isinstance(summed, Tensor)
+    return float(summed)
 
 
 def _batches(order: Tensor, size: int) -> list[Tensor]:

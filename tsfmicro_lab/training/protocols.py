@@ -3,9 +3,11 @@
 import copy
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,6 +24,9 @@ from tsfmicro_lab.models import TSFmicro, create_model
 from tsfmicro_lab.models.card import model_card
 from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.progress import progress_bar
+from tsfmicro_lab.provenance import device_name, environment
+from tsfmicro_lab.training.checkpoint import Checkpoint, write_whole
+from tsfmicro_lab.training.device import Compiled
 from tsfmicro_lab.training.loop import RECIPES, Recipe, decide, fit, predict
 from tsfmicro_lab.training.splits import Fold, checked, leave_one_subject_out, with_inner
 from tsfmicro_lab.training.statistics import card_scores
@@ -44,6 +49,7 @@ class Run:
         selection: `last` keeps the last epoch; `inner` the epoch that is best on training subjects held out inside
             the fold. Neither sees the test subject. `oracle` keeps the epoch that is best on the test subject, as many
             published programs do: a demonstration, called leaky wherever it is shown.
+        compiled: Mode of `torch.compile`: `default`, or `reduce-overhead` for CUDA graphs; empty for none.
         candidates: Recipes of which the selection chooses as it does of epochs, instead of `recipe`.
         seed: Of weights, order and augmentation.
         accelerator: For Lightning Fabric: `auto`, `cpu`, `cuda`, …
@@ -60,6 +66,7 @@ class Run:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     settings: dict[str, Any] = field(default_factory=dict)
     candidates: tuple[Recipe, ...] = ()
+    compiled: Compiled = ""
 
     def __post_init__(self) -> None:
         if self.selection not in get_args(Selection):
@@ -86,9 +93,12 @@ class _Best:
     epoch: int = 0
     candidate: int = 0
     state: dict[str, Any] | None = None
+    seconds: list[float] = field(default_factory=list)
 
 
-def run_fold(run: Run, samples: Samples, fold: Fold, model_folder: Path | None = None) -> pd.DataFrame:
+def run_fold(
+    run: Run, samples: Samples, fold: Fold, model_folder: Path | None = None, checkpoint: Path | None = None
+) -> pd.DataFrame:
     """Trains on all other subjects and predicts the one held out.
 
     Args:
@@ -96,26 +106,43 @@ def run_fold(run: Run, samples: Samples, fold: Fold, model_folder: Path | None =
         samples: All samples.
         fold: Who is held out.
         model_folder: Where to keep the trained model, if anywhere.
+        checkpoint: File that holds the state after every epoch, if any; an interrupted fold goes on from there.
 
     Returns:
-        One row per test clip: subject, clip, onset, truth, predicted, p_<class>, model, seed, selection, epoch.
+        One row per test clip: subject, clip, onset, truth, predicted, p_<class>, model, seed, selection, epoch. Its
+        `attrs` tell on what device it was made and how long an epoch took.
     """
     seed = _fold_seed(run.seed, fold.name)
     fabric = Fabric(accelerator=run.accelerator, devices=1, precision=run.precision)
     if run.selection == "inner" and not len(fold.inner):
         fold = with_inner(fold, samples.subjects, 0.2, seed)
     judged = {"last": fold.test[:0], "inner": fold.inner, "oracle": fold.test}[run.selection]
-    best = _Best()
+    best, clock = _Best(), [0.0]
     for candidate, recipe in enumerate(run.candidates or (run.recipe,)):
         model = run.create(len(samples.classes), seed)
 
         def look(epoch: int, _: float, model: TSFmicro = model, candidate: int = candidate) -> None:
+            best.seconds.append(time.perf_counter() - clock[0])
             uf1 = _uf1(model, samples, judged) if len(judged) else 0.0
             if uf1 >= best.uf1:
                 best.uf1, best.epoch, best.candidate = uf1, epoch, candidate
                 best.state = copy.deepcopy(model.state_dict()) if len(judged) else None
+            clock[0] = time.perf_counter()
 
-        fit(model, samples, fold.train, recipe, seed=seed, fabric=fabric, after_epoch=look)
+        file = checkpoint and checkpoint.with_name(f"{checkpoint.stem}-{candidate}{checkpoint.suffix}")
+        about = f"{run.label}, fold {fold.name}, seed {run.seed}, {recipe}"
+        clock[0] = time.perf_counter()
+        fit(
+            model,
+            samples,
+            fold.train,
+            recipe,
+            seed=seed,
+            fabric=fabric,
+            after_epoch=look,
+            checkpoint=Checkpoint(file, about, vars(best)) if file else None,
+            compiled=run.compiled,
+        )
     if best.state is not None:
         model.load_state_dict(best.state)
     rows = _rows(run, samples, fold, predict(model, samples, fold.test), best)
@@ -123,6 +150,13 @@ def run_fold(run: Run, samples: Samples, fold: Fold, model_folder: Path | None =
         shutil.rmtree(model_folder, ignore_errors=True)  # the remains of a fold that was interrupted
         model.config = replace(model.config, classes=samples.classes)
         model.cpu().save_pretrained(model_folder, model_card_kwargs=_facts(run, samples, fold))
+    rows.attrs = {
+        "fold": fold.name,
+        "device": device_name(fabric.device),
+        "threads": torch.get_num_threads(),
+        "epochs": len(best.seconds),
+        "seconds_per_epoch": round(float(np.median(best.seconds)), 4),
+    }
     return rows
 
 
@@ -134,6 +168,7 @@ def cross_validate(
     folder: Path | str | None = None,
     executor: Executor | None = None,
     keep_models: bool = False,
+    checkpoints: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Trains and tests on every fold, resumable; leave-one-subject-out by default.
@@ -149,6 +184,8 @@ def cross_validate(
         executor: Runs the folds, any `concurrent.futures.Executor`: :func:`fold_processes`, or a Dask cluster's. In
             this process, one after another, by default.
         keep_models: Whether each fold's model is saved beside its predictions.
+        checkpoints: Whether the state of each fold is kept after every epoch, to go on from within a fold. On several
+            machines the folder must be one that all of them see.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -157,6 +194,7 @@ def cross_validate(
     Raises:
         ValueError: A subject stands on both sides of a fold, or the folder holds another run.
         OSError: A fold cannot be written; earlier folds stay whole.
+        MemoryError: A batch does not fit the device; the message says how many clips would.
 
     Example:
         >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
@@ -167,59 +205,163 @@ def cross_validate(
         (20, ['sub01', 'sub02'])
     """
     run = run or Run()
-    if folds is None:
-        folds = leave_one_subject_out(samples.annotations)
-    checked(folds, samples.annotations)
-    place = _open_run(Path(folder), run, samples, folds) if folder else None
-    results: dict[str, pd.DataFrame] = {}
-    with progress_bar(len(folds), f"{run.label}, seed {run.seed}: folds", progress) as bar:
-
-        def finished(fold: Fold, rows: pd.DataFrame, save: bool = True) -> None:
-            if place and save:
-                _write_fold(rows, place / f"{fold.name}.parquet")
-            results[fold.name] = rows
-            bar.update()
-
-        todo = []
-        for fold in folds:
-            path = place / f"{fold.name}.parquet" if place else None
-            if path and path.exists():
-                finished(fold, pd.read_parquet(path), save=False)
-            else:
-                todo.append((fold, place / "models" / fold.name if place and keep_models else None))
-        _run_all(run, samples, todo, executor, finished)
-    table = samples.table[KEY].merge(pd.concat(results.values(), ignore_index=True), on=KEY, validate="one_to_many")
-    if place and keep_models:
-        _write_cards(run, samples, folds, table, place / "models")
-    return table
+    places = [Path(folder) if folder else None]
+    options = {"keep_models": keep_models, "checkpoints": checkpoints, "progress": progress}
+    return _cross_validate(samples, [run], places, folds, executor, **options)[0]
 
 
-def fold_processes(workers: int | None = None) -> ProcessPoolExecutor:
+def cross_validate_runs(
+    samples: Samples,
+    runs: Sequence[Run],
+    folds: Sequence[Fold] | None = None,
+    *,
+    folder: Path | str | None = None,
+    executor: Executor | None = None,
+    keep_models: bool = False,
+    checkpoints: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Folds × seeds × variants in one go: every fold of every run is handed out at once, so that no worker waits.
+
+    Args:
+        samples: Prepared clips.
+        runs: What to evaluate.
+        folds: As for :func:`cross_validate`.
+        folder: Where runs are kept, a folder each, named by model and seed.
+        executor: As for :func:`cross_validate`.
+        keep_models: As for :func:`cross_validate`.
+        checkpoints: As for :func:`cross_validate`.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The tables of all runs below each other, as :func:`~tsfmicro_lab.training.score_table` takes them.
+
+    Raises:
+        ValueError: Two runs have the same name and seed, or as for :func:`cross_validate`.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
+        >>> samples = prepare(SyntheticMicroExpressions(2, 10, image_size=64), 56, progress=False)
+        >>> runs = [Run("tsfmicro_spatial", recipe=Recipe(epochs=1), seed=seed) for seed in (0, 1)]
+        >>> len(cross_validate_runs(samples, runs, progress=False))
+        40
+    """
+    names = [f"{run.label.replace(' ', '-')}-{run.seed}" for run in runs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two runs have one name and seed: {sorted(names)}")
+    places = [Path(folder) / name if folder else None for name in names]
+    options = {"keep_models": keep_models, "checkpoints": checkpoints, "progress": progress}
+    return pd.concat(_cross_validate(samples, runs, places, folds, executor, **options), ignore_index=True)
+
+
+def fold_processes(workers: int | None = None, *, gpus: int = 0) -> ProcessPoolExecutor:
     """Processes that each train one fold on one core, which is faster for small models than one fold on all cores.
 
     Args:
-        workers: Number of processes; one per usable core by default.
+        workers: Number of processes; one per usable core by default, or one per GPU.
+        gpus: GPUs of this machine to deal the processes to, in turn; two or more processes may share one.
     """
-    return process_pool(workers)
+    if not gpus:
+        return process_pool(workers)
+    workers = workers or gpus
+    numbers = multiprocessing.get_context("spawn").Queue()
+    for worker in range(workers):
+        numbers.put(worker % gpus)
+    return process_pool(workers, _take_gpu, (numbers,))
 
 
-def _run_all(
-    run: Run,
+def _take_gpu(numbers: Any) -> None:
+    os.environ["CUDA_VISIBLE_DEVICES"] = str(numbers.get())
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One fold of one run, and where it is kept."""
+
+    run: Run
+    fold: Fold
+    place: Path | None
+    keep_model: bool
+    checkpoint: bool
+
+    @property
+    def table(self) -> Path | None:
+        return self.place / f"{self.fold.name}.parquet" if self.place else None
+
+    @property
+    def checkpoint_file(self) -> Path | None:
+        return self.place / "checkpoints" / f"{self.fold.name}.pt" if self.place and self.checkpoint else None
+
+    def train(self, samples: Samples) -> pd.DataFrame:
+        model_folder = self.place / "models" / self.fold.name if self.place and self.keep_model else None
+        return run_fold(self.run, samples, self.fold, model_folder, self.checkpoint_file)
+
+    def keep(self, rows: pd.DataFrame) -> None:
+        """Writes what the fold predicted; its checkpoint is then needed no more."""
+        if not self.place or not self.table:
+            return
+        _write_fold(rows, self.table)
+        with (self.place / "folds.jsonl").open("a") as log:
+            log.write(json.dumps(rows.attrs) + "\n")
+        if self.checkpoint_file:
+            for file in self.checkpoint_file.parent.glob(f"{self.fold.name}-*.pt"):
+                file.unlink()
+
+
+def _cross_validate(
     samples: Samples,
-    todo: Sequence[tuple[Fold, Path | None]],
+    runs: Sequence[Run],
+    places: Sequence[Path | None],
+    folds: Sequence[Fold] | None,
     executor: Executor | None,
-    finished: Callable[[Fold, pd.DataFrame], None],
-) -> None:
-    if executor is None:
-        for fold, model_folder in todo:
-            finished(fold, run_fold(run, samples, fold, model_folder))
-        return
-    futures: dict[Future[pd.DataFrame], Fold] = {
-        executor.submit(run_fold, run, samples, fold, model_folder): fold for fold, model_folder in todo
+    *,
+    keep_models: bool,
+    checkpoints: bool,
+    progress: bool,
+) -> list[pd.DataFrame]:
+    folds = leave_one_subject_out(samples.annotations) if folds is None else checked(folds, samples.annotations)
+    for run, place in zip(runs, places, strict=True):
+        if place:
+            _open_run(place, run, samples, folds)
+    jobs = [
+        _Job(run, fold, place, keep_models, checkpoints)
+        for run, place in zip(runs, places, strict=True)
+        for fold in folds
+    ]
+    results: dict[int, pd.DataFrame] = {
+        i: pd.read_parquet(job.table) for i, job in enumerate(jobs) if job.table and job.table.exists()
     }
+    what = f"{runs[0].label}, seed {runs[0].seed}" if len(runs) == 1 else f"{len(runs)} runs"
+    with progress_bar(len(jobs), f"{what}: folds", progress) as bar:
+        bar.update(len(results))
+        todo = {i: job for i, job in enumerate(jobs) if i not in results}
+        for i, rows in _train_all(samples, todo, executor):
+            jobs[i].keep(rows)
+            results[i] = rows
+            bar.update()
+    tables = []
+    for number, (run, place) in enumerate(zip(runs, places, strict=True)):
+        own = [results[number * len(folds) + i] for i in range(len(folds))]
+        table = samples.table[KEY].merge(pd.concat(own, ignore_index=True), on=KEY, validate="one_to_many")
+        if place and keep_models:
+            _write_cards(run, samples, folds, table, place / "models")
+        tables.append(table)
+    return tables
+
+
+def _train_all(
+    samples: Samples, jobs: Mapping[int, _Job], executor: Executor | None
+) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Rows of each job as it ends."""
+    if executor is None:
+        yield from ((i, job.train(samples)) for i, job in jobs.items())
+        return
+    client = getattr(executor, "_client", None)  # a Dask executor's: the samples travel once, not with every fold
+    shared = client.scatter(samples, broadcast=True) if client and jobs else samples
+    futures: dict[Future[pd.DataFrame], int] = {executor.submit(_Job.train, job, shared): i for i, job in jobs.items()}
     try:
         for future in as_completed(futures):
-            finished(futures[future], future.result())
+            yield futures[future], future.result()
     finally:
         for future in futures:
             future.cancel()
@@ -297,6 +439,8 @@ def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -
             )
     else:
         folder.mkdir(parents=True, exist_ok=True)
+        made = json.dumps(environment(), indent=2)
+        write_whole(folder / "environment.json", lambda target: target.write_text(made))
         write_whole(path, lambda target: target.write_text(json.dumps(about, indent=2)))
     return folder
 
@@ -310,13 +454,3 @@ def _write_fold(rows: pd.DataFrame, path: Path) -> None:
             f"fold {path.stem} could not be saved to {path} ({error.strerror or error}): free some space and start "
             "again, the folds that are finished are kept",
         ) from error
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes beside the target and renames, so that a file is there whole or not at all."""
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

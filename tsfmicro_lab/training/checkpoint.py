@@ -1,0 +1,127 @@
+"""The state of a training on disk, whole or not at all, so that it goes on where it was as if nothing had happened."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a training changes.
+
+    Attributes:
+        model: Weights and running statistics.
+        optimizer: Moments of the gradients.
+        schedule: Learning rate.
+        shuffle: Source of the order of clips.
+        fabric: Device, whose random numbers augment and drop, and precision, which may scale the loss.
+    """
+
+    model: nn.Module
+    optimizer: Any
+    schedule: Any
+    shuffle: torch.Generator
+    fabric: Fabric
+
+    def collect(self) -> dict[str, Any]:
+        """Everything as tensors and numbers."""
+        random = [torch.get_rng_state()]
+        if self.fabric.device.type == "cuda":
+            random.append(torch.cuda.get_rng_state(self.fabric.device))
+        scaler = self.fabric.strategy.precision.state_dict()
+        parts = {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "schedule")}
+        return {**parts, "shuffle": self.shuffle.get_state(), "random": random, "scaler": scaler}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Undoes everything that was done since :meth:`collect`."""
+        for name in ("model", "optimizer", "schedule"):
+            getattr(self, name).load_state_dict(saved[name])
+        self.shuffle.set_state(saved["shuffle"])
+        torch.set_rng_state(saved["random"][0])
+        self.fabric.strategy.precision.load_state_dict(saved["scaler"])
+        if len(saved["random"]) > 1 and self.fabric.device.type == "cuda":
+            torch.cuda.set_rng_state(saved["random"][1], self.fabric.device)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file that holds the state of one training after its last whole epoch.
+
+    Continued on the same device, with the same number of threads, the result is bit for bit that of a training which
+    was never interrupted. The file is read without executing anything in it.
+
+    Attributes:
+        path: The file; its folder is created.
+        about: What is trained and how, in words; a file about something else is refused.
+        beside: What the caller of `fit` keeps from epoch to epoch (tensors, numbers, dicts): saved and restored, too.
+    """
+
+    path: Path
+    about: str = ""
+    beside: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, state: State, losses: list[float]) -> None:
+        """Writes the state after an epoch, replacing the file in one go.
+
+        Raises:
+            OSError: The file cannot be written; the one before stays whole.
+        """
+        saved = {"about": self.about, "losses": losses, "beside": self.beside, **state.collect()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_whole(self.path, lambda target: torch.save(saved, target))
+        except (OSError, RuntimeError) as error:  # torch's own writer turns a full disk into a RuntimeError
+            raise OSError(
+                f"the checkpoint {self.path} could not be saved ({error}): free some space and start again, the epoch "
+                "before is kept"
+            ) from error
+
+    def load(self, state: State) -> list[float]:
+        """Restores what the file holds, if there is one.
+
+        Returns:
+            The losses of the epochs that are done.
+
+        Raises:
+            ValueError: The file is truncated, or of another training.
+        """
+        if not self.path.exists():
+            return []
+        try:
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            about, losses, beside = saved["about"], list(saved["losses"]), dict(saved["beside"])
+        except Exception as error:
+            raise ValueError(f"{self.path} is no checkpoint ({error}): delete it to begin anew") from error
+        if about != self.about:
+            raise ValueError(f"{self.path} is of another training ({about}): delete it, or give another path")
+        state.restore(saved)
+        self.beside.update(beside)
+        return losses
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes beside the target and renames, so that a file is there whole or not at all.
+
+    Args:
+        path: The target.
+        write: Writes to the path that it is given.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "a.txt"
+        >>> write_whole(target, lambda path: path.write_text("whole"))
+        >>> target.read_text()
+        'whole'
+    """
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,109 @@
+"""What training needs of a device: random numbers of its own, compiled networks, and advice when memory runs out."""
+
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+#: Modes of `torch.compile` that pay here; empty means that nothing is compiled.
+Compiled = Literal["", "default", "reduce-overhead", "max-autotune"]
+
+_one_at_a_time = threading.Lock()
+
+
+@contextmanager
+def seeded(seed: int, rank: int = 0) -> Iterator[None]:
+    """Seeds torch's global random state and puts it back afterwards.
+
+    The state belongs to the process, so a second thread waits until the first has left: its numbers would get mixed.
+
+    Args:
+        seed: The seed.
+        rank: Of the device, where several draw at once.
+
+    Example:
+        >>> with seeded(1):
+        ...     first = torch.rand(1)
+        >>> with seeded(1):
+        ...     print(bool(torch.rand(1) == first))
+        True
+    """
+    with _one_at_a_time, torch.random.fork_rng():
+        torch.manual_seed(seed + rank)
+        yield
+
+
+def compile_model(model: nn.Module, mode: Compiled) -> nn.Module:
+    """The model as one fused program, or the model itself.
+
+    The first step takes a minute or more, on a GPU and on a CPU (where a C++ compiler is needed); the kernels are kept
+    on disk, and further models of the same shape in the same process use the same program.
+
+    Args:
+        model: The model; its weights are shared.
+        mode: Of `torch.compile`. `reduce-overhead` records CUDA graphs, which pays where kernels are small.
+
+    Example:
+        >>> compile_model(torch.nn.Linear(1, 1), "")
+        Linear(in_features=1, out_features=1, bias=True)
+    """
+    return torch.compile(model, mode=mode) if mode else model  # type: ignore[return-value]
+
+
+@contextmanager
+def memory_advice(step: Callable[[Tensor], Tensor], batch_size: int) -> Iterator[None]:
+    """Turns the device's complaint about memory into advice.
+
+    Args:
+        step: A training step over some rows. It is tried with fewer of them until it fits, so the model is spoilt.
+        batch_size: Clips per step that were wanted.
+
+    Raises:
+        MemoryError: There was too little memory; the message says how many clips a step could take.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        message = str(error).splitlines()[0]
+        traceback.clear_frames(error.__traceback__)  # they hold the tensors of the step that failed
+    else:
+        return
+    fits = _largest(step, batch_size)
+    advice = f"a batch of {fits} would fit: Recipe(batch_size={fits})" if fits > 1 else "not even two clips would fit"
+    raise MemoryError(
+        f"a batch of {batch_size} clips does not fit the memory of the device ({message}); {advice}. A smaller "
+        "preset, precision 'bf16-mixed', or fewer processes on the device need less"
+    )
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device, or the machine itself, had no memory left.
+
+    Example:
+        >>> out_of_memory(torch.OutOfMemoryError("CUDA out of memory")), out_of_memory(RuntimeError("shapes differ"))
+        (True, False)
+    """
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "can't alloc" in str(error)
+
+
+def _largest(step: Callable[[Tensor], Tensor], too_many: int) -> int:
+    """How many rows a step takes, found by halving the interval."""
+    least = 0
+    while too_many - least > 1:
+        middle = (least + too_many) // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        try:
+            step(torch.zeros(middle, dtype=torch.long))
+            least = middle
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            too_many = middle
+    return least
