@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from tsfmicro_lab.training.loop import RECIPES, Recipe, decide, fit, predict
 from tsfmicro_lab.training.splits import Fold, checked, leave_one_subject_out, with_inner
 from tsfmicro_lab.training.statistics import card_scores
 
+#: How a fold's epoch is chosen: fixed, by subjects set aside, or (leaky) by the tested ones.
 SELECTIONS = ("last", "inner", "oracle")
 #: What every output of a run says that chose by the clips it is tested on.
 LEAKY = "leaky: chosen on the test clips"
