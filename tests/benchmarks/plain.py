@@ -236,7 +236,7 @@ class PlainFrames(Dataset):
     """
 
     def __init__(self, clips, labels, size):
-        self.clips, self.labels, self.size = clips, labels, size
+        self.clips, self.labels, self.size, self.random = clips, labels, size, np.random.default_rng(0)
 
     def __len__(self):
         return len(self.clips)
@@ -252,8 +252,8 @@ class PlainFrames(Dataset):
                 if far > best:
                     best, pair = far, (one, two)
         side, pad = self.size, round(self.size * 15 / 224)
-        flip, degrees = np.random.rand() < 0.5, np.random.uniform(-3, 3)
-        top, left = np.random.randint(0, 2 * pad + 1, 2)
+        flip, degrees = self.random.random() < 0.5, self.random.uniform(-3, 3)
+        top, left = self.random.integers(0, 2 * pad + 1, 2)
         turned = cv2.getRotationMatrix2D((side / 2, side / 2), degrees, 1)
         out = []
         for frame in pair:

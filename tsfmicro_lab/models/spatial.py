@@ -1,5 +1,6 @@
 """The spatial branch: a transformer over a thumbnail of the onset frame ("where")."""
 
+import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -39,7 +40,9 @@ class Thumbnail(nn.Module):
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 side side"]:
         """Returns the thumbnail."""
-        return F.interpolate(image, (self.side, self.side), mode="bilinear", antialias=True, align_corners=False)
+        with torch.autocast(image.device.type, enabled=False):  # no kernel of half precision on a CPU
+            size = (self.side, self.side)
+            return F.interpolate(image.float(), size, mode="bilinear", antialias=True, align_corners=False)
 
 
 class ThumbnailViT(nn.Module):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class Checkpoint:
         saved = {"about": self.about, "losses": losses, "beside": self.beside, **state.collect()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            write_whole(self.path, lambda target: torch.save(saved, target))
+            write_whole(self.path, partial(_write, saved))
         except (OSError, RuntimeError) as error:  # torch's own writer turns a full disk into a RuntimeError
             raise OSError(
                 f"the checkpoint {self.path} could not be saved ({error}): free some space and start again, the epoch "
@@ -103,6 +104,11 @@ class Checkpoint:
         state.restore(saved)
         self.beside.update(beside)
         return losses
+
+
+def _write(saved: dict[str, Any], target: Path) -> None:
+    with target.open("wb") as file:  # given a name, torch refuses some
+        torch.save(saved, file)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -1,5 +1,6 @@
 """What training needs of a device: random numbers of its own, compiled networks, and advice when memory runs out."""
 
+import math
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -55,15 +56,16 @@ def compile_model(model: nn.Module, mode: Compiled) -> nn.Module:
 
 
 @contextmanager
-def memory_advice(step: Callable[[Tensor], Tensor], batch_size: int) -> Iterator[None]:
+def memory_advice(step: Callable[[Tensor], Tensor], clips: int, batch_size: int) -> Iterator[None]:
     """Turns the device's complaint about memory into advice.
 
     Args:
         step: A training step over some rows. It is tried with fewer of them until it fits, so the model is spoilt.
+        clips: Number of clips in an epoch.
         batch_size: Clips per step that were wanted.
 
     Raises:
-        MemoryError: There was too little memory; the message says how many clips a step could take.
+        MemoryError: There was too little memory; the message says what batch size would do.
     """
     try:
         yield
@@ -74,12 +76,23 @@ def memory_advice(step: Callable[[Tensor], Tensor], batch_size: int) -> Iterator
         traceback.clear_frames(error.__traceback__)  # they hold the tensors of the step that failed
     else:
         return
-    fits = _largest(step, batch_size)
-    advice = f"a batch of {fits} would fit: Recipe(batch_size={fits})" if fits > 1 else "not even two clips would fit"
+    most = _largest(step, largest_batch(clips, batch_size))
+    fits = next((size for size in range(batch_size, 1, -1) if largest_batch(clips, size) <= most), 0)
+    advice = f"a batch of {fits} would fit: Recipe(batch_size={fits})" if fits else "not even two clips would fit"
     raise MemoryError(
         f"a batch of {batch_size} clips does not fit the memory of the device ({message}); {advice}. A smaller "
         "preset, precision 'bf16-mixed', or fewer processes on the device need less"
     )
+
+
+def largest_batch(clips: int, batch_size: int) -> int:
+    """Clips in the largest of the even batches into which an epoch is split, which can be more than was asked for.
+
+    Example:
+        >>> largest_batch(clips=17, batch_size=8)
+        9
+    """
+    return math.ceil(clips / max(round(clips / batch_size), 1))
 
 
 def out_of_memory(error: RuntimeError) -> bool:
@@ -89,7 +102,8 @@ def out_of_memory(error: RuntimeError) -> bool:
         >>> out_of_memory(torch.OutOfMemoryError("CUDA out of memory")), out_of_memory(RuntimeError("shapes differ"))
         (True, False)
     """
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "can't alloc" in str(error)
+    signs = ("not enough memory", "can't allocate memory", "could not create a primitive")  # oneDNN says the last
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
 
 
 def _largest(step: Callable[[Tensor], Tensor], too_many: int) -> int:

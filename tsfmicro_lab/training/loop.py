@@ -116,7 +116,7 @@ def fit(
         optimizer.step()
         return loss.detach() * len(rows)
 
-    with seeded(seed, fabric.global_rank), memory_advice(step, recipe.batch_size):
+    with seeded(seed, fabric.global_rank), memory_advice(step, len(index), recipe.batch_size):
         shuffle = torch.Generator().manual_seed(seed)
         state = State(model, optimizer, schedule, shuffle, fabric)
         losses = checkpoint.load(state) if checkpoint else []
