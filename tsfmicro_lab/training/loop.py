@@ -11,10 +11,9 @@ import torch
 from jaxtyping import Float, Int64
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.nn import functional as F
 
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.progress import track
 from tsfmicro_lab.training.augmentation import Augmentation, inputs_of
 
@@ -56,7 +55,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 
 
 def fit(
-    model: TSFmicro,
+    model: Recognizer,
     samples: Samples,
     index: Int64[np.ndarray, " n"],
     recipe: Recipe,
@@ -99,14 +98,18 @@ def fit(
     losses = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
+        model.pretrain(
+            torch.from_numpy(index), lambda r, names: augment(samples.pick(r.to(fabric.device), names)), recipe.lr
+        )
         for epoch in track(range(1, recipe.epochs + 1), "training", progress):
             model.train()
             total = torch.zeros((), device=fabric.device)
             order = torch.from_numpy(index)[torch.randperm(len(index))]
             for rows in _batches(order, recipe.batch_size):
-                batch = samples.pick(rows.to(fabric.device))
-                inputs = inputs_of(batch, augment)
-                loss = _loss(network(*(inputs[name] for name in model.input_names)), batch["label"])
+                batch = samples.pick(rows.to(fabric.device), model.prepared)
+                inputs = inputs_of(batch, augment, model)
+                logits = network(*(inputs[name] for name in model.input_names))
+                loss = model.loss(logits, batch["label"], inputs)
                 optimizer.zero_grad()
                 fabric.backward(loss)
                 optimizer.step()
@@ -121,7 +124,7 @@ def fit(
 
 @torch.no_grad()
 def predict(
-    model: TSFmicro, samples: Samples, index: Int64[np.ndarray, " n"], batch_size: int = 64
+    model: Recognizer, samples: Samples, index: Int64[np.ndarray, " n"], batch_size: int = 64
 ) -> Float[np.ndarray, "n classes"]:
     """Class probabilities of some of the samples.
 
@@ -146,7 +149,8 @@ def predict(
     device = next(model.parameters()).device
     rows = []
     for part in torch.from_numpy(index).split(batch_size):
-        inputs = inputs_of({name: t.to(device) for name, t in samples.pick(part).items()})
+        batch = samples.pick(part, model.prepared)
+        inputs = inputs_of({name: t.to(device) for name, t in batch.items()}, model=model)
         logits = model(*(inputs[name] for name in model.input_names))
         rows.append((logits.float().softmax(-1) if samples.label.ndim == 1 else logits.float().sigmoid()).cpu())
     return np.asarray(torch.cat(rows).numpy())
@@ -168,7 +172,7 @@ def decide(probabilities: Float[np.ndarray, "n classes"], dimensions: int = 1) -
 
 
 def learning_curves(
-    model: TSFmicro,
+    model: Recognizer,
     samples: Samples,
     train: Int64[np.ndarray, " n"],
     test: Int64[np.ndarray, " m"],
@@ -210,13 +214,6 @@ def learning_curves(
 
     fit(model, samples, train, recipe, seed=seed, after_epoch=look, progress=progress)
     return pd.DataFrame(rows)
-
-
-def _loss(logits: Tensor, label: Tensor) -> Tensor:
-    """Cross-entropy between classes, or of each action unit by itself."""
-    if label.ndim == 1:
-        return F.cross_entropy(logits, label)
-    return F.binary_cross_entropy_with_logits(logits, label.float())
 
 
 def _batches(order: Tensor, size: int) -> list[Tensor]:
