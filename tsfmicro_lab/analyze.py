@@ -10,15 +10,14 @@ import plotly.graph_objects as go
 import torch
 
 from tsfmicro_lab.clips import Clip
-from tsfmicro_lab.data.samples import key_frames
+from tsfmicro_lab.data.tensors import prepare_clip
 from tsfmicro_lab.data.video import Video, VideoError
 from tsfmicro_lab.explain import WhereHow, clips_figure, where_how, where_how_figure
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.page import Page
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, MediaPipeLandmarker
 from tsfmicro_lab.preprocess.spotting import REACH, FaceFinder, Stream, Watched, cut, spot, threshold, watch
 from tsfmicro_lab.progress import progress_bar
-from tsfmicro_lab.training import to_inputs
 
 #: Points of a long curve that are drawn; the highest of each group is kept.
 DRAWN = 4000
@@ -52,7 +51,7 @@ class Analysis:
 
 def analyze(
     path: Path | str,
-    model: TSFmicro | None = None,
+    model: Recognizer | None = None,
     classes: tuple[str, ...] = (),
     *,
     fps: float | None = None,
@@ -112,12 +111,12 @@ def analyze(
     if model is not None and clips:
         rows = []
         for clip in clips:
-            pair = (torch.from_numpy(frame)[None] for frame in key_frames(clip, model.config.image_size))
-            inputs = to_inputs(*pair)
+            made = prepare_clip(clip, model.config.image_size, model.prepared)
+            inputs = model.inputs({name: torch.from_numpy(x)[None] for name, x in made.items()})
             with torch.no_grad():
                 p = model.eval()(*(inputs[name] for name in model.input_names))[0].softmax(0)
             rows.append({"predicted": classes[int(p.argmax())], "probability": float(p.max())})
-            if len(model.input_names) == 2:
+            if {"onset", "difference"} <= set(model.input_names):
                 maps.append(where_how(model, inputs))
         table = table.join(pd.DataFrame(rows))
     return Analysis(video, watched, strictness, clips, table, maps, tuple(classes), list(_notes(video, watched, table)))

@@ -77,13 +77,10 @@ def watch_fold(run: Run, samples: Samples, fold: Fold, copies: bool = False) -> 
     if copies:
         with torch.random.fork_rng():
             torch.manual_seed(run.seed)
-            moved = Augmentation(samples.onset.shape[-1])(*(x[fold.test] for x in (samples.onset, samples.apex)))
-        onset, apex = (
-            torch.cat((old, new.round().clamp(0, 255).to(torch.uint8)))
-            for old, new in zip((samples.onset, samples.apex), moved, strict=True)
-        )
+            moved = Augmentation(samples.onset.shape[-1])({n: x[fold.test] for n, x in samples.tensors.items()})
+        frames = {n: torch.cat((x, moved[n].round().clamp(0, 255).to(torch.uint8))) for n, x in samples.tensors.items()}
         label = torch.cat((samples.label, samples.label[fold.test]))
-        samples = replace(samples, onset=onset, apex=apex, label=label)
+        samples = replace(samples, tensors=frames, label=label)
         fold = replace(fold, train=np.r_[fold.train, np.arange(len(label) - len(fold.test), len(label))])
     said: list[np.ndarray] = []
     inner: list[float] = []

@@ -111,4 +111,6 @@ def load_frames(result: Result) -> Samples | None:
     table = result.predictions.drop_duplicates(KEY).reset_index(drop=True)
     if len(table) != len(onset):
         return None
-    return Samples(onset, apex, torch.zeros(len(onset), dtype=torch.int64), result.classes, table[KEY])
+    return Samples(
+        {"onset": onset, "apex": apex}, torch.zeros(len(onset), dtype=torch.int64), result.classes, table[KEY]
+    )

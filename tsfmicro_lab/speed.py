@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.training.device import Compiled, compile_model
 
 DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
@@ -122,7 +122,7 @@ def runner(
     return step if train else look
 
 
-def flops(model: TSFmicro, batch: int = 1, *, train: bool = False) -> int:
+def flops(model: Recognizer, batch: int = 1, *, train: bool = False) -> int:
     """Floating-point operations of a forward pass or a training step; multiplication and addition count apart.
 
     Args:
@@ -146,7 +146,7 @@ def flops(model: TSFmicro, batch: int = 1, *, train: bool = False) -> int:
 
 
 def measure(
-    model: TSFmicro,
+    model: Recognizer,
     batch: int,
     *,
     device: str = "cpu",
@@ -207,7 +207,7 @@ def peak_memory(device: str = "cpu") -> int:
     return used if sys.platform == "darwin" else used * 1024
 
 
-def roofline(model: TSFmicro, batch: int, *, device: str = "cpu", precision: str = "32-true") -> pd.DataFrame:
+def roofline(model: Recognizer, batch: int, *, device: str = "cpu", precision: str = "32-true") -> pd.DataFrame:
     """Where the time of a forward pass goes, layer by layer, against what the machine could do.
 
     A layer that does few operations for each byte it moves can at best be as fast as the memory; only the others can
@@ -294,6 +294,6 @@ def _joules() -> float | None:
 
         pynvml.nvmlInit()
         gpus = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return sum(pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu) for gpu in gpus) / 1e3
+        return float(sum(pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu) for gpu in gpus) / 1e3)
     except Exception:
         return None  # no NVML, no GPU, or one that does not tell

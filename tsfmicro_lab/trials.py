@@ -6,7 +6,7 @@ These are the parts of :mod:`tsfmicro_lab.trust`, which repeats them over seeds 
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from tsfmicro_lab.explain.attribution import WhereHow, share_inside, where_how
 from tsfmicro_lab.explain.counterfactual import beside_attribution, unit_effects
 from tsfmicro_lab.explain.methods import METHODS, Mask
 from tsfmicro_lab.explain.regions import clip_regions
-from tsfmicro_lab.models import TSFmicro, from_pretrained
+from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.preprocess import align_clip
 from tsfmicro_lab.progress import track
 from tsfmicro_lab.training import Run, fit, leave_one_subject_out, predict, to_inputs
@@ -44,13 +44,13 @@ class Case:
         row: What tells it from others in the tables.
     """
 
-    model: TSFmicro
+    model: Recognizer
     clip: Clip
     inputs: dict[str, Tensor]
     regions: Mapping[str, Mask]
     row: dict[str, Any]
 
-    def explain(self, method: str, target: int, model: TSFmicro | None = None) -> WhereHow:
+    def explain(self, method: str, target: int, model: Recognizer | None = None) -> WhereHow:
         """The maps of one method, or of a control that does not look at the model."""
         if method in CONTROLS:
             where, how = CONTROLS[method](self.inputs)
@@ -58,7 +58,7 @@ class Case:
         return self.explain_other(method, target, self.inputs, model)
 
     def explain_other(
-        self, method: str, target: int, inputs: Mapping[str, Tensor], model: TSFmicro | None = None
+        self, method: str, target: int, inputs: Mapping[str, Tensor], model: Recognizer | None = None
     ) -> WhereHow:
         """The maps of one method for other inputs."""
         return where_how(model or self.model, inputs, target, method, regions=self.regions)
@@ -96,7 +96,7 @@ def cases(data: SyntheticMicroExpressions, samples: Samples, place: Path, explai
             yield case(data, samples, i, model)
 
 
-def case(data: SyntheticMicroExpressions, samples: Samples, i: int, model: TSFmicro) -> Case:
+def case(data: SyntheticMicroExpressions, samples: Samples, i: int, model: Recognizer) -> Case:
     """One clip and the model that is to explain it."""
     clip = align_clip(data[i], samples.onset.shape[-1])
     inputs = to_inputs(samples.onset[i : i + 1], samples.apex[i : i + 1])
@@ -193,7 +193,7 @@ def shortcut(data: SyntheticMicroExpressions, samples: Samples, run: Run, clips:
     fold, label = leave_one_subject_out(samples.annotations)[0], samples.classes.index(GIVEN_AWAY)
     model = run.create(len(samples.classes), seed=run.seed)
     fit(model, sanity.plant(samples, GIVEN_AWAY), fold.train, run.recipe, seed=run.seed)
-    marked = replace(samples, onset=sanity.draw_mark(samples.onset), apex=sanity.draw_mark(samples.apex))
+    marked = samples.with_tensors(**{name: sanity.draw_mark(samples[name]) for name in ("onset", "apex")})
     innocent = fold.test[samples.label.numpy()[fold.test] != label]
     mark, rows = sanity.mark_region(samples.onset.shape[-1]), []
     for bears, pixels in ((True, marked), (False, samples)):

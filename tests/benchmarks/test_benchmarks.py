@@ -10,7 +10,7 @@ from tsfmicro_lab.clips import Clip, frame_files, read_image
 from tsfmicro_lab.data import SyntheticMicroExpressions, open_store, prepare_store
 from tsfmicro_lab.data.face_params import FaceParams
 from tsfmicro_lab.data.faces import draw_face
-from tsfmicro_lab.data.samples import key_frames
+from tsfmicro_lab.data.tensors import prepare_clip
 from tsfmicro_lab.explain import METHODS, where_how
 from tsfmicro_lab.explain.regions import clip_regions
 from tsfmicro_lab.models import create_model
@@ -124,4 +124,4 @@ def test_decode_landmark_align(benchmark, tmp_path, landmarker, landmarks):
     cv2.imwrite(str(path), astronaut()[..., ::-1])
     points = landmarker(astronaut()) if landmarks == "given" else None
     clip = Clip("a", "s", frame_files([path, path]), 0, 1, 1, landmarks=points)
-    assert benchmark(key_frames, clip, 224, landmarker).shape == (2, 3, 224, 224)
+    assert benchmark(prepare_clip, clip, 224, landmarker=landmarker)["apex"].shape == (3, 224, 224)

@@ -44,8 +44,8 @@ def test_writing_to_samples_leaves_the_file_alone(jpegs, tmp_path):
 
 
 def aligned_rows(monkeypatch):
-    rows, real = [], store.key_frames
-    monkeypatch.setattr(store, "key_frames", lambda clip, size: rows.append(clip.id) or real(clip, size))
+    rows, real = [], store.prepare_clip
+    monkeypatch.setattr(store, "prepare_clip", lambda clip, *given: rows.append(clip.id) or real(clip, *given))
     return rows
 
 
@@ -69,7 +69,7 @@ def test_other_parameters_make_another_store(jpegs, tmp_path):
     assert len(places) == 3
 
 
-@pytest.mark.parametrize("name", ["frames.npy", "annotations.parquet", "manifest.json"])
+@pytest.mark.parametrize("name", ["onset.npy", "annotations.parquet", "manifest.json"])
 @pytest.mark.parametrize("harm", ["truncated", "altered"])
 def test_harm_is_noticed_and_mended(jpegs, tmp_path, name, harm):
     place = prepare_store(jpegs, 32, tmp_path, workers=1, progress=False)

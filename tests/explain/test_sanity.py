@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -67,7 +65,7 @@ def test_the_mark_is_on_one_class_in_both_frames_and_nothing_moves_there(samples
 
 
 def test_a_model_with_nothing_else_to_learn_takes_the_shortcut_and_the_where_map_shows_it(samples):
-    still = replace(samples, apex=samples.onset)  # nobody moves
+    still = samples.with_tensors(apex=samples.onset)  # nobody moves
     planted, label = plant(still, "disgust"), samples.classes.index("disgust")
     train, test = (np.flatnonzero((samples.subjects == "sub04") == held) for held in (False, True))
     model = create_model("tsfmicro_late", len(samples.classes), seed=0)

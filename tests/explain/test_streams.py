@@ -98,9 +98,8 @@ def test_a_stream_that_tells_the_class_is_missed_and_one_that_does_not_is_not(sa
     apex = samples.onset.clone()
     for i, label in enumerate(samples.label.tolist()):
         apex[i, :, :20, :20] = (samples.onset[i, :, :20, :20].float() * (0.5 + 0.25 * label)).clamp(0, 255).byte()
-    from dataclasses import replace
 
-    planted, everybody = replace(samples, apex=apex), np.arange(len(samples))
+    planted, everybody = samples.with_tensors(apex=apex), np.arange(len(samples))
     model = create_model("tsfmicro_late", len(samples.classes), seed=0, drop_path=0.0)
     fit(model, planted, everybody, Recipe(epochs=14, degrees=0, shift=0.0))
     lost = intervention_scores(intervene(model, planted, everybody), samples.classes).set_index("intervention").lost

@@ -94,7 +94,7 @@ def test_the_thumbnail_hides_what_is_fine():
         (lambda: create_model("tsfmicro_middle"), "unknown model 'tsfmicro_middle': choose from tsfmicro_late"),
         (lambda: create_model("tsfmicro_late", 3, "huge"), "unknown preset 'huge': choose from base, small, tiny"),
         (lambda: create_model("tsfmicro_late", 3, width=3), r"unknown settings \['width'\]"),
-        (lambda: TSFmicro(), "is no variant by itself"),
+        (lambda: TSFmicro(), "is no model by itself"),
     ],
 )
 def test_wrong_names_are_answered_with_the_right_ones(call, message):

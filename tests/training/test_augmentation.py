@@ -9,12 +9,16 @@ def frames(n=6):
     return torch.randint(0, 256, (n, 3, 56, 56), dtype=torch.uint8)
 
 
+def moved_pair(onset, apex, **settings):
+    return Augmentation(56, **settings)({"onset": onset, "apex": apex}).values()
+
+
 def test_one_draw_moves_both_frames_alike():
     first, second = frames(), frames()
-    onset, apex = Augmentation(56)(torch.cat((first, second)), torch.cat((second, first)))
+    onset, apex = moved_pair(torch.cat((first, second)), torch.cat((second, first)))
     torch.manual_seed(1)
     again = Augmentation(56)
-    moved, same = again(first, first)
+    moved, same = again({"onset": first, "apex": first}).values()
     assert torch.equal(moved, same)
     assert not torch.allclose(moved, first.float(), atol=5)
     assert onset.shape == apex.shape == (12, 3, 56, 56)
@@ -22,18 +26,18 @@ def test_one_draw_moves_both_frames_alike():
 
 def test_identical_frames_have_no_motion_after_augmentation():
     x = frames()
-    assert not to_inputs(*Augmentation(56)(x, x))["difference"].any()
+    assert not to_inputs(*moved_pair(x, x))["difference"].any()
 
 
 def test_samples_are_drawn_one_by_one():
     x = frames(1).expand(8, -1, -1, -1)
-    onset, _ = Augmentation(56)(x, x)
+    onset, _ = moved_pair(x, x)
     assert (onset[0] - onset[1:]).abs().flatten(1).amax(1).min() > 1
 
 
 def test_half_of_the_samples_are_flipped_and_none_moved_without_degrees_and_shift():
     x = frames(64)
-    onset, _ = Augmentation(56, degrees=0.0, shift=0.0)(x, x)
+    onset, _ = moved_pair(x, x, degrees=0.0, shift=0.0)
     same = (onset - x.float()).abs().flatten(1).amax(1) < 0.1
     flipped = (onset - x.float().flip(-1)).abs().flatten(1).amax(1) < 0.1
     assert (same ^ flipped).all()

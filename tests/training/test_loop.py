@@ -49,7 +49,7 @@ def test_training_leaves_the_global_random_state_alone(samples):
 
 
 def test_only_the_given_samples_are_seen(samples):
-    changed = replace(samples, apex=samples.apex.clone())
+    changed = samples.with_tensors(apex=samples.apex.clone())
     changed.apex[20:] = 0
     nets = []
     for given in (samples, changed):

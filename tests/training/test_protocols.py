@@ -182,7 +182,7 @@ def test_a_folder_of_another_run_is_refused(samples, tmp_path):
     assert json.loads((tmp_path / "run.json").read_text())["run"]["model"] == "tsfmicro_temporal"
     with pytest.raises(ValueError, match="holds the folds of another run or other samples: give another folder"):
         cross_validate(samples, replace(QUICK, seed=1), folder=tmp_path, progress=False)
-    other = replace(samples, apex=samples.apex.flip(0))
+    other = samples.with_tensors(apex=samples.apex.flip(0))
     with pytest.raises(ValueError, match="another run or other samples"):
         cross_validate(other, QUICK, folder=tmp_path, progress=False)
 

@@ -1,6 +1,6 @@
-"""Store: the aligned key frames of a whole data set in one memory-mapped file, made once and checked when opened.
+"""Store: the prepared tensors of a whole data set in memory-mapped files, made once and checked when opened.
 
-A store is a folder: `frames.npy` (onset and apex of every sample), `annotations.parquet` and `manifest.json`, which
+A store is a folder: a file per tensor (`onset.npy`, `apex.npy`), `annotations.parquet` and `manifest.json`, which
 says what they were made from and their hashes. While it is made, `done.jsonl` notes every finished clip.
 """
 
@@ -8,7 +8,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from functools import cache, partial
@@ -20,13 +20,17 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from tsfmicro_lab.clips import Clip, LazyFrames
-from tsfmicro_lab.data.samples import Samples, key_frames, samples_of, target_rows
+from tsfmicro_lab.data.samples import Samples, samples_of, target_rows
 from tsfmicro_lab.data.schema import Dataset
+from tsfmicro_lab.data.tensors import KEY_FRAMES, PREPARED, in_order, prepare_clip
 from tsfmicro_lab.preprocess.landmarks import find_model
 from tsfmicro_lab.processes import process_pool, usable_cores
 from tsfmicro_lab.progress import progress_bar
 
-FRAMES, ANNOTATIONS_FILE, MANIFEST, DONE = "frames.npy", "annotations.parquet", "manifest.json", "done.jsonl"
+ANNOTATIONS_FILE, MANIFEST, DONE = "annotations.parquet", "manifest.json", "done.jsonl"
+
+Arrays = dict[str, np.ndarray]
+Aligned = tuple[int, str, Arrays | None]
 
 #: Largest manifest that is read: a thousand bytes for each of 64 thousand clips.
 MAX_MANIFEST_BYTES = 64 * 2**20
@@ -38,10 +42,11 @@ def prepare_store(
     folder: Path | str,
     *,
     target: str = "emotion",
+    tensors: Sequence[str] = KEY_FRAMES,
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Aligns every clip once, in parallel, and keeps onset and apex on disk.
+    """Aligns every clip once, in parallel, and keeps what models read on disk: by default onset and apex.
 
     Call it again after it was interrupted: finished clips whose source is unchanged are not aligned again. Only the
     clips in work are in memory. Where a clip brings no landmarks, each process creates MediaPipe's landmarker.
@@ -51,6 +56,7 @@ def prepare_store(
         size: Side of the aligned frames, pixels.
         folder: Where stores lie. Each data set and set of parameters gets a folder of its own in it.
         target: Column of the annotations that is to be recognised.
+        tensors: Names of `data.tensors.PREPARED`; a model's are its `prepared`.
         workers: Number of processes; one per usable core by default, and 1 works without any.
         progress: Whether to show a progress bar.
 
@@ -72,10 +78,12 @@ def prepare_store(
     """
     rows = target_rows(dataset, target)
     table = dataset.annotations.iloc[rows].reset_index(drop=True)
+    names = in_order(tensors)
     facts = {
         "dataset": dataset.name,
         "size": size,
         "target": target,
+        "tensors": names,
         "clips": len(rows),
         "annotations": hashlib.sha256(table.to_csv().encode()).hexdigest(),
         "version": importlib.metadata.version("tsfmicro-lab"),
@@ -86,8 +94,8 @@ def prepare_store(
     place.mkdir(parents=True, exist_ok=True)
     with _alone(place):
         table.to_parquet(place / ANNOTATIONS_FILE)
-        sources = _fill(dataset, place, rows, size, workers, progress)
-        hashes = {name: _file_digest(place / name) for name in (FRAMES, ANNOTATIONS_FILE)}
+        sources = _fill(dataset, place, rows, size, names, workers, progress)
+        hashes = {file: _file_digest(place / file) for file in _files(names)}
         manifest = {**facts, "files": hashes, "sources": sources}
         text = json.dumps({**manifest, "manifest": _manifest_digest(manifest)}, indent=1)
         unfinished = place / f"{MANIFEST}.part"
@@ -116,14 +124,19 @@ def open_store(path: Path | str) -> Samples:
     if not (place / MANIFEST).is_file():
         raise FileNotFoundError(f"{place} holds no finished store (no {MANIFEST}): make it with prepare_store")
     manifest = _read_manifest(place / MANIFEST)
-    for name in (FRAMES, ANNOTATIONS_FILE):
+    for name in _files(manifest["tensors"]):
         if not (place / name).is_file() or _file_digest(place / name) != manifest["files"][name]:
             raise ValueError(f"{place / name} is missing, truncated or altered: run prepare_store again")
-    pixels = np.load(place / FRAMES, mmap_mode="c", allow_pickle=False)
+    arrays = {name: np.load(place / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in manifest["tensors"]}
     table = pd.read_parquet(place / ANNOTATIONS_FILE)
-    if pixels.shape != (2, len(table), 3, manifest["size"], manifest["size"]) or manifest["target"] not in table:
+    fits = [x.shape == (len(table), *PREPARED[name].of_size(manifest["size"])) for name, x in arrays.items()]
+    if not all(fits) or manifest["target"] not in table:
         raise ValueError(f"{place / MANIFEST} does not fit its files: run prepare_store again")
-    return samples_of(pixels, table, manifest["target"])
+    return samples_of(arrays, table, manifest["target"])
+
+
+def _files(names: Sequence[str]) -> list[str]:
+    return [*(f"{name}.npy" for name in names), ANNOTATIONS_FILE]
 
 
 @contextmanager
@@ -140,22 +153,32 @@ def _alone(place: Path) -> Iterator[None]:
         lock.release()
 
 
-def _fill(dataset: Dataset, place: Path, rows: np.ndarray, size: int, workers: int | None, progress: bool) -> list[str]:
+def _fill(
+    dataset: Dataset,
+    place: Path,
+    rows: np.ndarray,
+    size: int,
+    names: Sequence[str],
+    workers: int | None,
+    progress: bool,
+) -> list[str]:
     """Aligns what is not there yet and returns the source of each clip."""
-    pixels = _open_for_writing(place / FRAMES, (2, len(rows), 3, size, size))
-    done = _read_done(place / DONE, pixels)
+    arrays = {name: _open_for_writing(place, name, size, len(rows)) for name in names}
+    done = _read_done(place / DONE, arrays, len(rows))
     (place / MANIFEST).unlink(missing_ok=True)  # what is in work is no store
     with (place / DONE).open("a") as notes, progress_bar(len(rows), "aligning clips", progress) as bar:
         tasks = [(i, int(row), done.get(i)) for i, row in enumerate(rows)]
-        for i, source, frames in _in_parallel(dataset, size, tasks, workers):
-            if frames is not None:
-                pixels[:, i] = frames
+        for i, source, made in _in_parallel(dataset, size, names, tasks, workers):
+            if made is not None:
+                for name, array in made.items():
+                    arrays[name][i] = array
                 done[i] = source
-                line = {"row": i, "source": source, "frames": _digest(frames)}
+                line = {"row": i, "source": source, "tensors": _digest(*made.values())}
                 notes.write(json.dumps(line) + "\n")
                 notes.flush()
             bar.update()
-    pixels.flush()
+    for array in arrays.values():
+        array.flush()
     return [done[i] for i in range(len(rows))]
 
 
@@ -175,40 +198,45 @@ def _manifest_digest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
-def _open_for_writing(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+def _open_for_writing(place: Path, name: str, size: int, count: int) -> np.memmap[Any, np.dtype[Any]]:
+    path, shape, dtype = place / f"{name}.npy", (count, *PREPARED[name].of_size(size)), PREPARED[name].dtype
     try:
-        pixels: np.memmap[Any, np.dtype[np.uint8]] = np.load(path, mmap_mode="r+", allow_pickle=False)
-        if pixels.shape == shape and pixels.dtype == np.uint8:
-            return pixels
+        array: np.memmap[Any, np.dtype[Any]] = np.load(path, mmap_mode="r+", allow_pickle=False)
+        if array.shape == shape and array.dtype == dtype:
+            return array
     except (OSError, ValueError):
         pass  # none yet, or cut off: a new one, which the hashes of the finished clips do not fit
-    return np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    return np.lib.format.open_memmap(path, "w+", dtype, shape)
 
 
-def _read_done(path: Path, pixels: np.ndarray) -> dict[int, str]:
-    """Source of each finished clip whose frames are on disk as they were written."""
+def _read_done(path: Path, arrays: Mapping[str, np.ndarray], count: int) -> dict[int, str]:
+    """Source of each finished clip whose tensors are on disk as they were written."""
     done = {}
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
             note = json.loads(line)
-            row, source, digest = note["row"], note["source"], note["frames"]
+            row, source, digest = note["row"], note["source"], note["tensors"]
         except (ValueError, KeyError, TypeError):
             continue  # the line that was being written when the process was killed
-        if 0 <= row < pixels.shape[1] and _digest(pixels[:, row]) == digest:
+        if 0 <= row < count and _digest(*(x[row] for x in arrays.values())) == digest:
             done[row] = source
     return done
 
 
 def _in_parallel(
-    dataset: Dataset, size: int, tasks: Sequence[tuple[int, int, str | None]], workers: int | None
-) -> Iterator[tuple[int, str, np.ndarray | None]]:
+    dataset: Dataset,
+    size: int,
+    names: Sequence[str],
+    tasks: Sequence[tuple[int, int, str | None]],
+    workers: int | None,
+) -> Iterator[Aligned]:
     """Results as they come, with no more than two clips per process under way."""
     workers = workers or usable_cores()
     if workers == 1:
-        yield from map(partial(_align, dataset, size), tasks)
+        yield from map(partial(_align, dataset, size, names), tasks)
         return
-    with process_pool(workers, _start_worker, (dataset, size)) as pool:
-        under_way: set[Future[tuple[int, str, np.ndarray | None]]] = set()
+    with process_pool(workers, _start_worker, (dataset, size, names)) as pool:
+        under_way: set[Future[Aligned]] = set()
         try:
             for task in tasks:
                 under_way.add(pool.submit(_work, task))
@@ -224,25 +252,25 @@ def _in_parallel(
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(dataset: Dataset, size: int) -> None:
-    _worker.update(dataset=dataset, size=size)
+def _start_worker(dataset: Dataset, size: int, names: Sequence[str]) -> None:
+    _worker.update(dataset=dataset, size=size, names=names)
 
 
-def _work(task: tuple[int, int, str | None]) -> tuple[int, str, np.ndarray | None]:
-    return _align(_worker["dataset"], _worker["size"], task)
+def _work(task: tuple[int, int, str | None]) -> Aligned:
+    return _align(_worker["dataset"], _worker["size"], _worker["names"], task)
 
 
-def _align(dataset: Dataset, size: int, task: tuple[int, int, str | None]) -> tuple[int, str, np.ndarray | None]:
-    """A clip's source and its key frames, or None where they are there already."""
+def _align(dataset: Dataset, size: int, names: Sequence[str], task: tuple[int, int, str | None]) -> Aligned:
+    """A clip's source and its tensors, or None where they are there already."""
     i, row, known = task
     clip = dataset[row]
-    source = _source(clip)
-    return i, source, None if source == known else key_frames(clip, size)
+    source = _source(clip, set(names) <= {*KEY_FRAMES, "landmarks"})
+    return i, source, None if source == known else prepare_clip(clip, size, names)
 
 
-def _source(clip: Clip) -> str:
-    """Hash of what the key frames are made from: files, or pixels where there are none; landmarks, or their finder."""
-    used = (clip.onset, clip.apex) if clip.apex is not None else range(clip.onset, clip.offset + 1)
+def _source(clip: Clip, key_frames_only: bool) -> str:
+    """Hash of what the tensors are made from: files, or pixels where there are none; landmarks, or their finder."""
+    used = (clip.onset, clip.apex) if clip.apex is not None and key_frames_only else range(clip.onset, clip.offset + 1)
     digest = hashlib.sha256(repr((clip.id, clip.onset, clip.apex, clip.offset)).encode())
     if clip.landmarks is not None:
         digest.update(np.ascontiguousarray(clip.landmarks).tobytes())
@@ -262,8 +290,8 @@ def _landmarker_digest() -> str:
     return _file_digest(find_model())
 
 
-def _digest(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+def _digest(*arrays: np.ndarray) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
 
 
 def _file_digest(path: Path) -> str:

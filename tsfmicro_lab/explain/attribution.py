@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tsfmicro_lab.explain.methods import COMPLETE, METHODS, REGIONAL, Mask, Pair, Settings, deep_lift, seeded
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.progress import track
 
 Heat = Float[np.ndarray, "_ _"]
@@ -50,7 +50,7 @@ class WhereHow:
 
 
 def where_how(
-    model: TSFmicro,
+    model: Recognizer,
     sample: Mapping[str, Tensor],
     target: int | None = None,
     method: str = "integrated gradients",
@@ -121,7 +121,7 @@ def where_how(
 
 
 def where_how_batch(
-    model: TSFmicro,
+    model: Recognizer,
     batch: Mapping[str, Tensor],
     targets: Sequence[int] | None = None,
     method: str = "integrated gradients",
@@ -165,7 +165,7 @@ def where_how_batch(
     ]
 
 
-def _check(model: TSFmicro, method: str, regions: Mapping[str, Mask] | None) -> None:
+def _check(model: Recognizer, method: str, regions: Mapping[str, Mask] | None) -> None:
     missing = {"onset", "difference"} - set(model.input_names)
     if missing:
         raise ValueError(
@@ -186,12 +186,12 @@ def _check(model: TSFmicro, method: str, regions: Mapping[str, Mask] | None) -> 
     model.eval()
 
 
-def _pair(model: TSFmicro, sample: Mapping[str, Tensor]) -> Pair:
+def _pair(model: Recognizer, sample: Mapping[str, Tensor]) -> Pair:
     device = next(model.parameters()).device
     return tuple(sample[name].detach().clone().to(device) for name in model.input_names)
 
 
-def _target(model: TSFmicro, inputs: Pair, target: int | None) -> int:
+def _target(model: Recognizer, inputs: Pair, target: int | None) -> int:
     """The class to explain, after a look at whether each stream has a say in it."""
     looked = tuple(x.clone().requires_grad_() for x in inputs)
     logits = model(*looked)[0]
@@ -209,7 +209,7 @@ def _target(model: TSFmicro, inputs: Pair, target: int | None) -> int:
 
 
 @torch.no_grad()
-def _completeness(model: TSFmicro, inputs: Pair, baseline: Pair, target: int, total: float) -> float:
+def _completeness(model: Recognizer, inputs: Pair, baseline: Pair, target: int, total: float) -> float:
     change = float(model(*inputs)[0, target] - model(*baseline)[:, target].mean())
     return abs(total - change) / max(abs(change), 1e-6)
 

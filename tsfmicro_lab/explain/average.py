@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tsfmicro_lab.clips import Clip, Points
 from tsfmicro_lab.explain.attribution import WhereHow
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 
 
 def to_face(
@@ -95,7 +95,7 @@ def average_maps(maps: Sequence[WhereHow], clips: Sequence[Clip]) -> tuple[Where
 
 
 @torch.no_grad()
-def complementarity(model: TSFmicro, sample: Mapping[str, Tensor], maps: WhereHow) -> dict[str, float]:
+def complementarity(model: Recognizer, sample: Mapping[str, Tensor], maps: WhereHow) -> dict[str, float]:
     """How far two streams say the same: in the picture, and in the logit.
 
     Args:

@@ -12,14 +12,14 @@ from tsfmicro_lab.data.motion import ACTION_UNITS
 from tsfmicro_lab.data.moving_face import MovingFace
 from tsfmicro_lab.explain.attribution import WhereHow
 from tsfmicro_lab.explain.methods import Mask
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.preprocess import align_clip
 from tsfmicro_lab.training import to_inputs
 
 
 @torch.no_grad()
 def respond(
-    model: TSFmicro, moving: MovingFace, expressions: Sequence[Mapping[str, float]]
+    model: Recognizer, moving: MovingFace, expressions: Sequence[Mapping[str, float]]
 ) -> Float[np.ndarray, "expressions classes"]:
     """What a model says if the same person in the same clip had made other movements.
 
@@ -54,7 +54,7 @@ def respond(
 
 
 def unit_effects(
-    model: TSFmicro,
+    model: Recognizer,
     moving: MovingFace,
     target: int,
     *,

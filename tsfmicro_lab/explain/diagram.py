@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from tsfmicro_lab.explain.figures import Picture
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.anatomy import Part, anatomy
 
 #: Okabe and Ito's colours, pale enough for text; how and where keep them in every figure of a network.
@@ -13,7 +13,7 @@ STREAM_COLOURS = {"how": "#F6C98F", "where": "#9CCBEA", "both": "#A8DDC9"}
 WIDTH, HEIGHT = 0.78, 0.5
 
 
-def diagram(model: TSFmicro) -> Figure:
+def diagram(model: Recognizer) -> Figure:
     """Boxes for the parts of a model, arrows for what they read; orange for how, blue for where, green for both.
 
     Nothing is drawn by hand: :func:`~tsfmicro_lab.models.anatomy.anatomy` runs the model and sees what reads what.

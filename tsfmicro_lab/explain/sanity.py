@@ -17,7 +17,7 @@ from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.explain.attribution import WhereHow
 from tsfmicro_lab.explain.methods import Mask
 from tsfmicro_lab.explain.truth import rank_correlation
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 
 
 def similarity(first: WhereHow, second: WhereHow) -> float:
@@ -31,7 +31,7 @@ def similarity(first: WhereHow, second: WhereHow) -> float:
     return (rank_correlation(first.where, second.where) + rank_correlation(first.how, second.how)) / 2
 
 
-def cascade(model: TSFmicro, seed: int = 0) -> Iterator[tuple[str, TSFmicro]]:
+def cascade(model: Recognizer, seed: int = 0) -> Iterator[tuple[str, Recognizer]]:
     """Copies of a model whose weights are drawn anew, from the output downwards, one part more each time.
 
     Args:
@@ -64,7 +64,7 @@ def _part(name: str) -> str:
     return f"temporal stage {int(rest[1]) + (1 if rest[0] == 'stages' else 2)}"
 
 
-def shifted(model: TSFmicro, onset: float = 1.0, difference: float = 0.5) -> TSFmicro:
+def shifted(model: Recognizer, onset: float = 1.0, difference: float = 0.5) -> Recognizer:
     """A model that takes a constant off its inputs first, and so answers to shifted inputs as the model to plain ones.
 
     Both are one function of the picture, told in other units: a method whose maps differ looks at the units.
@@ -156,4 +156,4 @@ def plant(samples: Samples, label: str) -> Samples:
         raise ValueError(f"'{label}' is none of the classes: choose from {', '.join(samples.classes)}")
     bears = (samples.label == samples.classes.index(label))[:, None, None, None]
     onset, apex = (torch.where(bears, draw_mark(frames), frames) for frames in (samples.onset, samples.apex))
-    return replace(samples, onset=onset, apex=apex)
+    return samples.with_tensors(onset=onset, apex=apex)

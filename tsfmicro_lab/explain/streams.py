@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.spatial import to_map
 from tsfmicro_lab.models.tsfmicro import StreamSum
 from tsfmicro_lab.training.augmentation import inputs_of
@@ -44,7 +44,7 @@ INTERVENTIONS = {
 
 
 @contextmanager
-def stream_weights(model: TSFmicro, how: float, where: float) -> Iterator[None]:
+def stream_weights(model: Recognizer, how: float, where: float) -> Iterator[None]:
     """Weighs the two streams differently for a while.
 
     Args:
@@ -91,7 +91,7 @@ class Inside:
 
 
 @torch.no_grad()
-def look_inside(model: TSFmicro, inputs: Mapping[str, Tensor]) -> Inside:
+def look_inside(model: Recognizer, inputs: Mapping[str, Tensor]) -> Inside:
     """Runs one sample and keeps both streams and the evidence map.
 
     Args:
@@ -113,9 +113,10 @@ def look_inside(model: TSFmicro, inputs: Mapping[str, Tensor]) -> Inside:
     """
     fuse = fuse_of(model)
     seen: dict[str, Any] = {}
+    classifier: Any = model.classifier
     hooks = [
         fuse.register_forward_pre_hook(lambda _, arguments: seen.update(streams=arguments)),
-        model.classifier.register_forward_pre_hook(lambda _, arguments: seen.update(last=arguments[0])),
+        classifier.register_forward_pre_hook(lambda _, arguments: seen.update(last=arguments[0])),
     ]
     try:
         logits = model.eval()(*(inputs[name] for name in model.input_names))
@@ -128,11 +129,11 @@ def look_inside(model: TSFmicro, inputs: Mapping[str, Tensor]) -> Inside:
         logits=logits[0].float().cpu().numpy(),
         how=abs(fuse.how_weight) * how,
         where=abs(fuse.where_weight) * where,
-        evidence=model.classifier.evidence(seen["last"])[0].float().cpu().numpy(),
+        evidence=classifier.evidence(seen["last"])[0].float().cpu().numpy(),
     )
 
 
-def fuse_of(model: TSFmicro) -> StreamSum:
+def fuse_of(model: Recognizer) -> StreamSum:
     """The place where a fusion variant adds its streams.
 
     Raises:
@@ -146,7 +147,7 @@ def fuse_of(model: TSFmicro) -> StreamSum:
 
 @torch.no_grad()
 def intervene(
-    model: TSFmicro, samples: Samples, index: Int64[np.ndarray, " n"], *, donors: int = 4, seed: int = 0
+    model: Recognizer, samples: Samples, index: Int64[np.ndarray, " n"], *, donors: int = 4, seed: int = 0
 ) -> pd.DataFrame:
     """Predicts clips under each of :data:`INTERVENTIONS`.
 

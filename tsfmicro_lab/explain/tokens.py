@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsfmicro_lab.explain.streams import fuse_of
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.fusion import TSFmicroEarly, TSFmicroS2T, TSFmicroT2S
 from tsfmicro_lab.models.retention import ManhattanRetention
 from tsfmicro_lab.models.spatial import ThumbnailViT, to_map
@@ -20,7 +20,7 @@ Pair = tuple[Tensor, ...]
 Flow = Float[Tensor, "batch _ _"]
 
 
-def token_grad_cam(model: TSFmicro, inputs: Pair, target: int, layer: nn.Module | None = None) -> Pair:
+def token_grad_cam(model: Recognizer, inputs: Pair, target: int, layer: nn.Module | None = None) -> Pair:
     r"""Grad-CAM: what a layer holds at each place, weighed by how the logit hangs on each channel on average.
 
     .. math:: \sum_c \Bigl(\frac{1}{n} \sum_{p} \frac{\partial f}{\partial A_{cp}}\Bigr) A_{cp}
@@ -74,7 +74,7 @@ def token_grad_cam(model: TSFmicro, inputs: Pair, target: int, layer: nn.Module 
 
 
 @torch.no_grad()
-def attention_rollout(model: TSFmicro, inputs: Pair) -> Pair:
+def attention_rollout(model: Recognizer, inputs: Pair) -> Pair:
     """How much of what each place holds reaches the end, if retention and attention alone carried it.
 
     Attention rollout (Abnar and Zuidema, arXiv 2005.00928): per layer, half of what a place holds stays and half is

@@ -13,7 +13,7 @@ from torch import Tensor
 from tsfmicro_lab.clips import Truth
 from tsfmicro_lab.explain.attribution import Heat, WhereHow, share_inside
 from tsfmicro_lab.explain.methods import Mask, Pair, seeded
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 
 #: Which end of each score is good: 1 the high one, -1 the low one.
 BETTER = {
@@ -90,7 +90,7 @@ def truth_scores(heat: Heat, truth: Truth) -> dict[str, float]:
 
 @torch.no_grad()
 def perturbation_curves(
-    model: TSFmicro, sample: Mapping[str, Tensor], maps: WhereHow, stream: str = "difference", points: int = 17
+    model: Recognizer, sample: Mapping[str, Tensor], maps: WhereHow, stream: str = "difference", points: int = 17
 ) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
     """Probability of the explained class as pixels are taken out, the most supporting first, and as they are put in.
 
@@ -133,7 +133,7 @@ def perturbation_curves(
 
 
 def unfaithfulness(
-    model: TSFmicro, sample: Mapping[str, Tensor], maps: WhereHow, *, count: int = 40, seed: int = 0
+    model: Recognizer, sample: Mapping[str, Tensor], maps: WhereHow, *, count: int = 40, seed: int = 0
 ) -> float:
     """Infidelity (Yeh et al., arXiv 1901.09392), as a share: how much of the model's answers a map leaves unexplained.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.models.fusion import (
     TSFmicroEarly,
     TSFmicroLate,
@@ -17,9 +18,9 @@ from tsfmicro_lab.models.fusion import (
 from tsfmicro_lab.models.official import from_official
 from tsfmicro_lab.models.tsfmicro import PRESETS, TSFmicro
 
-__all__ = ["PRESETS", "TSFmicro", "create_model", "from_official", "from_pretrained", "list_models"]
+__all__ = ["PRESETS", "Recognizer", "TSFmicro", "create_model", "from_official", "from_pretrained", "list_models"]
 
-MODELS: dict[str, type[TSFmicro]] = {
+MODELS: dict[str, type[Recognizer]] = {
     cls.name: cls for cls in (TSFmicroLate, TSFmicroEarly, TSFmicroT2S, TSFmicroS2T, TSFmicroTemporal, TSFmicroSpatial)
 }
 
@@ -36,7 +37,7 @@ def list_models() -> list[str]:
 
 def create_model(
     name: str, num_classes: int = 5, preset: str = "tiny", *, seed: int | None = None, **overrides: Any
-) -> TSFmicro:
+) -> Recognizer:
     """Builds a model with fresh weights.
 
     Args:
@@ -65,7 +66,7 @@ def create_model(
         return MODELS[name].from_preset(preset, num_classes=num_classes, **overrides)
 
 
-def from_pretrained(folder: Path | str) -> TSFmicro:
+def from_pretrained(folder: Path | str) -> Recognizer:
     """Loads a model that its `save_pretrained` wrote. Nothing in the folder is executed.
 
     Args:

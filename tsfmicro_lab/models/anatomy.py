@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tsfmicro_lab.models.tsfmicro import TSFmicro
+from tsfmicro_lab.models.base import Recognizer
 
 Stream = Literal["how", "where", "both"]
 
@@ -37,7 +37,7 @@ class Part:
     flops: int
 
 
-def anatomy(model: TSFmicro) -> list[Part]:
+def anatomy(model: Recognizer) -> list[Part]:
     """Runs one sample through a model and writes down what happens, in order.
 
     A part is an outermost module that the model's own `forward` calls. Two parts are joined where the output of one, or
@@ -100,7 +100,7 @@ def anatomy(model: TSFmicro) -> list[Part]:
     return list(parts.values())
 
 
-def anatomy_table(model: TSFmicro) -> pd.DataFrame:
+def anatomy_table(model: Recognizer) -> pd.DataFrame:
     """The parts of a model as a table with a row of totals.
 
     Example:

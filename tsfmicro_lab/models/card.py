@@ -10,13 +10,13 @@ from huggingface_hub import ModelCard, ModelCardData
 from jinja2 import Environment, PackageLoader
 
 if TYPE_CHECKING:
-    from tsfmicro_lab.models.tsfmicro import TSFmicro
+    from tsfmicro_lab.models.base import Recognizer
 
 #: Characters of a card that are read.
 MAX_CARD = 2**16
 
 
-def model_card(model: "TSFmicro", **facts: Any) -> ModelCard:
+def model_card(model: "Recognizer", **facts: Any) -> ModelCard:
     """What a model is, how it came about, what it is worth, and where it must not be used.
 
     Args:

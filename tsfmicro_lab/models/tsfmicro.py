@@ -7,15 +7,14 @@ grid, and with it the thumbnail of the spatial branch, always has 14×14 places.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.card import model_card
+from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.models.spatial import ThumbnailViT
 from tsfmicro_lab.models.temporal import RetentionPyramid
 
@@ -158,66 +157,24 @@ class StreamSum(nn.Module):
         return self.how_weight * how + self.where_weight * where
 
 
-class TSFmicro(nn.Module, PyTorchModelHubMixin):
-    """What every variant shares: its configuration, its parts, the check of its inputs, saving and loading.
-
-    A model is called with the tensors that `input_names` lists, in that order, so that each can be attributed by
-    itself: the onset frame answers *where*, the difference frame *how*.
+class TSFmicro(Recognizer):
+    """What every variant shares: the onset frame answers *where*, the difference frame *how*.
 
     Args:
         config: Sizes; defaults are the paper's.
     """
 
-    name: ClassVar[str]
-    input_names: ClassVar[tuple[str, ...]] = ("onset", "difference")
+    Config = TSFmicroConfig
+    presets = PRESETS
+    config: TSFmicroConfig
     classifier: Classifier
 
     def __init__(self, config: TSFmicroConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or TSFmicroConfig()
-        self.build(self.config)
+        super().__init__(config)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=self.config.init_std)
                 nn.init.zeros_(module.bias)
-
-    def build(self, c: TSFmicroConfig) -> None:
-        """Creates the parts of the variant."""
-        raise TypeError(f"{type(self).__name__} is no variant by itself: use create_model('tsfmicro_late')")
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        """Checks the inputs, then runs the network.
-
-        Raises:
-            ValueError: The number, size or channels of the inputs are not what the model was built for.
-        """
-        if len(inputs) != len(self.input_names):
-            raise ValueError(f"{type(self).__name__} takes {self.input_names}, got {len(inputs)} tensors")
-        side = self.config.image_size
-        for name, x in zip(self.input_names, inputs, strict=True):
-            if x.ndim != 4 or tuple(x.shape[1:]) != (3, side, side):
-                raise ValueError(
-                    f"'{name}' must have shape (batch, 3, {side}, {side}), got {tuple(x.shape)}: align the clip to "
-                    f"{side} px, or create the model with image_size={x.shape[-1]}"
-                )
-            if not x.is_floating_point():
-                raise ValueError(f"'{name}' must be a normalised float tensor, got {x.dtype}: see training.to_inputs")
-        logits: Tensor = super().__call__(*inputs)
-        return logits
-
-    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> Any:
-        """Saves weights (safetensors) and configuration, with the name of the variant for `models.from_pretrained`.
-
-        Args:
-            save_directory: The folder; it is created.
-            **kwargs: Of `huggingface_hub.PyTorchModelHubMixin.save_pretrained`, but for `config`.
-        """
-        kwargs["config"] = {"name": self.name, **asdict(self.config)}
-        return super().save_pretrained(save_directory, **kwargs)
-
-    def generate_model_card(self, **facts: Any) -> ModelCard:
-        """The card that `save_pretrained` writes; its `model_card_kwargs` are the facts of `models.card.model_card`."""
-        return model_card(self, **facts)
 
     def _temporal(self, c: TSFmicroConfig) -> RetentionPyramid:
         return RetentionPyramid(
@@ -226,19 +183,3 @@ class TSFmicro(nn.Module, PyTorchModelHubMixin):
 
     def _spatial(self, c: TSFmicroConfig) -> ThumbnailViT:
         return ThumbnailViT(c.grid, c.dims[-1], c.spatial_depth, c.spatial_heads)
-
-    @classmethod
-    def from_preset(cls, preset: str = "base", **overrides: Any) -> "TSFmicro":
-        """Builds the variant in one of the sizes `base`, `small`, `tiny`.
-
-        Raises:
-            ValueError: The preset or an override is unknown.
-        """
-        if preset not in PRESETS:
-            raise ValueError(f"unknown preset '{preset}': choose from {', '.join(PRESETS)}")
-        unknown = overrides.keys() - TSFmicroConfig.__dataclass_fields__.keys()
-        if unknown:
-            raise ValueError(
-                f"unknown settings {sorted(unknown)}: choose from {list(TSFmicroConfig.__dataclass_fields__)}"
-            )
-        return cls(TSFmicroConfig(**{**PRESETS[preset], **overrides}))

@@ -1,61 +1,30 @@
-"""From bytes to what a model reads, with one random draw for all frames of a sample."""
+"""From bytes to what a model reads, with one random draw for everything that is known of a sample."""
 
+import re
 from collections.abc import Mapping
-from functools import cache
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-#: Mean and standard deviation of ImageNet's images, by which the paper normalises both frames.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from tsfmicro_lab.data.tensors import is_displacement, is_image, is_points
+from tsfmicro_lab.models.base import MEAN, STD, Recognizer, to_inputs
+from tsfmicro_lab.preprocess import POINT_NAMES
 
+__all__ = ["MEAN", "MIRRORED", "STD", "Augmentation", "inputs_of", "to_inputs"]
 
-def to_inputs(onset: Tensor, apex: Tensor) -> dict[str, Tensor]:
-    """Normalised onset frame and difference frame, the inputs of TSFmicro.
-
-    Both frames are normalised and then subtracted, so the mean cancels and the difference is scaled by 1 / std
-    (as TSFmicro does). Identical frames give a difference of exactly zero.
-
-    Args:
-        onset: Aligned onset frames, 0 to 255, bytes or floats.
-        apex: Aligned apex frames, alike.
-
-    Shape:
-        Two tensors (B, 3, H, W) → two of the same shape.
-
-    Returns:
-        `onset` and `difference`, float32.
-
-    Raises:
-        ValueError: The frames differ in shape, or are no images of three channels.
-
-    Example:
-        >>> frame = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
-        >>> float(to_inputs(frame, frame)["difference"].abs().max())
-        0.0
-    """
-    if onset.shape != apex.shape or onset.ndim != 4 or onset.shape[1] != 3:
-        raise ValueError(
-            f"onset {tuple(onset.shape)} and apex {tuple(apex.shape)} must both be (batch, 3, height, width)"
-        )
-    scale, shift = _normalisation(onset.device)
-    first, second = onset.float(), apex.float()
-    return {"onset": first * scale - shift, "difference": (second - first) * scale}
-
-
-@cache  # a tensor made anew would be copied to the device, and waited for, at every step
-def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:
-    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (MEAN, STD))
-    return 1 / (255 * std), mean / std
+SWAP = {"left": "right", "right": "left"}
+#: For each named point, the one that takes its place in a mirror.
+MIRRORED = tuple(POINT_NAMES.index(re.sub("left|right", lambda m: SWAP[m[0]], name)) for name in POINT_NAMES)
 
 
 class Augmentation(nn.Module):
-    """Flip, small rotation and shift, drawn once per sample and applied to onset and apex alike.
+    """Flip, small rotation and shift, drawn once per sample and applied to all its tensors alike.
 
-    A draw per frame would move the apex against the onset: motion that nobody made. The defaults are those of the
-    public TSFmicro code for five classes, its shift of 15 px at 224 px taken as a share of the side.
+    A draw per frame would move the apex against the onset: motion that nobody made. Displacements turn with the image,
+    and points go where their pixels go. The defaults are those of the public TSFmicro code for five classes, its shift
+    of 15 px at 224 px taken as a share of the side.
 
     Args:
         size: Side of the frames, pixels.
@@ -64,8 +33,8 @@ class Augmentation(nn.Module):
 
     Example:
         >>> frames = torch.randint(0, 256, (4, 3, 56, 56), dtype=torch.uint8)
-        >>> onset, apex = Augmentation(56)(frames, frames)
-        >>> bool((onset == apex).all())
+        >>> moved = Augmentation(56)({"onset": frames, "apex": frames})
+        >>> bool((moved["onset"] == moved["apex"]).all())
         True
     """
 
@@ -85,19 +54,31 @@ class Augmentation(nn.Module):
         rows = (mirror * angle.cos(), -mirror * angle.sin(), x, angle.sin(), angle.cos(), y)
         return torch.stack(rows, 1).view(n, 2, 3)
 
-    def forward(
-        self, onset: UInt8[Tensor, "batch 3 height width"], apex: UInt8[Tensor, "batch 3 height width"]
-    ) -> tuple[Float[Tensor, "batch 3 height width"], Float[Tensor, "batch 3 height width"]]:
-        """Returns onset and apex, moved alike, 0 to 255."""
-        both = move(torch.cat((onset, apex), 1), self.draw(len(onset), onset.device))
-        return both[:, :3], both[:, 3:]
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the tensors (see `data.tensors` for their kinds), moved alike; images 0 to 255, as floats.
+
+        Tensors of other kinds, such as labels, pass unchanged.
+        """
+        planes = {name: x for name, x in batch.items() if is_image(x) or is_displacement(x)}
+        flat = {name: x.flatten(1, -3).float() for name, x in planes.items()}
+        some = next(iter(flat.values()))
+        place = self.draw(len(some), some.device)
+        moved = move(torch.cat(list(flat.values()), 1), place)
+        parts = moved.split([x.shape[1] for x in flat.values()], 1)
+        done = {name: part.reshape(x.shape) for (name, x), part in zip(planes.items(), parts, strict=True)}
+        for name, x in batch.items():
+            if is_displacement(x):
+                done[name] = torch.einsum("bji,b...jyx->b...iyx", place[:, :, :2], done[name])
+            elif is_points(x):
+                done[name] = _move_points(x, place, self.size)
+        return {**batch, **done}
 
 
-def move(frames: Tensor, place: Float[Tensor, "batch 2 3"]) -> Float[Tensor, "batch channels height width"]:
-    """Reads each sample's frames, all channels alike, at the places that :meth:`Augmentation.draw` drew.
+def move(frames: Float[Tensor, "batch c h w"], place: Float[Tensor, "batch 2 3"]) -> Float[Tensor, "batch c h w"]:
+    """Reads each sample's channels, all alike, at the places that :meth:`Augmentation.draw` drew.
 
     Args:
-        frames: Bytes or floats (B, C, H, W).
+        frames: What is moved.
         place: One affine map per sample.
 
     Example:
@@ -107,20 +88,33 @@ def move(frames: Tensor, place: Float[Tensor, "batch 2 3"]) -> Float[Tensor, "ba
                   [3., 2.]]]])
     """
     grid = F.affine_grid(place, list(frames.shape), align_corners=False)
-    return F.grid_sample(frames.float(), grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(frames, grid, padding_mode="border", align_corners=False)
 
 
-def inputs_of(batch: Mapping[str, Tensor], augment: Augmentation | None = None) -> dict[str, Tensor]:
+def _move_points(
+    points: Float[Tensor, "batch points 2"], place: Float[Tensor, "batch 2 3"], size: int
+) -> Float[Tensor, "batch points 2"]:
+    """Points where their pixels go: back along the map, which turns. In a mirror, left and right change names."""
+    seen = (2 * points + 1) / size - 1 - place[:, None, :, 2]
+    moved = ((torch.einsum("bji,bpj->bpi", place[:, :, :2], seen) + 1) * size - 1) / 2
+    mirrored = torch.linalg.det(place[:, :, :2]) < 0
+    return torch.where(mirrored[:, None, None], moved[:, list(MIRRORED)], moved)
+
+
+def inputs_of(
+    batch: Mapping[str, Tensor], augment: Augmentation | None = None, model: Recognizer | None = None
+) -> dict[str, Tensor]:
     """The model's inputs for a batch of samples.
 
     Args:
-        batch: `onset` and `apex`, bytes (see `Samples.pick`).
+        batch: Prepared tensors (see `Samples.pick`).
         augment: Applied first, in training.
+        model: Whose inputs; those of TSFmicro by default.
 
     Example:
         >>> frames = torch.zeros(2, 3, 56, 56, dtype=torch.uint8)
         >>> sorted(inputs_of({"onset": frames, "apex": frames}))
         ['difference', 'onset']
     """
-    onset, apex = batch["onset"], batch["apex"]
-    return to_inputs(*(augment(onset, apex) if augment else (onset, apex)))
+    moved = augment(batch) if augment else batch
+    return model.inputs(moved) if model else to_inputs(moved["onset"], moved["apex"])

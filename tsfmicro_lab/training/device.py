@@ -3,7 +3,7 @@
 import math
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -53,6 +53,19 @@ def compile_model(model: nn.Module, mode: Compiled) -> nn.Module:
         Linear(in_features=1, out_features=1, bias=True)
     """
     return torch.compile(model, mode=mode) if mode else model  # type: ignore[return-value]
+
+
+def any_batch(inputs: Iterable[Tensor]) -> list[Tensor]:
+    """The same tensors, with a note for `torch.compile` that batches of other sizes will follow: one program for all.
+
+    Example:
+        >>> any_batch([torch.zeros(2)])
+        [tensor([0., 0.])]
+    """
+    inputs = list(inputs)
+    for x in inputs:
+        torch._dynamo.maybe_mark_dynamic(x, 0)
+    return inputs
 
 
 @contextmanager

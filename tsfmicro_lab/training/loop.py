@@ -11,14 +11,13 @@ import torch
 from jaxtyping import Float, Int64
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.nn import functional as F
 
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.progress import track
 from tsfmicro_lab.training.augmentation import Augmentation, inputs_of
 from tsfmicro_lab.training.checkpoint import Checkpoint, State
-from tsfmicro_lab.training.device import Compiled, compile_model, memory_advice, seeded
+from tsfmicro_lab.training.device import Compiled, any_batch, compile_model, memory_advice, seeded
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 
 
 def fit(
-    model: TSFmicro,
+    model: Recognizer,
     samples: Samples,
     index: Int64[np.ndarray, " n"],
     recipe: Recipe,
@@ -107,10 +106,15 @@ def fit(
     augment = Augmentation(model.config.image_size, recipe.degrees, recipe.shift)
     samples = samples.to(fabric.device)
 
+    def picked(rows: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+        moved: dict[str, Tensor] = augment(samples.pick(rows.to(fabric.device), names))
+        return moved
+
     def step(rows: Tensor) -> Tensor:
-        batch = samples.pick(rows.to(fabric.device))
-        inputs = inputs_of(batch, augment)
-        loss = _loss(network(*(inputs[name] for name in model.input_names)), batch["label"])
+        batch = samples.pick(rows.to(fabric.device), model.prepared)
+        inputs = inputs_of(batch, augment, model)
+        logits = network(*any_batch(inputs[name] for name in model.input_names))
+        loss = model.loss(logits, batch["label"], inputs)
         optimizer.zero_grad()
         fabric.backward(loss)
         optimizer.step()
@@ -120,6 +124,8 @@ def fit(
         shuffle = torch.Generator().manual_seed(seed)
         state = State(model, optimizer, schedule, shuffle, fabric)
         losses = checkpoint.load(state) if checkpoint else []
+        if not losses:
+            model.pretrain(torch.from_numpy(index), picked, recipe.lr)
         for epoch in track(range(len(losses) + 1, recipe.epochs + 1), "training", progress):
             model.train()
             order = torch.from_numpy(index)[torch.randperm(len(index), generator=shuffle)]
@@ -138,7 +144,7 @@ def fit(
 
 @torch.no_grad()
 def predict(
-    model: TSFmicro, samples: Samples, index: Int64[np.ndarray, " n"], batch_size: int = 64
+    model: Recognizer, samples: Samples, index: Int64[np.ndarray, " n"], batch_size: int = 64
 ) -> Float[np.ndarray, "n classes"]:
     """Class probabilities of some of the samples.
 
@@ -163,7 +169,8 @@ def predict(
     device = next(model.parameters()).device
     rows = []
     for part in torch.from_numpy(index).split(batch_size):
-        inputs = inputs_of({name: t.to(device) for name, t in samples.pick(part).items()})
+        batch = samples.pick(part, model.prepared)
+        inputs = inputs_of({name: t.to(device) for name, t in batch.items()}, model=model)
         logits = model(*(inputs[name] for name in model.input_names))
         rows.append((logits.float().softmax(-1) if samples.label.ndim == 1 else logits.float().sigmoid()).cpu())
     return np.asarray(torch.cat(rows).numpy())
@@ -185,7 +192,7 @@ def decide(probabilities: Float[np.ndarray, "n classes"], dimensions: int = 1) -
 
 
 def learning_curves(
-    model: TSFmicro,
+    model: Recognizer,
     samples: Samples,
     train: Int64[np.ndarray, " n"],
     test: Int64[np.ndarray, " m"],
@@ -227,13 +234,6 @@ def learning_curves(
 
     fit(model, samples, train, recipe, seed=seed, after_epoch=look, progress=progress)
     return pd.DataFrame(rows)
-
-
-def _loss(logits: Tensor, label: Tensor) -> Tensor:
-    """Cross-entropy between classes, or of each action unit by itself."""
-    if label.ndim == 1:
-        return F.cross_entropy(logits, label)
-    return F.binary_cross_entropy_with_logits(logits, label.float())
 
 
 def _share(rows: Tensor, fabric: Fabric) -> Tensor:

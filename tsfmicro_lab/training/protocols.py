@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from sklearn.metrics import f1_score
 
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.models import TSFmicro, create_model
+from tsfmicro_lab.models import Recognizer, create_model
 from tsfmicro_lab.models.card import model_card
 from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.progress import progress_bar
@@ -81,7 +81,7 @@ class Run:
         leaky = ["(leaky)"] if self.selection == "oracle" else []
         return " ".join([self.model, *(f"{name}={value}" for name, value in self.settings.items()), *leaky])
 
-    def create(self, num_classes: int, seed: int | None = None) -> TSFmicro:
+    def create(self, num_classes: int, seed: int | None = None) -> Recognizer:
         """The untrained model."""
         return create_model(self.model, num_classes, self.preset, seed=seed, **self.settings)
 
@@ -122,7 +122,7 @@ def run_fold(
     for candidate, recipe in enumerate(run.candidates or (run.recipe,)):
         model = run.create(len(samples.classes), seed)
 
-        def look(epoch: int, _: float, model: TSFmicro = model, candidate: int = candidate) -> None:
+        def look(epoch: int, _: float, model: Recognizer = model, candidate: int = candidate) -> None:
             best.seconds.append(time.perf_counter() - clock[0])
             uf1 = _uf1(model, samples, judged) if len(judged) else 0.0
             if uf1 >= best.uf1:
@@ -368,7 +368,7 @@ def _train_all(
             future.cancel()
 
 
-def _uf1(model: TSFmicro, samples: Samples, rows: np.ndarray) -> float:
+def _uf1(model: Recognizer, samples: Samples, rows: np.ndarray) -> float:
     truth = samples.label[rows].numpy()
     return float(f1_score(truth, decide(predict(model, samples, rows), truth.ndim), average="macro", zero_division=0))
 
@@ -419,7 +419,7 @@ def _fold_seed(seed: int, name: str) -> int:
 
 def samples_digest(samples: Samples) -> str:
     """By which a run's folder knows whether samples are those that it was evaluated on."""
-    return hashlib.sha256(samples.onset.numpy().tobytes() + samples.apex.numpy().tobytes()).hexdigest()
+    return hashlib.sha256(b"".join(x.numpy().tobytes() for x in samples.tensors.values())).hexdigest()
 
 
 def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -> Path:

@@ -10,7 +10,7 @@ from IPython.display import Image
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.explain.streams import Inside, look_inside, stream_weights
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.retention import ManhattanRetention
 from tsfmicro_lab.training import to_inputs
 from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, labelled, over_face, signed, snapshot, strength
@@ -53,7 +53,7 @@ class FusionExplorer(widgets.VBox):
         True
     """
 
-    def __init__(self, models: TSFmicro | Mapping[str, TSFmicro], samples: Samples, index: int = 0) -> None:
+    def __init__(self, models: Recognizer | Mapping[str, Recognizer], samples: Samples, index: int = 0) -> None:
         if not isinstance(models, Mapping):
             models = {models.name.removeprefix("tsfmicro_"): models}
         self.models = {name: copy.deepcopy(model).cpu().eval() for name, model in models.items()}

@@ -13,7 +13,7 @@ from IPython.display import Image
 from tsfmicro_lab.clips import Clip, Frame, LazyFrames, Points
 from tsfmicro_lab.data.motion import ACTION_UNITS, unit_regions
 from tsfmicro_lab.data.schema import Dataset
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.preprocess import (
     FLOWS,
     Landmarker,
@@ -72,7 +72,7 @@ class OnsetApexExplorer(widgets.VBox):
     def __init__(
         self,
         data: Dataset | Clip | Sequence[Clip],
-        model: TSFmicro | None = None,
+        model: Recognizer | None = None,
         classes: Sequence[str] | None = None,
         *,
         landmarker: Landmarker | None = None,

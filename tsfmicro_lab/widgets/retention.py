@@ -8,7 +8,7 @@ import torch
 from IPython.display import Image
 
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.retention import ManhattanRetention, manhattan_bias
 from tsfmicro_lab.training import to_inputs
 from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, labelled, over_face, snapshot, strength
@@ -45,7 +45,7 @@ class RetentionExplorer(widgets.VBox):
         True
     """
 
-    def __init__(self, model: TSFmicro, samples: Samples, index: int = 0) -> None:
+    def __init__(self, model: Recognizer, samples: Samples, index: int = 0) -> None:
         self.model, self.samples = copy.deepcopy(model).cpu().eval(), samples
         layers = {n: m for n, m in self.model.named_modules() if isinstance(m, ManhattanRetention)}
         if not layers:

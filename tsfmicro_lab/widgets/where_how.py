@@ -17,7 +17,7 @@ from tsfmicro_lab.explain.attribution import WhereHow, where_how
 from tsfmicro_lab.explain.figures import shared_limit
 from tsfmicro_lab.explain.methods import METHODS
 from tsfmicro_lab.explain.regions import clip_regions, region_table, without_motion
-from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.preprocess import Landmarker, align_clip, with_apex
 from tsfmicro_lab.training import to_inputs
 from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, clip_menu, labelled, over_face, signed, snapshot
@@ -70,7 +70,7 @@ class WhereHowExplorer(widgets.VBox):
 
     def __init__(
         self,
-        model: TSFmicro,
+        model: Recognizer,
         data: Dataset | Sequence[Clip],
         classes: Sequence[str],
         *,

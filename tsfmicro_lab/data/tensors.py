@@ -1,0 +1,139 @@
+"""Prepared tensors: what models read, made of a clip once and kept by name.
+
+A model lists the names it needs as `prepared`. Three kinds of tensors are told apart by what they hold, and any axes
+may stand in front (frames of a clip, candidates for a key frame): images are bytes (…, 3, S, S), displacements are
+half-precision numbers (…, 2, S, S) in pixels, and points are single-precision numbers (…, P, 2) in pixels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tsfmicro_lab.clips import Clip, Points
+from tsfmicro_lab.preprocess import POINT_NAMES, Landmarker, align_clip, onset_landmarks, with_apex
+
+#: What TSFmicro reads.
+KEY_FRAMES = ("onset", "apex")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A clip and what several tensors share of it.
+
+    Attributes:
+        clip: The clip with its landmarks, as it was recorded.
+        size: Side of the prepared frames, pixels.
+    """
+
+    clip: Clip
+    size: int
+
+    @cached_property
+    def aligned(self) -> Clip:
+        """The clip aligned, its apex spotted where nobody annotated it."""
+        return with_apex(align_clip(self.clip, self.size))
+
+    @property
+    def apex(self) -> int:
+        """Index of the apex."""
+        assert self.aligned.apex is not None
+        return self.aligned.apex
+
+    @property
+    def landmarks(self) -> Points:
+        """Landmarks of the aligned onset frame."""
+        assert self.aligned.landmarks is not None
+        return self.aligned.landmarks
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """How a tensor is made, and its shape without the sides of its frames, if it has any.
+
+    Attributes:
+        make: Makes it of one clip.
+        shape: Of one sample; `None` stands for the side of the frames.
+        dtype: Of its numbers.
+    """
+
+    make: Callable[[Source], np.ndarray]
+    shape: tuple[int | None, ...]
+    dtype: Any = np.uint8
+
+    def of_size(self, size: int) -> tuple[int, ...]:
+        """Shape of one sample with frames of a size."""
+        return tuple(size if side is None else side for side in self.shape)
+
+
+def _frame(source: Source, index: int) -> np.ndarray:
+    return source.aligned.frame(index).transpose(2, 0, 1)
+
+
+#: Every tensor that can be prepared, in the order in which samples hold them.
+PREPARED: dict[str, Prepared] = {
+    "onset": Prepared(lambda s: _frame(s, s.aligned.onset), (3, None, None)),
+    "apex": Prepared(lambda s: _frame(s, s.apex), (3, None, None)),
+    "landmarks": Prepared(lambda s: s.landmarks, (len(POINT_NAMES), 2), np.float32),
+}
+
+
+def in_order(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of tensors, each once, in the order of :data:`PREPARED`.
+
+    Raises:
+        ValueError: A name is unknown.
+
+    Example:
+        >>> in_order(["apex", "onset", "apex"])
+        ('onset', 'apex')
+    """
+    if unknown := sorted(set(names) - set(PREPARED)):
+        raise ValueError(f"unknown tensors {unknown}: choose from {', '.join(PREPARED)}")
+    return tuple(name for name in PREPARED if name in names)
+
+
+def prepare_clip(
+    clip: Clip, size: int, names: Sequence[str] = KEY_FRAMES, landmarker: Landmarker | None = None
+) -> dict[str, np.ndarray]:
+    """Makes the tensors of one clip.
+
+    Args:
+        clip: The clip.
+        size: Side of the frames, pixels.
+        names: Of :data:`PREPARED`.
+        landmarker: What finds landmarks where the clip brings none.
+
+    Returns:
+        Arrays by name.
+
+    Raises:
+        ValueError: A name is unknown.
+        ClipError: The clip cannot be read, no face is found in it, or it is too short for what is asked.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> {name: x.shape for name, x in prepare_clip(SyntheticMicroExpressions(1, 1, image_size=96)[0], 56).items()}
+        {'onset': (3, 56, 56), 'apex': (3, 56, 56)}
+    """
+    source = Source(replace(clip, landmarks=onset_landmarks(clip, landmarker)), size)
+    return {name: PREPARED[name].make(source).astype(PREPARED[name].dtype) for name in in_order(names)}
+
+
+def is_image(x: Tensor) -> bool:
+    """Whether a tensor holds images: bytes (…, 3, S, S)."""
+    return x.dtype == torch.uint8 and x.ndim >= 4 and x.shape[-3] == 3
+
+
+def is_displacement(x: Tensor) -> bool:
+    """Whether a tensor holds displacements: half-precision numbers (…, 2, S, S)."""
+    return x.dtype == torch.float16 and x.ndim >= 4 and x.shape[-3] == 2
+
+
+def is_points(x: Tensor) -> bool:
+    """Whether a tensor holds named points: single-precision numbers (B, P, 2)."""
+    return x.dtype == torch.float32 and x.ndim == 3 and x.shape[1:] == (len(POINT_NAMES), 2)
