@@ -242,6 +242,7 @@ def main():
     parser.add_argument("--save", type=Path, default=Path("build/speed.json"))
     parser.add_argument("--minutes", type=float, default=8.5)
     parser.add_argument("--only", nargs="*", help="sections: data models protocol stacked side scaling layers")
+    parser.add_argument("--commit", help="where the checkout is a copy without git")
     parser.add_argument("--readme", nargs="*", type=Path, help="print the README's table from files, measure nothing")
     options = parser.parse_args()
     if options.readme:
@@ -251,6 +252,7 @@ def main():
     if device == "cuda":
         torch.zeros(1, device=device)
     made = environment() | {"measured_on": device_name(device), "threads": torch.get_num_threads()}
+    made["commit"] = options.commit or made["commit"]
     result = {"made": made, "left_out": []}
     left = lambda: options.minutes * 60 - (time.monotonic() - began)  # noqa: E731
 
