@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from tsfmicro_lab.preprocess import POINT_NAMES
 from tsfmicro_lab.training import Augmentation, to_inputs
-from tsfmicro_lab.training.augmentation import MEAN, STD
+from tsfmicro_lab.training.augmentation import MEAN, MIRRORED, STD
 
 
 def frames(n=6):
@@ -56,3 +57,25 @@ def test_inputs_are_normalised_as_the_paper_says():
 def test_frames_of_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"must both be \(batch, 3, height, width\)"):
         to_inputs(frames(2), frames(3))
+
+
+def test_points_and_displacements_go_where_their_pixels_go():
+    """A bright dot is drawn at a named point; after any draw the dot is at the moved point, and a step follows it."""
+    side, n = 56, 8
+    spots = torch.tensor([[20.0, 30.0], [36.0, 18.0]])
+    points = torch.zeros(n, len(POINT_NAMES), 2)
+    index = POINT_NAMES.index("nose_tip") if "nose_tip" in POINT_NAMES else 0
+    points[:, index] = spots[0]
+    dot = torch.zeros(n, 3, side, side, dtype=torch.uint8)
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    dot[:] = (255 * torch.exp(-((x - spots[0, 0]) ** 2 + (y - spots[0, 1]) ** 2) / 8)).to(torch.uint8)
+    flow = torch.zeros(n, 2, side, side, dtype=torch.float16)
+    flow[:, 0] = 3.0
+    moved = Augmentation(side, degrees=20)({"onset": dot, "landmarks": points, "flow": flow})
+    for i in range(n):
+        weight = moved["onset"][i, 0].clamp(min=0)
+        centre = torch.stack(((weight * x).sum(), (weight * y).sum())) / weight.sum()
+        mirrored = moved["flow"][i, 0].mean() < 0
+        place = MIRRORED[index] if mirrored else index
+        assert torch.allclose(centre, moved["landmarks"][i, place], atol=0.15)
+        assert moved["flow"][i, :, 28, 28].norm() == pytest.approx(3, abs=0.01)

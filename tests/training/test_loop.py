@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
+from tsfmicro_lab.data.tensors import KEY_FRAMES, SOUGHT
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.training import RECIPES, Recipe, fit, predict
-from tsfmicro_lab.training.loop import _batches
+from tsfmicro_lab.training.loop import _batches, training_batch
 
 QUICK = Recipe(epochs=2)
 
@@ -79,3 +80,24 @@ def test_batches_are_even_and_complete():
         assert torch.equal(torch.cat(parts), torch.arange(n))
         lengths = [len(p) for p in parts]
         assert max(lengths) - min(lengths) <= 1
+
+
+def test_the_sought_frames_are_trained_on_and_the_annotated_ones_tested(data):
+    samples = prepare(data, 56, tensors=(*KEY_FRAMES, *SOUGHT), progress=False)
+    assert (samples["sought_apex"] != samples["apex"]).any()
+    rows = torch.arange(4)
+    batch = training_batch(samples, rows, KEY_FRAMES, sought=True)
+    assert torch.equal(batch["apex"], samples["sought_apex"][:4])
+    assert torch.equal(batch["onset"], samples["sought_onset"][:4])
+    assert torch.equal(training_batch(samples, rows, KEY_FRAMES)["apex"], samples["apex"][:4])
+    nets = [model(), model()]
+    blind = samples.with_tensors(onset=torch.zeros_like(samples.onset), apex=torch.zeros_like(samples.apex))
+    for net, given in zip(nets, (samples, blind), strict=True):
+        fit(net, given, np.arange(20), replace(QUICK, sought=True))
+    assert all(torch.equal(w, nets[1].state_dict()[name]) for name, w in nets[0].state_dict().items())
+    assert not np.allclose(predict(nets[0], samples, np.arange(5)), predict(nets[0], blind, np.arange(5)))
+
+
+def test_without_sought_frames_the_message_says_what_to_prepare(samples):
+    with pytest.raises(ValueError, match="no 'sought_onset': prepare"):
+        fit(model(), samples, np.arange(20), replace(QUICK, sought=True))

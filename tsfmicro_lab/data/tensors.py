@@ -16,9 +16,12 @@ from torch import Tensor
 
 from tsfmicro_lab.clips import Clip, Points
 from tsfmicro_lab.preprocess import POINT_NAMES, Landmarker, align_clip, onset_landmarks, with_apex
+from tsfmicro_lab.preprocess.keyframes import sought_pair
 
 #: What TSFmicro reads.
 KEY_FRAMES = ("onset", "apex")
+#: The pair that `Recipe.sought` trains on instead.
+SOUGHT = ("sought_onset", "sought_apex")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class Source:
         """Index of the apex."""
         assert self.aligned.apex is not None
         return self.aligned.apex
+
+    @cached_property
+    def sought(self) -> tuple[int, int]:
+        """The frames near onset and apex that differ most."""
+        return sought_pair(self.aligned)
 
     @property
     def landmarks(self) -> Points:
@@ -78,6 +86,8 @@ def _frame(source: Source, index: int) -> np.ndarray:
 PREPARED: dict[str, Prepared] = {
     "onset": Prepared(lambda s: _frame(s, s.aligned.onset), (3, None, None)),
     "apex": Prepared(lambda s: _frame(s, s.apex), (3, None, None)),
+    "sought_onset": Prepared(lambda s: _frame(s, s.sought[0]), (3, None, None)),
+    "sought_apex": Prepared(lambda s: _frame(s, s.sought[1]), (3, None, None)),
     "landmarks": Prepared(lambda s: s.landmarks, (len(POINT_NAMES), 2), np.float32),
 }
 

@@ -98,3 +98,33 @@ def comparable(image: Frame) -> Float[np.ndarray, "_ _"]:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     smooth = cv2.GaussianBlur(grey, (0, 0), max(image.shape[0] / 100, 0.5))
     return np.asarray(smooth * (128 / max(float(grey.mean()), 1.0)), np.float32)
+
+
+def sought_pair(clip: Clip, share: float = 0.15) -> tuple[int, int]:
+    """The pair of frames near onset and apex that differs most, as the public TSFmicro code seeks it for training.
+
+    Of onset + i and apex - j, with i and j up to share · (apex - onset) / 4, the pair with the largest Euclidean
+    distance of its pixels. The public code reads and compares them for every sample of every epoch; the answer is
+    always the same.
+
+    Args:
+        clip: An aligned clip with an apex.
+        share: Of the way from onset to apex; the public code has 0.15 for CASME II.
+
+    Returns:
+        Indices of both frames.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> clip = SyntheticMicroExpressions(1, 1, image_size=64)[0]
+        >>> onset, apex = sought_pair(clip)
+        >>> clip.onset <= onset < apex <= clip.apex
+        True
+    """
+    assert clip.apex is not None
+    reach = int(share * (clip.apex - clip.onset) / 4)
+    early, late = range(clip.onset, clip.onset + reach + 1), range(clip.apex - reach, clip.apex + 1)
+    first, last = (np.stack([clip.frame(i).astype(np.float32).ravel() for i in near]) for near in (early, late))
+    distance = np.linalg.norm(first[:, None] - last[None], axis=-1)
+    i, j = divmod(int(distance.argmax()), reach + 1)
+    return early[i], late[j]

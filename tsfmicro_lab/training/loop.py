@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from tsfmicro_lab.data.samples import Samples
+from tsfmicro_lab.data.tensors import KEY_FRAMES, SOUGHT
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.progress import track
 from tsfmicro_lab.training.augmentation import Augmentation, inputs_of
@@ -33,6 +34,9 @@ class Recipe:
         decay_epochs: Epochs after which the learning rate stays.
         degrees: Largest rotation of the augmentation.
         shift: Largest shift of the augmentation, as a share of the image side.
+        sought: Whether to train on the frames near onset and apex that differ most, as the public code does, and test
+            on the annotated ones. Samples that were prepared with `tensors=(*KEY_FRAMES, *SOUGHT)` of `data.tensors`
+            hold them.
     """
 
     epochs: int = 24
@@ -43,6 +47,7 @@ class Recipe:
     decay_epochs: int = 1000
     degrees: float = 3.0
     shift: float = 0.03
+    sought: bool = False
 
 
 #: `base` is the recipe of the public code for five classes, its epochs fixed at the lower end of its range. `tiny` and
@@ -107,11 +112,11 @@ def fit(
     samples = samples.to(fabric.device)
 
     def picked(rows: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
-        moved: dict[str, Tensor] = augment(samples.pick(rows.to(fabric.device), names))
+        moved: dict[str, Tensor] = augment(training_batch(samples, rows.to(fabric.device), names, recipe.sought))
         return moved
 
     def step(rows: Tensor) -> Tensor:
-        batch = samples.pick(rows.to(fabric.device), model.prepared)
+        batch = training_batch(samples, rows.to(fabric.device), model.prepared, recipe.sought)
         inputs = inputs_of(batch, augment, model)
         logits = network(*any_batch(inputs[name] for name in model.input_names))
         loss = model.loss(logits, batch["label"], inputs)
@@ -234,6 +239,27 @@ def learning_curves(
 
     fit(model, samples, train, recipe, seed=seed, after_epoch=look, progress=progress)
     return pd.DataFrame(rows)
+
+
+def training_batch(
+    samples: Samples, rows: Int64[Tensor, " m"], names: tuple[str, ...], sought: bool = False
+) -> dict[str, Tensor]:
+    """A batch to train on.
+
+    Args:
+        samples: All samples.
+        rows: Those that are wanted.
+        names: Tensors that are wanted.
+        sought: Whether key frames are exchanged for the sought ones (see :class:`Recipe`).
+
+    Raises:
+        ValueError: A tensor was not prepared.
+    """
+    batch = samples.pick(rows, names)
+    for name, other in zip(KEY_FRAMES, SOUGHT, strict=True):
+        if sought and name in batch:
+            batch[name] = samples[other][rows]
+    return batch
 
 
 def _share(rows: Tensor, fabric: Fabric) -> Tensor:
