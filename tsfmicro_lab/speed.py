@@ -135,14 +135,13 @@ def flops(model: Recognizer, batch: int = 1, *, train: bool = False) -> int:
         >>> round(flops(create_model("tsfmicro_late", preset="base")) / 1e9, 2)
         13.44
     """
-    twin = type(model)(model.config)
-    inputs = [torch.zeros(1, 3, *[model.config.image_size] * 2) for _ in model.input_names]
+    twin = type(model)(model.config).eval()
+    inputs = [torch.zeros(1, *shape) for shape in model.input_shapes.values()]
     counter = FlopCounterMode(display=False)
-    with sdpa_kernel(SDPBackend.MATH), counter, torch.set_grad_enabled(train):  # the counter knows no fused attention
-        out = twin.train(train)(*inputs)
-        if train:
-            out.sum().backward()
-    return batch * int(counter.get_total_flops())
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:  # the counter knows no fused attention
+        twin(*inputs)
+    # Each product has two gradients. The counter itself takes depthwise convolutions for dense ones on the way back.
+    return batch * int(counter.get_total_flops()) * (3 if train else 1)
 
 
 def measure(
@@ -180,7 +179,7 @@ def measure(
     """
     roof = roof or machine(device, precision)
     model, side = model.to(device), model.config.image_size
-    inputs = [torch.randn(batch, 3, side, side, device=device) for _ in model.input_names]
+    inputs = [torch.randn(batch, *shape, device=device) for shape in model.input_shapes.values()]
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
     took = seconds(runner(model, inputs, train=train, precision=precision, compiled=compiled), device, repeats)
@@ -224,8 +223,8 @@ def roofline(model: Recognizer, batch: int, *, device: str = "cpu", precision: s
         `intensity` (operations per byte), `ms`, `gflops`, the slowest first.
     """
     model = model.to(device).eval()
-    side, size = model.config.image_size, torch.finfo(DTYPES[precision]).bits // 8
-    inputs = [torch.randn(batch, 3, side, side, device=device) for _ in model.input_names]
+    size = torch.finfo(DTYPES[precision]).bits // 8
+    inputs = [torch.randn(batch, *shape, device=device) for shape in model.input_shapes.values()]
     leaves = {n: m for n, m in model.named_modules() if not list(m.children()) or type(m).__name__ in WHOLE}
     leaves = {n: m for n, m in leaves.items() if not any(n.startswith(f"{o}.") for o in leaves if o != n)}
     rows: dict[str, dict[str, Any]] = {}
