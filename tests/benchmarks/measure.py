@@ -10,6 +10,7 @@ is of two ways that took turns in this one run. The file says device, versions, 
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -252,6 +253,7 @@ def main():
     if device == "cuda":
         torch.zeros(1, device=device)
     made = environment() | {"measured_on": device_name(device), "threads": torch.get_num_threads()}
+    made["load_before"] = f"{os.getloadavg()[0]:.1f}"  # what else ran on this machine
     made["commit"] = options.commit or made["commit"]
     result = {"made": made, "left_out": []}
     left = lambda: options.minutes * 60 - (time.monotonic() - began)  # noqa: E731

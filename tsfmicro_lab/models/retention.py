@@ -260,15 +260,21 @@ class ManhattanRetention(nn.Module):
         q, k = self._turned(x)
         v = self.v(x)
         local = self.local(v)
-        v = rearrange(v, "b y x (h d) -> b h (y x) d", h=self.heads)
         if self.decomposed:
-            for line, back in (("(b y) h x d", "b h (y x) d"), ("(b x) h y d", "b h (y x) d")):
-                ql, kl, vl = (rearrange(t, f"b h (y x) d -> {line}", y=self.grid) for t in (q, k, v))
-                v = rearrange(attend(ql, kl, vl, self.bias, self.scale), f"{line} -> {back}", b=len(x))
+            q, k = (rearrange(t, "b h (y x) d -> b y x (h d)", y=self.grid) for t in (q, k))
+            v = self._along_rows(q, k, v)
+            q, k, v = (t.transpose(1, 2).contiguous() for t in (q, k, v))  # channels stay together, which copies fast
+            v = self._along_rows(q, k, v).transpose(1, 2)
         else:
-            v = attend(q, k, v, self.bias, self.scale)
-        gathered: Tensor = self.out(rearrange(v, "b h (y x) d -> b y x (h d)", y=self.grid) + local)
+            v = attend(q, k, rearrange(v, "b y x (h d) -> b h (y x) d", h=self.heads), self.bias, self.scale)
+            v = rearrange(v, "b h (y x) d -> b y x (h d)", y=self.grid)
+        gathered: Tensor = self.out(v + local)
         return gathered
+
+    def _along_rows(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attention within each row of maps (B, rows, places, dim)."""
+        q, k, v = (rearrange(t, "b y x (h d) -> (b y) h x d", h=self.heads) for t in (q, k, v))
+        return rearrange(attend(q, k, v, self.bias, self.scale), "(b y) h x d -> b y x (h d)", y=self.grid)
 
 
 class FeedForward(nn.Module):
