@@ -45,11 +45,14 @@ def check(function: Callable[..., None]) -> Callable[..., None]:
     def run(*arguments: Any, **settings: Any) -> None:
         quiet = io.StringIO()
         try:
-            with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet), torch.random.fork_rng():
-                with warnings.catch_warnings(), np.errstate(all="ignore"):
-                    warnings.simplefilter("ignore")
-                    torch.manual_seed(0)
-                    function(*arguments, **settings)
+            with (
+                contextlib.redirect_stderr(quiet),
+                contextlib.redirect_stdout(quiet),
+                warnings.catch_warnings(action="ignore"),
+                torch.random.fork_rng(),
+            ):
+                torch.manual_seed(0)
+                function(*arguments, **settings)
         except CheckFailed as failure:
             raise failure.with_traceback(None) from None
         except NotImplementedError:

@@ -19,12 +19,14 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from nbgrader.preprocessors import Execute
 from nbgrader.utils import is_grade
-from traitlets import Int, Type
+from traitlets import Int, Type, Unicode
 
 from tsfmicro_lab.assignments import sandbox
 
 #: Variables of the environment that a kernel keeps; the rest may hold secrets of the teacher.
 KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "SYSTEMROOT", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "TSFMICRO_STUDENT")
+#: Characters of all output of a notebook, pictures included; what comes after them is dropped.
+MOST_OUTPUT = 32 * sandbox.MEGABYTE
 
 
 class SandboxedClient(AsyncKernelClient):  # type: ignore[misc]
@@ -50,7 +52,15 @@ class SandboxedKernelManager(AsyncKernelManager):  # type: ignore[misc]
 
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
         """The command that starts the kernel."""
-        return [*sandbox.namespaces(), sys.executable, "-m", sandbox.__name__, str(self.folder), self.connection_file]
+        return [
+            *sandbox.namespaces(),
+            sys.executable,
+            "-P",
+            "-m",
+            sandbox.__name__,
+            str(self.folder),
+            self.connection_file,
+        ]
 
     async def start_kernel(self, **settings: Any) -> None:
         """Starts the kernel in a copy of the submission's folder, with an environment that holds no secrets."""
@@ -78,10 +88,11 @@ class SandboxedExecute(Execute):  # type: ignore[misc]
     handed over for that cell only, and the code of a submission cannot read them.
     """
 
+    hidden_checks = Unicode(help="Folder of the hidden checks.").tag(config=True)
     seconds = Int(300, help="Seconds for a whole notebook; `timeout` is for one cell.").tag(config=True)
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(kernel_manager_class=SandboxedKernelManager, **settings)
+        super().__init__(kernel_manager_class=SandboxedKernelManager, shutdown_kernel="immediate", **settings)
 
     def preprocess(
         self, nb: NotebookNode, resources: dict[str, Any], km: Any = None
@@ -89,7 +100,7 @@ class SandboxedExecute(Execute):  # type: ignore[misc]
         """Runs a notebook."""
         deadline = time.monotonic() + self.seconds
         self.timeout_func = lambda cell: max(min(self.timeout, int(deadline - time.monotonic())), 1)
-        self.stopped = ""
+        self.stopped, self.received = "", 0
         os.environ["TSFMICRO_STUDENT"] = resources["nbgrader"]["student"]
         nb, resources = super().preprocess(nb, resources, km)
         return nb, resources
@@ -102,7 +113,7 @@ class SandboxedExecute(Execute):  # type: ignore[misc]
         try:
             if not self.stopped:
                 if graded:
-                    self._silently(REFRESH + _hidden_modules(cell.source))
+                    self._silently(REFRESH + self._hidden(cell.source))
                 cell, resources = super().preprocess_cell(cell, resources, index)
                 if graded:
                     self._silently(REFRESH)
@@ -114,6 +125,18 @@ class SandboxedExecute(Execute):  # type: ignore[misc]
                 cell.outputs = [_error(self.stopped)]
         return cell, resources
 
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        """Takes what the kernel sends, as long as it is not too much."""
+        self.received += len(str(msg["content"]))
+        if self.received > MOST_OUTPUT and msg["msg_type"] != "status":
+            return None
+        return super().process_message(msg, cell, cell_index)
+
+    def _hidden(self, source: str) -> str:
+        names = re.findall(r"from hidden_checks import (\w+)", source)
+        sources = {name: (Path(self.hidden_checks) / f"{name}.py").read_text() for name in names}
+        return HAND_OVER.format(sources=sources) if sources else ""
+
     def _silently(self, code: str) -> None:
         self.wait_for_reply(self.kc.execute(code, silent=True, store_history=False))
 
@@ -121,28 +144,17 @@ class SandboxedExecute(Execute):  # type: ignore[misc]
 #: Forgets the check functions, so that the next import reads them again.
 REFRESH = f"""
 import sys as _sys
-for _name in [name for name in _sys.modules if name.startswith("{sandbox.__package__}")]:
+for _name in [name for name in _sys.modules if name.startswith(("{sandbox.__package__}", "hidden_checks"))]:
     del _sys.modules[_name]
-del _sys, _name
+del _sys
 """
-
-
-def _hidden_modules(source: str) -> str:
-    """Code that makes the hidden checks importable which a cell imports."""
-    wanted = re.findall(rf"from {sandbox.__package__}\.hidden import (\w+)", source)
-    if not wanted:
-        return ""
-    folder = Path(sandbox.__file__).parent / "hidden"
-    sources = {name: (folder / f"{name}.py").read_text() for name in wanted}
-    return f"""
+#: Makes modules importable whose source is given and whose file cannot be read.
+HAND_OVER = """
 import sys as _sys, types as _types
-import {sandbox.__package__}
-_package = _types.ModuleType("{sandbox.__package__}.hidden")
-_sys.modules[_package.__name__] = _package
+_package = _sys.modules["hidden_checks"] = _types.ModuleType("hidden_checks")
 for _name, _source in {sources!r}.items():
-    _module = _types.ModuleType(_package.__name__ + "." + _name)
+    _module = _sys.modules["hidden_checks." + _name] = _types.ModuleType("hidden_checks." + _name)
     exec(_source, vars(_module))
-    _sys.modules[_module.__name__] = _module
     setattr(_package, _name, _module)
 del _sys, _types, _package, _name, _source, _module
 """

@@ -1,6 +1,7 @@
 """Checks of ps1: alignment that keeps a still face still, the difference frame, the apex, the error of a flow."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -120,7 +121,7 @@ def check_spot_apex(spot_apex: Callable[..., int], seed: int = 0) -> None:
                 continue
             expect(abs(got + clip.onset - clip.apex) > 4, f"that counts from the onset: add it again; {off}")
             expect(not flicker, f"the light flickered: divide each frame by its mean brightness first; {off}")
-            speed = [np.abs(b.astype(float) - a).mean() for a, b in zip(shown, shown[1:], strict=False)]
+            speed = [np.abs(b.astype(float) - a).mean() for a, b in pairwise(shown)]
             fastest = clip.onset + int(np.argmax(speed[clip.onset : clip.offset])) + 1
             expect(abs(got - fastest) > 2, f"that is where the face moves fastest: compare with the onset frame; {off}")
             expect(False, f"which frame is farthest from the onset frame? {off}")

@@ -119,7 +119,7 @@ def check_manhattan(bias: Callable[..., Tensor], seed: int = 0) -> None:
         seed: Of the grids that are tried.
     """
     generator = torch.Generator().manual_seed(seed)
-    for height, width in torch.randint(2, 6, (3, 2), generator=generator).tolist() + [[2, 5]]:
+    for height, width in [*torch.randint(2, 6, (3, 2), generator=generator).tolist(), [2, 5]]:
         gamma = float(0.5 + 0.4 * torch.rand((), generator=generator))
         dy = torch.tensor(
             [[abs(a // width - b // width) for b in range(height * width)] for a in range(height * width)]
@@ -161,8 +161,7 @@ def check_cost(cost: Callable[..., dict[str, float]], seed: int = 0) -> None:
         got = cost(n, d, chunk)
         for form, count in true.items():
             mistakes = {
-                f"{form}: half is missing: there are two matrix products, one with the keys and one with the values": count
-                / 2,
+                f"{form}: half is missing: there are two products, one with the keys, one with the values": count / 2,
                 f"{form}: a product of (a × b) and (b × c) takes a·b·c multiplications; additions are not counted": 2
                 * count,
                 "chunkwise: what chunks hand to each other is missing, K'V and Q S": 2 * n * chunk * d,

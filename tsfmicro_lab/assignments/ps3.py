@@ -32,8 +32,8 @@ def check_fusion(fusion: Callable[[int], nn.Module], seed: int = 0) -> None:
         out = module(how, where)
         expect(
             out.shape == how.shape,
-            f"the classifier reads {tuple(how.shape)}, the module gave {tuple(out.shape)}: streams that are concatenated "
-            "need a projection back to dim channels",
+            f"the classifier reads {tuple(how.shape)}, the module gave {tuple(out.shape)}: streams that are "
+            "concatenated need a projection back to dim channels",
         )
         expect(torch.isfinite(out).all(), "the output holds NaN or infinity")
         unchanged = torch.equal(how, kept[0]) and torch.equal(where, kept[1])
@@ -118,8 +118,8 @@ def check_comparison(run: Callable[..., pd.DataFrame], seed: int = 0) -> None:
     """Both models get the same folds, seeds and epochs, start fresh in each, and never see who is tested.
 
     Args:
-        run: `run(samples, models, recipe, seeds)` → one row per model, seed and clip: model, seed, subject, clip, onset,
-            truth, predicted; `models` maps a name to `build(num_classes, seed)`.
+        run: `run(samples, models, recipe, seeds)` → one row per model, seed and clip: model, seed, subject, clip,
+            onset, truth, predicted; `models` maps a name to `build(num_classes, seed)`.
         seed: Of the samples that are tried.
     """
     people, clips = 4, 3
@@ -140,8 +140,8 @@ def check_comparison(run: Callable[..., pd.DataFrame], seed: int = 0) -> None:
     trained = [page for page in diary if page["steps"]]
     expect(
         len(trained) == 2 * len(seeds) * people,
-        f"{len(trained)} models were trained for 2 models, {len(seeds)} seeds and {people} folds: build a fresh one for "
-        "every model, seed and fold, or it still knows the person whom it is tested on",
+        f"{len(trained)} models were trained for 2 models, {len(seeds)} seeds and {people} folds: build a fresh one "
+        "for every model, seed and fold, or it still knows the person whom it is tested on",
     )
     everybody = max(len(page["seen"]) for page in trained) == people
     expect(not everybody, "a model was trained on every subject, the tested one among them: train on fold.train alone")

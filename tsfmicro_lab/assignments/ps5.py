@@ -80,8 +80,8 @@ def check_integrated_gradients(ig: Callable[..., tuple[Tensor, Tensor]], seed: i
             "that is gradient × input at the end of the path: average the gradient along it": maps(x, y, dx, dy),
             "multiply by input - baseline, not by the input: a baseline need not be zero": maps(xm, ym, x, y),
             "that is the mean gradient alone: multiply it by input - baseline": maps(xm, ym, one, one),
-            "each stream walked alone while the other stood at its end: scale both by the same alpha, or the maps do not "
-            "sum to the change of the logit": apart,
+            "each stream walked alone while the other stood at its end: scale both by the same alpha, or the maps do "
+            "not sum to the change of the logit": apart,
             "the sign is lost: pixels that speak against the class must stay negative": true.abs(),
             "gradients were added up and not divided by the number of steps": true * 100,
             "that explains the other class: take logits[0, target]": maps(

@@ -13,12 +13,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 MEGABYTE = 2**20
-#: CPU seconds, bytes of memory, of one file and of all text of one notebook.
-LIMITS = {"cpu": 600, "memory": 4096 * MEGABYTE, "file": 64 * MEGABYTE, "text": 4 * MEGABYTE}
+#: CPU seconds, bytes of memory, of one file, and characters that a cell may print.
+LIMITS = {"cpu": 600, "memory": 4096 * MEGABYTE, "file": 64 * MEGABYTE, "text": MEGABYTE}
 # System calls and access rights of Landlock, from linux/landlock.h; the numbers are those of every architecture.
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 READ, FILE_RIGHTS = 0b1101, 0b0110 | 1 << 14 | 1  # execute, read file and folder; what a rule on a file may name
@@ -65,15 +65,13 @@ def protection() -> str:
 
 
 def readable() -> list[Path]:
-    """Folders that Python and the lab need, without the hidden checks."""
+    """Folders that Python and the lab need; the rest of a checkout is none of a student's business."""
     import tsfmicro_lab
 
     lab = Path(tsfmicro_lab.__file__).parent
     roots = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *filter(None, sys.path)}
     system = ["/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/dev", "/sys", "/opt/hostedtoolcache"]
-    found = [Path(p) for p in [*roots, *system] if not lab.is_relative_to(p)]
-    parts = [p for p in [*lab.iterdir(), lab.parent / "data_cards"] if p.name != "assignments"]
-    return [*found, *parts, *(p for p in (lab / "assignments").iterdir() if p.name != "hidden")]
+    return [lab, lab.parent / "data_cards", *(Path(p) for p in [*roots, *system] if not lab.is_relative_to(p))]
 
 
 def confine(writable: Path, folders: Iterable[Path]) -> None:
@@ -140,8 +138,8 @@ def forbid(writable: Path) -> None:
     sys.addaudithook(hook)
 
 
-def bound_text() -> None:
-    """Stops a cell that prints without end."""
+def bound_text() -> Callable[..., None]:
+    """Stops a cell that prints without end. Returns what begins to count anew."""
     from ipykernel.iostream import OutStream
 
     write, left = OutStream.write, [LIMITS["text"]]
@@ -149,10 +147,12 @@ def bound_text() -> None:
     def bounded(self: OutStream, text: str) -> int | None:
         left[0] -= len(text)
         if left[0] < 0:
-            raise RuntimeError(f"the notebook printed more than {LIMITS['text'] // MEGABYTE} MB: print less")
-        return write(self, text)
+            raise RuntimeError(f"a cell printed more than {LIMITS['text'] // MEGABYTE} MB: print less")
+        written: int | None = write(self, text)
+        return written
 
     OutStream.write = bounded
+    return lambda *_: left.__setitem__(0, LIMITS["text"])
 
 
 def main() -> None:
@@ -163,9 +163,10 @@ def main() -> None:
     set_limits()
     confine(folder, readable())
     forbid(folder)
-    bound_text()
     app = IPKernelApp.instance()
-    app.initialize(["-f", connection, "--HistoryManager.enabled=False"])
+    app.initialize(["-f", connection, "--HistoryManager.enabled=False", "--InteractiveShellApp.ignore_cwd=True"])
+    sys.path.append(str(Path.cwd()))  # last, so that a file of a submission never stands in for one of the lab's
+    app.shell.events.register("pre_run_cell", bound_text())
     app.start()
 
 

@@ -21,8 +21,8 @@ def fusion(module: type[nn.Module]) -> None:
     ratio = own(2 * how, 2 * where) / own(how, where)
     expect(
         not torch.allclose(ratio, torch.full_like(ratio, 2.0), rtol=1e-3),
-        "twice the input gives exactly twice the output: that is a weighted sum and no gate or attention; how much of a "
-        "stream passes must depend on what the streams say",
+        "twice the input gives exactly twice the output: that is a weighted sum and no gate or attention; how much of "
+        "a stream passes must depend on what the streams say",
     )
 
 

@@ -1,0 +1,297 @@
+"""The teacher's way: a bundle for students, marks for what they hand in, and a check that the sources are sound.
+
+nbgrader underneath, without a server. A course folder is one of nbgrader's, so its own commands keep working there.
+"""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from nbformat import NotebookNode
+from nbgrader.apps import NbGraderAPI
+from nbgrader.utils import is_grade, is_solution
+from traitlets.config import Config
+from traitlets.config.loader import PyFileConfigLoader
+
+from tsfmicro_lab.assignments import gradebook
+from tsfmicro_lab.progress import track
+
+#: The checkout that this package belongs to, and its assignments.
+CHECKOUT = Path(__file__).parents[2]
+ASSIGNMENTS = CHECKOUT / "notebooks" / "assignments"
+CONFIG = """# Written by `tsfmicro-lab course grade`; nbgrader's own commands read it, too.
+c = get_config()  # noqa: F821
+c.Execute.timeout = {timeout}  # seconds for a cell
+c.SandboxedExecute.seconds = {seconds}  # and for a notebook
+c.SandboxedExecute.hidden_checks = {hidden!r}
+c.Autograde.autograde_preprocessors = [
+    "tsfmicro_lab.assignments.grading.SandboxedExecute",
+    "nbgrader.preprocessors.IgnorePattern",
+    "nbconvert.preprocessors.ClearMetadataPreprocessor",
+    "nbgrader.preprocessors.LimitOutput",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+c.GenerateFeedback.preprocessors = [
+    "nbgrader.preprocessors.GetGrades",
+    "nbgrader.preprocessors.ClearHiddenTests",  # no hidden code on feedback pages
+    "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
+]
+c.HTMLExporter.sanitize_html = True  # what students wrote is shown, never run
+c.ClearMetadataPreprocessor.preserve_cell_metadata_mask = {{("nbgrader",)}}
+"""
+#: Largest file that is taken for a submission.
+MAX_BYTES = 20 * 2**20
+
+
+def release(out: Path | str, seed: int = 1) -> list[str]:
+    """Writes what students get: notebooks without solutions and hidden checks, the lab, its environment, instructions.
+
+    Args:
+        out: A new or empty folder.
+        seed: Of the course: every student's data follow from it and from the student's name.
+
+    Returns:
+        Names of the assignments.
+
+    Raises:
+        ValueError: The folder is not empty.
+        OSError: This installation is no checkout of the repository.
+    """
+    out = Path(out)
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty: give a new folder, so that nothing but the bundle is in it")
+    with tempfile.TemporaryDirectory() as folder:
+        names = _open_course(Path(folder) / "course", seed)
+        shutil.copytree(Path(folder) / "course" / "release", out, dirs_exist_ok=True)
+        _build_lab(Path(folder) / "lab", out)
+    shutil.copy(CHECKOUT / "constraints.txt", out)
+    shutil.copy(ASSIGNMENTS / "STUDENT.md", out / "README.md")
+    (out / "course.json").write_text(json.dumps({"seed": seed, "assignments": names}))
+    return names
+
+
+def grade(
+    folder: Path | str,
+    seed: int = 1,
+    *,
+    force: bool = False,
+    timeout: int = 60,
+    seconds: int = 300,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Marks everything in `submitted/`, adds the marks given by hand, writes tables, a picture and feedback pages.
+
+    Args:
+        folder: The course folder. Submissions lie in `submitted/NAME/psN/psN.ipynb`; `submitted/NAME_psN.ipynb` and
+            `submitted/NAME/psN.ipynb` are sorted in.
+        seed: Of the course, as released.
+        force: Whether to mark again what has been marked since it was handed in.
+        timeout: Seconds for a cell.
+        seconds: Seconds for a notebook.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        One row per student and question, as in `grades.csv`.
+
+    Raises:
+        ValueError: Nothing was handed in, the folder was begun with another seed, or a mark in `manual.csv` is wrong.
+    """
+    folder = Path(folder).resolve()
+    if not any((folder / "submitted").glob("*")):
+        raise ValueError(
+            f"{folder / 'submitted'} holds nothing: put submissions there, as NAME_ps1.ipynb or NAME/ps1.ipynb"
+        )
+    names = _open_course(folder, seed, timeout, seconds)
+    api = _nbgrader(folder)
+    handed_in = gradebook.sort_in(folder / "submitted", names)
+    for student, name in track(handed_in, "marking", progress):
+        _mark(api, folder, student, name, force)
+    table = gradebook.collect(api, handed_in)
+    gradebook.write(folder, table)
+    for student, name in track(handed_in, "feedback", progress):
+        if (folder / "autograded" / student / name).exists():
+            api.generate_feedback(name, student, force=True)
+    return table
+
+
+def check(only: Sequence[str] = (), progress: bool = True) -> pd.DataFrame:
+    """Releases the assignments, hands in the solutions and the untouched notebooks, and marks both.
+
+    Args:
+        only: Names of assignments; all by default.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        One row per assignment: points to be had from checks, those of the solution and those of the untouched release.
+
+    Raises:
+        ValueError: A source is not sound; the message says which and why.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, rows = Path(temporary), []
+        names = [n for n in _open_course(folder, 1) if not only or n in only]
+        for name in names:
+            source, released = (read(folder / kind / name / f"{name}.ipynb") for kind in ("source", "release"))
+            inspect(name, source, released)
+            for student, notebook in (("solution", solve(released, source)), ("untouched", released)):
+                path = folder / "submitted" / student / name / f"{name}.ipynb"
+                path.parent.mkdir(parents=True)
+                nbformat.write(notebook, path)
+        table = grade(folder, progress=progress)
+        for name in names:
+            own = table[(table.assignment == name) & (table.kind == "auto")].groupby("student")
+            rows.append({"assignment": name, "of": own.of.sum().max(), **own.points.sum().to_dict()})
+    return pd.DataFrame(rows)
+
+
+def inspect(name: str, source: NotebookNode, released: NotebookNode) -> None:
+    """Checks that a source has all its parts and that its release gives nothing away.
+
+    Args:
+        name: Of the assignment.
+        source: Its notebook with solutions.
+        released: What students get.
+
+    Raises:
+        ValueError: Something is missing or given away.
+    """
+    text = "\n".join(cell.source for cell in source.cells)
+    given = "\n".join(cell.source for cell in released.cells)
+    graded = [cell for cell in source.cells if is_grade(cell)]
+    points = sum(cell.metadata.nbgrader.points for cell in graded)
+    problems = {
+        f"its head does not say '{points:g} points, about … hours'": f"{points:g} points, about" not in text,
+        "no question is marked by hand": not any(is_solution(cell) for cell in graded),
+        "no rubric": "*Rubric:" not in text,
+        "no 'Go further'": "## Go further" not in text,
+        "no hidden check": "### BEGIN HIDDEN TESTS" not in text,
+        "the release shows hidden checks": "hidden_checks" in given,
+        "the release shows solutions": "SOLUTION" in given or any(s in given for s in _solutions(source)),
+    }
+    found = [problem for problem, there in problems.items() if there]
+    if found:
+        raise ValueError(f"{name}: {'; '.join(found)}")
+
+
+def solve(released: NotebookNode, source: NotebookNode, only: Sequence[str] | None = None) -> NotebookNode:
+    """The release with the solutions of the source, or with some of them.
+
+    Args:
+        released: What students get.
+        source: The notebook with solutions.
+        only: Ids of the cells to solve, without the assignment's name; all by default.
+    """
+    solved = nbformat.from_dict(json.loads(json.dumps(released)))
+    answers = {cell.metadata.nbgrader.grade_id: cell.source for cell in source.cells if is_solution(cell)}
+    for cell in solved.cells:
+        if is_solution(cell) and (only is None or cell.metadata.nbgrader.grade_id.split("-", 1)[1] in only):
+            cell.source = answers[cell.metadata.nbgrader.grade_id]
+    return solved
+
+
+def read(path: Path) -> NotebookNode:
+    """Reads a notebook as version 4."""
+    return nbformat.read(path, as_version=4)
+
+
+def _open_course(folder: Path, seed: int, timeout: int = 60, seconds: int = 300) -> list[str]:
+    """Makes an nbgrader course of a folder, once, and returns the names of its assignments."""
+    if not (ASSIGNMENTS / "source").is_dir():
+        raise OSError(
+            f"{ASSIGNMENTS} is not there: teachers need a checkout of the repository, pip install -e '.[course]'"
+        )
+    names = sorted(path.name for path in (ASSIGNMENTS / "source").iterdir() if path.is_dir())
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"timeout": timeout, "seconds": seconds, "hidden": str(ASSIGNMENTS / "hidden_checks")}
+    (folder / "nbgrader_config.py").write_text(CONFIG.format(**settings))
+    about = folder / "course.json"
+    if about.exists():
+        begun = json.loads(about.read_text())["seed"]
+        if begun != seed:
+            raise ValueError(
+                f"{folder} was begun with seed {begun}, not {seed}: give --seed {begun}, or another folder"
+            )
+        return names
+    api = _nbgrader(folder)
+    for name in names:
+        shutil.copytree(ASSIGNMENTS / "source" / name, folder / "source" / name, dirs_exist_ok=True)
+        path = folder / "source" / name / f"{name}.ipynb"
+        text = path.read_text()
+        if text.count('"course = 1"') != 1:
+            raise ValueError(f"{name}: its set-up cell must end with the line `course = 1`")
+        path.write_text(text.replace('"course = 1"', f'"course = {seed}"'))
+        result = api.generate_assignment(name)
+        if not result["success"]:
+            raise ValueError(f"{name} cannot be released: {result.get('error') or result.get('log')}")
+    about.write_text(json.dumps({"seed": seed}))
+    return names
+
+
+def _nbgrader(folder: Path) -> NbGraderAPI:
+    logging.getLogger("traitlets").setLevel(logging.CRITICAL)
+    config = PyFileConfigLoader("nbgrader_config.py", path=str(folder)).load_config()
+    config.merge(Config(CourseDirectory={"root": str(folder)}, NbGraderAPI={"log_level": "CRITICAL"}))
+    return NbGraderAPI(config=config)
+
+
+def _mark(api: NbGraderAPI, folder: Path, student: str, name: str, force: bool) -> None:
+    """Runs one submission; one that cannot be run counts nothing, and its feedback page says why."""
+    submitted, marked = (folder / kind / student / name / f"{name}.ipynb" for kind in ("submitted", "autograded"))
+    if not force and marked.exists() and marked.stat().st_mtime > submitted.stat().st_mtime:
+        return
+    problem = _unreadable(submitted)
+    if not problem:
+        result = api.autograde(name, student)
+        if not result["success"]:
+            lines = str(result.get("error") or "").strip().splitlines() or ["it cannot be run"]
+            problem = lines[-1]
+    if problem:
+        shutil.rmtree(marked.parent, ignore_errors=True)
+        gradebook.nothing(api, folder, student, name, problem)
+
+
+def _unreadable(path: Path) -> str:
+    """Why a file is no submission, or nothing."""
+    if any(p.is_symlink() for p in [path, *path.parent.rglob("*")]):
+        return "the submission holds a link instead of a file: hand in the notebook itself"
+    if sum(p.stat().st_size for p in path.parent.rglob("*")) > MAX_BYTES:
+        return f"the submission is larger than {MAX_BYTES >> 20} MiB: clear the outputs and hand in the notebook alone"
+    try:
+        nbformat.validate(read(path))
+    except Exception as error:
+        # Whatever is wrong with a file that somebody sent is what the page has to say.
+        return f"the file is no Jupyter notebook ({type(error).__name__}): hand in the .ipynb file itself"
+    return ""
+
+
+def _solutions(source: NotebookNode) -> list[str]:
+    """Lines that only a solution has."""
+    lines = []
+    for cell in source.cells:
+        if is_solution(cell) and "### BEGIN SOLUTION" in cell.source:
+            for part in cell.source.split("### BEGIN SOLUTION")[1:]:
+                lines += [line.strip() for line in part.split("### END SOLUTION")[0].splitlines()]
+        elif is_solution(cell):
+            lines += cell.source.splitlines()
+    return [line for line in lines if len(line) > 30]
+
+
+def _build_lab(work: Path, out: Path) -> None:
+    """Builds the lab's package, which needs no repository to be installed from."""
+    for part in ("tsfmicro_lab", "data_cards"):
+        shutil.copytree(CHECKOUT / part, work / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(CHECKOUT / part, work)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(out)]
+    done = subprocess.run([*command, str(work)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(f"the lab's package cannot be built: {(done.stderr.strip() or done.stdout).splitlines()[-1]}")
