@@ -69,7 +69,9 @@ class SandboxedKernelManager(AsyncKernelManager):  # type: ignore[misc]
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         homes = dict.fromkeys(("HOME", "MPLCONFIGDIR", "IPYTHONDIR", "TMPDIR", "XDG_CACHE_HOME"), str(self.folder))
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        await super().start_kernel(cwd=str(work), env={**kept, **homes}, **quiet, **settings)
+        await super().start_kernel(
+            cwd=str(work), env={**kept, **homes, "JOBLIB_MULTIPROCESSING": "0"}, **quiet, **settings
+        )
 
     async def interrupt_kernel(self) -> None:
         """Interrupts by a message: a signal would reach the launcher, too."""
