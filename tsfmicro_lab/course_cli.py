@@ -49,7 +49,7 @@ def grade(
     table = Table("student", "assignment", "points", "of", "wait for a mark", "look at")
     for (student, name), rows in marks.groupby(["student", "assignment"]):
         numbers = [f"{rows.points.sum():g}", f"{rows.of.sum():g}", f"{rows[rows.waits].of.sum():g}"]
-        table.add_row(escape(student), name, *numbers, escape(rows.note.iloc[0]))
+        table.add_row(escape(str(student)), str(name), *numbers, escape(str(rows.note.iloc[0])))
     console.print(table)
     if marks.waits.any():
         console.print(
@@ -70,8 +70,8 @@ def check(
     except (ValueError, OSError, ImportError) as error:
         _fail(error)
     table = Table("assignment", "points by checks", "solution", "untouched")
-    for row in result.itertuples(index=False):
-        table.add_row(row.assignment, *(f"{value:g}" for value in (row.of, row.solution, row.untouched)))
+    for row in result.to_dict("records"):
+        table.add_row(str(row["assignment"]), *(f"{row[column]:g}" for column in ("of", "solution", "untouched")))
     console.print(table)
     if (result.solution < result.of).any() or result.untouched.any():
         _fail(ValueError("a solution lacks points, or an untouched notebook has some: see the table"))

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -200,7 +201,8 @@ def solve(released: NotebookNode, source: NotebookNode, only: Sequence[str] | No
 
 def read(path: Path) -> NotebookNode:
     """Reads a notebook as version 4."""
-    return nbformat.read(path, as_version=4)
+    notebook: NotebookNode = nbformat.read(path, as_version=4)
+    return notebook
 
 
 def _open_course(folder: Path, seed: int, timeout: int = 60, seconds: int = 300) -> list[str]:
@@ -238,6 +240,7 @@ def _open_course(folder: Path, seed: int, timeout: int = 60, seconds: int = 300)
 
 def _nbgrader(folder: Path) -> NbGraderAPI:
     logging.getLogger("traitlets").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="nbgrader")  # what its database layer says of itself
     config = PyFileConfigLoader("nbgrader_config.py", path=str(folder)).load_config()
     config.merge(Config(CourseDirectory={"root": str(folder)}, NbGraderAPI={"log_level": "CRITICAL"}))
     return NbGraderAPI(config=config)

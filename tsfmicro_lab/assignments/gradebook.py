@@ -103,22 +103,19 @@ def enter_manual(book: Gradebook, path: Path) -> None:
     """
     if not path.exists():
         return
-    for row in (
-        pd.read_csv(path, dtype={"student": str, "comment": str}).dropna(subset=["points"]).itertuples(index=False)
-    ):
-        cell = f"{row.assignment}-{row.question}"
+    given = pd.read_csv(path, dtype={"student": str, "comment": str}).dropna(subset=["points"])
+    for row in given.astype(object).to_dict("records"):
+        student, name, cell = str(row["student"]), str(row["assignment"]), f"{row['assignment']}-{row['question']}"
         try:
-            grade = book.find_grade(cell, row.assignment, row.assignment, row.student)
-            points = float(row.points)
+            grade = book.find_grade(cell, name, name, student)
+            points = float(str(row["points"]))
         except Exception as error:
-            raise ValueError(f"{path}: {row.student}, {cell}: {error}; correct or delete the row") from error
+            raise ValueError(f"{path}: {student}, {cell}: {error}; correct or delete the row") from error
         if not 0 <= points <= grade.max_score:
-            raise ValueError(
-                f"{path}: {row.student}, {cell}: {points:g} points of {grade.max_score:g}; correct the row"
-            )
+            raise ValueError(f"{path}: {student}, {cell}: {points:g} points of {grade.max_score:g}; correct the row")
         grade.manual_score, grade.needs_manual_grade = points, False
-        if isinstance(row.comment, str):
-            book.find_comment(cell, row.assignment, row.assignment, row.student).manual_comment = row.comment
+        if isinstance(row["comment"], str):
+            book.find_comment(cell, name, name, student).manual_comment = row["comment"]
     book.db.commit()
 
 

@@ -29,7 +29,7 @@ KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "SYSTEMROOT", "OMP_NUM_THREADS",
 MOST_OUTPUT = 32 * sandbox.MEGABYTE
 
 
-class SandboxedClient(AsyncKernelClient):  # type: ignore[misc]
+class SandboxedClient(AsyncKernelClient):
     """Hangs up on a kernel that sends more at once than a picture needs."""
 
     def __init__(self, **settings: Any) -> None:
@@ -37,7 +37,7 @@ class SandboxedClient(AsyncKernelClient):  # type: ignore[misc]
         self.context.setsockopt(zmq.MAXMSGSIZE, 16 * sandbox.MEGABYTE)
 
 
-class SandboxedKernelManager(AsyncKernelManager):  # type: ignore[misc]
+class SandboxedKernelManager(AsyncKernelManager):
     """Starts kernels by the sandbox and talks to them through files, since they have no network."""
 
     client_class = f"{__name__}.SandboxedClient"
@@ -83,7 +83,7 @@ class SandboxedKernelManager(AsyncKernelManager):  # type: ignore[misc]
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class SandboxedExecute(Execute):  # type: ignore[misc]
+class SandboxedExecute(Execute):
     """Runs the cells of a submission in the sandbox; whatever it does, its remaining cells count as failed and no more.
 
     Before a graded cell the check functions are loaded anew, so that a submission cannot replace them; hidden ones are

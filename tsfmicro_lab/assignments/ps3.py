@@ -82,8 +82,8 @@ def check_model(build: Callable[..., TSFmicro], fusion: type[nn.Module], seed: i
             "the other weights differ from those of late fusion with this seed: pass the seed on to create_model, or "
             "luck of the draw is compared as well",
         )
-        again = build(classes, seed + classes).fuse.state_dict()
-        same = all(torch.equal(again[n], t) for n, t in model.fuse.state_dict().items())
+        again = build(classes, seed + classes).get_submodule("fuse").state_dict()
+        same = all(torch.equal(again[n], t) for n, t in model.get_submodule("fuse").state_dict().items())
         expect(
             same, "the same seed gives other fusion weights: call torch.manual_seed(seed) before you create the module"
         )
