@@ -133,6 +133,7 @@ def variant(student: str, course: int = 1) -> int:
 def _array(value: Any, what: str) -> np.ndarray:
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
+    expect(value is not None, f"{what} is None: does the function end with `return`?")
     try:
         return np.asarray(value, float)
     except (TypeError, ValueError):

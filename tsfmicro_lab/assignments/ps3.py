@@ -1,7 +1,6 @@
 """Checks of ps3: a fusion module of one's own, put into late fusion, and compared with it on equal terms."""
 
 from collections.abc import Callable, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from tsfmicro_lab.assignments.checking import check, compare, expect
 from tsfmicro_lab.data import Samples
 from tsfmicro_lab.models import create_model
-from tsfmicro_lab.models.tsfmicro import TSFmicro
+from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig
 from tsfmicro_lab.training import Recipe
 
 
@@ -89,16 +88,19 @@ def check_model(build: Callable[..., TSFmicro], fusion: type[nn.Module], seed: i
         )
 
 
-class Probe(nn.Module):
+class Probe(TSFmicro):
     """A tiny model that writes down whom it was trained on; people are told by the grey of their frames."""
 
-    input_names = ("onset",)
+    name, input_names = "probe", ("onset",)
 
     def __init__(self, name: str, seed: int, diary: list[dict[str, Any]]) -> None:
-        super().__init__()
-        self.layer, self.config = nn.Linear(3, 2), SimpleNamespace(image_size=8)
+        super().__init__(TSFmicroConfig(2, image_size=8))
         self.page: dict[str, Any] = {"model": name, "seed": seed, "seen": set(), "steps": 0}
         diary.append(self.page)
+
+    def build(self, c: TSFmicroConfig) -> None:
+        """Creates one layer."""
+        self.layer = nn.Linear(3, c.num_classes)
 
     def forward(self, onset: Tensor) -> Tensor:
         """Logits from the mean colour."""

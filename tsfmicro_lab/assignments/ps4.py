@@ -128,11 +128,11 @@ def check_honest(evaluate: Callable[..., np.ndarray], seed: int = 0) -> None:
         seed: Of the features that are tried.
     """
     rng = np.random.default_rng(seed)
-    people, clips, width = 5, 8, 12
+    people, clips, width = 5, 8, 100  # wide enough to learn every clip by heart
     subjects = np.repeat([f"s{i}" for i in range(people)], clips)
     labels = np.tile(np.arange(clips) % 2, people)
     noise = rng.normal(size=(people * clips, width))
-    clear = noise + 3 * labels[:, None] * (np.arange(width) < 3)
+    clear = noise[:, :12] + 3 * labels[:, None] * (np.arange(12) < 3)
     p = _run(evaluate, clear, labels, subjects)
     expect(p.shape == (len(labels), 2), f"one row of probabilities per clip and class is expected, got {p.shape}")
     expect(np.allclose(p.sum(1), 1, atol=1e-3), "probabilities of a clip must sum to 1")
@@ -142,9 +142,9 @@ def check_honest(evaluate: Callable[..., np.ndarray], seed: int = 0) -> None:
         own = subjects == name
         other = np.where(own, 1 - labels, labels)
         after = _run(evaluate, noise, other, subjects)
-        follows = (after[own].argmax(1) == other[own]).mean() + (before[own].argmax(1) == labels[own]).mean() > 1.7
+        own_come_back = min((before[own].argmax(1) == labels[own]).mean(), (after[own].argmax(1) == other[own]).mean())
         expect(
-            not (follows and not np.allclose(before[own], after[own])),
+            own_come_back < 0.9,
             f"{name}'s own labels come back as its predictions: its clips, or copies of them, are in its training set",
         )
         expect(

@@ -131,7 +131,7 @@ def check_cover(cover: Callable[..., Samples], seed: int = 0) -> None:
         seed: Of the places that are tried.
     """
     samples = lamp_samples(4 * seed, 2, 5)
-    for y, x, radius in ((7, 7, 4), (20, 40, 6)):
+    for y, x, radius in ((7, 7, 6), (20, 40, 5)):
         kept = samples.onset.clone(), samples.apex.clone()
         got = cover(samples, y, x, radius)
         unchanged = torch.equal(samples.onset, kept[0]) and torch.equal(samples.apex, kept[1])
