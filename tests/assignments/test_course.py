@@ -1,7 +1,7 @@
 """The whole way for real: released, handed in, marked by nbgrader in the sandbox, and read from its gradebook."""
 
+import ast
 import json
-import re
 import subprocess
 import sys
 import zipfile
@@ -46,6 +46,9 @@ while True:
         pass
 """
 HOSTILE = """
+def uf1(truth, predicted, classes):
+    return 1.0
+
 import os, shutil, subprocess, sys, tsfmicro_lab.assignments.ps4 as checks
 from pathlib import Path
 
@@ -65,9 +68,7 @@ attempt(lambda: print("y" * 50_000_000))
 attempt(lambda: [0] * 10**11)
 checks.check_uf1 = checks.check_pooled = checks.check_folds = lambda function: None
 ps4 = checks
-print(did)
-def uf1(truth, predicted, classes):
-    return 1.0
+raise ValueError(str(did))
 """
 
 
@@ -111,13 +112,13 @@ def graded(released, tmp_path_factory):
             cell.source = "pass"
     tampered.cells = [c for c in tampered.cells if c.metadata.get("nbgrader", {}).get("grade_id") != "ps1-align-hidden"]
     put(folder, "dan", tampered)
-    put(folder, "eve", answer(solved("ps4"), "ps4-uf1", HARD_CODED), "ps4")
+    put(folder, "eve", answer(solved("ps4", only=["folds"]), "ps4-uf1", HARD_CODED), "ps4")
     put(folder, "hal", "this is no notebook")
     table = course.grade(folder, SEED, progress=False)
     secrets = {"hidden": str(ASSIGNMENTS / "hidden_checks/ps4.py"), "source": str(folder / "source/ps4/ps4.ipynb")}
     hostile = HOSTILE.format(folder=str(folder), **secrets)
-    put(folder, "finn", answer(solved("ps4"), "ps4-leak", ENDLESS), "ps4")
-    put(folder, "gus", answer(solved("ps4"), "ps4-uf1", hostile), "ps4")
+    put(folder, "finn", answer(solved("ps4", only=["uf1"]), "ps4-leak", ENDLESS), "ps4")
+    put(folder, "gus", answer(solved("ps4", only=["folds"]), "ps4-uf1", hostile), "ps4")
     (folder / "submitted" / "ida_ps9.ipynb").write_text("{}")
     with pytest.raises(ValueError, match="of no known assignment"):
         course.grade(folder, SEED, progress=False)
@@ -190,9 +191,8 @@ def test_a_hostile_submission_loses_its_points_and_nothing_else(graded):
     assert (folder / "source/ps1/ps1.ipynb").exists()
     run = read(folder / "autograded/gus/ps4/ps4.ipynb")
     cell = next(c for c in run.cells if c.metadata.get("nbgrader", {}).get("grade_id") == "ps4-uf1")
-    text = "".join(o.get("text", "") for o in cell.outputs)
-    assert len(text) < 2 * sandbox.MEGABYTE
-    did = re.findall(r"'(\w+|.{,40})'", text[text.rindex("[") :])
+    assert sum(len(o.get("text", "")) for o in cell.outputs) < 2 * sandbox.MEGABYTE
+    did = ast.literal_eval(next(o.evalue for o in cell.outputs if o.output_type == "error"))
     assert did[0] == did[2] == "PermissionError", did
     assert did[5] in ("PermissionError", "URLError"), "there is no network"
     if sandbox.landlock_version():

@@ -108,14 +108,14 @@ def check_spot_apex(spot_apex: Callable[..., int], seed: int = 0) -> None:
     data = SyntheticMicroExpressions(1, 10, 64, seed, amplitude=(6.0, 6.0), distractors=Distractors.none())
     large = data.annotations.emotion.isin(["surprise", "disgust", "happiness"])  # not of a lid or one corner alone
     clips = [data[int(i)] for i in np.flatnonzero(large)[:3]]
-    for flicker, clip in ((f, c) for f in (0.0, 0.08) for c in clips):
+    for flicker, clip in ((f, c) for f in (0.0, 0.02) for c in clips):
         assert clip.apex is not None
         lead = [clip.frame(clip.onset)] * 40  # nothing happens for a while
         frames = lead + [clip.frame(i) for i in range(len(clip.frames))]
         frames[-1] = np.roll(frames[-1], 8, axis=1)  # the head turns, long after the expression
         onset, apex, offset = (40 + i for i in (clip.onset, clip.apex, clip.offset))
         gains = 1 + flicker * rng.uniform(-1, 1, len(frames))
-        gains[onset] = 1
+        gains[onset], gains[offset - 1] = 1, 1 + 5 * flicker  # a flash, when the expression is almost over
         shown = [(0.85 * f * g).round().astype(np.uint8) for f, g in zip(frames, gains, strict=True)]
         got = int(spot_apex(list(shown), onset, offset))
         if abs(got - apex) <= max(4, (offset - onset) // 6):
