@@ -1,4 +1,4 @@
-"""The command line: `tsfmicro-lab demo`, `evaluate`, `compare`, `data` and `doctor`."""
+"""The command line: `tsfmicro-lab demo`, `evaluate`, `compare`, `course`, `data` and `doctor`."""
 
 import importlib.metadata
 import platform

@@ -144,7 +144,7 @@ def class_figure(table: pd.DataFrame) -> Figure:
         1
     """
     groups = list(table.assign(share=table.points / table.of).groupby("assignment"))
-    figure = Figure(figsize=(9, 2.6 * len(groups)), layout="constrained")
+    figure = Figure(figsize=(9, 2.8 * len(groups)), layout="constrained")
     for axes, (name, rows) in zip(np.ravel(figure.subplots(len(groups), 1)), groups, strict=True):
         questions = list(dict.fromkeys(rows.question))
         place = rows.question.map(questions.index)
@@ -154,8 +154,8 @@ def class_figure(table: pd.DataFrame) -> Figure:
         marked = ~rows.waits
         axes.plot((place + spread)[marked], rows.share[marked], ".", color="#1f4e8c")
         of = rows.groupby("question").of.first()
-        axes.set_xticks(range(len(questions)), [f"{q}\n({of[q]:g})" for q in questions], fontsize=7)
-        axes.set_ylim(0, 1.08)
+        axes.set_xticks(range(len(questions)), [f"{q}\n({of[q]:g})".replace("-", "\n") for q in questions], fontsize=8)
+        axes.set_ylim(-0.08, 1.08)
         axes.set_ylabel("share of points")
         axes.set_title(f"{name}: {rows.student.nunique()} students, {int(rows.waits.sum())} answers wait for a mark")
     return figure
