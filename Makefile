@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Idle threads of torch otherwise spin: two kernels on two cores then take about ten times as long.
+export OMP_WAIT_POLICY ?= passive
 INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test lab lint format bench constraints clean
@@ -29,7 +31,7 @@ bench: $(INSTALLED) ## benchmarks: two ways in one run
 	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only
 
 constraints: $(INSTALLED) ## write down what is installed; the local version of torch exists on no registry
-	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+	$(BIN)/pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean:
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache *.egg-info

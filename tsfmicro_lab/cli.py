@@ -1,4 +1,4 @@
-"""The command line: `tsfmicro-lab demo`, `evaluate`, `compare`, `course`, `data` and `doctor`."""
+"""The command line: `tsfmicro-lab demo`, `evaluate`, `compare`, `trust`, `analyze`, `course`, `data` and `doctor`."""
 
 import importlib.metadata
 import platform
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tsfmicro_lab.course_cli import app as course_app
 from tsfmicro_lab.data_cli import app as data_app
+from tsfmicro_lab.trust_cli import trust
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(course_app, name="course")
 app.add_typer(data_app, name="data")
+app.command()(trust)
 console = Console()
 
 Folder = Annotated[Path, typer.Option("--out", help="Where the results go; an unfinished run goes on from there.")]
@@ -135,6 +137,37 @@ def compare(
         table.add_row(*(str(cell).removeprefix("tsfmicro_") for cell in row))
     console.print(table)
     console.print(f"everything: {path}")
+
+
+@app.command(name="analyze")
+def analyze_video(
+    path: Annotated[Path, typer.Argument(help="A video file, or a folder of frames.")],
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a trained model, such as a demo or evaluation saves.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Names of its classes, with commas, where its folder has none.")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="True frames per second, where the file does not tell.")] = None,
+    strictness: Annotated[float, typer.Option(min=1, help="Less finds more, and more that is nothing.")] = 6.0,
+    out: Annotated[Path, typer.Option("--out", help="Where the page goes.")] = Path("build/analysis"),
+) -> None:
+    """Spot quick movements of a face in your own video, and say what a model makes of them, on one page."""
+    from tsfmicro_lab.analyze import analyze, write_report
+    from tsfmicro_lab.models import from_pretrained
+
+    with _plain_errors():
+        names = tuple(name.strip() for name in classes.split(",")) if classes else ()
+        found = analyze(path, from_pretrained(model) if model else None, names, fps=fps, strictness=strictness)
+        page = write_report(found, out)
+    table = Table("moment", "onset, s", "apex, s", "offset, s", "strength", *(["prediction"] if model else []))
+    for row in found.table.to_dict("records"):
+        cells = [f"{row[key]:.2f}" for key in ("onset", "apex", "offset", "strength")]
+        table.add_row(row["moment"], *cells, *([row["predicted"]] if model else []))
+    console.print(table)
+    for note in found.notes:
+        console.print(f"• {escape(note)}")
+    console.print(f"the page: {escape(str(page))} (it shows the face: handle it like the recording)", soft_wrap=True)
 
 
 @app.command()

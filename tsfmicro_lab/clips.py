@@ -1,6 +1,6 @@
 """The clip: frames with key frames and labels, the one thing that flows through the lab."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -182,6 +182,9 @@ class LazyFrames:
 
     def __getitem__(self, index: int, /) -> np.ndarray:
         return self.make(self.items[index])
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(self.make, self.items)
 
 
 def frame_files(paths: Sequence[Path | str]) -> LazyFrames:

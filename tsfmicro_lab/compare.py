@@ -1,15 +1,9 @@
 """All fusion variants on the same folds, and the experiment behind the word "where". The result is one small file."""
 
-import json
-import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, replace
-from datetime import date
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,6 +16,7 @@ from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, p
 from tsfmicro_lab.explain.streams import intervene, intervention_scores
 from tsfmicro_lab.models import PRESETS, from_pretrained
 from tsfmicro_lab.models.anatomy import anatomy
+from tsfmicro_lab.results import load_tables, provenance, save_tables
 from tsfmicro_lab.training import RECIPES, Run, cross_validate, fit, fold_processes, score_table, subject_interval
 
 CONDITION = ["distractors", "layout", "model"]
@@ -63,10 +58,7 @@ class Comparison:
 
     def save(self, path: Path) -> None:
         """Writes everything as one JSON file."""
-        tables = {name: getattr(self, name).round(4).to_dict("records") for name in TABLES}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = [f'"{name}": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]" for name, rows in tables.items()]
-        path.write_text("{\n" + ",\n".join([f'"made": {json.dumps(self.made, indent=1)}', *lines]) + "\n}\n")
+        save_tables(path, self.made, {name: getattr(self, name) for name in TABLES})
 
     def table(self) -> pd.DataFrame:
         """UF1 and gain over the temporal branch alone, each with its 95 % interval over subjects, as text."""
@@ -85,11 +77,8 @@ class Comparison:
         Raises:
             ValueError: The file holds no comparison.
         """
-        try:
-            content = json.loads(Path(path).read_text())
-            return cls(content["made"], **{name: pd.DataFrame(content[name]) for name in TABLES})
-        except (OSError, KeyError, ValueError) as error:
-            raise ValueError(f"{path} holds no comparison ({error}): make one with `tsfmicro-lab compare`") from error
+        made, tables = load_tables(path, TABLES, "comparison", "compare")
+        return cls(made, **tables)
 
 
 TABLES = ("scores", "intervals", "cost", "streams")
@@ -130,7 +119,7 @@ def compare(
     runs = [replace(run, preset=preset, recipe=recipe, accelerator=accelerator) for run in VARIANTS]
     size = runs[0].create(2).config.image_size
     cost = _cost(runs, prepare(SyntheticMicroExpressions(2, 8), size, progress=False))
-    made = _made(runs[0], seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
+    made = provenance(runs[0], seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
     predictions, scores, streams = [], [], []
     with fold_processes(1 if accelerator == "cuda" else workers) as pool:
         for (name, distractors), layout in product(DISTRACTORS.items(), LAYOUTS):
@@ -220,20 +209,3 @@ def _intervals(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
             row = {"distractors": distractors, "layout": layout, "model": model, "uf1": uf1, "low": low, "high": high}
             rows.append({**row, "gain": gain, "gain_low": gain_low, "gain_high": gain_high})
     return pd.DataFrame(rows)
-
-
-def _made(run: Run, **size: int) -> dict[str, Any]:
-    def git(*arguments: str) -> str:
-        done = subprocess.run(("git", *arguments), cwd=Path(__file__).parent, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    changed = " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
-    return {
-        "command": " ".join(["tsfmicro-lab", *sys.argv[1:]]),
-        "commit": (git("rev-parse", "HEAD") or "unknown") + changed,
-        "date": date.today().isoformat(),
-        "device": f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__.split('+')[0]}",
-        "protocol": f"leave one subject out, preset {run.preset}, selection {run.selection}",
-        "recipe": asdict(run.recipe),
-        **size,
-    }

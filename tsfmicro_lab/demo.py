@@ -1,81 +1,25 @@
 """The demo: the whole way from clips to a where-how map, on data that need no licence, told on one page."""
 
-import base64
-import io
 import os
 import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import jinja2
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
-from rich.console import Console
 from rich.markup import escape
 
-import tsfmicro_lab
 from tsfmicro_lab.data import Samples, SyntheticMicroExpressions, photograph, prepare
 from tsfmicro_lab.explain import WhereHow, clips_figure, share_inside, where_how, where_how_figure
 from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
 from tsfmicro_lab.models import from_pretrained
+from tsfmicro_lab.page import Page
 from tsfmicro_lab.preprocess import MediaPipeLandmarker, align_clip
 from tsfmicro_lab.progress import track
 from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_processes, score_table, to_inputs
 
 MODELS = ("tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial")
 SHOWN = 4
-
-
-@dataclass
-class Page:
-    """What the report shows, filled step by step.
-
-    Attributes:
-        folder: Where the page goes.
-        console: Where progress is told.
-        content: Values of the template.
-        times: Seconds of each step.
-    """
-
-    folder: Path
-    console: Console
-    content: dict[str, Any] = field(default_factory=dict)
-    times: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def step(self, title: str) -> Iterator[None]:
-        """Tells what begins and measures how long it takes."""
-        self.console.print(f"[bold]{title}[/]")
-        began = time.perf_counter()
-        yield
-        self.times[title] = time.perf_counter() - began
-
-    def picture(self, name: str, figure: Figure) -> None:
-        """Saves a figure as a PNG and puts it into the page."""
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110)
-        (self.folder / f"{name}.png").write_bytes(buffer.getvalue())
-        self.content[name] = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-    def chart(self, name: str, figure: Any, height: int = 420) -> None:
-        """Puts an interactive plotly figure into the page."""
-        figure.update_layout(height=height, margin={"t": 30, "b": 50, "l": 60, "r": 20})
-        self.content[name] = figure.to_html(full_html=False, include_plotlyjs=False, div_id=name)
-
-    def write(self) -> Path:
-        """Writes the page; it holds all that it shows and opens offline."""
-        from plotly.offline import get_plotlyjs
-
-        loader = jinja2.PackageLoader("tsfmicro_lab", package_path=".")
-        template = jinja2.Environment(loader=loader, autoescape=True).get_template("report.html.jinja")
-        path = self.folder / "index.html"
-        path.write_text(template.render(self.content, plotly=get_plotlyjs(), times=self.times), encoding="utf-8")
-        return path
 
 
 def run_demo(
@@ -102,8 +46,7 @@ def run_demo(
     Returns:
         Path of `index.html`.
     """
-    page = Page(Path(folder), Console())
-    page.folder.mkdir(parents=True, exist_ok=True)
+    page = Page(Path(folder), "demo")
     if (page.folder / "index.html").exists():
         shutil.rmtree(page.folder / "runs", ignore_errors=True)
         (page.folder / "index.html").unlink()
@@ -119,7 +62,6 @@ def run_demo(
     with page.step("4 · The same on a real photograph"):
         _photograph(page, samples.classes)
     page.content.update(
-        version=tsfmicro_lab.__version__,
         data=str(data),
         recipe=recipe,
         seed=seed,

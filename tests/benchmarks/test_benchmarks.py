@@ -11,7 +11,8 @@ from tsfmicro_lab.data import SyntheticMicroExpressions, open_store, prepare_sto
 from tsfmicro_lab.data.face_params import FaceParams
 from tsfmicro_lab.data.faces import draw_face
 from tsfmicro_lab.data.samples import key_frames
-from tsfmicro_lab.explain import where_how
+from tsfmicro_lab.explain import METHODS, where_how
+from tsfmicro_lab.explain.regions import clip_regions
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.models.retention import ManhattanRetention
 from tsfmicro_lab.preprocess import align_clip
@@ -77,10 +78,12 @@ def test_training_step(benchmark, name):
 
 
 @pytest.mark.benchmark(group="where-how map")
-def test_where_how(benchmark):
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "DeepLift"])
+def test_where_how(benchmark, data, method):
     model = create_model("tsfmicro_late", 5, "tiny")
     sample = {name: torch.randn(3, 56, 56) for name in model.input_names}
-    assert benchmark(where_how, model, sample).how.shape == (56, 56)
+    regions = clip_regions(align_clip(data[0], 56))
+    assert benchmark(where_how, model, sample, method=method, regions=regions).how.shape == (56, 56)
 
 
 @pytest.mark.benchmark(group="one step of the apex slider, 224 px")

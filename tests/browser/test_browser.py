@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 import urllib.request
+from itertools import product
 
+import cv2
 import nbformat
 import pytest
 from conftest import ROOT
@@ -17,6 +19,9 @@ from gate import PARAMETERS
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from playwright import sync_api as playwright
+from takes import long_take
+
+from tsfmicro_lab.analyze import analyze
 
 TOKEN = "course"
 COURSE = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -59,19 +64,36 @@ def chromium():
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser(tmp_path_factory):
+    """Chromium, whose camera shows a drawn face that moves once."""
+    camera = tmp_path_factory.mktemp("camera") / "face.mjpeg"
+    take = long_take(seed=203, expressions=1)
+    with camera.open("wb") as file:
+        for i in range(0, len(take.frames), 7):
+            frame = cv2.resize(cv2.cvtColor(take.frames[i], cv2.COLOR_RGB2BGR), (480, 480))
+            file.write(cv2.imencode(".jpg", frame)[1].tobytes())
+    flags = [f"--use-file-for-fake-video-capture={camera}", "--use-fake-device-for-media-stream"]
     with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium(), args=FLAGS)
+        arguments = [*FLAGS, *flags, "--use-fake-ui-for-media-stream"]
+        browser = p.chromium.launch(executable_path=chromium(), args=arguments)
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory, browser):
+def recording(tmp_path_factory):
+    return tmp_path_factory.mktemp("recording") / "webcam.webm"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory, browser, recording):
     """JupyterLab on a free local port over a folder with one notebook per explorer."""
     folder, settings = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("settings")
-    for name, call in EXPLORERS.items():
-        cells = [SETUP, f"explorer = {call}\nexplorer", "explorer.snapshot()"]
+    notebooks = {
+        name: [SETUP, f"explorer = {call}\nexplorer", "explorer.snapshot()"] for name, call in EXPLORERS.items()
+    }
+    notebooks["webcam"] = [SETUP, f"WebcamRecorder({str(recording)!r}, seconds=3)", "FusionExplorer(model, samples)"]
+    for name, cells in notebooks.items():
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c.strip()) for c in cells])
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, folder / f"{name}.ipynb")
@@ -130,7 +152,7 @@ class Notebook:
             self.page.get_by_text("Run", exact=True).first.click()
             self.page.get_by_text("Run All Cells", exact=True).first.click()
             time.sleep(3)
-            if re.search(r"[*\d]", self.page.locator(".jp-InputPrompt").first.inner_text()):
+            if re.search(r"[*\d]", self.page.locator(".jp-CodeCell .jp-InputPrompt").first.inner_text()):
                 break
         for _ in range(360):
             prompts = self.page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
@@ -267,6 +289,17 @@ def test_the_studio_plays(open_notebook):
     notebook.wait_for_change(before)
 
 
+def test_the_camera_is_recorded_and_the_recording_read(open_notebook, recording, landmarker):
+    notebook = open_notebook("webcam")
+    notebook.page.get_by_role("button", name="record 3 s").click()
+    notebook.page.get_by_text(f"kept in {recording}").wait_for(timeout=30_000)
+    found = analyze(recording, progress=False)
+    assert found.video.size == (480, 480)
+    assert 2 < found.watched.times[-1] < 4.5
+    assert (found.watched.looks.faces == 1).all()
+    assert "frames per second" in found.notes[0]
+
+
 def test_a_still_picture_stays_when_a_notebook_is_reopened_without_a_kernel(browser, lab, open_notebook):
     notebook = open_notebook("fusion")
     notebook.page.keyboard.press("Escape")
@@ -286,13 +319,13 @@ def test_a_course_notebook_runs_in_the_browser(open_notebook, name):
     sliders = notebook.page.locator(".jupyter-widgets .noUi-handle")
     assert sliders.count(), "every notebook has something to move"
     assert notebook.page.locator(".jp-RenderedImage img").count(), "and a picture that stays"
-    for i in range(sliders.count()):
+    for i, key in product(range(sliders.count()), ("ArrowRight", "ArrowLeft")):  # one may stand at its end
         sliders.nth(i).focus()
         before = notebook.pictures()
-        notebook.page.keyboard.press("ArrowRight")
+        notebook.page.keyboard.press(key)
         try:
             notebook.wait_for_change(before, seconds=3)
             return
         except AssertionError:
-            continue  # a slider at its end
+            continue
     raise AssertionError("no slider changed any picture")

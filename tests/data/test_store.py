@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from jpeg_clips import JpegClips
 from typer.testing import CliRunner
 
@@ -140,3 +142,23 @@ def test_command(tmp_path, landmarker):
         assert wrong.exit_code == 1
         assert message in wrong.output
     assert "give the folder of your copy of samm" in CliRunner().invoke(app, ["data", "prepare", "samm"]).output
+
+
+def test_a_second_run_on_the_same_store_is_refused(jpegs, tmp_path):
+    place = prepare_store(jpegs, 56, tmp_path, workers=1, progress=False)
+    with FileLock(place / ".lock"), pytest.raises(OSError, match="another run"):
+        prepare_store(jpegs, 56, tmp_path, workers=1, progress=False)
+    assert prepare_store(jpegs, 56, tmp_path, workers=1, progress=False) == place
+
+
+def test_another_landmarker_aligns_again(jpegs, tmp_path, monkeypatch):
+    clip = replace(jpegs[0], landmarks=None)
+    model = tmp_path / "model.task"
+    sources = set()
+    for content in (b"one", b"another"):
+        model.write_bytes(content)
+        monkeypatch.setenv("TSFMICRO_FACE_LANDMARKER", str(model))
+        store._landmarker_digest.cache_clear()
+        sources.add(store._source(clip))
+    store._landmarker_digest.cache_clear()
+    assert len(sources) == 2

@@ -1,21 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from toy_models import Deaf, Linear
 
-from tsfmicro_lab.explain import share_inside, where_how
-from tsfmicro_lab.models import TSFmicro, create_model
-
-
-class Linear(TSFmicro):
-    """A model whose integrated gradients are known: weight times input."""
-
-    def build(self, c):
-        self.a, self.b = (nn.Parameter(torch.randn(3, c.image_size, c.image_size)) for _ in range(2))
-
-    def forward(self, onset, difference):
-        first = (onset * self.a).sum((1, 2, 3)) + (difference * self.b).sum((1, 2, 3))
-        return torch.stack((first, -first), 1)
+from tsfmicro_lab.explain import share_inside, where_how, where_how_batch
+from tsfmicro_lab.models import create_model
 
 
 def sample(side=56):
@@ -89,6 +78,49 @@ def test_tensors_of_inference_mode_are_explained(late):
 def test_a_model_of_one_stream_is_refused_by_name(name, stream):
     with pytest.raises(ValueError, match=f"does not read the {stream} frame.*such as tsfmicro_late"):
         where_how(create_model(name, 3), sample())
+
+
+def test_inside_inference_mode_too(late):
+    x = sample()
+    with torch.inference_mode():
+        inside = where_how(late, x, 0)
+    assert np.array_equal(inside.how, where_how(late, x, 0).how)
+
+
+def test_weights_of_inference_mode_are_named():
+    with torch.inference_mode():
+        model = Linear.from_preset("tiny")
+    with pytest.raises(ValueError, match=r"weights were made in inference mode.*outside torch\.inference_mode"):
+        where_how(model, sample(), 0)
+
+
+def test_a_stream_that_is_ignored_is_named():
+    with pytest.raises(ValueError, match="Deaf takes the onset frame and ignores it"):
+        where_how(Deaf.from_preset("tiny"), sample(), 0, "occlusion")
+
+
+def test_a_batch_is_explained_as_its_clips_are(late):
+    batch = {name: torch.randn(3, 3, 56, 56) for name in late.input_names}
+    together = where_how_batch(late, batch, [2, 0, 1], "SmoothGrad", steps=4)
+    for i, target in enumerate([2, 0, 1]):
+        alone = where_how(late, {name: x[i] for name, x in batch.items()}, target, "SmoothGrad", steps=4)
+        assert np.array_equal(together[i].where, alone.where)
+        assert together[i].target == target
+
+
+def test_the_callers_random_state_is_left_alone(late):
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    expected = torch.rand(1), np.random.rand()  # noqa: NPY002
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    where_how(late, sample_of(3), 0, "gradient SHAP", steps=3)
+    assert (torch.rand(1), np.random.rand()) == expected  # noqa: NPY002
+
+
+def sample_of(seed):
+    noise = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(3, 56, 56, generator=noise) for name in ("onset", "difference")}
 
 
 @pytest.mark.parametrize("target", [-1, 3])

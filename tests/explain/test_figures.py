@@ -30,7 +30,7 @@ def maps(scale=1.0, blank=False):
 
 def test_a_row_of_pictures_for_each_clip(clips):
     one, two = clips_figure(clips[:1]), clips_figure(clips)
-    assert [a.get_title() for a in two.axes[:4]] == ["onset frame", "apex frame", "difference", "true motion, pixels"]
+    assert [a.get_title() for a in two.axes[:4]] == ["onset frame", "apex frame", "difference", "true motion"]
     assert two.axes[0].get_ylabel() == f"{clips[0].emotion}\nAU {' + '.join(clips[0].action_units)}"
     assert pixels(two).shape[0] > 1.5 * pixels(one).shape[0]
     shown = two.axes[0].images[0].get_array()

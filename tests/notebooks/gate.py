@@ -16,6 +16,9 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "05_fusion_spatial_to_temporal": {"subjects": 4, "epochs": 3},
     "06_fusion_late": {"subjects": 4, "epochs": 4},
     "07_variants_compared": {"live_subjects": 3, "live_epochs": 2},
+    "09_where_how": {"subjects": 4, "clips_per_subject": 10, "epochs": 16},
+    "10_can_you_trust_the_map": {"subjects": 4, "clips_per_subject": 10, "epochs": 8},
+    "14_your_own_video": {"expressions": 3},
 }
 
 

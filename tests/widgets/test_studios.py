@@ -9,7 +9,7 @@ import torch
 from tsfmicro_lab.clips import read_image
 from tsfmicro_lab.data import SyntheticMicroExpressions
 from tsfmicro_lab.data.motion import unit_regions
-from tsfmicro_lab.explain import where_how
+from tsfmicro_lab.explain import METHODS, where_how
 from tsfmicro_lab.explain.regions import region_table, without_motion
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.preprocess import align_clip
@@ -132,6 +132,39 @@ def test_blend_and_target_change_the_pictures(explorer):
     explorer.method.value = "saliency"
     assert explorer.maps.method == "saliency"
     assert (explorer.maps.how >= 0).all()
+
+
+def test_a_region_is_taken_from_the_chosen_stream(explorer):
+    before = {name: x.clone() for name, x in explorer.inputs.items()}
+    explorer.still["12"].value = True
+    explorer.stream.value = ("onset",)
+    held = explorer.regions["12"]
+    assert not explorer.inputs["onset"][0, :, held].any(), "the mean colour is zero"
+    assert torch.equal(explorer.inputs["difference"], before["difference"])
+    explorer.stream.value = ("onset", "difference")
+    assert not explorer.inputs["difference"][0, :, held].any()
+
+
+@pytest.mark.parametrize("method", ["feature ablation", "token Grad-CAM", "rollout"])
+def test_every_method_of_the_menu_is_the_librarys(explorer, method):
+    assert set(explorer.method.options) == set(METHODS)
+    explorer.method.value = method
+    expected = where_how(explorer.model, explorer.inputs, method=method, regions=explorer.regions)
+    assert np.array_equal(explorer.maps.where, expected.where)
+
+
+def test_a_refusal_is_told(explorer):
+    before = explorer.maps
+    with pytest.raises(ValueError, match="DeepLift does not fit"):
+        explorer.method.value = "DeepLift"
+    assert "DeepLift does not fit TSFmicroLate" in explorer.message.value
+    assert explorer.maps is before
+
+
+def test_a_list_of_clips_will_do(faces):
+    clips = [align_clip(faces[i], 56) for i in (1, 0)]
+    explorer = WhereHowExplorer(create_model("tsfmicro_late", 3, seed=5), clips, CLASSES)
+    assert explorer.shown.id == clips[0].id
 
 
 def test_no_motion_is_left_and_the_edge_is_soft():

@@ -10,16 +10,19 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from functools import partial
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from tsfmicro_lab.clips import Clip, LazyFrames
 from tsfmicro_lab.data.samples import Samples, key_frames, samples_of, target_rows
 from tsfmicro_lab.data.schema import Dataset
+from tsfmicro_lab.preprocess.landmarks import find_model
 from tsfmicro_lab.processes import process_pool, usable_cores
 from tsfmicro_lab.progress import progress_bar
 
@@ -57,6 +60,7 @@ def prepare_store(
     Raises:
         ValueError: No clip has the target.
         ClipError: A clip cannot be read, or no face is found in it; the message names it.
+        OSError: Another run is making the same store.
 
     Example:
         >>> import tempfile
@@ -80,28 +84,15 @@ def prepare_store(
     name = re.sub(r"[^\w.-]+", "_", f"{dataset.name}-{size}-{target}").lstrip(".")
     place = Path(folder) / f"{name}-{key[:12]}"
     place.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(place / ANNOTATIONS_FILE)
-    pixels = _open_for_writing(place / FRAMES, (2, len(rows), 3, size, size))
-    done = _read_done(place / DONE, pixels)
-    (place / MANIFEST).unlink(missing_ok=True)  # what is in work is no store
-    with (place / DONE).open("a") as notes, progress_bar(len(rows), "aligning clips", progress) as bar:
-        tasks = [(i, int(row), done.get(i)) for i, row in enumerate(rows)]
-        for i, source, frames in _in_parallel(dataset, size, tasks, workers):
-            if frames is not None:
-                pixels[:, i] = frames
-                done[i] = source
-                line = {"row": i, "source": source, "frames": _digest(frames)}
-                notes.write(json.dumps(line) + "\n")
-                notes.flush()
-            bar.update()
-    pixels.flush()
-    hashes = {name: _file_digest(place / name) for name in (FRAMES, ANNOTATIONS_FILE)}
-    sources = [done[i] for i in range(len(rows))]
-    manifest = {**facts, "files": hashes, "sources": sources}
-    text = json.dumps({**manifest, "manifest": _manifest_digest(manifest)}, indent=1)
-    unfinished = place / f"{MANIFEST}.part"
-    unfinished.write_text(text)
-    unfinished.replace(place / MANIFEST)
+    with _alone(place):
+        table.to_parquet(place / ANNOTATIONS_FILE)
+        sources = _fill(dataset, place, rows, size, workers, progress)
+        hashes = {name: _file_digest(place / name) for name in (FRAMES, ANNOTATIONS_FILE)}
+        manifest = {**facts, "files": hashes, "sources": sources}
+        text = json.dumps({**manifest, "manifest": _manifest_digest(manifest)}, indent=1)
+        unfinished = place / f"{MANIFEST}.part"
+        unfinished.write_text(text)
+        unfinished.replace(place / MANIFEST)
     return place
 
 
@@ -133,6 +124,39 @@ def open_store(path: Path | str) -> Samples:
     if pixels.shape != (2, len(table), 3, manifest["size"], manifest["size"]) or manifest["target"] not in table:
         raise ValueError(f"{place / MANIFEST} does not fit its files: run prepare_store again")
     return samples_of(pixels, table, manifest["target"])
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Keeps a second run from writing to the same store; a run that is killed lets go."""
+    lock = FileLock(place / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OSError(f"another run is making {place}: wait for it, or stop it") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fill(dataset: Dataset, place: Path, rows: np.ndarray, size: int, workers: int | None, progress: bool) -> list[str]:
+    """Aligns what is not there yet and returns the source of each clip."""
+    pixels = _open_for_writing(place / FRAMES, (2, len(rows), 3, size, size))
+    done = _read_done(place / DONE, pixels)
+    (place / MANIFEST).unlink(missing_ok=True)  # what is in work is no store
+    with (place / DONE).open("a") as notes, progress_bar(len(rows), "aligning clips", progress) as bar:
+        tasks = [(i, int(row), done.get(i)) for i, row in enumerate(rows)]
+        for i, source, frames in _in_parallel(dataset, size, tasks, workers):
+            if frames is not None:
+                pixels[:, i] = frames
+                done[i] = source
+                line = {"row": i, "source": source, "frames": _digest(frames)}
+                notes.write(json.dumps(line) + "\n")
+                notes.flush()
+            bar.update()
+    pixels.flush()
+    return [done[i] for i in range(len(rows))]
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -217,11 +241,13 @@ def _align(dataset: Dataset, size: int, task: tuple[int, int, str | None]) -> tu
 
 
 def _source(clip: Clip) -> str:
-    """Hash of what the key frames are made from: bytes of the files, or pixels where there are none."""
+    """Hash of what the key frames are made from: files, or pixels where there are none; landmarks, or their finder."""
     used = (clip.onset, clip.apex) if clip.apex is not None else range(clip.onset, clip.offset + 1)
     digest = hashlib.sha256(repr((clip.id, clip.onset, clip.apex, clip.offset)).encode())
     if clip.landmarks is not None:
         digest.update(np.ascontiguousarray(clip.landmarks).tobytes())
+    else:
+        digest.update(_landmarker_digest().encode())
     for index in used:
         item = clip.frames.items[index] if isinstance(clip.frames, LazyFrames) else None
         if isinstance(item, Path) and item.is_file():
@@ -229,6 +255,11 @@ def _source(clip: Clip) -> str:
         else:
             digest.update(_digest(clip.frame(index)).encode())
     return digest.hexdigest()
+
+
+@cache
+def _landmarker_digest() -> str:
+    return _file_digest(find_model())
 
 
 def _digest(array: np.ndarray) -> str:

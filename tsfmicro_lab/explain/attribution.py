@@ -1,19 +1,21 @@
 """Where-how attribution: which pixels of the onset frame and of the difference frame a prediction rests on."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
-from captum.attr import InputXGradient, IntegratedGradients, Saliency
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tsfmicro_lab.explain.methods import COMPLETE, METHODS, REGIONAL, Mask, Pair, Settings, deep_lift, seeded
 from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.progress import track
 
 Heat = Float[np.ndarray, "_ _"]
-#: Integrated gradients shares the whole logit out; the other two look at one point of its slope and are faster.
-METHODS = ("integrated gradients", "input × gradient", "saliency")
+#: DeepLift's maps are refused if they miss more than this share of the change of the logit.
+DEEP_LIFT_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -41,38 +43,51 @@ class WhereHow:
         where, how = np.abs(self.where).sum(), np.abs(self.how).sum()
         return float(how / max(where + how, np.finfo(float).tiny))
 
+    def as_shares(self) -> "WhereHow":
+        """Both maps divided by the sum of all absolute values, so that methods of different units can be compared."""
+        total = max(float(np.abs(self.where).sum() + np.abs(self.how).sum()), np.finfo(float).tiny)
+        return replace(self, where=self.where / total, how=self.how / total)
+
 
 def where_how(
     model: TSFmicro,
     sample: Mapping[str, Tensor],
     target: int | None = None,
-    method: str = METHODS[0],
+    method: str = "integrated gradients",
     *,
     steps: int = 32,
     batch_size: int = 32,
+    seed: int = 0,
+    baseline: Mapping[str, Tensor] | None = None,
+    regions: Mapping[str, Mask] | None = None,
 ) -> WhereHow:
     r"""Explains one prediction over both inputs at once, by default with integrated gradients.
 
     .. math:: a_i = (x_i - x'_i) \int_0^1 \frac{\partial f}{\partial x_i}\bigl(x' + \alpha (x - x')\bigr)\,d\alpha
 
     (Sundararajan, Taly, Yan, ICML 2017, arXiv 1703.01365; computed by captum.) The baseline x' is an onset
-    frame of ImageNet's mean colour and a difference frame of zero, that is: no face known, nothing moved. `input ×
-    gradient` is the same with one step, at x. `saliency` is the slope's absolute value, and has no sign.
+    frame of ImageNet's mean colour and a difference frame of zero, that is: no face known, nothing moved. The other
+    methods are told in :mod:`~tsfmicro_lab.explain.methods`.
 
     Args:
         model: Reads an onset and a difference frame.
         sample: `onset` and `difference`, normalised, (3, H, W) or (1, 3, H, W) (see `training.to_inputs`).
         target: Class to explain; the predicted one by default.
-        method: One of :data:`METHODS`.
-        steps: Points of the integral. The completeness error tells whether they were enough.
-        batch_size: Points computed at once, which bounds the memory.
+        method: One of :data:`~tsfmicro_lab.explain.methods.METHODS`.
+        steps: Points of the integral, noisy copies, or, times 4, coalitions. The completeness error tells whether
+            they were enough.
+        batch_size: Inputs computed at once, which bounds the memory. Where noise is drawn, it is drawn batch by batch.
+        seed: Of the methods that draw.
+        baseline: Another x': `onset` and `difference`, (K, 3, H, W). Gradient SHAP draws from all K and feature
+            ablation averages over them; the others take the first.
+        regions: For feature ablation and KernelSHAP: masks by name (see `data.motion.unit_regions`).
 
     Returns:
         The two maps, unscaled.
 
     Raises:
-        ValueError: The method is unknown, the model reads only one stream, the target is none of its classes, or a map
-            is not finite.
+        ValueError: The method is unknown or lacks its regions, the model reads only one stream or ignores one, its
+            weights were made in inference mode, the target is none of its classes, or a map is not finite.
 
     Example:
         >>> from tsfmicro_lab.models import create_model
@@ -83,6 +98,74 @@ def where_how(
         >>> maps.where.shape, maps.completeness_error < 0.05
         ((56, 56), True)
     """
+    _check(model, method, regions)
+    # Outside inference mode a clone makes tensors that gradients can flow to, wherever the sample came from.
+    with torch.inference_mode(False), torch.enable_grad(), seeded(seed):
+        inputs = _pair(model, {name: sample[name].reshape(1, *sample[name].shape[-3:]) for name in model.input_names})
+        origin = _pair(model, baseline) if baseline else tuple(torch.zeros_like(x) for x in inputs)
+        target = _target(model, inputs, target)
+        settings = Settings(steps, batch_size, seed, origin, regions)
+        maps = METHODS[method](model, inputs, target, settings)
+        heat = dict(zip(model.input_names, (m.detach().sum(1)[0].float().cpu().numpy() for m in maps), strict=True))
+        if not all(np.isfinite(m).all() for m in heat.values()):
+            raise ValueError("the attribution is not finite: check the sample and the model's weights for NaN")
+        error = float("nan")
+        if METHODS[method] in COMPLETE:
+            error = _completeness(model, inputs, origin, target, sum(float(m.sum()) for m in heat.values()))
+    if METHODS[method] is deep_lift and error > DEEP_LIFT_TOLERANCE:
+        raise ValueError(
+            f"DeepLift does not fit {type(model).__name__}: its maps miss {error:.0%} of the change of the logit, "
+            "since captum has no rule for GELU, SiLU, layer norm and fused attention; choose integrated gradients"
+        )
+    return WhereHow(heat["onset"], heat["difference"], target, method, error)
+
+
+def where_how_batch(
+    model: TSFmicro,
+    batch: Mapping[str, Tensor],
+    targets: Sequence[int] | None = None,
+    method: str = "integrated gradients",
+    *,
+    regions: Sequence[Mapping[str, Mask]] | None = None,
+    progress: bool = False,
+    **settings: Any,
+) -> list[WhereHow]:
+    """Explains many predictions, one after the other: what is held at once does not grow with their number.
+
+    Args:
+        model: Reads an onset and a difference frame.
+        batch: `onset` and `difference`, (B, 3, H, W).
+        targets: Class to explain of each; the predicted ones by default.
+        method: See :func:`where_how`.
+        regions: For the methods that ask per region: masks of each.
+        progress: Whether to show a progress bar.
+        **settings: Others of :func:`where_how`.
+
+    Returns:
+        The maps, in order.
+
+    Example:
+        >>> from tsfmicro_lab.models import create_model
+        >>> model = create_model("tsfmicro_late", 3, seed=0)
+        >>> batch = {name: torch.randn(2, 3, 56, 56) for name in model.input_names}
+        >>> len(where_how_batch(model, batch, method="saliency"))
+        2
+    """
+    count = len(batch["difference"])
+    return [
+        where_how(
+            model,
+            {name: x[i] for name, x in batch.items()},
+            None if targets is None else int(targets[i]),
+            method,
+            regions=None if regions is None else regions[i],
+            **settings,
+        )
+        for i in track(range(count), method, progress)
+    ]
+
+
+def _check(model: TSFmicro, method: str, regions: Mapping[str, Mask] | None) -> None:
     missing = {"onset", "difference"} - set(model.input_names)
     if missing:
         raise ValueError(
@@ -91,34 +174,44 @@ def where_how(
         )
     if method not in METHODS:
         raise ValueError(f"unknown method '{method}': choose from {', '.join(METHODS)}")
-    model.eval()
-    device = next(model.parameters()).device
-    # Cloning outside inference mode makes tensors that gradients can flow to, wherever the sample came from.
-    inputs = tuple(
-        sample[name].detach().clone().to(device).reshape(1, *sample[name].shape[-3:]) for name in model.input_names
-    )
-    with torch.no_grad():
-        logits = model(*inputs)[0]
-    if target is None:
-        target = int(logits.argmax())
-    if not 0 <= target < len(logits):
-        raise ValueError(f"target {target} is none of the model's {len(logits)} classes (0 to {len(logits) - 1})")
-    error = float("nan")
-    if method == METHODS[0]:
-        baselines = tuple(torch.zeros_like(x) for x in inputs)
-        maps, delta = IntegratedGradients(model).attribute(
-            inputs, baselines, target, n_steps=steps, internal_batch_size=batch_size, return_convergence_delta=True
+    if METHODS[method] in REGIONAL and not regions:
+        raise ValueError(
+            f"{method} asks region by region: give regions=, such as unit_regions(clip.landmarks, size) of data.motion"
         )
-        with torch.no_grad():
-            change = float(logits[target] - model(*baselines)[0, target])
-        error = abs(float(delta)) / max(abs(change), 1e-6)
-    else:
-        explainer = InputXGradient(model) if method == METHODS[1] else Saliency(model)
-        maps = explainer.attribute(tuple(x.requires_grad_() for x in inputs), target)
-    heat = dict(zip(model.input_names, (m.detach().sum(1)[0].float().cpu().numpy() for m in maps), strict=True))
-    if not all(np.isfinite(m).all() for m in heat.values()):
-        raise ValueError("the attribution is not finite: check the sample and the model's weights for NaN")
-    return WhereHow(heat["onset"], heat["difference"], target, method, error)
+    if any(p.is_inference() for p in model.parameters()):
+        raise ValueError(
+            "the model's weights were made in inference mode, so no gradient passes through them: create or load the "
+            "model outside torch.inference_mode()"
+        )
+    model.eval()
+
+
+def _pair(model: TSFmicro, sample: Mapping[str, Tensor]) -> Pair:
+    device = next(model.parameters()).device
+    return tuple(sample[name].detach().clone().to(device) for name in model.input_names)
+
+
+def _target(model: TSFmicro, inputs: Pair, target: int | None) -> int:
+    """The class to explain, after a look at whether each stream has a say in it."""
+    looked = tuple(x.clone().requires_grad_() for x in inputs)
+    logits = model(*looked)[0]
+    chosen = int(logits.argmax()) if target is None else target
+    if not 0 <= chosen < len(logits):
+        raise ValueError(f"target {chosen} is none of the model's {len(logits)} classes (0 to {len(logits) - 1})")
+    slopes = torch.autograd.grad(logits[chosen], looked, allow_unused=True)
+    unused = [name for name, slope in zip(model.input_names, slopes, strict=True) if slope is None]
+    if unused:
+        raise ValueError(
+            f"{type(model).__name__} takes the {' and '.join(unused)} frame and ignores it, "
+            "so nothing can be attributed to it: check the variant's forward"
+        )
+    return chosen
+
+
+@torch.no_grad()
+def _completeness(model: TSFmicro, inputs: Pair, baseline: Pair, target: int, total: float) -> float:
+    change = float(model(*inputs)[0, target] - model(*baseline)[:, target].mean())
+    return abs(total - change) / max(abs(change), 1e-6)
 
 
 def share_inside(heat: Heat, region: Bool[np.ndarray, "_ _"]) -> tuple[float, float]:

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.clips import Clip, Field
 from tsfmicro_lab.explain.attribution import Heat, WhereHow
-from tsfmicro_lab.preprocess import difference_frame
+from tsfmicro_lab.preprocess import difference_frame, optical_flow
 
 #: Orange for, purple against: told apart by colour-blind readers, and neither is skin.
 DIVERGING = "PuOr_r"
@@ -27,10 +27,10 @@ class Picture(Figure):
 
 
 def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Figure:
-    """Onset, apex, difference and true motion of rendered clips, one row each.
+    """Onset, apex, difference and motion of clips, one row each: the true motion where it is known, else optical flow.
 
     Args:
-        clips: Clips with known truth and apex.
+        clips: Clips with an apex.
         gain: Grey levels at which the difference is fully coloured; the largest 99.5th percentile by default.
 
     Returns:
@@ -41,17 +41,22 @@ def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Figure:
         >>> len(clips_figure([SyntheticMicroExpressions(1, 1, image_size=64)[0]]).axes)
         6
     """
-    figure, axes = _grid(len(clips), ("onset frame", "apex frame", "difference", "true motion, pixels"))
+    motion_title = "true motion" if all(clip.truth for clip in clips) else "optical flow"
+    figure, axes = _grid(len(clips), ("onset frame", "apex frame", "difference", motion_title))
     pairs = [(clip.frame(clip.onset), clip.frame(_apex(clip))) for clip in clips]
     differences = [difference_frame(*pair).mean(-1) for pair in pairs]
     limit = gain or max(float(np.quantile(np.abs(d), 0.995)) for d in differences) or 1.0
-    longest = max(float(np.hypot(*clip.truth.field).max()) for clip in clips if clip.truth)
-    for row, clip, (onset, apex), difference in zip(axes, clips, pairs, differences, strict=True):
+    fields = [clip.truth.field if clip.truth else optical_flow(*pair) for clip, pair in zip(clips, pairs, strict=True)]
+    longest = max(float(np.hypot(*field).max()) for field in fields)
+    for row, clip, (onset, apex), difference, field in zip(axes, clips, pairs, differences, fields, strict=True):
         row[0].imshow(onset)
         row[1].imshow(apex)
         signed = row[2].imshow(difference, cmap=DIVERGING, vmin=-limit, vmax=limit)
-        motion = _motion(row[3], clip, onset, longest)
-        row[0].set_ylabel(f"{clip.emotion or 'no label'}\nAU {' + '.join(clip.action_units)}", fontsize=11)
+        motion = _motion(row[3], field, onset, longest)
+        if clip.truth:
+            row[3].contour(clip.truth.moved, [0.5], colors="black", linewidths=1.0)
+        units = f"AU {' + '.join(clip.action_units)}" if clip.action_units else ""
+        row[0].set_ylabel(f"{clip.emotion or clip.name}\n{units}", fontsize=11)
     _scale(figure, 2, 3, signed, "change of brightness, grey levels")
     _scale(figure, 3, 4, motion, "displacement, px")
     return figure
@@ -79,8 +84,7 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
         5
     """
     figure, axes = _grid(len(clips), ("onset frame", "difference", "where: onset", "how: difference"))
-    pooled = np.abs([h for m in maps for h in (m.where, m.how)])
-    limit = float(np.quantile(pooled, 0.9995)) or 1.0
+    limit = shared_limit(maps)
     for row, clip, attribution in zip(axes, clips, maps, strict=True):
         onset, apex = clip.frame(clip.onset), clip.frame(_apex(clip))
         difference = difference_frame(onset, apex).mean(-1)
@@ -93,9 +97,63 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
             for axis in row[1:]:
                 axis.contour(clip.truth.moved, [0.5], colors="black", linewidths=1.0)
         verdict = classes[attribution.target]
-        row[0].set_ylabel(f"truth: {clip.emotion}\nexplained: {verdict}", fontsize=11)
+        name = f"truth: {clip.emotion}" if clip.emotion else clip.name
+        row[0].set_ylabel(f"{name}\nexplained: {verdict}", fontsize=11)
     _scale(figure, 2, 4, heat, "attribution, square-root scale: orange for the class, purple against it")
     return figure
+
+
+def maps_figure(faces: Sequence[np.ndarray], maps: Sequence[WhereHow], titles: Sequence[str]) -> Figure:
+    """Where above how, a column for each pair of maps, one scale for all: `maps.maps_chart` as a still picture.
+
+    Maps of different methods are drawn as shares of their own attribution.
+
+    Args:
+        faces: RGB frames, 0 to 255, one for each pair of maps; or one for all.
+        maps: The pairs.
+        titles: One for each pair.
+
+    Returns:
+        A matplotlib figure; `figure.savefig("maps.png")` needs no browser.
+
+    Example:
+        >>> heat = np.random.default_rng(0).normal(size=(56, 56))
+        >>> pair = WhereHow(heat, 0 * heat, target=0, method="noise", completeness_error=0.0)
+        >>> len(maps_figure([np.full((56, 56, 3), 128.0)], [pair], ["noise"]).axes)
+        3
+    """
+    figure, axes = _grid(2, titles, side=2.6 if len(titles) < 7 else 1.7)
+    maps = comparable(maps)
+    limit = shared_limit(maps)
+    for column, (face, pair) in enumerate(zip([*faces] * (len(maps) // len(faces)), maps, strict=True)):
+        for axis, heat in zip(axes[:, column], (pair.where, pair.how), strict=True):
+            image = overlay_map(axis, face, heat, limit)
+    for axis, name in zip(axes[:, 0], ("where: onset", "how: difference"), strict=True):
+        axis.set_ylabel(name, fontsize=11)
+    _scale(figure, 0, len(titles), image, "attribution, square-root scale: orange for the class, purple against it")
+    return figure
+
+
+def comparable(maps: Sequence[WhereHow]) -> list[WhereHow]:
+    """Maps of one method as they are; of several, whose units differ, each as shares of its own attribution."""
+    return list(maps) if len({m.method for m in maps}) == 1 else [m.as_shares() for m in maps]
+
+
+def shared_limit(maps: Sequence[WhereHow]) -> float:
+    """Value of full colour for maps that are to be compared: all but their strongest 0.05 % of pixels lie below it.
+
+    Raises:
+        ValueError: A map is not finite: it must not be drawn.
+
+    Example:
+        >>> heat = np.array([[0.0, -2.0]])
+        >>> shared_limit([WhereHow(heat, heat, target=0, method="x", completeness_error=0.0)])
+        2.0
+    """
+    pooled = np.abs(np.concatenate([heat.ravel() for m in maps for heat in (m.where, m.how)]))
+    if not np.isfinite(pooled).all():
+        raise ValueError("a map is not finite, so it is not drawn: check the sample and the model's weights for NaN")
+    return float(np.quantile(pooled, 0.9995)) or float(pooled.max()) or 1.0
 
 
 def overlay_map(axis: Axes, face: np.ndarray, heat: Heat, limit: float) -> mpl.image.AxesImage:
@@ -108,6 +166,8 @@ def overlay_map(axis: Axes, face: np.ndarray, heat: Heat, limit: float) -> mpl.i
         limit: Value of full colour, the same for all maps that are to be compared.
     """
     _pale(axis, face)
+    if not heat.any():
+        axis.text(0.5, 0.5, "all zero", transform=axis.transAxes, ha="center", va="center")
     strength = np.sqrt(np.clip(np.abs(heat) / limit, 0, 1))
     norm = mpl.colors.FuncNorm((_signed_root, _signed_square), vmin=-limit, vmax=limit)
     height, width = face.shape[:2]
@@ -127,10 +187,10 @@ def _pale(axis: Axes, face: np.ndarray) -> None:
     axis.imshow(255 - (255 - face.mean(-1)) * 0.45, cmap="gray", vmin=0, vmax=255)
 
 
-def _motion(axis: Axes, clip: Clip, face: np.ndarray, longest: float) -> mpl.image.AxesImage:
+def _motion(axis: Axes, field: Field, face: np.ndarray, longest: float) -> mpl.image.AxesImage:
     _pale(axis, face)
-    assert clip.truth is not None
-    dx, dy = clip.truth.field
+    dx, dy = field
+    longest = max(longest, 1e-6)
     length = np.hypot(dx, dy)
     image = axis.imshow(length, cmap="viridis", vmin=0, vmax=longest, alpha=np.clip(length / longest, 0, 1))
     step = max(len(dx) // 20, 1)
@@ -138,7 +198,6 @@ def _motion(axis: Axes, clip: Clip, face: np.ndarray, longest: float) -> mpl.ima
     y, x = np.mgrid[: len(dx), : len(dx)]
     scale = 0.35 * longest / step
     axis.quiver(x[spots], y[spots], dx[spots], dy[spots], angles="xy", scale_units="xy", scale=scale, width=0.005)
-    axis.contour(clip.truth.moved, [0.5], colors="black", linewidths=1.0)
     return image
 
 
@@ -148,11 +207,11 @@ def _apex(clip: Clip) -> int:
     return clip.apex
 
 
-def _grid(rows: int, titles: Sequence[str]) -> tuple[Figure, np.ndarray]:
+def _grid(rows: int, titles: Sequence[str], side: float = 2.6) -> tuple[Figure, np.ndarray]:
     """A grid of pictures with a thin row for the colour bars below."""
     if not rows:
         raise ValueError("there is no clip to draw")
-    figure = Picture(figsize=(2.6 * len(titles), 2.6 * rows + 0.9), layout="constrained")
+    figure = Picture(figsize=(side * len(titles), side * rows + 0.9), layout="constrained")
     grid = figure.add_gridspec(rows + 1, len(titles), height_ratios=[1] * rows + [0.05])
     axes = np.array([[figure.add_subplot(grid[r, c]) for c in range(len(titles))] for r in range(rows)])
     for axis in axes.flat:

@@ -6,12 +6,40 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
+from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.data.motion import ACTION_UNITS, displacement, moved_region, unit_regions
 from tsfmicro_lab.explain.attribution import WhereHow, share_inside
+from tsfmicro_lab.explain.methods import Mask
 
-Mask = Bool[np.ndarray, "_ _"]
+
+def clip_regions(clip: Clip) -> dict[str, Mask]:
+    """Where each action unit would move the face of an aligned clip, one-sided units of the clip by themselves.
+
+    Args:
+        clip: With landmarks (see `preprocess.align_clip`).
+
+    Returns:
+        A mask per unit, of the frames' size.
+
+    Raises:
+        ValueError: The clip has no landmarks.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> len(clip_regions(SyntheticMicroExpressions(1, 1, image_size=64)[0])) >= 12
+        True
+    """
+    if clip.landmarks is None:
+        raise ValueError(
+            f"clip {clip.id} has no landmarks, so its regions are unknown: call preprocess.align_clip first"
+        )
+    size = len(clip.frame(clip.onset))
+    sided = [unit for unit in clip.action_units if not unit.isdigit() and unit.lstrip("LR") in ACTION_UNITS]
+    own = {unit: moved_region(displacement({unit: 1.0}, clip.landmarks, size)) for unit in sided}
+    return unit_regions(clip.landmarks, size) | own
 
 
 def region_table(maps: WhereHow, regions: Mapping[str, Mask]) -> pd.DataFrame:

@@ -63,7 +63,7 @@ def stream_weights(model: TSFmicro, how: float, where: float) -> Iterator[None]:
         ...     print(torch.equal(model(x[0], x[1]), model(x[0], -x[1])))
         True
     """
-    fuse = _fuse(model)
+    fuse = fuse_of(model)
     before = fuse.how_weight, fuse.where_weight
     fuse.how_weight, fuse.where_weight = how, where
     try:
@@ -111,7 +111,7 @@ def look_inside(model: TSFmicro, inputs: Mapping[str, Tensor]) -> Inside:
         >>> inside.how.shape, inside.evidence.shape
         ((28, 28), (3, 14, 14))
     """
-    fuse = _fuse(model)
+    fuse = fuse_of(model)
     seen: dict[str, Any] = {}
     hooks = [
         fuse.register_forward_pre_hook(lambda _, arguments: seen.update(streams=arguments)),
@@ -132,7 +132,12 @@ def look_inside(model: TSFmicro, inputs: Mapping[str, Tensor]) -> Inside:
     )
 
 
-def _fuse(model: TSFmicro) -> StreamSum:
+def fuse_of(model: TSFmicro) -> StreamSum:
+    """The place where a fusion variant adds its streams.
+
+    Raises:
+        ValueError: The model has one stream only.
+    """
     fuse = getattr(model, "fuse", None)
     if not isinstance(fuse, StreamSum):
         raise ValueError(f"{model.name} reads {' and '.join(model.input_names)} alone: there is nothing to weigh")

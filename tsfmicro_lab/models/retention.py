@@ -182,13 +182,20 @@ class ManhattanRetention(nn.Module):
 
         The decomposed form never holds this matrix; here it is multiplied out from its rows and columns.
         """
-        q, k = self._turned(x)
         if not self.decomposed:
+            q, k = self._turned(x)
             return (q @ k.mT + self.bias).softmax(-1)
-        q, k = (rearrange(t, "b h (y x) d -> b h y x d", y=self.grid) for t in (q, k))
+        along_row, along_column = self.line_weights(x)
+        return torch.einsum("bhxyv, bhvxu -> bhyxvu", along_column, along_row).flatten(4).flatten(2, 3)
+
+    def line_weights(
+        self, x: Float[Tensor, "batch height width dim"]
+    ) -> tuple[Float[Tensor, "batch heads y x x"], Float[Tensor, "batch heads x y y"]]:
+        """What the decomposed form holds: weights along each row, and then along each column."""
+        q, k = (rearrange(t, "b h (y x) d -> b h y x d", y=self.grid) for t in self._turned(x))
         along_row = (torch.einsum("bhyxd, bhyud -> bhyxu", q, k) + self.bias[:, None]).softmax(-1)
         along_column = (torch.einsum("bhyxd, bhvxd -> bhxyv", q, k) + self.bias[:, None]).softmax(-1)
-        return torch.einsum("bhxyv, bhvxu -> bhyxvu", along_column, along_row).flatten(4).flatten(2, 3)
+        return along_row, along_column
 
     def _turned(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys (B, heads, n, d), turned by their position."""

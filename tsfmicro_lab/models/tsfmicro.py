@@ -40,6 +40,7 @@ class TSFmicroConfig:
         spatial_heads: Attention heads of the spatial branch.
         inject: For T→S: whether the motion joins the onset's tokens `before` the transformer, as in the paper's
             figure, or `after` it, as in the public code.
+        classes: Names of the emotions, where they are known: a saved model brings them along.
         init_std: Spread of the initial weights of linear layers. The public code's 0.02 suits 512 channels; narrow
             layers start closer to 1 / sqrt(channels).
 
@@ -60,8 +61,11 @@ class TSFmicroConfig:
     spatial_heads: int = 4
     inject: str = "before"
     init_std: float = 0.02
+    classes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if self.classes and len(self.classes) != self.num_classes:
+            raise ValueError(f"{self.num_classes} classes, but {len(self.classes)} names: {', '.join(self.classes)}")
         if self.inject not in ("before", "after"):
             raise ValueError(f"inject must be 'before' or 'after', got '{self.inject}'")
 

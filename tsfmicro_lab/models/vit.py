@@ -27,9 +27,19 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch n dim"]) -> Float[Tensor, "batch n dim"]:
         """Returns what each token gathered from all tokens."""
-        q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.heads)
+        q, k, v = self._split(x)
         gathered: Tensor = self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h n d -> b n (h d)"))
         return gathered
+
+    def weights(self, x: Float[Tensor, "batch n dim"]) -> Float[Tensor, "batch heads n n"]:
+        """How much each token (row) takes from each token (column). Rows sum to 1."""
+        q, k, _ = self._split(x)
+        weights: Tensor = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+        return weights
+
+    def _split(self, x: Tensor) -> Tensor:
+        split: Tensor = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.heads)
+        return split
 
 
 class TransformerBlock(nn.Module):

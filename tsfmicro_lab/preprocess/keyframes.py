@@ -47,8 +47,8 @@ def intensity_curve(clip: Clip) -> Float[np.ndarray, " frames"]:
         >>> len(curve) == len(clip.frames), float(curve[clip.onset])
         (True, 0.0)
     """
-    onset = _comparable(clip.frame(clip.onset))
-    levels = [np.abs(_comparable(clip.frame(i)) - onset).mean() for i in range(len(clip.frames))]
+    onset = comparable(clip.frame(clip.onset))
+    levels = [np.abs(comparable(clip.frame(i)) - onset).mean() for i in range(len(clip.frames))]
     return np.array(levels, np.float32)
 
 
@@ -85,7 +85,16 @@ def with_apex(clip: Clip) -> Clip:
     return clip if clip.apex is not None else replace(clip, apex=spot_apex(clip))
 
 
-def _comparable(image: Frame) -> Float[np.ndarray, "_ _"]:
+def comparable(image: Frame) -> Float[np.ndarray, "_ _"]:
+    """Grey frame without camera noise and flicker: smoothed, and brought to a mean brightness of 128.
+
+    Args:
+        image: An aligned RGB frame.
+
+    Example:
+        >>> round(float(comparable(np.full((50, 50, 3), 90, np.uint8)).mean()))
+        128
+    """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     smooth = cv2.GaussianBlur(grey, (0, 0), max(image.shape[0] / 100, 0.5))
     return np.asarray(smooth * (128 / max(float(grey.mean()), 1.0)), np.float32)

@@ -3,6 +3,7 @@
 import atexit
 import os
 from functools import cache
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
@@ -56,6 +57,10 @@ MODEL_URL = (
 )
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 MODEL_VARIABLE = "TSFMICRO_FACE_LANDMARKER"
+
+
+#: Side above which a picture without a face is searched in parts, pixels.
+LARGE = 1000
 
 
 class FaceNotFoundError(ValueError):
@@ -119,6 +124,7 @@ class MediaPipeLandmarker:
 
     Args:
         model: Path of `face_landmarker.task`; found by :func:`find_model` if not given.
+        faces: At most so many faces are looked for.
 
     Raises:
         FileNotFoundError: There is no model.
@@ -126,14 +132,15 @@ class MediaPipeLandmarker:
         ValueError: The file is no landmarker model.
     """
 
-    def __init__(self, model: Path | str | None = None) -> None:
+    def __init__(self, model: Path | str | None = None, faces: int = 1) -> None:
         path = Path(model) if model else find_model()
         os.environ.setdefault("GLOG_minloglevel", "2")  # its start-up notes drown what a reader should see
         try:
             import mediapipe
             from mediapipe.tasks.python import BaseOptions, vision
 
-            options = vision.FaceLandmarkerOptions(base_options=BaseOptions(model_asset_path=str(path)), num_faces=1)
+            base = BaseOptions(model_asset_path=str(path))
+            options = vision.FaceLandmarkerOptions(base_options=base, num_faces=faces)
             self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
             # It closes itself through a thread pool that is gone when Python ends, and prints a trace: let it rest.
             atexit.register(setattr, self._landmarker, "_handle", None)
@@ -145,23 +152,43 @@ class MediaPipeLandmarker:
         except RuntimeError as error:
             raise ValueError(f"{path} is no landmarker model ({error}): delete it, it is downloaded again") from error
 
-    def mesh(self, image: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "478 2"]:
-        """All 478 points of the face mesh, pixels.
+    def meshes(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Float[np.ndarray, "478 2"]]:
+        """All 478 points of the mesh of every face that is seen, pixels."""
+        height, width = image.shape[:2]
+        faces = self._landmarker.detect(self._image(image)).face_landmarks
+        # MediaPipe's coordinates run from the image's edge, ours from the centre of the first pixel.
+        return [np.array([(p.x * width - 0.5, p.y * height - 0.5) for p in face], np.float32) for face in faces]
+
+    def find_all(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Landmarks]:
+        """The named points of every face that is seen, pixels; none if there is no face.
+
+        MediaPipe's detector sees 192 pixels of the whole picture. Where a large one shows it no face, its parts of half
+        the size are searched one by one.
+        """
+        meshes = self.meshes(image)
+        height, width = image.shape[:2]
+        if not meshes and max(height, width) > LARGE:
+            for y, x in product((0, height // 4, height // 2), (0, width // 4, width // 2)):
+                part = self.meshes(image[y : y + height // 2, x : x + width // 2])
+                meshes += [m for m in (mesh + np.array([x, y], np.float32) for mesh in part) if not _known(m, meshes)]
+        return [mesh[list(FACE_POINTS.values())] for mesh in meshes]
+
+    def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> Landmarks:
+        """The named points of the face, pixels.
 
         Raises:
             FaceNotFoundError: No face is seen.
         """
-        height, width = image.shape[:2]
-        faces = self._landmarker.detect(self._image(image)).face_landmarks
+        faces = self.find_all(image)
         if not faces:
+            height, width = image.shape[:2]
             raise FaceNotFoundError(f"no face found in an image of {width}×{height} px: show it whole and upright")
-        # MediaPipe's coordinates run from the image's edge, ours from the centre of the first pixel.
-        return np.array([(p.x * width - 0.5, p.y * height - 0.5) for p in faces[0]], np.float32)
+        return faces[0]
 
-    def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> Landmarks:
-        """The named points, pixels."""
-        points: Landmarks = self.mesh(image)[list(FACE_POINTS.values())]
-        return points
+
+def _known(mesh: np.ndarray, others: list[np.ndarray]) -> bool:
+    """Whether a face was found before, in an overlapping part of the picture."""
+    return any(np.abs(mesh.mean(0) - other.mean(0)).max() < np.ptp(other, axis=0).max() / 2 for other in others)
 
 
 @cache

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,6 +154,7 @@ def run_fold(run: Run, samples: Samples, fold: Fold, model_folder: Path | None =
     if best.state is not None:
         model.load_state_dict(best.state)
     if model_folder:
+        model.config = replace(model.config, classes=samples.classes)
         model.cpu().save_pretrained(model_folder)
     return _rows(run, samples, fold, predict(model, samples, fold.test), best.epoch)
 

@@ -1,6 +1,6 @@
 """How sure a score is: bootstrap intervals over subjects."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -69,6 +69,43 @@ def subject_interval(
     )
     low, high = result.confidence_interval
     return float(statistic(*everyone)), float(low), float(high)
+
+
+def group_interval(
+    groups: Sequence[np.ndarray],
+    statistic: Callable[[np.ndarray], float] | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """A mean, or another statistic, with a bootstrap interval over groups such as subjects: whole ones are drawn again.
+
+    Args:
+        groups: Rows of each group.
+        statistic: Of all rows joined; their mean by default, which is faster.
+        level: Confidence level.
+        resamples: Number of draws.
+        seed: Of the draws.
+
+    Returns:
+        (statistic, lower end, upper end), percentile interval; NaN ends for fewer than two groups.
+
+    Example:
+        >>> group_interval([np.array([1.0, 3.0]), np.array([2.0, 2.0])])
+        (2.0, 2.0, 2.0)
+    """
+    middle = float((statistic or np.mean)(np.concatenate(groups)))
+    if len(groups) < 2:
+        return middle, float("nan"), float("nan")
+    draws = np.random.default_rng(seed).integers(len(groups), size=(resamples, len(groups)))
+    if statistic is None:
+        sums, counts = (np.array([f(g) for g in groups]) for f in (np.sum, len))
+        drawn = sums[draws].sum(1) / counts[draws].sum(1)
+    else:
+        drawn = np.array([statistic(np.concatenate([groups[i] for i in draw])) for draw in draws])
+    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return middle, float(low), float(high)
 
 
 def _who(predictions: pd.DataFrame) -> set[tuple[object, ...]]:

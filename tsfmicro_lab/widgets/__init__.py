@@ -4,6 +4,14 @@ from tsfmicro_lab.widgets.face_studio import FaceStudio
 from tsfmicro_lab.widgets.fusion import FusionExplorer
 from tsfmicro_lab.widgets.onset_apex import OnsetApexExplorer
 from tsfmicro_lab.widgets.retention import RetentionExplorer
+from tsfmicro_lab.widgets.webcam import WebcamRecorder
 from tsfmicro_lab.widgets.where_how import WhereHowExplorer
 
-__all__ = ["FaceStudio", "FusionExplorer", "OnsetApexExplorer", "RetentionExplorer", "WhereHowExplorer"]
+__all__ = [
+    "FaceStudio",
+    "FusionExplorer",
+    "OnsetApexExplorer",
+    "RetentionExplorer",
+    "WebcamRecorder",
+    "WhereHowExplorer",
+]

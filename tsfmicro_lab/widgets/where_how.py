@@ -10,25 +10,36 @@ import numpy as np
 import torch
 from IPython.display import Image
 
-from tsfmicro_lab.data.motion import ACTION_UNITS, unit_regions
+from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.data.motion import ACTION_UNITS
 from tsfmicro_lab.data.schema import Dataset
-from tsfmicro_lab.explain.attribution import METHODS, WhereHow, where_how
-from tsfmicro_lab.explain.regions import region_table, without_motion
+from tsfmicro_lab.explain.attribution import WhereHow, where_how
+from tsfmicro_lab.explain.figures import shared_limit
+from tsfmicro_lab.explain.methods import METHODS
+from tsfmicro_lab.explain.regions import clip_regions, region_table, without_motion
 from tsfmicro_lab.models import TSFmicro
 from tsfmicro_lab.preprocess import Landmarker, align_clip, with_apex
 from tsfmicro_lab.training import to_inputs
 from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, clip_menu, labelled, over_face, signed, snapshot
 
+#: Which inputs a switched-off region is taken from.
+STREAMS = {
+    "how: it holds still": ("difference",),
+    "where: it is blotted out": ("onset",),
+    "both": ("onset", "difference"),
+}
+
 
 class WhereHowExplorer(widgets.VBox):
-    """Maps of one prediction over the face, and a switch for the motion of each action unit's region.
+    """Maps of one prediction over the face, and a switch for each action unit's region.
 
-    Click into a picture, or use the buttons, to hold a region still: the difference there becomes zero, and logits and
-    maps are computed again. Where the truth is known, the truly moved region is outlined.
+    Click into a picture, or use the buttons, to take a region out: it holds still (the difference there becomes zero),
+    or the onset frame there gets the mean colour, or both; logits and maps are computed again. Where the truth is
+    known, the truly moved region is outlined. Both maps share one scale.
 
     Args:
         model: A trained fusion variant. It is copied.
-        data: A data set.
+        data: A data set, or a list of clips.
         classes: Names of the model's classes.
         landmarker: What finds landmarks where the clips bring none; MediaPipe by default.
         size: Side of the pictures, pixels.
@@ -38,8 +49,9 @@ class WhereHowExplorer(widgets.VBox):
         clip: Dropdown over the clips.
         target: Dropdown: the class that is explained; the predicted one by default.
         method: Dropdown: how it is explained.
+        stream: Dropdown: from which input the regions are taken.
         blend: Slider: strength of the colours over the face.
-        still: One button per action unit; pressed, its region does not move.
+        still: One button per action unit; pressed, its region is taken out.
         table: Share of each map in each region, the last maps' ones.
 
     Raises:
@@ -59,7 +71,7 @@ class WhereHowExplorer(widgets.VBox):
     def __init__(
         self,
         model: TSFmicro,
-        data: Dataset,
+        data: Dataset | Sequence[Clip],
         classes: Sequence[str],
         *,
         landmarker: Landmarker | None = None,
@@ -72,9 +84,10 @@ class WhereHowExplorer(widgets.VBox):
         self.clip = clip_menu(data, index)
         self.target = labelled(widgets.Dropdown(options=["predicted", *classes]), "explain")
         self.method = labelled(widgets.Dropdown(options=list(METHODS)), "method")
+        self.stream = labelled(widgets.Dropdown(options=STREAMS), "a region that is off")
         self.blend = labelled(widgets.FloatSlider(1, min=0, max=1, step=0.05), "strength of colours")
         self.still = {unit: self._switch(unit) for unit in ACTION_UNITS}
-        moving = widgets.Button(description="let all move", icon="undo")
+        moving = widgets.Button(description="all regions on", icon="undo")
         moving.on_click(lambda _: self.reset())
         titles = ("onset", "difference", "where: onset", "how: difference")
         self.tiles = [Tile(title, size, self._click) for title in titles]
@@ -82,8 +95,10 @@ class WhereHowExplorer(widgets.VBox):
         switches = widgets.HBox([*self.still.values(), moving], layout={"flex_flow": "row wrap"})
         super().__init__(
             [
-                widgets.HBox([self.clip, self.target, self.method, self.blend], layout={"flex_flow": "row wrap"}),
-                widgets.HTML("<small>hold still the region of an action unit:</small>"),
+                widgets.HBox(
+                    [self.clip, self.target, self.method, self.blend, self.stream], layout={"flex_flow": "row wrap"}
+                ),
+                widgets.HTML("<small>take out the region of an action unit:</small>"),
                 switches,
                 self.message,
                 self.story,
@@ -94,13 +109,13 @@ class WhereHowExplorer(widgets.VBox):
         self._prepare = lru_cache(maxsize=32)(
             lambda i: with_apex(align_clip(data[i], model.config.image_size, landmarker))
         )
-        for control in (self.clip, self.target, self.method, *self.still.values()):
+        for control in (self.clip, self.target, self.method, self.stream, *self.still.values()):
             control.observe(self._explain, names="value")
         self.blend.observe(self._show, names="value")
         self._explain()
 
     def reset(self) -> None:
-        """Lets every region move again."""
+        """Switches every region on again."""
         for switch in self.still.values():
             switch.value = False
 
@@ -110,13 +125,13 @@ class WhereHowExplorer(widgets.VBox):
 
     def _switch(self, unit: str) -> widgets.ToggleButton:
         name = ACTION_UNITS[unit][0]
-        return widgets.ToggleButton(False, description=f"{unit} {name}", tooltip=f"hold AU {unit} still")
+        return widgets.ToggleButton(False, description=f"{unit} {name}", tooltip=f"take out the region of AU {unit}")
 
     def _click(self, x: float, y: float) -> None:
         """Switches the smallest region under the pointer."""
         side = self.model.config.image_size
         place = min(int(y * side), side - 1), min(int(x * side), side - 1)
-        hit = [unit for unit, mask in self.regions.items() if mask[place]]
+        hit = [unit for unit in self.still if self.regions[unit][place]]
         if hit:
             switch = self.still[min(hit, key=lambda unit: int(self.regions[unit].sum()))]
             switch.value = not switch.value
@@ -125,17 +140,15 @@ class WhereHowExplorer(widgets.VBox):
         with self.message.telling("explaining"):
             self.shown = self._prepare(self.clip.value)
             apex = self.shown.apex
-            assert self.shown.landmarks is not None
             assert apex is not None
-            side = self.model.config.image_size
-            self.regions = unit_regions(self.shown.landmarks, side)
+            self.regions = clip_regions(self.shown)
             pair = [torch.from_numpy(self.shown.frame(i)).permute(2, 0, 1)[None] for i in (self.shown.onset, apex)]
             self.inputs = to_inputs(*pair)
             for unit, switch in self.still.items():
-                if switch.value:
-                    self.inputs["difference"] = without_motion(self.inputs["difference"], self.regions[unit])
+                for name in self.stream.value if switch.value else ():
+                    self.inputs[name] = without_motion(self.inputs[name], self.regions[unit])
             target = None if self.target.value == "predicted" else self.classes.index(self.target.value)
-            self.maps: WhereHow = where_how(self.model, self.inputs, target, self.method.value)
+            self.maps: WhereHow = where_how(self.model, self.inputs, target, self.method.value, regions=self.regions)
             with torch.no_grad():
                 self.logits = self.model(*(self.inputs[name] for name in self.model.input_names))[0].numpy()
             self.table = region_table(self.maps, self.regions)
@@ -144,7 +157,7 @@ class WhereHowExplorer(widgets.VBox):
     def _show(self, change: object = None) -> None:
         face = self.shown.frame(self.shown.onset)
         difference = self.inputs["difference"][0].mean(0).numpy()
-        limit = float(np.quantile(np.abs([self.maps.where, self.maps.how]), 0.9995)) or 1.0
+        limit = shared_limit([self.maps])
         onset, moved, where, how = self.tiles
         onset.show(self._outlined(face, onset.size), smooth=True)
         most = float(np.quantile(np.abs(difference), 0.995))
@@ -160,10 +173,11 @@ class WhereHowExplorer(widgets.VBox):
         self.story.value = (
             f"{self.shown.id}: label <b>{self.shown.emotion or 'none'}</b>; explained <b>"
             f"{self.classes[self.maps.target]}</b>; {self.maps.how_share:.0%} of all attribution goes to the difference"
+            + ("" if self.maps.where.any() and self.maps.how.any() else "; <b>a map is all zero</b>")
         )
 
     def _outlined(self, picture: np.ndarray, size: int) -> np.ndarray:
-        """The picture with outlines: black for what truly moved, blue for what is held still."""
+        """The picture with outlines: black for what truly moved, blue for what is taken out."""
         large = cv2.resize(picture, (size, size), interpolation=cv2.INTER_NEAREST)
         masks = [(self.regions[unit], (0, 90, 180)) for unit, switch in self.still.items() if switch.value]
         if self.shown.truth is not None:

@@ -1,0 +1,82 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from toy_models import Linear
+
+from tsfmicro_lab.explain import WhereHow, average_maps, complementarity, where_how
+from tsfmicro_lab.explain.average import to_face
+from tsfmicro_lab.preprocess import POINT_NAMES, align_clip
+
+
+@pytest.fixture(scope="module")
+def clips(data):
+    return [align_clip(data[i], 56) for i in (0, 10, 20, 30)]
+
+
+def spot(at, scale=1.0):
+    y, x = np.mgrid[:56, :56]
+    heat = scale * np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / 8)
+    return WhereHow(0 * heat, heat, 0, "made up", 0.0)
+
+
+def test_a_spot_on_everybodys_mouth_corner_is_one_spot_on_the_mean_face(clips):
+    corner = POINT_NAMES.index("left_mouth_corner")
+    maps = [spot(clip.landmarks[corner]) for clip in clips]
+    mean, face = average_maps(maps, clips)
+    place = np.mean([clip.landmarks[corner] for clip in clips], 0)
+    y, x = np.unravel_index(mean.how.argmax(), mean.how.shape)
+    assert np.hypot(x - place[0], y - place[1]) < 1.5
+    plain = np.mean([m.as_shares().how for m in maps], 0)
+    assert mean.how.max() > plain.max(), "without the warp the spot is smeared"
+    assert face.shape == (56, 56, 3)
+    assert 0 <= face.min() < face.max() <= 255
+
+
+def test_each_clip_counts_alike(clips):
+    quiet, loud = spot((10, 10)), spot((40, 40), scale=1000)
+    mean, _ = average_maps([quiet, loud], clips[:2])
+    assert mean.how[:28, :28].sum() == pytest.approx(mean.how[28:, 28:].sum(), rel=0.15)
+    assert np.abs(mean.how).sum() + np.abs(mean.where).sum() == pytest.approx(1, rel=0.1)
+
+
+def test_a_warp_moves_landmarks_onto_landmarks(clips):
+    first, second = (np.asarray(c.landmarks) for c in clips[:2])
+    nose = POINT_NAMES.index("nose_tip") if "nose_tip" in POINT_NAMES else 0
+    moved = to_face(spot(first[nose]).how, first, second)
+    y, x = np.unravel_index(moved.argmax(), moved.shape)
+    assert np.hypot(x - second[nose][0], y - second[nose][1]) < 1.5
+
+
+def test_what_cannot_be_averaged_is_refused(clips):
+    maps = [spot((9, 9))] * 2
+    with pytest.raises(ValueError, match="2 pairs of maps for 1 clips"):
+        average_maps(maps, clips[:1])
+    with pytest.raises(ValueError, match="0 pairs of maps"):
+        average_maps([], [])
+    with pytest.raises(ValueError, match="different methods have different units"):
+        average_maps([maps[0], replace(maps[1], method="other")], clips[:2])
+    with pytest.raises(ValueError, match=r"no landmarks to warp by: call preprocess\.align_clip"):
+        average_maps(maps, [clips[0], replace(clips[1], landmarks=None)])
+
+
+def test_streams_that_only_add_up_have_no_synergy():
+    model = Linear.from_preset("tiny")
+    x = {name: torch.randn(1, 3, 56, 56) for name in model.input_names}
+    maps = where_how(model, x, 0, "input × gradient")
+    found = complementarity(model, x, maps)
+    assert found["synergy"] == pytest.approx(0, abs=1e-3)
+    assert found["how alone"] == pytest.approx(found["how given where"], abs=1e-3)
+    assert found["how alone"] == pytest.approx(float(maps.how.sum()), abs=1e-2)
+    assert found["where alone"] == pytest.approx(float(maps.where.sum()), abs=1e-2)
+
+
+def test_overlap_is_one_for_equal_maps_and_zero_for_maps_apart():
+    model = Linear.from_preset("tiny")
+    x = {name: torch.randn(1, 3, 56, 56) for name in model.input_names}
+    left, right = np.zeros((2, 56, 56))
+    left[:, :20], right[:, 30:] = 1.0, 5.0
+    for where, how, expected in ((left, 3 * left, 1), (left, right, 0), (left + right, right, 130 / 150)):
+        overlap = complementarity(model, x, WhereHow(where, how, 0, "x", 0.0))["overlap"]
+        assert overlap == pytest.approx(expected)

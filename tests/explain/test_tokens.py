@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+from captum.attr import LayerAttribution, LayerGradCam
+
+from tsfmicro_lab.explain.tokens import attention_rollout, token_grad_cam
+from tsfmicro_lab.models import create_model
+from tsfmicro_lab.models.retention import ManhattanRetention
+from tsfmicro_lab.models.vit import SelfAttention
+
+
+def pair(batch=1):
+    return tuple(torch.randn(batch, 3, 56, 56) for _ in range(2))
+
+
+def make(name, **settings):
+    return create_model(f"tsfmicro_{name}", 3, seed=0, **settings).eval()
+
+
+def test_grad_cam_of_a_map_is_captums():
+    model, x = make("late"), pair(2)
+    captum = LayerGradCam(model, model.temporal).attribute(x, 1)
+    (ours,) = token_grad_cam(model, x, 1, model.temporal)
+    assert torch.allclose(ours, LayerAttribution.interpolate(captum, (56, 56), "bilinear"), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["late", "early", "t2s", "s2t"])
+def test_both_streams_have_a_map_that_follows_their_input(name):
+    model, x = make(name), pair()
+    where, how = token_grad_cam(model, x, 0)
+    assert where.shape == how.shape == (1, 1, 56, 56)
+    assert not torch.allclose(where, how)
+    other = token_grad_cam(model, (x[0], torch.randn_like(x[1])), 0)
+    assert not torch.allclose(other[1], how)
+
+
+def test_tokens_are_laid_out_on_their_grid():
+    """A block of the transformer gives (batch, 196, 48): averaged over places, not over channels."""
+    model, x = make("late"), pair()
+    block = model.spatial.vit.blocks[0]
+    held = []
+    hook = block.register_forward_hook(lambda _, __, out: held.append(out))
+    logit = model(*x)[0, 2]
+    hook.remove()
+    (slope,) = torch.autograd.grad(logit, held)
+    expected = (slope.mean(1, keepdim=True) * held[0]).sum(-1).reshape(1, 1, 14, 14)
+    (cam,) = token_grad_cam(model, x, 2, block)
+    assert torch.allclose(cam, torch.nn.functional.interpolate(expected, (56, 56), mode="bilinear"), atol=1e-6)
+
+
+def test_layers_without_places_are_refused():
+    model = make("late")
+    with pytest.raises(ValueError, match=r"Linear gives \(1, 3\), neither a map .* nor tokens"):
+        token_grad_cam(model, pair(), 0, model.classifier.head)
+    with pytest.raises(ValueError, match="does not run through this ThumbnailViT"):
+        token_grad_cam(make("t2s"), pair(), 0, make("t2s").spatial)
+
+
+def test_rollout_is_the_product_of_the_layers_weights():
+    """Against the plain way, which multiplies whole matrices out."""
+    model, x = make("late"), pair()
+    seen = {}
+    for layer in model.modules():
+        if isinstance(layer, ManhattanRetention | SelfAttention):
+            layer.register_forward_pre_hook(lambda m, x: seen.update({m: x[0]}))
+    where, how = attention_rollout(model, x)
+
+    def mixed(layer):
+        w = layer.weights(seen[layer])[0].mean(0).detach()
+        return 0.5 * torch.eye(len(w)) + 0.5 * w
+
+    first, second = (s[0].retention for s in model.temporal.stages)
+    pool = torch.zeros(196, 784)
+    for place in range(784):
+        pool[(place // 28 // 2) * 14 + place % 28 // 2, place] = 0.25
+    expected = (mixed(second) @ pool @ mixed(first)).mean(0).reshape(1, 1, 28, 28)
+    expected = torch.nn.functional.interpolate(expected, (56, 56), mode="bilinear")
+    assert torch.allclose(how, expected / expected.sum(), atol=1e-8)
+    attention = mixed(model.spatial.vit.blocks[0].attention).mean(0).reshape(1, 1, 14, 14)
+    attention = torch.nn.functional.interpolate(attention, (56, 56), mode="bilinear")
+    assert torch.allclose(where, attention / attention.sum(), atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["late", "t2s", "s2t"])
+def test_rollout_of_a_batch_is_that_of_its_clips(name):
+    model, x = make(name), pair(2)
+    together = attention_rollout(model, x)
+    alone = attention_rollout(model, tuple(t[1:] for t in x))
+    for a, b in zip(together, alone, strict=True):
+        assert torch.allclose(a[1:], b, atol=1e-8)
+        assert np.isclose(float(a.sum()), 2, atol=1e-4)
+
+
+def test_before_and_after_the_transformer_differ():
+    x = pair()
+    before, after = (attention_rollout(make("t2s", inject=i), x) for i in ("before", "after"))
+    assert not torch.allclose(before[1], after[1])
+
+
+def test_early_fusion_has_no_rollout_of_each_stream():
+    with pytest.raises(ValueError, match="cannot tell its streams apart"):
+        attention_rollout(make("early"), pair())

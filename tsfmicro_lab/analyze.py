@@ -1,0 +1,260 @@
+"""Your own video: landmarks, alignment, spotted moments, a model's prediction and its where-how maps, on one page."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import torch
+
+from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.data.samples import key_frames
+from tsfmicro_lab.data.video import Video, VideoError
+from tsfmicro_lab.explain import WhereHow, clips_figure, where_how, where_how_figure
+from tsfmicro_lab.models import TSFmicro
+from tsfmicro_lab.page import Page
+from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, MediaPipeLandmarker
+from tsfmicro_lab.preprocess.spotting import REACH, FaceFinder, Stream, Watched, cut, spot, threshold, watch
+from tsfmicro_lab.progress import progress_bar
+from tsfmicro_lab.training import to_inputs
+
+#: Points of a long curve that are drawn; the highest of each group is kept.
+DRAWN = 4000
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What was found in a video.
+
+    Attributes:
+        video: The video.
+        watched: The curve and what it rests on.
+        strictness: Of the spotting.
+        clips: An aligned clip for each spotted moment.
+        table: One row per moment: onset, apex and offset (seconds), duration (ms), strength, head (pixels), and with a
+            model the predicted class and its probability.
+        maps: With a model that reads both streams, the where-how maps.
+        classes: Names of the model's classes.
+        notes: What a reader should know about the recording, in sentences.
+    """
+
+    video: Video
+    watched: Watched = field(repr=False)
+    strictness: float
+    clips: list[Clip]
+    table: pd.DataFrame = field(repr=False)
+    maps: list[WhereHow] = field(repr=False)
+    classes: tuple[str, ...]
+    notes: list[str]
+
+
+def analyze(
+    path: Path | str,
+    model: TSFmicro | None = None,
+    classes: tuple[str, ...] = (),
+    *,
+    fps: float | None = None,
+    strictness: float = 6.0,
+    most: int = 8,
+    find_faces: FaceFinder | None = None,
+    progress: bool = True,
+) -> Analysis:
+    """Finds the moments at which a face in a video moves quickly, and says what a model makes of them.
+
+    The video is read twice, frame by frame: once for the curve, once for the frames around what was spotted.
+
+    Args:
+        path: A video file, or a folder of frames.
+        model: A trained model, if there is one.
+        classes: Names of its classes; those that it was saved with by default.
+        fps: True frames per second, where the file does not tell (see :class:`~tsfmicro_lab.data.video.Video`).
+        strictness: Less finds more, and more that is nothing.
+        most: At most so many moments, the strongest.
+        find_faces: Finds landmarks; MediaPipe, up to four faces, by default.
+        progress: Whether to show progress bars.
+
+    Returns:
+        What was found.
+
+    Raises:
+        VideoError: The video cannot be read, or no face is in it.
+        ValueError: The classes are not those of the model.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> from tsfmicro_lab.data.film import LongTake
+        >>> from tsfmicro_lab.data.video import write_video
+        >>> import tempfile
+        >>> take = LongTake([SyntheticMicroExpressions(1, 2, image_size=96).moving_face(1)], rest=0.4)
+        >>> path = write_video(take.frames, Path(tempfile.mkdtemp()) / "take.mkv", 200)
+        >>> found = analyze(path, find_faces=lambda image: [take.face.landmarks], progress=False)
+        >>> bool(abs(found.table.apex[0] - take.table.apex[0] / 200) < 0.02)
+        True
+    """
+    if model is not None:
+        classes = classes or tuple(model.config.classes) or tuple(f"class {i}" for i in range(model.config.num_classes))
+        if len(classes) != model.config.num_classes:
+            raise ValueError(f"the model has {model.config.num_classes} classes, {len(classes)} are named: name all")
+    video = Video(path, fps)
+    watched = watch(
+        _shown(video, "looking for movements", progress), find_faces or MediaPipeLandmarker(faces=4).find_all
+    )
+    if not watched.looks.faces.any():
+        raise VideoError(
+            f"{path}: no face in any of the {len(watched.looks)} frames that were searched: show it whole, upright, lit"
+        )
+    spots = spot(watched, strictness, most)
+    clips = cut(_shown(video, "cutting out what was found", progress), watched, spots, subject=video.path.stem)
+    table = _moments(watched, spots, clips)
+    maps: list[WhereHow] = []
+    if model is not None and clips:
+        rows = []
+        for clip in clips:
+            pair = (torch.from_numpy(frame)[None] for frame in key_frames(clip, model.config.image_size))
+            inputs = to_inputs(*pair)
+            with torch.no_grad():
+                p = model.eval()(*(inputs[name] for name in model.input_names))[0].softmax(0)
+            rows.append({"predicted": classes[int(p.argmax())], "probability": float(p.max())})
+            if len(model.input_names) == 2:
+                maps.append(where_how(model, inputs))
+        table = table.join(pd.DataFrame(rows))
+    return Analysis(video, watched, strictness, clips, table, maps, tuple(classes), list(_notes(video, watched, table)))
+
+
+def write_report(found: Analysis, folder: Path | str, trained_on: str = "") -> Path:
+    """Writes what was found as one HTML page and a table, and the pictures beside it.
+
+    The page shows the face of who was recorded: handle it as you would the recording.
+
+    Args:
+        found: From :func:`analyze`.
+        folder: Where it goes.
+        trained_on: What the model was trained on, in a sentence.
+
+    Returns:
+        Path of `index.html`.
+    """
+    page = Page(Path(folder), "analysis")
+    found.table.to_csv(page.folder / "moments.csv", index=False)
+    page.chart("curve", curve_chart(found), 340)
+    if found.clips:
+        page.picture("moments", clips_figure(found.clips))
+    if found.maps:
+        page.picture("maps", where_how_figure(found.clips, found.maps, found.classes))
+    page.content.update(found=found, rows=found.table.round(3).to_dict("records"), trained_on=trained_on)
+    return page.write()
+
+
+def curve_chart(found: Analysis) -> go.Figure:
+    """The curve that moments were spotted on, with its threshold; grey where nothing can be said.
+
+    Args:
+        found: From :func:`analyze`.
+
+    Returns:
+        A plotly figure.
+    """
+    watched = found.watched
+    step = -(-len(watched.curve) // DRAWN)
+    whole = np.pad(watched.curve, (0, -len(watched.curve) % step), constant_values=np.nan).reshape(-1, step)
+    known = np.isfinite(whole).any(1)
+    highest = np.where(known, np.nan_to_num(whole, nan=-1.0).max(1), np.nan)
+    figure = go.Figure(
+        go.Scatter(x=watched.times[::step], y=highest, line={"color": "#444", "width": 1}, name="change")
+    )
+    if known.any():
+        limit = threshold(watched, found.strictness)
+        figure.add_hline(limit, line={"color": "#D55E00", "dash": "dot"}, annotation_text="threshold")
+    for row in found.table.to_dict("records"):
+        figure.add_vrect(row["onset"], row["offset"], fillcolor="#E69F00", opacity=0.35, line_width=0)
+        figure.add_vline(row["apex"], line={"color": "#0072B2", "width": 1})
+    for first, last in unknown_spans(watched):
+        figure.add_vrect(first, last, fillcolor="#999999", opacity=0.25, line_width=0)
+    figure.update_layout(template="plotly_white", showlegend=False)
+    figure.update_xaxes(title="seconds")
+    figure.update_yaxes(title="change, grey levels", rangemode="tozero")
+    return figure
+
+
+def unknown_spans(watched: Watched, shortest: float = 2 * REACH + 0.1) -> list[tuple[float, float]]:
+    """Times at which nothing could be spotted, since no face or no still head was seen, seconds.
+
+    Args:
+        watched: From `preprocess.spotting.watch`.
+        shortest: Shorter ones are not told: each shot loses a reach at both ends.
+
+    Example:
+        >>> curve = np.ones(100)
+        >>> curve[50:] = np.nan
+        >>> unknown_spans(Watched(np.arange(100) / 50, curve, [], pd.DataFrame()))
+        [(1.0, 1.98)]
+    """
+    gone = np.concatenate([[0], ~np.isfinite(watched.curve), [0]])
+    edges = np.flatnonzero(np.diff(gone)).reshape(-1, 2)
+    spans = [(float(watched.times[a]), float(watched.times[b - 1])) for a, b in edges]
+    return [(a, b) for a, b in spans if b - a > shortest]
+
+
+def _shown(video: Video, title: str, progress: bool) -> Stream:
+    with progress_bar(video.claimed, title, progress) as bar:
+        for item in video:
+            yield item
+            bar.update()
+
+
+def _moments(watched: Watched, spots: pd.DataFrame, clips: list[Clip]) -> pd.DataFrame:
+    rows = []
+    for i, clip in enumerate(clips):
+        assert clip.apex is not None
+        begin = int(spots.apex[i]) - clip.apex
+        onset, apex, offset = watched.times[[begin + clip.onset, begin + clip.apex, begin + clip.offset]]
+        rows.append([clip.name, onset, apex, offset, 1e3 * (offset - onset), spots.strength[i], spots["head"][i]])
+    return pd.DataFrame(rows, columns=["moment", "onset", "apex", "offset", "duration", "strength", "head"])
+
+
+def _notes(video: Video, watched: Watched, table: pd.DataFrame) -> Iterator[str]:
+    yield from _of_time(video, watched.times)
+    yield from _of_faces(watched)
+    if (moved := table.moment[table["head"] > 1]).any():
+        yield f"The head moved by more than a pixel during {', '.join(moved)}: the difference shows that, too."
+    if (long := table.moment[table.duration > 500]).any():
+        yield f"Longer than half a second, so no micro-expression by the usual definition: {', '.join(long)}."
+
+
+def _of_time(video: Video, times: np.ndarray) -> Iterator[str]:
+    steps = np.diff(times)
+    usual = float(np.median(steps)) if len(steps) else 1.0
+    if usual > 0.011:
+        yield (
+            f"{1 / usual:.0f} frames per second: a movement of a fifth of a second is in {0.2 / usual:.0f} frames. "
+            "Recordings of the field have 100 to 200; short movements are lost here."
+        )
+    if len(steps) and steps.max() > 1.5 * usual:
+        yield (
+            f"The frame rate varies: {100 * (steps > 1.5 * usual).mean():.1f} % of the steps are longer than the usual "
+            f"{1e3 * usual:.0f} ms, the longest {1e3 * steps.max():.0f} ms. Times are those of the frames."
+        )
+    if len(times) < 0.98 * video.claimed:
+        yield f"Only {len(times)} of the {video.claimed} announced frames could be read: the file may be cut off."
+
+
+def _of_faces(watched: Watched) -> Iterator[str]:
+    times, looks = watched.times, watched.looks
+    if (several := looks.faces > 1).any():
+        yield (
+            f"{looks.faces.max()} faces: more than one is in {100 * several.mean():.0f} % of the searched frames. "
+            "The one that was largest at first was followed."
+        )
+    if (lost := looks.faces == 0).any():
+        first = times[looks.frame[lost].iloc[0]]
+        yield f"No face in {100 * lost.mean():.0f} % of the searched frames, for the first time at {first:.1f} s."
+    if spans := unknown_spans(watched):
+        listed = ", ".join(f"{a:.1f} to {b:.1f} s" for a, b in spans[:5]) + (" and more" if len(spans) > 5 else "")
+        share = 100 * float(np.isnan(watched.curve).mean())
+        yield f"Nothing can be spotted in {share:.0f} % of the time ({listed}): the head moved, or no face was seen."
+    for shot in watched.shots[:1]:
+        right, left = (shot.landmarks[POINT_INDEX[f"{side}_eye_outer"]] for side in ("right", "left"))
+        if (wide := float(np.hypot(*(left - right)))) < 50:
+            yield f"The face is small, {wide:.0f} px from eye to eye: what moves it by less than a pixel is lost."

@@ -1,0 +1,156 @@
+"""Videos and folders of frames as a stream: one frame after another with its time, never all of them at once."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tsfmicro_lab.clips import MAX_SIDE, Frame, read_image
+
+#: Containers that are opened. Playlists are not among them: a file that calls itself a video could otherwise have any
+#: other file, or a server, read through ffmpeg.
+CONTAINERS = ("mov", "mp4", "matroska", "webm", "avi", "mpeg", "mjpeg", "ogg")
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+class VideoError(ValueError):
+    """A video cannot be used; the message names it and the remedy."""
+
+
+class Video:
+    """A video file, or a folder of frames, that can be gone through again and again.
+
+    Args:
+        path: The file or folder.
+        fps: Frames per second, where the file does not know it: a folder, or a high-speed recording that was saved to
+            be played slowly. Times then follow from it.
+
+    Attributes:
+        size: Width and height, pixels.
+        claimed: Number of frames that the file says it has; 0 if it does not say.
+        fps: Frames per second, given or claimed.
+
+    Raises:
+        VideoError: It is no video, empty, or too large.
+
+    Example:
+        >>> Video("holiday.txt")
+        Traceback (most recent call last):
+        ...
+        tsfmicro_lab.data.video.VideoError: holiday.txt: there is no such file or folder
+    """
+
+    def __init__(self, path: Path | str, fps: float | None = None) -> None:
+        self.path, self.given = Path(path), fps
+        if fps is not None and not 1 <= fps <= 10_000:
+            raise VideoError(f"{fps:g} frames per second make no sense: give 1 to 10000")
+        if not self.path.exists():
+            raise VideoError(f"{path}: there is no such file or folder")
+        self.files = _images(self.path) if self.path.is_dir() else []
+        if self.files:
+            self.claimed, self.fps = len(self.files), fps or 0.0
+            self.size = read_image(self.files[0]).shape[1::-1]
+            if fps is None:
+                raise VideoError(f"{path}: a folder does not say how fast it was recorded: give fps, such as 200")
+        else:
+            capture = _open(self.path)
+            self.size = tuple(int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+            self.claimed = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+            self.fps = fps or capture.get(cv2.CAP_PROP_FPS)
+            capture.release()
+
+    def __repr__(self) -> str:
+        return (
+            f"Video {self.path.name}: {self.size[0]}×{self.size[1]} px, {self.fps:g} fps, {self.claimed} frames claimed"
+        )
+
+    def __iter__(self) -> Iterator[tuple[float, Callable[[], Frame]]]:
+        """Time of each frame, seconds, and a function that reads it: frames that nobody looks at cost little."""
+        if self.files:
+            yield from ((i / self.fps, lambda path=path: read_image(path)) for i, path in enumerate(self.files))
+            return
+        capture, index, last = _open(self.path), 0, -1.0
+        try:
+            while capture.grab():
+                time = index / self.given if self.given else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                # Some files repeat a time or go back: then the claimed rate has to do.
+                last = time if time > last else last + 1 / max(self.fps, 1.0)
+                yield last, lambda: _retrieve(capture, self.path)
+                index += 1
+        finally:
+            capture.release()
+
+
+def write_video(frames: Iterable[Frame], path: Path | str, fps: float, codec: str = "FFV1") -> Path:
+    """Writes frames to a video file.
+
+    Args:
+        frames: RGB frames of one size.
+        path: The file; its ending chooses the container.
+        fps: Frames per second.
+        codec: Four letters: FFV1 (in .mkv) loses nothing; MJPG (in .avi) and mp4v (in .mp4) do.
+
+    Returns:
+        The path.
+
+    Raises:
+        VideoError: There is no frame, or this OpenCV cannot write that codec.
+
+    Example:
+        >>> import tempfile
+        >>> grey = [np.full((48, 64, 3), value, np.uint8) for value in (10, 20, 30)]
+        >>> path = write_video(grey, Path(tempfile.mkdtemp()) / "grey.mkv", 100)
+        >>> [(time, int(read().max())) for time, read in Video(path)]
+        [(0.0, 10), (0.01, 20), (0.02, 30)]
+    """
+    writer = None
+    for frame in frames:
+        if writer is None:
+            code = cv2.VideoWriter.fourcc(*codec)
+            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, fps, frame.shape[1::-1])
+            if not writer.isOpened():
+                raise VideoError(f"{path}: this OpenCV writes no {codec} there; try MJPG in an .avi file")
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    if writer is None:
+        raise VideoError(f"{path}: there is no frame to write")
+    writer.release()
+    return Path(path)
+
+
+def _open(path: Path) -> cv2.VideoCapture:
+    before = os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS")
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"protocol_whitelist;file|format_whitelist;{','.join(CONTAINERS)}"
+    try:
+        capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG) if path.is_file() else None
+    finally:
+        if before is None:
+            del os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"]
+        else:
+            os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = before
+    if capture is None or not capture.isOpened():
+        raise VideoError(
+            f"{path} is no video that can be read: it may be cut off, of an unknown kind ({', '.join(CONTAINERS)} are "
+            "known), or a folder without frames; open it in a player, or convert it with ffmpeg"
+        )
+    width, height = (capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    if not 16 <= min(width, height) <= max(width, height) <= MAX_SIDE:
+        raise VideoError(f"{path} is {width:g}×{height:g} px: sides from 16 to {MAX_SIDE} can be used")
+    return capture
+
+
+def _retrieve(capture: cv2.VideoCapture, path: Path) -> Frame:
+    there, frame = capture.retrieve()
+    if not there:
+        raise VideoError(f"{path}: a frame is damaged")
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+
+
+def _images(folder: Path) -> list[Path]:
+    """Frames in the order of their numbers: img2 before img10."""
+    files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGES]
+    return sorted(
+        files, key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+    )

@@ -1,0 +1,180 @@
+"""One table, methods × scores: which explanations find what truly moved, and which of them look at the model."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from tsfmicro_lab.compare import DISTRACTORS, USUAL
+from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
+from tsfmicro_lab.explain import truth
+from tsfmicro_lab.results import load_tables, provenance, save_tables
+from tsfmicro_lab.training import Run, cross_validate, fold_processes
+from tsfmicro_lab.training.statistics import group_interval
+from tsfmicro_lab.trials import CONTROLS, randomise, score_clips, shortcut
+
+#: Scores whose median is told: a few clips whose logit hardly changed would make up the mean.
+SKEWED = ("completeness", "seconds")
+RUN = Run("tsfmicro_late")
+#: Clips of each subject that are explained where there are distractors: the time is better spent on the others.
+FEWER = 1
+TABLES = ("scores", "units", "causes", "sanity", "shortcut")
+KEYS = ["distractors", "method", "stream", "score"]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What the measurement found; every table is long, one row per fact.
+
+    Attributes:
+        made: The command that made it, commit, date, device, size.
+        scores: `distractors`, `method`, `stream`, `score`, `mean`, `low`, `high`, `clips`: 95 % bootstrap intervals
+            over subjects. Beside the methods stand controls that never saw the model: `random`, `edges`, `input`.
+        units: `distractors`, `method`, `unit`, `clips`; `mass`, `area`, `pointing` of the how-map in the unit's region.
+        causes: `distractors`, `method`, `mean`, `low`, `high`, `pairs`: rank correlation of what a map gives to a
+            unit's region with what happens to the logit when the unit does not move.
+        sanity: `method`, `check`, `similarity`, `low`, `high`: of the maps before and after.
+        shortcut: `distractors`, `method`, `stream`, `marked`, `pointing`, `mass`, `area` of the mark, and
+            `fooled`: the share of such clips that the model takes for the class that the mark gave away in training.
+    """
+
+    made: dict[str, Any]
+    scores: pd.DataFrame
+    units: pd.DataFrame
+    causes: pd.DataFrame
+    sanity: pd.DataFrame
+    shortcut: pd.DataFrame
+
+    def save(self, path: Path) -> None:
+        """Writes everything as one JSON file."""
+        save_tables(path, self.made, {name: getattr(self, name) for name in TABLES})
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Trust":
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: The file holds no such measurement.
+        """
+        made, tables = load_tables(path, TABLES, "measurement of methods", "trust")
+        return cls(made, **tables)
+
+    def table(self, distractors: str = "none", stream: str = "how") -> pd.DataFrame:
+        """Methods × scores, means only."""
+        rows = self.scores.query("distractors == @distractors and stream in (@stream, 'both')")
+        return rows.pivot_table(index="method", columns="score", values="mean", sort=False)
+
+
+def measure(
+    folder: Path,
+    *,
+    subjects: int = 8,
+    clips_per_subject: int = 12,
+    seeds: int = 3,
+    explained: int = 5,
+    epochs: int | None = None,
+    conditions: Sequence[str] = ("none", "all"),
+    workers: int | None = None,
+) -> Trust:
+    """Scores every method on held-out clips, with and without distractors, and runs the sanity checks; resumable.
+
+    Everything is measured on clips without distractors, where the models recognise most clips. With distractors, where
+    they recognise few, maps are only scored against the true motion.
+
+    Args:
+        folder: Where models are kept; those that `compare` left in the same folder are used again.
+        subjects: Synthetic subjects of each seed.
+        clips_per_subject: Clips of each, on which the models are trained.
+        seeds: Number of seeds; each has its own faces, clips and weights.
+        explained: Clips of each held-out subject that are explained, the first ones.
+        epochs: Epochs; those of the recipe by default.
+        conditions: Distractors in the clips: `none`, and `all` for a smaller part.
+        workers: Processes that train; one per core by default.
+
+    Returns:
+        The measurement.
+    """
+    if "none" not in conditions or set(conditions) - set(DISTRACTORS):
+        raise ValueError(f"distractors must be 'none', or 'none' and 'all', got {list(conditions)}")
+    run = replace(RUN, recipe=replace(RUN.recipe, epochs=epochs or RUN.recipe.epochs))
+    made = provenance(run, seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject, explained=explained)
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    for name, seed in product(conditions, range(seeds)):
+        data = SyntheticMicroExpressions(
+            subjects, clips_per_subject, seed=seed, layout_variation=USUAL, distractors=DISTRACTORS[name]
+        )
+        samples = prepare(data, run.create(2).config.image_size)
+        place = folder / f"{name}-layout{USUAL:g}" / f"{run.label}-{seed}"
+        with fold_processes(workers) as pool:
+            cross_validate(samples, replace(run, seed=seed), folder=place, executor=pool, keep_models=True)
+        fully = name == "none"
+        parts = {
+            "scores": partial(score_clips, data, samples, place, explained if fully else FEWER, fully=fully),
+            "shortcut": partial(shortcut, data, samples, replace(run, seed=seed), clips=min(4, explained)),
+        }
+        if fully:
+            parts["sanity"] = partial(randomise, data, samples, place, replace(run, seed=seed), clips=min(3, explained))
+        for part, compute in parts.items():
+            path = place / f"{part}-{explained}.parquet"
+            if not path.exists():
+                compute().assign(distractors=name, seed=seed).to_parquet(path)
+            found[part].append(pd.read_parquet(path))
+    clips, checks, marks = (pd.concat(found[part], ignore_index=True) for part in ("scores", "sanity", "shortcut"))
+    return Trust(made, _means(clips), _per_unit(clips), _causes(clips), _similarities(checks), _marks(marks))
+
+
+def _intervals(
+    rows: pd.DataFrame, by: list[str], values: list[str], statistic: Callable[[np.ndarray], float] | None = None
+) -> pd.DataFrame:
+    found = []
+    for key, group in rows.dropna(subset=values).groupby(by, sort=False):
+        people = [part[values].to_numpy() for _, part in group.groupby(["seed", "subject"])]
+        mean, low, high = group_interval(people, statistic)
+        found.append({**dict(zip(by, key, strict=True)), "mean": mean, "low": low, "high": high, "clips": len(group)})
+    return pd.DataFrame(found)
+
+
+def _means(clips: pd.DataFrame) -> pd.DataFrame:
+    names = [*truth.BETTER, "area", "completeness", "refused", "how_share", "seconds"]
+    rows = clips[clips.stream != "unit"]
+    long = rows.melt(["distractors", "seed", "subject", "method", "stream"], names, "score", "value")
+    skewed = long.score.isin(SKEWED)
+    found = [_intervals(long[~skewed], KEYS, ["value"]), _intervals(long[skewed], KEYS, ["value"], np.median)]
+    return _widely(pd.concat(found, ignore_index=True), ["distractors", "stream", "score"])
+
+
+def _widely(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Without methods that could explain but a few of the clips: their mean is about other clips than the rest's."""
+    return found[2 * found.clips > found.groupby(by).clips.transform("max")].reset_index(drop=True)
+
+
+def _per_unit(clips: pd.DataFrame) -> pd.DataFrame:
+    rows = clips[clips.stream == "unit"].assign(unit=lambda t: t.unit.str.lstrip("LR"))
+    groups = rows.groupby(["distractors", "method", "unit"], sort=False)
+    means = groups[["mass", "area", "pointing"]].mean()
+    return _widely(means.assign(clips=groups.size()).reset_index(), ["distractors", "unit"])
+
+
+def _causes(clips: pd.DataFrame) -> pd.DataFrame:
+    def correlation(pairs: np.ndarray) -> float:
+        even = not np.ptp(pairs, axis=0).all()
+        return float("nan") if even else float(spearmanr(*pairs.T).statistic)
+
+    rows = clips[(clips.stream == "unit") & ~clips.method.isin(list(CONTROLS))]
+    found = _intervals(rows, ["distractors", "method"], ["effect", "claimed"], correlation)
+    return _widely(found, ["distractors"]).rename(columns={"clips": "pairs"})
+
+
+def _similarities(checks: pd.DataFrame) -> pd.DataFrame:
+    return _intervals(checks, ["method", "check"], ["similarity"]).rename(columns={"mean": "similarity"})
+
+
+def _marks(marks: pd.DataFrame) -> pd.DataFrame:
+    groups = marks.groupby(["distractors", "method", "stream", "marked"], sort=False)
+    return groups[["pointing", "mass", "area", "fooled"]].mean().reset_index()

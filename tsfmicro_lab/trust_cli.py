@@ -1,0 +1,50 @@
+"""The command `tsfmicro-lab trust`: scores every attribution method against the truth."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def trust(
+    out: Annotated[
+        Path, typer.Option(help="Where models and finished parts are kept; models of `compare` there are used.")
+    ] = Path("build/compare"),
+    save: Annotated[Path | None, typer.Option(help="Where the result goes; a file in --out by default.")] = None,
+    subjects: Annotated[int, typer.Option(min=2, help="Synthetic subjects of each seed.")] = 8,
+    clips: Annotated[int, typer.Option(min=1, help="Clips of each subject.")] = 12,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each draws its own data and weights.")] = 3,
+    explained: Annotated[int, typer.Option(min=1, help="Clips of each held-out subject that are explained.")] = 5,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; those of the tiny recipe by default.")] = None,
+    distractors: Annotated[list[str], typer.Option(help="In the clips: none, and then also all.")] = ["none", "all"],  # noqa: B006
+    workers: Annotated[int | None, typer.Option(min=1, help="Training processes; one per core by default.")] = None,
+) -> None:
+    """Score every attribution method against the true motion, and check that it looks at the model. Half an hour."""
+    from tsfmicro_lab.trust import measure
+
+    console = Console()
+    try:
+        result = measure(
+            out,
+            subjects=subjects,
+            clips_per_subject=clips,
+            seeds=seeds,
+            explained=explained,
+            epochs=epochs,
+            conditions=distractors,
+            workers=workers,
+        )
+        path = save or out / "trust.json"
+        result.save(path)
+    except (ValueError, OSError) as error:
+        console.print(f"[red]{escape(str(error))}[/]")
+        raise typer.Exit(1) from error
+    means = result.table()
+    table = Table("method", *means.columns, title="how-maps of clips without distractors")
+    for method, row in means.iterrows():
+        table.add_row(str(method), *("" if value != value else f"{value:.2f}" for value in row))
+    console.print(table)
+    console.print(f"everything: {path}")
