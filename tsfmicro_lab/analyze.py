@@ -131,7 +131,7 @@ def write_report(found: Analysis, folder: Path | str, trained_on: str = "") -> P
     Args:
         found: From :func:`analyze`.
         folder: Where it goes.
-        trained_on: What the model was trained on, in a sentence.
+        trained_on: What the model was trained on, in a few words.
 
     Returns:
         Path of `index.html`.

@@ -1,4 +1,4 @@
-"""The command line: `tsfmicro-lab demo`, `evaluate`, `compare`, `trust`, `analyze`, `course`, `data` and `doctor`."""
+"""The command line: each command is a function here or in a `*_cli` module."""
 
 import importlib.metadata
 import platform
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tsfmicro_lab.course_cli import app as course_app
 from tsfmicro_lab.data_cli import app as data_app
+from tsfmicro_lab.results_cli import leakage, results, score
 from tsfmicro_lab.trust_cli import trust
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ app = typer.Typer(
 )
 app.add_typer(course_app, name="course")
 app.add_typer(data_app, name="data")
-app.command()(trust)
+for command in (score, results, leakage, trust):
+    app.command()(command)
 console = Console()
 
 Folder = Annotated[Path, typer.Option("--out", help="Where the results go; an unfinished run goes on from there.")]
@@ -60,8 +62,13 @@ def evaluate(
     clips: Clips = 12,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each draws its own data and weights.")] = 3,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; those of the preset's recipe by default.")] = None,
-    target: Annotated[str, typer.Option(help="Labels: emotion (five classes) or emotion_megc (three).")] = "emotion",
-    selection: Annotated[str, typer.Option(help="last epoch, or the best on inner held-out subjects.")] = "last",
+    target: Annotated[
+        str, typer.Option(help="Labels: emotion (five classes), emotion_megc (three) or action_units.")
+    ] = "emotion",
+    selection: Annotated[
+        str, typer.Option(help="last epoch; inner, best on subjects set aside; oracle, the leak of many papers.")
+    ] = "last",
+    protocol: Annotated[str, typer.Option(help="loso, nested, kfold or hold-out.")] = "loso",
     layout_variation: Annotated[
         float, typer.Option(min=0, help="How much faces differ; 1 is about as adults do.")
     ] = 1.0,
@@ -72,16 +79,19 @@ def evaluate(
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
     workers: Workers = None,
 ) -> None:
-    """Evaluate models by leave-one-subject-out on synthetic clips and print mean and spread over seeds."""
+    """Evaluate models on synthetic clips, by default leaving one subject out; print mean and spread over seeds."""
     import pandas as pd
 
     from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
     from tsfmicro_lab.models import create_model
+    from tsfmicro_lab.run_report import save_frames
     from tsfmicro_lab.training import RECIPES, Run, cross_validate, fold_processes, score_table, summary
+    from tsfmicro_lab.training.protocols import LEAKY
+    from tsfmicro_lab.training.splits import PROTOCOLS
 
     models = model or ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"]
-    if selection not in ("last", "inner"):
-        raise typer.BadParameter(f"'{selection}': choose last or inner", param_hint="--selection")
+    if protocol not in PROTOCOLS:
+        raise typer.BadParameter(f"'{protocol}': choose from {', '.join(PROTOCOLS)}", param_hint="--protocol")
     with _plain_errors():
         sizes = {create_model(name, 2, preset).config.image_size for name in models}
         recipe = replace(RECIPES[preset], epochs=epochs) if epochs else RECIPES[preset]
@@ -95,13 +105,17 @@ def evaluate(
                 samples = prepare(data, max(sizes), target=target)
                 for name in models:
                     run = Run(name, preset, recipe, selection, seed, accelerator)  # type: ignore[arg-type]
-                    tables.append(cross_validate(samples, run, folder=out / f"{name}-{seed}", executor=pool))
+                    place = out / f"{name}{'-leaky' if selection == 'oracle' else ''}-{seed}"
+                    folds = PROTOCOLS[protocol](samples.annotations)
+                    tables.append(cross_validate(samples, run, folds, folder=place, executor=pool, keep_models=True))
+                    save_frames(samples, place)
         predictions = pd.concat(tables, ignore_index=True)
         predictions.to_parquet(out / "predictions.parquet")
         per_seed = pd.concat([score_table(rows, samples.classes) for _, rows in predictions.groupby("seed")])
         per_seed.to_csv(out / "scores.csv", index=False)
-    console.print(_scores_table(summary(per_seed), f"leave-one-subject-out, {preset}, {len(samples)} clips a seed"))
-    console.print(f"every prediction: {out / 'predictions.parquet'}")
+    leaky = f", {LEAKY}" if selection == "oracle" else ""
+    console.print(_scores_table(summary(per_seed), f"{protocol}, {preset}, {len(samples)} clips a seed{leaky}"))
+    console.print(f"every prediction: {out / 'predictions.parquet'}; more: tsfmicro-lab results {out} --html")
 
 
 @app.command()
@@ -155,11 +169,12 @@ def analyze_video(
     """Spot quick movements of a face in your own video, and say what a model makes of them, on one page."""
     from tsfmicro_lab.analyze import analyze, write_report
     from tsfmicro_lab.models import from_pretrained
+    from tsfmicro_lab.models.card import training_data
 
     with _plain_errors():
         names = tuple(name.strip() for name in classes.split(",")) if classes else ()
         found = analyze(path, from_pretrained(model) if model else None, names, fps=fps, strictness=strictness)
-        page = write_report(found, out)
+        page = write_report(found, out, training_data(model) if model else "")
     table = Table("moment", "onset, s", "apex, s", "offset, s", "strength", *(["prediction"] if model else []))
     for row in found.table.to_dict("records"):
         cells = [f"{row[key]:.2f}" for key in ("onset", "apex", "offset", "strength")]

@@ -16,7 +16,7 @@ from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, p
 from tsfmicro_lab.explain.streams import intervene, intervention_scores
 from tsfmicro_lab.models import PRESETS, from_pretrained
 from tsfmicro_lab.models.anatomy import anatomy
-from tsfmicro_lab.results import load_tables, provenance, save_tables
+from tsfmicro_lab.stored import load_tables, provenance, save_tables
 from tsfmicro_lab.training import RECIPES, Run, cross_validate, fit, fold_processes, score_table, subject_interval
 
 CONDITION = ["distractors", "layout", "model"]
@@ -77,7 +77,7 @@ class Comparison:
         Raises:
             ValueError: The file holds no comparison.
         """
-        made, tables = load_tables(path, TABLES, "comparison", "compare")
+        made, tables = load_tables(path, TABLES, "tsfmicro-lab compare")
         return cls(made, **tables)
 
 

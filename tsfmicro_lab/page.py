@@ -23,6 +23,7 @@ class Page:
     Attributes:
         folder: Where the page goes; it is created.
         template: Name of the template, without its ending.
+        name: Of the file, without its ending.
         console: Where progress is told.
         content: Values of the template.
         times: Seconds of each step.
@@ -30,6 +31,7 @@ class Page:
 
     folder: Path
     template: str
+    name: str = "index"
     console: Console = field(default_factory=Console)
     content: dict[str, Any] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class Page:
 
         loader = jinja2.PackageLoader("tsfmicro_lab", package_path="templates")
         template = jinja2.Environment(loader=loader, autoescape=True).get_template(f"{self.template}.html.jinja")
-        path = self.folder / "index.html"
+        path = self.folder / f"{self.name}.html"
         path.write_text(
             template.render(self.content, plotly=get_plotlyjs(), times=self.times, version=__version__),
             encoding="utf-8",

@@ -1,79 +1,154 @@
-"""Stored measurements: a few long tables and how they were made, in one small file that a notebook reads."""
+"""Finished runs: found on disk, put into one table, scored anew from their predictions, and told on a page each."""
 
 import json
-import os
-import platform
-import subprocess
-import sys
-from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import date
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
-from tsfmicro_lab.training import Run
+from tsfmicro_lab.data import read_log
+from tsfmicro_lab.data.megc_log import CLASSES
+from tsfmicro_lab.training import calibration, score_table, subject_interval
+from tsfmicro_lab.training.metrics import has_units
+from tsfmicro_lab.training.protocols import LEAKY
+
+#: Largest run.json and largest table that are read.
+MAX_BYTES = 64 * 2**20
+NEEDED = {"model", "seed", "subject", "clip", "truth", "predicted"}
 
 
-def save_tables(path: Path, made: dict[str, Any], tables: dict[str, pd.DataFrame]) -> None:
-    """Writes everything as one JSON file, a line per row.
+@dataclass(frozen=True)
+class Result:
+    """Predictions of one model and seed.
 
-    Args:
-        path: The file; its folder is created.
-        made: How the tables were made.
-        tables: By name.
+    Attributes:
+        name: Of the run, as tables show it.
+        folder: Where it lies.
+        about: What `cross_validate` wrote beside it: `run`, `classes`, `data`; empty for somebody else's log.
+        predictions: One row per clip.
+        classes: All classes, or action units.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = {name: json.loads(table.round(4).to_json(orient="records")) for name, table in tables.items()}
-    lines = [f'"{name}": [\n' + ",\n".join(map(json.dumps, content)) + "\n]" for name, content in rows.items()]
-    path.write_text("{\n" + ",\n".join([f'"made": {json.dumps(made, indent=1)}', *lines]) + "\n}\n")
+
+    name: str
+    folder: Path
+    about: dict[str, Any]
+    predictions: pd.DataFrame
+    classes: tuple[str, ...]
+
+    @property
+    def leaky(self) -> bool:
+        """Whether it chose by the clips it was tested on."""
+        return bool(self.about.get("run", {}).get("selection") == "oracle" or "leaky" in self.predictions.model.iloc[0])
+
+    @property
+    def units(self) -> bool:
+        """Whether action units are detected, several in a clip."""
+        return has_units(self.predictions, self.classes)
+
+    @property
+    def missed(self) -> pd.DataFrame:
+        """The clips that were not recognised, the surest mistakes first."""
+        wrong = self.predictions[self.predictions.truth != self.predictions.predicted]
+        p = [f"p_{c}" for c in self.classes if f"p_{c}" in wrong]
+        order = wrong[p].max(axis=1).sort_values(ascending=False).index if p else wrong.index
+        return wrong.loc[order].reset_index(drop=True)
 
 
-def load_tables(
-    path: Path | str, names: Sequence[str], kind: str, command: str
-) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
-    """Reads what `save_tables` wrote.
+def read_result(path: Path | str) -> list[Result]:
+    """Reads predictions to score them: a folder of a run, a parquet table of several, or a log of MEGC2019.
 
     Args:
-        path: The file.
-        names: Tables that must be there.
-        kind: What the file should hold, for the message.
-        command: What makes such a file, for the message.
+        path: A folder with `run.json`, a `.parquet` file of `cross_validate` tables, or a log.
 
     Returns:
-        How they were made, and the tables.
+        One result per model and seed.
 
     Raises:
-        ValueError: The file does not hold these tables.
+        ValueError: It holds none of them; the message says what is missing.
     """
-    try:
-        content = json.loads(Path(path).read_text())
-        return content["made"], {name: pd.DataFrame(content[name]) for name in names}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} holds no {kind} ({error}): make one with `tsfmicro-lab {command}`") from error
+    path = Path(path)
+    if path.is_dir():
+        return [_read_run(path)]
+    if not path.is_file():
+        raise ValueError(f"there is no {path}: give a folder of a run, a table of predictions, or a log of MEGC2019")
+    if path.suffix == ".parquet":
+        table = _read_table(path)
+        names = tuple(sorted(column.removeprefix("p_") for column in map(str, table) if column.startswith("p_")))
+        classes = names or tuple(sorted({*table.truth, *table.predicted}))
+        groups = table.groupby(["model", "seed"], sort=False)
+        return [Result(f"{m}, seed {s}", path, {}, rows.reset_index(drop=True), classes) for (m, s), rows in groups]
+    log = read_log(path)
+    if log.empty:
+        raise ValueError(f"{path} has no line of a clip, its truth and its prediction")
+    log["subject"] = log["data"] + "_" + log["subject"]
+    return [Result(path.stem, path, {}, log.assign(model=path.stem, seed=0, onset=0), CLASSES)]
 
 
-def provenance(run: Run, **size: Any) -> dict[str, Any]:
-    """What a reader needs to make a measurement again: command, commit, date, device, protocol, recipe, size.
+def find_results(folder: Path | str) -> list[Result]:
+    """Every run below a folder.
 
     Args:
-        run: What was evaluated.
-        **size: Numbers of seeds, subjects, clips.
+        folder: Where to look; runs that have not finished a fold are left out.
+
+    Raises:
+        ValueError: There is none.
     """
+    places = sorted(path.parent for path in Path(folder).rglob("run.json") if any(path.parent.glob("*.parquet")))
+    if not places:
+        raise ValueError(f"no run below {folder}: `tsfmicro-lab evaluate --out {folder}` makes some")
+    return [_read_run(place) for place in places]
 
-    def git(*arguments: str) -> str:
-        done = subprocess.run(("git", *arguments), cwd=Path(__file__).parent, capture_output=True, text=True)
-        return done.stdout.strip()
 
-    changed = " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
-    return {
-        "command": " ".join(["tsfmicro-lab", *sys.argv[1:]]),
-        "commit": (git("rev-parse", "HEAD") or "unknown") + changed,
-        "date": date.today().isoformat(),
-        "device": f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__.split('+')[0]}",
-        "protocol": f"leave one subject out, preset {run.preset}, selection {run.selection}",
-        "recipe": asdict(run.recipe),
-        **size,
-    }
+def run_table(results: Iterable[Result], intervals: bool = True) -> pd.DataFrame:
+    """One row per run: what it is and what it is worth, computed from its predictions.
+
+    Args:
+        results: The runs.
+        intervals: Whether to compute 95 % bootstrap intervals over subjects.
+
+    Returns:
+        Columns `run`, `model`, `seed`, `selection`, `subjects`, `clips`, `uf1`, `low`, `high`, `uar`, `accuracy`,
+        `ece`. A run that chose by its test clips says leaky.
+    """
+    rows = []
+    for r in results:
+        table, run = r.predictions, r.about.get("run", {})
+        row: dict[str, Any] = {"run": r.name, "model": table.model.iloc[0], "seed": int(table.seed.iloc[0])}
+        row["selection"] = LEAKY if r.leaky else run.get("selection", "not told")
+        row |= {"subjects": len(set(table.subject)), "clips": len(table)}
+        row |= {name: score_table(table, r.classes)[name].iloc[0] for name in ("uf1", "uar", "accuracy")}
+        if intervals and not r.units and row["subjects"] > 1:
+            row["low"], row["high"] = subject_interval(table, r.classes, resamples=2000)[1:]
+        if not r.units and table.columns.str.startswith("p_").any():
+            row["ece"] = calibration(table)[1]
+        rows.append(row)
+    order = ["run", "model", "selection", "seed", "subjects", "clips", "uf1", "low", "high", "uar", "accuracy", "ece"]
+    return pd.DataFrame(rows).reindex(columns=order)
+
+
+def _read_run(folder: Path) -> Result:
+    path = folder / "run.json"
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError("run.json is larger than any run's")
+        about = json.loads(path.read_text())
+        classes = tuple(map(str, about["classes"]))
+        tables = [_read_table(fold) for fold in sorted(folder.glob("*.parquet"))]
+        table = pd.concat(tables, ignore_index=True)
+        return Result(f"{folder.parent.name}/{folder.name}", folder, about, table, classes)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} holds no finished run of `cross_validate` ({error})") from error
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
+    try:
+        table = pd.read_parquet(path)
+    except Exception as error:
+        raise ValueError(f"{path} is no parquet table ({error})") from error
+    if missing := NEEDED - {*table}:
+        raise ValueError(f"{path} is no table of predictions: it lacks {', '.join(sorted(missing))}")
+    return table

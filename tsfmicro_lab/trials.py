@@ -26,8 +26,7 @@ from tsfmicro_lab.explain.regions import clip_regions
 from tsfmicro_lab.models import TSFmicro, from_pretrained
 from tsfmicro_lab.preprocess import align_clip
 from tsfmicro_lab.progress import track
-from tsfmicro_lab.training import Run, fit, predict, to_inputs
-from tsfmicro_lab.training.protocols import leave_one_subject_out
+from tsfmicro_lab.training import Run, fit, leave_one_subject_out, predict, to_inputs
 
 #: The class that the planted mark gives away.
 GIVEN_AWAY = "disgust"
@@ -166,8 +165,8 @@ def _score(one: Case, maps: WhereHow, about: dict[str, Any], fully: bool) -> lis
 
 def randomise(data: SyntheticMicroExpressions, samples: Samples, place: Path, run: Run, clips: int = 3) -> pd.DataFrame:
     """Maps of the first subject's clips before and after something is done to the model that should change them."""
-    fold = leave_one_subject_out(samples)[0]
-    model = from_pretrained(place / "models" / fold.subject)
+    fold = leave_one_subject_out(samples.annotations)[0]
+    model = from_pretrained(place / "models" / fold.name)
     others = dict(sanity.cascade(model))
     for name, labels in (("another seed", samples), ("random labels", sanity.shuffled_labels(samples))):
         others[name] = run.create(len(samples.classes), seed=run.seed + 1000)
@@ -191,7 +190,7 @@ def randomise(data: SyntheticMicroExpressions, samples: Samples, place: Path, ru
 
 def shortcut(data: SyntheticMicroExpressions, samples: Samples, run: Run, clips: int = 4) -> pd.DataFrame:
     """A model trained with the mark, asked about clips that do not show the class: with the mark and without."""
-    fold, label = leave_one_subject_out(samples)[0], samples.classes.index(GIVEN_AWAY)
+    fold, label = leave_one_subject_out(samples.annotations)[0], samples.classes.index(GIVEN_AWAY)
     model = run.create(len(samples.classes), seed=run.seed)
     fit(model, sanity.plant(samples, GIVEN_AWAY), fold.train, run.recipe, seed=run.seed)
     marked = replace(samples, onset=sanity.draw_mark(samples.onset), apex=sanity.draw_mark(samples.apex))

@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from tsfmicro_lab.compare import DISTRACTORS, USUAL
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain import truth
-from tsfmicro_lab.results import load_tables, provenance, save_tables
+from tsfmicro_lab.stored import load_tables, provenance, save_tables
 from tsfmicro_lab.training import Run, cross_validate, fold_processes
 from tsfmicro_lab.training.statistics import group_interval
 from tsfmicro_lab.trials import CONTROLS, randomise, score_clips, shortcut
@@ -62,7 +62,7 @@ class Trust:
         Raises:
             ValueError: The file holds no such measurement.
         """
-        made, tables = load_tables(path, TABLES, "measurement of methods", "trust")
+        made, tables = load_tables(path, TABLES, "tsfmicro-lab trust")
         return cls(made, **tables)
 
     def table(self, distractors: str = "none", stream: str = "how") -> pd.DataFrame:

@@ -11,12 +11,12 @@ from tsfmicro_lab.data.composite import (
     Composite,
     action_unit_table,
     class_set,
-    leave_one_data_set_out,
     megc2018,
     megc2019,
 )
 from tsfmicro_lab.data.megc_log import read_log, write_log
 from tsfmicro_lab.training import scores
+from tsfmicro_lab.training.splits import leave_one_data_set_out
 
 
 def full(name, labels):
@@ -135,14 +135,15 @@ def test_one_data_set_is_left_out_over_action_units(roots):
     assert units.shape[1] >= 2
     assert list(units) == sorted(units, key=int)
     held_out = {}
-    for name, train, test in leave_one_data_set_out(data):
+    for fold in leave_one_data_set_out(data.annotations):
+        name, train, test = fold.name, fold.train, fold.test
         assert set(train) | set(test) == set(range(len(data)))
         assert not set(data.annotations.subject[train]) & set(data.annotations.subject[test])
         assert units.iloc[train].any().all()
         held_out[name] = len(test)
     assert held_out == {"casme2": 255, "samm": 159}
-    with pytest.raises(ValueError, match="needs two or more, got samm"):
-        list(leave_one_data_set_out(Composite([load("samm", roots / "samm")])))
+    with pytest.raises(ValueError, match="needs two data sets or more, got samm"):
+        leave_one_data_set_out(Composite([load("samm", roots / "samm")]).annotations)
 
 
 def test_action_units_of_one_side_count_as_the_unit():

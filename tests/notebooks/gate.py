@@ -19,6 +19,7 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "09_where_how": {"subjects": 4, "clips_per_subject": 10, "epochs": 16},
     "10_can_you_trust_the_map": {"subjects": 4, "clips_per_subject": 10, "epochs": 8},
     "14_your_own_video": {"expressions": 3},
+    "13_leakage": {"live_subjects": 4, "live_epochs": 8},
 }
 
 

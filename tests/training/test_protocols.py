@@ -4,39 +4,27 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tsfmicro_lab.training import Recipe, Run, cross_validate, fold_processes, leave_one_subject_out, run_fold
-from tsfmicro_lab.training.protocols import _inner_split
+from tsfmicro_lab.data import prepare
+from tsfmicro_lab.training import (
+    Recipe,
+    Run,
+    cross_validate,
+    fold_processes,
+    leave_one_subject_out,
+    run_fold,
+    subject_interval,
+)
+from tsfmicro_lab.training.metrics import has_units
+from tsfmicro_lab.training.splits import nested_leave_one_subject_out, subject_k_fold
 
 QUICK = Run("tsfmicro_temporal", recipe=Recipe(epochs=2))
-
-
-def test_no_subject_stands_on_both_sides(samples):
-    folds = leave_one_subject_out(samples)
-    assert [f.subject for f in folds] == ["sub01", "sub02", "sub03", "sub04"]
-    for fold in folds:
-        assert set(samples.subjects[fold.test]) == {fold.subject}
-        assert fold.subject not in set(samples.subjects[fold.train])
-        assert len(fold.train) + len(fold.test) == len(samples)
-
-
-def test_a_class_unseen_in_training_is_named(samples):
-    label = samples.label.clone()
-    label[label == 4] = 0
-    label[3] = 4
-    with pytest.raises(ValueError, match="fold sub01: its class surprise occurs with no other subject"):
-        leave_one_subject_out(replace(samples, label=label))
-
-
-def test_one_subject_cannot_be_left_out(samples):
-    one = replace(samples, table=samples.table.assign(subject="s"))
-    with pytest.raises(ValueError, match="needs at least 2 subjects"):
-        leave_one_subject_out(one)
 
 
 def test_every_clip_is_predicted_once_with_its_probabilities(samples):
@@ -53,7 +41,7 @@ def test_every_clip_is_predicted_once_with_its_probabilities(samples):
 @pytest.mark.parametrize("selection", ["last", "inner"])
 def test_nothing_depends_on_the_test_subjects_labels(samples, selection):
     run = replace(QUICK, model="tsfmicro_late", selection=selection)
-    fold = leave_one_subject_out(samples)[1]
+    fold = leave_one_subject_out(samples.annotations)[1]
     honest = run_fold(run, samples, fold)
     label = samples.label.clone()
     label[fold.test] = label[fold.test].flip(0)
@@ -62,13 +50,83 @@ def test_nothing_depends_on_the_test_subjects_labels(samples, selection):
     pd.testing.assert_frame_equal(honest[columns], lied[columns])
 
 
-def test_inner_selection_holds_out_whole_training_subjects(samples):
-    fold = leave_one_subject_out(samples)[0]
-    keep, held = _inner_split(samples, fold.train, 0)
-    assert sorted([*keep, *held]) == sorted(fold.train)
-    assert not set(samples.subjects[keep]) & set(samples.subjects[held])
-    rows = run_fold(replace(QUICK, selection="inner", recipe=Recipe(epochs=3)), samples, fold)
+def test_inner_subjects_choose_epoch_and_recipe_and_nobody_else_does(samples):
+    fold = nested_leave_one_subject_out(samples.annotations)[0]
+    good, bad = Recipe(epochs=3), Recipe(epochs=1, lr=0.0)
+    run = replace(QUICK, selection="inner", candidates=(bad, good))
+    rows = run_fold(run, samples, fold)
     assert 1 <= rows.epoch.iloc[0] <= 3
+    assert rows.candidate.iloc[0] in (0, 1)
+    label = samples.label.clone()
+    label[fold.inner] = label[fold.test[0]]
+    assert len(run_fold(run, replace(samples, label=label), fold)) == len(fold.test)
+    with pytest.raises(ValueError, match="'last' chooses nothing"):
+        replace(QUICK, candidates=(good, bad))
+    with pytest.raises(ValueError, match="unknown selection 'best': choose from last, inner, oracle"):
+        replace(QUICK, selection="best")
+
+
+def test_the_oracle_looks_at_the_test_labels_and_says_leaky(samples, tmp_path):
+    run = replace(QUICK, selection="oracle", recipe=Recipe(epochs=4))
+    fold = leave_one_subject_out(samples.annotations)[1]
+    epochs = set()
+    for shift in range(4):
+        label = samples.label.clone()
+        label[fold.test] = (label[fold.test] + shift) % 5
+        epochs.add(run_fold(run, replace(samples, label=label), fold).epoch.iloc[0])
+    assert len(epochs) > 1, "the epoch should hang on the labels of the tested subject"
+    assert "leaky" in run.label
+    short = replace(run, recipe=Recipe(epochs=1))
+    table = cross_validate(samples, short, folder=tmp_path, keep_models=True, progress=False)
+    assert table.model.str.contains("leaky").all()
+    assert table.selection.str.contains("leaky").all()
+    assert "Leaky" in (tmp_path / "models" / "sub01" / "README.md").read_text()
+
+
+def test_a_card_tells_what_the_program_knows(samples, tmp_path):
+    table = cross_validate(samples, QUICK, folder=tmp_path, keep_models=True, progress=False)
+    card = (tmp_path / "models" / "sub02" / "README.md").read_text()
+    uf1, low, high = subject_interval(table, samples.classes)
+    for fact in (
+        f"{uf1:.3f} ({low:.2f} to {high:.2f})",
+        "trained on 30 clips of 3 subjects, tested on 10 clips of sub02",
+        "40 clips of 4 subjects",
+        "last; nothing was chosen on tested subjects",
+        "epochs=2",
+        "cpu",
+        "| majority |",
+        "Where it must not be used",
+        "Limits",
+    ):
+        assert fact in card, fact
+    assert "leaky" not in card.lower()
+
+
+def test_other_protocols_predict_what_their_folds_test(samples, tmp_path):
+    folds = subject_k_fold(samples.annotations, folds=2, repeats=2)
+    table = cross_validate(samples, replace(QUICK, recipe=Recipe(epochs=1)), folds, folder=tmp_path, progress=False)
+    assert len(table) == 2 * len(samples)
+    assert set(table.fold) == {"1-1", "1-2", "2-1", "2-2"}
+    with pytest.raises(ValueError, match="another run or other samples"):
+        cross_validate(samples, replace(QUICK, recipe=Recipe(epochs=1)), folder=tmp_path, progress=False)
+    mixed = [replace(folds[0], test=folds[0].train[:3])]
+    with pytest.raises(ValueError, match="stands on both sides"):
+        cross_validate(samples, QUICK, mixed, progress=False)
+
+
+def test_action_units_are_detected_side_by_side(data):
+    samples = prepare(data, 56, target="action_units", progress=False)
+    assert samples.label.shape == (40, len(samples.classes))
+    units = [set(text.replace("L", "").replace("R", "").split("+")) for text in data.annotations.action_units]
+    assert [set(text.split("+")) for text in samples.annotations.emotion] == units
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table = cross_validate(samples, replace(QUICK, recipe=Recipe(epochs=12)), progress=False)
+    p = table[[f"p_{unit}" for unit in samples.classes]].to_numpy()
+    said = ["+".join(u for u, yes in zip(samples.classes, row >= 0.5, strict=True) if yes) for row in p]
+    assert list(table.predicted) == said
+    assert p.sum(1).max() > 1.2, "units do not share one probability out"
+    assert has_units(table, samples.classes)
 
 
 def test_processes_give_the_same_table(samples, tmp_path):
@@ -151,6 +209,6 @@ def test_models_are_kept_when_asked_for(samples, tmp_path):
 
     table = cross_validate(samples, QUICK, folder=tmp_path, keep_models=True, progress=False)
     model = from_pretrained(tmp_path / "models" / "sub02")
-    fold = leave_one_subject_out(samples)[1]
+    fold = leave_one_subject_out(samples.annotations)[1]
     columns = [f"p_{c}" for c in samples.classes]
     assert np.allclose(predict(model, samples, fold.test), table.loc[table.subject == "sub02", columns], atol=1e-6)

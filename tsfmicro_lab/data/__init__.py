@@ -6,7 +6,6 @@ from tsfmicro_lab.data.composite import (
     Composite,
     action_unit_table,
     class_set,
-    leave_one_data_set_out,
     megc2018,
     megc2019,
 )
@@ -50,7 +49,6 @@ __all__ = [
     "SyntheticMicroExpressions",
     "action_unit_table",
     "class_set",
-    "leave_one_data_set_out",
     "list_cards",
     "load",
     "megc2018",

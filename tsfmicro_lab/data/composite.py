@@ -1,12 +1,11 @@
 """Several data sets as one, and the protocols of the field that are made of them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.annotations import REPORT_COLUMNS, Report, compare_counts
@@ -171,27 +170,6 @@ def class_set(data: Recordings, name: str) -> Recordings:
     if name not in data.card.maps:
         raise ValueError(f"{data.card.pretty_name} has no class set '{name}': choose from {', '.join(data.card.maps)}")
     return data.select(data.annotations[f"emotion_{name}"].notna())
-
-
-def leave_one_data_set_out(
-    data: Composite,
-) -> Iterator[tuple[str, Int64[np.ndarray, " n_train"], Int64[np.ndarray, " n_test"]]]:
-    """Splits a composite by data set: train on all others, test on the one held out.
-
-    Args:
-        data: The composite.
-
-    Yields:
-        Name of the data set held out, rows to train on, rows to test on.
-
-    Raises:
-        ValueError: There is only one data set.
-    """
-    if len(data.parts) < 2:
-        raise ValueError(f"leaving one data set out needs two or more, got {', '.join(data.parts)}")
-    for name in data.parts:
-        held_out = (data.annotations["data"] == name).to_numpy()
-        yield name, np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def action_unit_table(annotations: pd.DataFrame, least: int = 1) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.data.composite import action_unit_table
 from tsfmicro_lab.data.schema import Dataset
 from tsfmicro_lab.preprocess import Landmarker, align_clip, with_apex
 from tsfmicro_lab.progress import track
@@ -21,16 +22,18 @@ class Samples:
     Attributes:
         onset: (N, 3, S, S) uint8.
         apex: (N, 3, S, S) uint8.
-        label: (N,) index into `classes`.
-        classes: Names of the classes.
+        label: (N,) index into `classes`; or (N, units) of 0 and 1 where action units are to be detected.
+        classes: Names of the classes, or numbers of the units.
         table: One row per sample: subject, clip and whatever else the annotations say.
+        source: What the clips were prepared from, in words.
     """
 
     onset: UInt8[Tensor, "n 3 height width"] = field(repr=False)
     apex: UInt8[Tensor, "n 3 height width"] = field(repr=False)
-    label: Int64[Tensor, " n"] = field(repr=False)
+    label: Int64[Tensor, "n *units"] = field(repr=False)
     classes: tuple[str, ...]
     table: pd.DataFrame = field(repr=False)
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.label)
@@ -39,6 +42,17 @@ class Samples:
     def subjects(self) -> np.ndarray:
         """Subject of each sample."""
         return self.table["subject"].to_numpy(dtype=object)
+
+    @property
+    def annotations(self) -> pd.DataFrame:
+        """The table with what is to be recognised as `emotion`: what the protocols of `training.splits` take."""
+        return self.table.assign(emotion=self.names(self.label))
+
+    def names(self, label: Int64[Tensor, "m *units"]) -> list[str]:
+        """Labels as tables show them: a class, or numbers of action units joined by `+`."""
+        if label.ndim == 1:
+            return [self.classes[i] for i in label]
+        return ["+".join(name for name, there in zip(self.classes, row, strict=True) if there) for row in label]
 
     def pick(self, index: Int64[Tensor, " m"]) -> dict[str, Tensor]:
         """A batch: the tensors of some samples."""
@@ -57,7 +71,8 @@ def prepare(
     Args:
         dataset: The clips. Those whose target is missing are left out.
         size: Side of the aligned frames, pixels: the model's `image_size`.
-        target: Column of the annotations that is to be recognised.
+        target: Column of the annotations that is to be recognised. With `action_units`, every unit that occurs is a
+            question of its own, and a clip may have several.
         landmarker: What finds landmarks where the data set brings none.
         progress: Whether to show a progress bar.
 
@@ -76,7 +91,8 @@ def prepare(
     """
     rows = target_rows(dataset, target)
     pixels = [key_frames(dataset[row], size, landmarker) for row in track(rows.tolist(), "aligning clips", progress)]
-    return samples_of(np.stack(pixels, axis=1), dataset.annotations.iloc[rows].reset_index(drop=True), target)
+    samples = samples_of(np.stack(pixels, axis=1), dataset.annotations.iloc[rows].reset_index(drop=True), target)
+    return replace(samples, source=repr(dataset))
 
 
 def target_rows(dataset: Dataset, target: str) -> Int64[np.ndarray, " n"]:
@@ -136,7 +152,10 @@ def samples_of(pixels: UInt8[np.ndarray, "2 n 3 size size"], table: pd.DataFrame
         >>> samples_of(np.zeros((2, 2, 3, 8, 8), np.uint8), table, "emotion").label
         tensor([1, 0])
     """
-    classes = sorted(table[target].unique())
     onset, apex = (torch.from_numpy(np.ascontiguousarray(frames)) for frames in pixels)
+    if target == "action_units":
+        units = action_unit_table(table)
+        return Samples(onset, apex, torch.tensor(units.to_numpy(np.int64)), tuple(map(str, units)), table)
+    classes = sorted(table[target].unique())
     label = torch.tensor([classes.index(value) for value in table[target]])
     return Samples(onset, apex, label, tuple(classes), table)

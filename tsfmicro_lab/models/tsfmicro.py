@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tsfmicro_lab.models.card import model_card
 from tsfmicro_lab.models.spatial import ThumbnailViT
 from tsfmicro_lab.models.temporal import RetentionPyramid
 
@@ -213,6 +214,10 @@ class TSFmicro(nn.Module, PyTorchModelHubMixin):
         """
         kwargs["config"] = {"name": self.name, **asdict(self.config)}
         return super().save_pretrained(save_directory, **kwargs)
+
+    def generate_model_card(self, **facts: Any) -> ModelCard:
+        """The card that `save_pretrained` writes; its `model_card_kwargs` are the facts of `models.card.model_card`."""
+        return model_card(self, **facts)
 
     def _temporal(self, c: TSFmicroConfig) -> RetentionPyramid:
         return RetentionPyramid(

@@ -1,23 +1,32 @@
 """Training and honest evaluation."""
 
 from tsfmicro_lab.training.augmentation import Augmentation, inputs_of, to_inputs
-from tsfmicro_lab.training.loop import RECIPES, Recipe, fit, learning_curves, predict
-from tsfmicro_lab.training.metrics import confusion, score_table, scores, summary
-from tsfmicro_lab.training.protocols import Run, cross_validate, fold_processes, leave_one_subject_out, run_fold
-from tsfmicro_lab.training.statistics import subject_interval
+from tsfmicro_lab.training.loop import RECIPES, Recipe, decide, fit, learning_curves, predict
+from tsfmicro_lab.training.metrics import calibration, class_table, confusion, fold_table, score_table, scores, summary
+from tsfmicro_lab.training.protocols import Run, cross_validate, fold_processes, run_fold
+from tsfmicro_lab.training.splits import Fold, leave_one_subject_out
+from tsfmicro_lab.training.statistics import compare_models, detectable_gain, paired_test, subject_interval
 
 __all__ = [
     "RECIPES",
     "Augmentation",
+    "Fold",
     "Recipe",
     "Run",
+    "calibration",
+    "class_table",
+    "compare_models",
     "confusion",
     "cross_validate",
+    "decide",
+    "detectable_gain",
     "fit",
     "fold_processes",
+    "fold_table",
     "inputs_of",
     "learning_curves",
     "leave_one_subject_out",
+    "paired_test",
     "predict",
     "run_fold",
     "score_table",

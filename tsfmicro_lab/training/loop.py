@@ -106,7 +106,7 @@ def fit(
             for rows in _batches(order, recipe.batch_size):
                 batch = samples.pick(rows.to(fabric.device))
                 inputs = inputs_of(batch, augment)
-                loss = F.cross_entropy(network(*(inputs[name] for name in model.input_names)), batch["label"])
+                loss = _loss(network(*(inputs[name] for name in model.input_names)), batch["label"])
                 optimizer.zero_grad()
                 fabric.backward(loss)
                 optimizer.step()
@@ -132,7 +132,8 @@ def predict(
         batch_size: Samples per step.
 
     Returns:
-        One row of probabilities per sample; they sum to 1.
+        One row of probabilities per sample. They sum to 1, but for action units, each of which is a question of its
+        own.
 
     Example:
         >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
@@ -147,8 +148,23 @@ def predict(
     for part in torch.from_numpy(index).split(batch_size):
         inputs = inputs_of({name: t.to(device) for name, t in samples.pick(part).items()})
         logits = model(*(inputs[name] for name in model.input_names))
-        rows.append(logits.float().softmax(-1).cpu())
+        rows.append((logits.float().softmax(-1) if samples.label.ndim == 1 else logits.float().sigmoid()).cpu())
     return np.asarray(torch.cat(rows).numpy())
+
+
+def decide(probabilities: Float[np.ndarray, "n classes"], dimensions: int = 1) -> Int64[np.ndarray, "n *classes"]:
+    """What is predicted: the likeliest class, or every action unit that is likelier than not.
+
+    Args:
+        probabilities: From :func:`predict`.
+        dimensions: Of the labels: 1 for classes, 2 for units.
+
+    Example:
+        >>> p = np.array([[0.6, 0.7, 0.1]])
+        >>> decide(p), decide(p, 2)
+        (array([1]), array([[1, 1, 0]]))
+    """
+    return probabilities.argmax(1) if dimensions == 1 else (probabilities >= 0.5).astype(np.int64)
 
 
 def learning_curves(
@@ -194,6 +210,13 @@ def learning_curves(
 
     fit(model, samples, train, recipe, seed=seed, after_epoch=look, progress=progress)
     return pd.DataFrame(rows)
+
+
+def _loss(logits: Tensor, label: Tensor) -> Tensor:
+    """Cross-entropy between classes, or of each action unit by itself."""
+    if label.ndim == 1:
+        return F.cross_entropy(logits, label)
+    return F.binary_cross_entropy_with_logits(logits, label.float())
 
 
 def _batches(order: Tensor, size: int) -> list[Tensor]:

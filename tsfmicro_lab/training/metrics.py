@@ -1,10 +1,18 @@
 """Metrics of the field, over predictions pooled from all folds."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
+from jaxtyping import Float, Int
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+    recall_score,
+)
 
 
 def scores(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> dict[str, float]:
@@ -45,7 +53,12 @@ def scores(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str
 
 
 def score_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Scores of every model and seed in a table of predictions, and those of always guessing the majority class.
+    """Scores of every model and seed in a table of predictions, and of two that look at no clip.
+
+    Action units are scored by :func:`class_table`: the mean F1 over the units stands for UF1, their mean recall for
+    UAR, the share of clips with every unit right for accuracy, and there are no such rows.
+
+    `majority` always says the commonest class; `random` draws classes as often as they occur, its mean over 100 draws.
 
     Args:
         predictions: Columns `model`, `seed`, `truth`, `predicted` (see `cross_validate`).
@@ -57,18 +70,22 @@ def score_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFra
     Example:
         >>> rows = [("m", 0, "s1", "c1", 0, "a", "a"), ("m", 0, "s2", "c1", 0, "b", "a")]
         >>> columns = ["model", "seed", "subject", "clip", "onset", "truth", "predicted"]
-        >>> score_table(pd.DataFrame(rows, columns=columns), ["a", "b"])[["model", "accuracy"]].values.tolist()
-        [['m', 0.5], ['majority', 0.5]]
+        >>> table = score_table(pd.DataFrame(rows, columns=columns), ["a", "b"])
+        >>> table[["model", "accuracy"]].values.tolist()
+        [['m', 0.5], ['majority', 0.5], ['random', 0.505]]
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    units = has_units(predictions, classes)
     for (model, seed), group in predictions.groupby(["model", "seed"], sort=False):
-        result = scores(list(group.truth), list(group.predicted), classes)
+        result = _unit_scores(group, classes) if units else scores(list(group.truth), list(group.predicted), classes)
         rows.append({"model": model, "seed": seed, **result, "clips": len(group)})
+    if units:
+        return pd.DataFrame(rows)
     one = predictions.drop_duplicates(["subject", "clip", "onset"])
-    majority = [one.truth.mode()[0]] * len(one)
-    result = scores(list(one.truth), majority, classes)
-    rows.append({"model": "majority", "seed": -1, **result, "clips": len(one)})
-    return pd.DataFrame(rows)
+    truth = list(one.truth)
+    rows.append({"model": "majority", "seed": -1, **scores(truth, [one.truth.mode()[0]] * len(one), classes)})
+    rows.append({"model": "random", "seed": -1, **_guessing(truth, classes)})
+    return pd.DataFrame(rows).fillna({"clips": len(one)}).astype({"clips": int})
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -101,3 +118,129 @@ def confusion(predictions: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
         [[1, 0], [1, 0]]
     """
     return np.asarray(confusion_matrix(predictions.truth, predictions.predicted, labels=list(classes)))
+
+
+def class_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Precision, recall, F1 and number of clips of each class.
+
+    Args:
+        predictions: Columns `truth`, `predicted`; action units joined by `+` are each a yes-or-no question.
+        classes: All classes, or units.
+
+    Returns:
+        One row per class: `name`, `precision`, `recall`, `f1`, `clips`. What is never predicted has precision 0.
+
+    Example:
+        >>> table = pd.DataFrame({"truth": ["4", "4+12", ""], "predicted": ["4", "12", "12"]})
+        >>> class_table(table, ["4", "12"]).values.tolist()
+        [['4', 1.0, 0.5, 0.66..., 2], ['12', 0.5, 1.0, 0.66..., 1]]
+    """
+    truth, said = (
+        np.array([[name in str(label).split("+") for name in classes] for label in predictions[column]])
+        for column in ("truth", "predicted")
+    )
+    values = precision_recall_fscore_support(truth, said, zero_division=0)
+    return pd.DataFrame(
+        dict(zip(("name", "precision", "recall", "f1", "clips"), (list(classes), *values), strict=True))
+    )
+
+
+def fold_table(predictions: pd.DataFrame, classes: Sequence[str], by: str = "subject") -> pd.DataFrame:
+    """Scores of each subject or fold by itself: to see who is hard, not to be averaged.
+
+    Args:
+        predictions: Columns `truth`, `predicted` and that of `by`, of one model and seed.
+        classes: All classes; those that a fold neither holds nor predicts are left out of its UF1.
+        by: What is a fold: `subject`, `fold`, or `data` for the parts of a composite.
+
+    Returns:
+        One row per fold: `by`, `uf1`, `accuracy`, `clips`.
+
+    Example:
+        >>> table = pd.DataFrame({"subject": ["s", "s", "t"], "truth": ["a", "b", "a"], "predicted": ["a", "a", "a"]})
+        >>> fold_table(table, ["a", "b"]).round(2).values.tolist()
+        [['s', 0.33, 0.5, 2], ['t', 1.0, 1.0, 1]]
+    """
+    rows = [
+        (name, float(uf1_of_counts(confusion(g, classes))), float((g.truth == g.predicted).mean()), len(g))
+        for name, g in predictions.groupby(by)
+    ]
+    return pd.DataFrame(rows, columns=[by, "uf1", "accuracy", "clips"])
+
+
+def calibration(predictions: pd.DataFrame, bins: int = 10) -> tuple[pd.DataFrame, float]:
+    r"""Whether a model that says 70 % is right in 70 % of such clips.
+
+    .. math:: \mathrm{ECE} = \sum_b rac{n_b}{n} \, |\mathrm{accuracy}_b - \mathrm{confidence}_b|
+
+    over bins of equal width of the probability of the predicted class (Guo et al., ICML 2017). With few clips the error
+    is overestimated: bins of a few clips are off by chance alone.
+
+    Args:
+        predictions: Columns `truth`, `predicted` and `p_<class>`.
+        bins: Number of bins.
+
+    Returns:
+        (One row per bin that is not empty: `confidence`, `accuracy`, `clips`; expected calibration error.)
+
+    Raises:
+        ValueError: There are no probabilities, as in a log of somebody else's model.
+
+    Example:
+        >>> table = pd.DataFrame({"truth": ["a", "b"], "predicted": ["a", "a"], "p_a": [0.8, 0.8], "p_b": [0.2, 0.2]})
+        >>> calibration(table)[1]
+        0.3...
+    """
+    columns = [c for c in map(str, predictions) if c.startswith("p_")]
+    if not columns or not len(predictions):
+        raise ValueError("calibration needs the probability of each class, columns p_<class>, and there are none")
+    table = pd.DataFrame({"confidence": predictions[columns].max(axis=1), "clips": 1})
+    table["accuracy"] = (predictions.truth == predictions.predicted).astype(float)
+    number = np.minimum((table.confidence * bins).astype(int), bins - 1)
+    result = table.groupby(number).agg({"confidence": "mean", "accuracy": "mean", "clips": "sum"})
+    error = float(((result.accuracy - result.confidence).abs() * result.clips).sum() / len(table))
+    return result.reset_index(drop=True), error
+
+
+def uf1_of_counts(
+    counts: Int[np.ndarray, "*many classes classes"] | Float[np.ndarray, "*many classes classes"],
+) -> Float[np.ndarray, "*many"]:
+    """UF1 of confusion matrices, many at once; a class that neither occurs nor is predicted is left out of its mean.
+
+    Args:
+        counts: Rows are the true classes.
+
+    Example:
+        >>> uf1_of_counts(np.array([[2.0, 0, 0], [1, 1, 0], [0, 0, 0]])).round(3)
+        np.float64(0.733)
+    """
+    seen = counts.sum(-1) + counts.sum(-2)  # 2 TP + FP + FN
+    f1 = np.where(seen > 0, 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(seen, 1), np.nan)
+    return np.asarray(np.nanmean(f1, -1))
+
+
+def has_units(predictions: pd.DataFrame, classes: Sequence[str]) -> bool:
+    """Whether these are action units, of which a clip may have several or none.
+
+    Example:
+        >>> has_units(pd.DataFrame({"truth": ["4+12"], "predicted": ["4"]}), ["4", "12"])
+        True
+    """
+    return not {*predictions.truth, *predictions.predicted} <= {*classes}
+
+
+def _guessing(truth: Sequence[str], classes: Sequence[str], draws: int = 100) -> dict[str, float]:
+    """Mean scores of drawing classes as often as they occur."""
+    label = np.array([list(classes).index(name) for name in truth])
+    one = np.eye(len(classes))
+    drawn = np.random.default_rng(0).choice(label, (draws, len(label)))
+    counts = np.einsum("nt, dnp -> dtp", one[label], one[drawn])
+    right, there, said = np.diagonal(counts, axis1=1, axis2=2), counts.sum(2), counts.sum(1)
+    uf1, uar = (2 * right / np.maximum(there + said, 1)).mean(), (right / np.maximum(there, 1)).mean()
+    return {"uf1": float(uf1), "uar": float(uar), "accuracy": float((drawn == label).mean())}
+
+
+def _unit_scores(predictions: pd.DataFrame, units: Sequence[str]) -> dict[str, float]:
+    table = class_table(predictions, units)
+    right = float((predictions.truth == predictions.predicted).mean())
+    return {"uf1": float(table.f1.mean()), "uar": float(table.recall.mean()), "accuracy": right}

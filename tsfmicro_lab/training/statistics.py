@@ -1,13 +1,14 @@
-"""How sure a score is: bootstrap intervals over subjects."""
+"""How sure a score is: bootstrap intervals over subjects, paired tests, and what a number of subjects can show."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, norm, permutation_test
 
-from tsfmicro_lab.training.metrics import confusion
+from tsfmicro_lab.training.metrics import confusion, has_units, score_table, uf1_of_counts
 
 
 def subject_interval(
@@ -15,6 +16,7 @@ def subject_interval(
     classes: Sequence[str],
     *,
     against: pd.DataFrame | None = None,
+    same_people: bool = False,
     level: float = 0.95,
     resamples: int = 4000,
     seed: int = 0,
@@ -30,6 +32,8 @@ def subject_interval(
         predictions: Columns `seed`, `subject`, `truth`, `predicted` (see `cross_validate`), one model.
         classes: All classes. One that a draw neither holds nor predicts is left out of its mean.
         against: Predictions of another model on the same subjects.
+        same_people: Whether the seeds tested the same subjects, as on recordings. They are then drawn for all seeds at
+            once; synthetic subjects are others in each seed.
         level: Confidence level.
         resamples: Number of draws.
         seed: Of the draws.
@@ -45,18 +49,184 @@ def subject_interval(
         >>> subject_interval(pd.DataFrame(rows, columns=["seed", "subject", "truth", "predicted"]), ["x", "y"])
         (1.0, 1.0, 1.0)
     """
-    first = _counts(predictions, classes)
-    second = _counts(against, classes) if against is not None else None
-    if against is not None and _who(predictions) != _who(against):
-        raise ValueError("the two tables hold different seeds or subjects: a gain needs the same folds in both")
+    result, value = _bootstrap(predictions, classes, against, same_people, level, resamples, seed)
+    return value, float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def paired_test(
+    predictions: pd.DataFrame,
+    against: pd.DataFrame,
+    classes: Sequence[str],
+    *,
+    same_people: bool = False,
+    resamples: int = 4000,
+    seed: int = 0,
+) -> float:
+    """How often a gain in UF1 as large as this one, either way, would come of two models that are equally good.
+
+    If they are, it makes no difference which of the two predicted a subject: so the models swap their predictions of
+    whole subjects at random, and the gain is computed anew (a paired permutation test, `scipy.stats.permutation_test`).
+
+    Args:
+        predictions: Columns `seed`, `subject`, `truth`, `predicted`.
+        against: The same of the other model.
+        classes: All classes.
+        same_people: Whether the seeds tested the same subjects, who then swap in all seeds at once.
+        resamples: Number of swaps; all there are, if they are fewer.
+        seed: Of the swaps.
+
+    Returns:
+        p, two-sided.
+
+    Raises:
+        ValueError: The tables do not hold the same subjects.
+
+    Example:
+        >>> rows = [(0, s, t, t) for s in "abcdef" for t in ("x", "y")]
+        >>> right = pd.DataFrame(rows, columns=["seed", "subject", "truth", "predicted"])
+        >>> paired_test(right, right.assign(predicted="x"), ["x", "y"])
+        0.03125
+    """
+    pairs = _pair(predictions, against, classes, same_people)
+    both = [np.stack(two) for two in zip(*pairs, strict=True)]  # (2 models, subjects, classes, classes) of each seed
+    ends = np.cumsum([len(counts) for counts in pairs[0]])
+    own = [slice(None) if same_people else slice(end - len(c), end) for end, c in zip(ends, pairs[0], strict=True)]
+    zeros = np.zeros(len(pairs[0][0]) if same_people else ends[-1], int)
+
+    def gain(one: np.ndarray, two: np.ndarray, axis: int = -1) -> Any:
+        return mean_uf1(np.moveaxis(one, axis, -1)) - mean_uf1(np.moveaxis(two, axis, -1))
+
+    def mean_uf1(who: np.ndarray) -> np.ndarray:
+        """Score of predictions that come, subject by subject, from model 0 or 1."""
+        chosen = [
+            counts[who[..., part].astype(int), np.arange(counts.shape[1])]
+            for counts, part in zip(both, own, strict=True)
+        ]
+        return np.asarray(np.mean([uf1_of_counts(counts.sum(-3)) for counts in chosen], 0))
+
+    result = permutation_test(
+        (zeros, zeros + 1),  # whose predictions stand for the first and for the second model
+        gain,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        batch=500,
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)
+
+
+def compare_models(predictions: pd.DataFrame, against: str, classes: Sequence[str], **options: Any) -> pd.DataFrame:
+    """Gain of every model over one of them, with interval and p, corrected for their number.
+
+    The correction is Holm's (1979): the smallest p times the number of tests, the next times one fewer, and so on.
+
+    Args:
+        predictions: Columns `model`, `seed`, `subject`, `truth`, `predicted`.
+        against: Name of the model that the others are compared with.
+        classes: All classes.
+        **options: `same_people`, `resamples`, `seed`.
+
+    Returns:
+        One row per other model: `model`, `gain`, `low`, `high`, `p`, `p_holm`.
+
+    Raises:
+        ValueError: There is no such model, or the models did not test the same subjects.
+    """
+    groups = dict(list(predictions.groupby("model", sort=False)))
+    if against not in groups:
+        raise ValueError(f"no model '{against}': choose from {', '.join(map(str, groups))}")
+    base = groups.pop(against)
+    rows = [
+        (name, *subject_interval(g, classes, against=base, **options), paired_test(g, base, classes, **options))
+        for name, g in groups.items()
+    ]
+    table = pd.DataFrame(rows, columns=["model", "gain", "low", "high", "p"])
+    order = table.p.sort_values().index
+    steps = np.arange(len(table), 0, -1)
+    table.loc[order, "p_holm"] = np.minimum(np.maximum.accumulate(table.p[order].to_numpy() * steps), 1)
+    return table
+
+
+def detectable_gain(
+    predictions: pd.DataFrame,
+    against: pd.DataFrame,
+    classes: Sequence[str],
+    subjects: int,
+    *,
+    power: float = 0.8,
+    level: float = 0.95,
+    same_people: bool = False,
+) -> float:
+    r"""The smallest true gain in UF1 that so many subjects would show, judged by how two models differ on these.
+
+    .. math:: (z_{1-\alpha/2} + z_{power}) \, s \sqrt{n_0 / n}
+
+    with the bootstrap's standard error s of the gain on n₀ subjects. An approximation: it takes the gain as normal.
+
+    Args:
+        predictions: Columns `seed`, `subject`, `truth`, `predicted`.
+        against: The same of the other model.
+        classes: All classes.
+        subjects: n, the number of subjects that is asked about (in every seed).
+        power: How often the gain should be found.
+        level: Confidence level of the test.
+        same_people: Whether the seeds tested the same subjects.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> rows = [(0, s, t, t) for s in range(9) for t in "xy"]
+        >>> table = pd.DataFrame(rows, columns=["seed", "subject", "truth", "predicted"])
+        >>> other = table.assign(predicted=rng.permutation(table.predicted))
+        >>> gains = [detectable_gain(other, table, ["x", "y"], n) for n in (9, 36)]
+        >>> round(gains[0] / gains[1], 3)
+        2.0
+    """
+    result, _ = _bootstrap(predictions, classes, against, same_people, level, 4000, 0)
+    now = predictions.groupby("seed").subject.nunique().mean()
+    return float((norm.ppf(0.5 + level / 2) + norm.ppf(power)) * result.standard_error * np.sqrt(now / subjects))
+
+
+def card_scores(predictions: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, str]]:
+    """Scores as cards and reports tell them, as text: all folds with their interval, and guessing.
+
+    Args:
+        predictions: Of one model and seed.
+        classes: All classes, or action units.
+
+    Returns:
+        Rows `what`, `uf1`, `uar`, `accuracy`, `clips`; see `score_table` for what they mean of action units.
+    """
+    table = score_table(predictions, classes).drop(columns="seed").rename(columns={"model": "what"})
+    table["what"] = ["all folds", *table.what[1:]]
+    rows = table.to_dict("records")
+    texts = [{str(k): f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in rows]
+    if not has_units(predictions, classes) and len(set(predictions.subject)) > 1:
+        _, low, high = subject_interval(predictions, classes, same_people=True)
+        texts[0]["uf1"] += f" ({low:.2f} to {high:.2f})"
+    return texts
+
+
+def _bootstrap(
+    predictions: pd.DataFrame,
+    classes: Sequence[str],
+    against: pd.DataFrame | None,
+    same_people: bool,
+    level: float,
+    resamples: int,
+    seed: int,
+) -> tuple[Any, float]:
+    first, second = _pair(predictions, against, classes, same_people)
     if min(map(len, first)) < 2:
         raise ValueError("an interval over subjects needs at least 2 of them in every seed")
 
     def statistic(*drawn: np.ndarray, axis: int = -1) -> np.ndarray:
-        score = _mean_uf1(first, drawn)
-        return np.asarray(score - _mean_uf1(second, drawn)) if second else score
+        everywhere = drawn * len(first) if same_people else drawn
+        score = _mean_uf1(first, everywhere)
+        return np.asarray(score - _mean_uf1(second, everywhere)) if second else score
 
-    everyone = [np.arange(len(c)) for c in first]
+    everyone = [np.arange(len(c)) for c in (first[:1] if same_people else first)]
+    rng = np.random.default_rng(seed)
     result = bootstrap(
         everyone,
         statistic,
@@ -65,10 +235,21 @@ def subject_interval(
         batch=1000,
         confidence_level=level,
         method="percentile",
-        rng=np.random.default_rng(seed),
+        rng=rng,
     )
-    low, high = result.confidence_interval
-    return float(statistic(*everyone)), float(low), float(high)
+    return result, float(statistic(*everyone))
+
+
+def _pair(
+    predictions: pd.DataFrame, against: pd.DataFrame | None, classes: Sequence[str], same_people: bool
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Counts of both models, after a look at whether they can be compared."""
+    if against is not None and _who(predictions) != _who(against):
+        raise ValueError("the two tables hold different seeds or subjects: a gain needs the same folds in both")
+    people = predictions.groupby("seed").subject.agg(frozenset)
+    if same_people and len(set(people)) > 1:
+        raise ValueError("the seeds did not test the same people")
+    return _counts(predictions, classes), _counts(against, classes) if against is not None else []
 
 
 def group_interval(
@@ -124,8 +305,5 @@ def _mean_uf1(counts: list[np.ndarray], drawn: Sequence[np.ndarray]) -> Float[np
     scores = []
     for per_subject, subjects in zip(counts, drawn, strict=True):
         pooled = per_subject[subjects].sum(-3)
-        right = np.diagonal(pooled, axis1=-2, axis2=-1)
-        seen = pooled.sum(-1) + pooled.sum(-2)  # 2 TP + FP + FN
-        f1 = np.where(seen > 0, 2 * right / np.maximum(seen, 1), np.nan)
-        scores.append(np.nanmean(f1, -1))
+        scores.append(uf1_of_counts(pooled))
     return np.asarray(np.mean(scores, 0))

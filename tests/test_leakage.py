@@ -1,0 +1,151 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from typer.testing import CliRunner
+
+from tsfmicro_lab.cli import app
+from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
+from tsfmicro_lab.explain.evaluation import leaks_figure
+from tsfmicro_lab.leakage import BY_SUBJECT, COPIED, LINEAR, VARIANT, Leakage, gains, leak_scores
+from tsfmicro_lab.leakage_runs import RUN, relabel, relabel_by_subject, watch_fold
+from tsfmicro_lab.training.splits import nested_leave_one_subject_out
+from tsfmicro_lab.widgets import LeakageExplorer
+
+STORED = ROOT / "notebooks" / "results" / "leakage.json"
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return Leakage.load(STORED)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return prepare(SyntheticMicroExpressions(4, 8, 64), 28, target="emotion_megc", progress=False)
+
+
+def test_each_way_to_score_by_hand():
+    """Two subjects of two clips, three epochs. s: right 1, 2, 1 of 2; t: right 1, 0, 1 of 2."""
+    rows = [("s", 0, "001"), ("s", 1, "011"), ("t", 0, "011"), ("t", 1, "100")]
+    clips = pd.DataFrame(rows, columns=["subject", "truth", "epochs"])
+    inner = pd.DataFrame({"subject": ["s", "t"], "uf1": [[0.1, 0.9, 0.2], [0.8, 0.1, 0.8]]})
+    table = leak_scores(clips, inner).set_index("leak")
+    # last: truth 0 1 0 1, said 1 1 1 0
+    assert table.accuracy["last"] == pytest.approx(1 / 4)
+    assert table.uf1["last"] == pytest.approx((0 + 2 * 1 / (2 + 2 + 1)) / 2)
+    # inner: epoch 2 for s (all right), the later of two equal ones, 3, for t (none right)
+    assert table.accuracy["inner"] == pytest.approx(2 / 4)
+    # best of each subject: s epoch 2 (2 right), t epoch 1 (2 right)
+    assert table.accuracy["best accuracy of each subject, stop at 100 %"] == 1
+    assert table.uf1["best F1 of each subject"] == 1
+    assert table.uf1["best F1 of each subject, and their mean"] == 1
+    assert table.accuracy["one epoch for all, best when pooled"] == pytest.approx(3 / 4)
+    one = leak_scores(clips, inner, epochs=1).set_index("leak")
+    honest = one.loc["last"]
+    for leak in ("inner", "best F1 of each subject", "one epoch for all, best when pooled"):
+        assert one.loc[leak].tolist() == honest.tolist(), "with one epoch there is nothing to choose"
+
+
+def test_noise_keeps_the_counts_and_clings_to_people_when_asked(small):
+    mixed = relabel(small, 1.0, 1)
+    assert sorted(mixed.label.tolist()) == sorted(small.label.tolist())
+    assert (mixed.label != small.label).any()
+    assert (relabel(small, 0.0).label == small.label).all()
+    assert (relabel(small, 0.5).label != small.label).sum() <= round(len(small) / 2)
+    bound = relabel_by_subject(small, favourite=1.0)
+    assert all(len(set(bound.label[small.subjects == s].tolist())) == 1 for s in set(small.subjects))
+
+
+def test_only_copies_let_a_model_see_the_tested_labels(small):
+    """Change the tested subject's labels: what an honestly trained model says must stay, with copies it must not."""
+    from dataclasses import replace
+
+    run = replace(RUN, recipe=replace(RUN.recipe, epochs=12, lr=5e-3))
+    fold = nested_leave_one_subject_out(small.annotations)[0]
+    label = small.label.clone()
+    label[fold.test] = (label[fold.test] + 1) % 3
+    lied = replace(small, label=label)
+    honest = [watch_fold(run, s, fold)[0].epochs.tolist() for s in (small, lied)]
+    assert honest[0] == honest[1]
+    copied = [watch_fold(run, s, fold, copies=True)[0].epochs.tolist() for s in (small, lied)]
+    assert copied[0] != copied[1]
+
+
+def test_the_command_measures_and_goes_on_where_it_was(tmp_path):
+    args = ["leakage", "--out", str(tmp_path), "--subjects", "4", "--clips", "6", "--seeds", "2"]
+    args += ["--linear-seeds", "2", "--epochs", "1", "--workers", "2"]
+    result = CliRunner().invoke(app, args)
+    assert result.exit_code == 0, result.output
+    assert "leaky" in result.output
+    made = Leakage.load(tmp_path / "leakage.json")
+    assert set(made.clips.epochs.str.len()) == {1}
+    table = gains(made.scores()).set_index(["labels", "leak"])
+    for leak in (*LINEAR, COPIED, VARIANT, "last", "inner", "best F1 of each subject"):
+        assert ("noise", leak) in table.index
+    assert (table.loc[(slice(None), "last"), "gain"] == 0).all()
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.parquet")}
+    assert CliRunner().invoke(app, args).exit_code == 0
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.parquet")} == before
+    result = CliRunner().invoke(app, [*args, "--epochs", "3"])
+    assert result.exit_code == 1
+    assert "another size or recipe" in re.sub(r"\s+", " ", result.output)
+
+
+def test_on_noise_honest_selection_is_at_chance_and_every_picked_maximum_above(stored):
+    scores = stored.scores(labels="noise")
+    wide = scores.pivot_table(index="seed", columns="leak", values="uf1")
+    for honest in ("last", "inner"):
+        above = (wide[honest] - wide["chance"]).dropna()
+        half = 3 * above.std() / np.sqrt(len(above))
+        assert above.mean() - half <= 0.0, f"{honest} is above chance on labels that hold nothing"
+    for leak in (
+        "best F1 of each subject",
+        "one epoch for all, best when pooled",
+        "best F1 of each subject, and their mean",
+    ):
+        assert (wide[leak] >= wide["last"] - 0.1).all()
+    assert wide["best F1 of each subject"].mean() > wide["chance"].mean() + 0.05
+    true = stored.scores(labels="true").pivot_table(index="seed", columns="leak", values="uf1").dropna()
+    assert (true["last"] > true["chance"] + 0.1).all(), "true labels hold something"
+
+
+def test_the_stored_measurement_says_how_it_was_made(stored):
+    for fact in ("command", "commit", "date", "device", "recipe", "seeds", "subjects", "protocol"):
+        assert stored.made[fact], fact
+    assert "/tmp" not in str(stored.made)
+    assert stored.made["seeds"] == stored.clips.seed.nunique() >= 4
+
+
+def test_the_sliders_score_the_same_runs_anew(stored):
+    explorer = LeakageExplorer(stored)
+    first = explorer.picture.value
+    wide = explorer.table.set_index("leak").gain
+    explorer.epochs.value = 1
+    narrow = explorer.table.set_index("leak").gain
+    assert explorer.picture.value != first
+    assert narrow["best F1 of each subject"] == 0 < wide["best F1 of each subject"]
+    assert narrow[COPIED] != 0, "copies leak from the first epoch on"
+    explorer.subjects.value = 3
+    explorer.noise.value = "true"
+    assert set(explorer.table.labels) == {"true"}
+    wanted = gains(stored.scores(1, 3, "true"))
+    pd.testing.assert_frame_equal(explorer.table, wanted)
+
+
+def test_the_picture_draws_every_leak_with_its_interval(stored):
+    table = gains(stored.scores())
+    [axis] = leaks_figure(table).axes
+    names = [tick.get_text() for tick in axis.get_yticklabels()]
+    assert "inner (honest)" in names
+    assert "leaky" in axis.get_title()
+    assert {"best F1 of each subject", COPIED, *LINEAR} <= set(names)
+    assert BY_SUBJECT in set(table.labels)
+
+
+def test_the_readmes_number_is_the_stored_one(stored):
+    row = gains(stored.scores(labels="noise")).set_index("leak").loc["best F1 of each subject"]
+    text = (ROOT / "README.md").read_text().replace("−", "-")
+    assert f"{row.gain:+.3f} ({row.low:+.2f} to {row.high:+.2f}" in text

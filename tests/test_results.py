@@ -1,0 +1,154 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from tsfmicro_lab.cli import app
+from tsfmicro_lab.results import find_results, read_result, run_table
+from tsfmicro_lab.run_report import explain_clip, load_frames
+from tsfmicro_lab.training import Recipe, Run, cross_validate, score_table, subject_interval
+from tsfmicro_lab.widgets import ResultsExplorer
+
+run = CliRunner()
+
+
+def plain(text):
+    return re.sub(r"[\s│]+", " ", re.sub(r"\x1b\[[0-9;]*m", "", text))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two seeds of an honest run and one that chose on the test clips, made by the command."""
+    out = tmp_path_factory.mktemp("runs")
+    for extra in (["--seeds", "2"], ["--seeds", "1", "--selection", "oracle"]):
+        args = ["evaluate", "--subjects", "3", "--clips", "10", "--epochs", "1", "--out", str(out), *extra]
+        result = run.invoke(app, [*args, "--model", "tsfmicro_late", "--workers", "2"])
+        assert result.exit_code == 0, result.output
+        assert ("leaky" in result.output) == ("oracle" in extra)
+    return out
+
+
+def test_runs_are_found_scored_and_exported(folder, tmp_path):
+    csv, latex = tmp_path / "runs.csv", tmp_path / "runs.tex"
+    result = run.invoke(app, ["results", str(folder), "--csv", str(csv), "--latex", str(latex)])
+    assert result.exit_code == 0, result.output
+    assert "leaky" in result.output
+    table = pd.read_csv(csv)
+    assert list(table.selection) == ["last", "last", "leaky: chosen on the test clips"]
+    kept = find_results(folder)[1]
+    wanted = score_table(kept.predictions, kept.classes).iloc[0]
+    assert table.uf1[1] == pytest.approx(wanted.uf1)
+    assert (table.low[1], table.high[1]) == pytest.approx(
+        subject_interval(kept.predictions, kept.classes, resamples=2000)[1:]
+    )
+    assert latex.read_text().count(r"\\") == 4
+    assert latex.read_text().count("leaky") == 3, "in the folder's name, the model's and the selection"
+    result = run.invoke(app, ["results", str(folder), "--selection", "leaky"])
+    assert "1 of 3 runs" in result.output
+
+
+def test_each_run_gets_a_page_with_its_missed_clips(folder):
+    result = run.invoke(app, ["results", str(folder), "--html"])
+    assert result.exit_code == 0, result.output
+    pages = {path.parent.name: path.read_text() for path in folder.glob("*/report.html")}
+    assert len(pages) == 3
+    for name, page in pages.items():
+        assert ("Leaky" in page) == ("leaky" in name)
+        assert "data:image/png;base64," in page, "the missed clips are drawn"
+        assert "Expected calibration error" in page
+        assert 'src="http' not in page, "it opens offline"
+
+
+def test_a_missed_clip_is_explained_by_the_model_that_never_saw_its_subject(folder, samples):
+    result = find_results(folder)[0]
+    frames = load_frames(result)
+    row = result.missed.iloc[0]
+    clip, heat = explain_clip(result, frames, row)
+    assert (clip.subject, clip.emotion) == (row.subject, row.truth)
+    assert result.classes[heat.target] == row.predicted
+    with pytest.raises(ValueError, match="was evaluated on other samples"):
+        explain_clip(result, samples, row)
+
+
+def test_predictions_are_scored_whoever_made_them(folder, tmp_path):
+    log = tmp_path / "theirs.txt"
+    log.write_text("casme2 sub01\nEP02_01f 1 1\nEP03_02 0 0\nsmic s1\ns1_ne_01 0 1\ns1_sur_01 2 2\n")
+    result = run.invoke(app, ["score", str(log), "--details"])
+    assert result.exit_code == 0, result.output
+    # By hand: negative 2/3, positive 2/3, surprise 1.
+    assert f"{(2 / 3 + 2 / 3 + 1) / 3:.3f}" in plain(result.output)
+    assert "casme2" in result.output
+    places = [str(path.parent) for path in sorted(folder.glob("*/run.json"))]
+    result = run.invoke(app, ["score", places[0], places[2]])
+    assert result.exit_code == 0, result.output
+    assert "Holm" in result.output
+    assert "four times in five" in plain(result.output)
+    assert len(read_result(folder / "predictions.parquet")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone", None, "there is no"),
+        ("empty.txt", b"", "has no line of a clip"),
+        ("words.txt", b"casme2 sub01\nhello world again now", "line 2"),
+        ("bad.parquet", b"PAR1 nonsense", "is no parquet table"),
+    ],
+)
+def test_what_cannot_be_scored_is_one_sentence(tmp_path, name, content, message):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    result = run.invoke(app, ["score", str(path)])
+    assert result.exit_code == 1
+    assert message in plain(result.output)
+    assert "Traceback" not in result.output
+
+
+def test_folders_without_runs_or_with_broken_ones_are_one_sentence(tmp_path):
+    result = run.invoke(app, ["results", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "no run below" in plain(result.output)
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "run.json").write_text("{}")
+    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "r" / "fold.parquet")
+    result = run.invoke(app, ["results", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "holds no finished run" in plain(result.output)
+    with pytest.raises(ValueError, match=r"lacks clip, model, predicted, seed, subject, truth"):
+        read_result(tmp_path / "r" / "fold.parquet")
+
+
+def test_the_browser_filters_draws_and_explains(folder, tmp_path):
+    browser = ResultsExplorer(folder)
+    assert len(browser.table) == 3
+    assert bytes(browser.picture.value).startswith(b"\x89PNG")
+    assert bytes(browser.clip.value).startswith(b"\x89PNG"), "frames were kept beside the run"
+    first = bytes(browser.clip.value)
+    browser.missed.value = 1
+    assert bytes(browser.clip.value) != first
+    browser.selection.value = "leaky: chosen on the test clips"
+    assert len(browser.table) == 1
+    assert "leaky" in browser.rows.value
+    assert "leaky" in browser.run.options[0][0]
+    browser.model.value = "tsfmicro_late"
+    assert browser.table.empty
+    assert not browser.run.options
+    assert bytes(browser.picture.value) == b""
+
+
+def test_action_units_are_browsed_too(data, tmp_path):
+    from tsfmicro_lab.data import prepare
+
+    samples = prepare(data, 56, target="action_units", progress=False)
+    with np.testing.suppress_warnings() as quiet:
+        quiet.filter(UserWarning)
+        cross_validate(samples, Run("tsfmicro_late", recipe=Recipe(epochs=1)), folder=tmp_path, progress=False)
+    [result] = find_results(tmp_path)
+    assert result.units
+    assert 0 <= run_table([result]).uf1[0] <= 1
+    browser = ResultsExplorer([result], samples)
+    assert bytes(browser.picture.value).startswith(b"\x89PNG")
+    assert "so there is no map" in browser.message.value

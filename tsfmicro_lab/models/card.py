@@ -1,0 +1,62 @@
+"""The card that every saved model carries, written from what the program knows."""
+
+import importlib.metadata
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import ModelCard, ModelCardData
+from jinja2 import Environment, PackageLoader
+
+if TYPE_CHECKING:
+    from tsfmicro_lab.models.tsfmicro import TSFmicro
+
+#: Characters of a card that are read.
+MAX_CARD = 2**16
+
+
+def model_card(model: "TSFmicro", **facts: Any) -> ModelCard:
+    """What a model is, how it came about, what it is worth, and where it must not be used.
+
+    Args:
+        model: The model.
+        **facts: `classes`, `data`, `protocol`, `selection`, `leaky`, `recipe`, `seed`, `device` and `scores`, as
+            `training.cross_validate` knows them. What is not given the card calls not told.
+
+    Example:
+        >>> from tsfmicro_lab.models import create_model
+        >>> "Not evaluated, or not told" in model_card(create_model("tsfmicro_late")).content
+        True
+    """
+    data = ModelCardData(library_name="tsfmicro-lab", tags=["micro-expression"], model_name=model.name)
+    loader = PackageLoader("tsfmicro_lab", package_path="templates")
+    template = Environment(loader=loader, trim_blocks=True, autoescape=False).get_template("model_card.md.jinja")
+    known = {
+        "card_data": data.to_yaml(),
+        "name": model.name,
+        "config": asdict(model.config),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "inputs": model.input_names,
+        "classes": model.config.classes,
+        "version": importlib.metadata.version("tsfmicro-lab"),
+    }
+    return ModelCard(template.render(known | facts))
+
+
+def training_data(folder: Path | str) -> str:
+    """What the card of a saved model says of the data that it was trained on; nothing if it has no card.
+
+    Args:
+        folder: Of `save_pretrained`.
+
+    Example:
+        >>> training_data("no such folder")
+        ''
+    """
+    try:
+        with (Path(folder) / "README.md").open(encoding="utf-8", errors="replace") as card:
+            told = re.search(r"^- Data: (.{1,400})", card.read(MAX_CARD), re.MULTILINE)
+    except OSError:
+        return ""
+    return "" if told is None or told[1] == "not told" else told[1]

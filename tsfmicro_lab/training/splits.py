@@ -1,0 +1,239 @@
+"""Who is trained on and who is tested: the protocols of the field, as plain functions over annotations.
+
+Each takes a table with one row per clip, a `subject` and a column to recognise (several labels joined by `+`, as action
+units are), and returns folds that have been checked: nobody stands on two sides of one, and a class that training
+lacks is warned of.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int64
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit, LeaveOneGroupOut
+
+Rows = Int64[np.ndarray, "_"]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Some subjects held out.
+
+    Attributes:
+        name: Who is tested, or which part it is.
+        train: Rows to learn from.
+        test: Rows to predict.
+        inner: Rows of training subjects that are not learnt from, but decide the epoch and the recipe.
+    """
+
+    name: str
+    train: Rows
+    test: Rows
+    inner: Rows = field(default_factory=lambda: np.array([], np.int64))
+
+
+def leave_one_subject_out(annotations: pd.DataFrame, target: str = "emotion") -> list[Fold]:
+    """LOSO: every subject is tested once, by a model that never saw them. Pool the predictions, then score.
+
+    Args:
+        annotations: `subject` and the target; of a data set, a composite, or `Samples.annotations`.
+        target: Column that is recognised.
+
+    Returns:
+        One fold per subject.
+
+    Raises:
+        ValueError: There is only one subject.
+
+    Example:
+        >>> table = pd.DataFrame({"subject": list("aabb"), "emotion": ["x", "y", "x", "y"]})
+        >>> [(fold.name, fold.train.tolist(), fold.test.tolist()) for fold in leave_one_subject_out(table)]
+        [('a', [2, 3], [0, 1]), ('b', [0, 1], [2, 3])]
+    """
+    return _leave_out(annotations, "subject", target)
+
+
+def nested_leave_one_subject_out(
+    annotations: pd.DataFrame, target: str = "emotion", *, share: float = 0.2, seed: int = 0
+) -> list[Fold]:
+    """LOSO in which some training subjects of each fold are set aside to choose epoch and recipe (`selection="inner"`).
+
+    Args:
+        annotations: As for :func:`leave_one_subject_out`.
+        target: Column that is recognised.
+        share: Share of the training subjects that is set aside, at least one of them.
+        seed: Of the draw.
+
+    Raises:
+        ValueError: There are fewer than three subjects.
+    """
+    subjects = annotations["subject"].to_numpy(dtype=object)
+    folds = leave_one_subject_out(annotations, target)
+    return checked([with_inner(f, subjects, share, seed + i) for i, f in enumerate(folds)], annotations, target)
+
+
+def subject_k_fold(
+    annotations: pd.DataFrame, target: str = "emotion", *, folds: int = 5, repeats: int = 1, seed: int = 0
+) -> list[Fold]:
+    """Subjects dealt into a few folds, several times anew: cheaper than LOSO where there are many subjects.
+
+    Args:
+        annotations: As for :func:`leave_one_subject_out`.
+        target: Column that is recognised.
+        folds: Parts of one repetition; every subject is tested once in each repetition.
+        repeats: Number of repetitions.
+        seed: Of the first repetition.
+
+    Raises:
+        ValueError: There are fewer subjects than folds.
+    """
+    subjects = _subjects(annotations, folds)
+    made = [
+        Fold(f"{repeat + 1}-{number}", train, test)
+        for repeat in range(repeats)
+        for number, (train, test) in enumerate(
+            GroupKFold(folds, shuffle=True, random_state=seed + repeat).split(subjects, groups=subjects), start=1
+        )
+    ]
+    return checked(made, annotations, target)
+
+
+def composite_evaluation(annotations: pd.DataFrame, target: str = "emotion") -> list[Fold]:
+    """CDE: LOSO over several data sets put together (MEGC2019), where a subject belongs to one of them.
+
+    Args:
+        annotations: Of a `Composite`, with a column `data`.
+        target: Column that is recognised.
+
+    Raises:
+        ValueError: There is one data set only, or two of them share a subject's name.
+    """
+    _parts(annotations)
+    shared = annotations.groupby("subject")["data"].nunique()
+    if (shared > 1).any():
+        raise ValueError(f"subject {shared.idxmax()} stands in several data sets: prefix names, as Composite does")
+    return leave_one_subject_out(annotations, target)
+
+
+def leave_one_data_set_out(annotations: pd.DataFrame, target: str = "emotion") -> list[Fold]:
+    """Trains on all data sets but one and tests on that one: other cameras, coders and people.
+
+    Args:
+        annotations: Of a `Composite`, with a column `data`.
+        target: Column that is recognised.
+
+    Raises:
+        ValueError: There is one data set only.
+    """
+    _parts(annotations)
+    return _leave_out(annotations, "data", target)
+
+
+def hold_out(
+    annotations: pd.DataFrame, target: str = "emotion", *, share: float = 0.2, seed: int = 0, name: str = "held-out"
+) -> list[Fold]:
+    """One fold: some subjects are tested, the others trained on.
+
+    Args:
+        annotations: As for :func:`leave_one_subject_out`.
+        target: Column that is recognised.
+        share: Share of the subjects that is tested, at least one of them.
+        seed: Of the draw.
+        name: Of the fold.
+
+    Raises:
+        ValueError: There is only one subject.
+    """
+    subjects = _subjects(annotations, 2)
+    train, test = next(GroupShuffleSplit(1, test_size=share, random_state=seed).split(subjects, groups=subjects))
+    return checked([Fold(name, train, test)], annotations, target)
+
+
+#: What `tsfmicro-lab evaluate --protocol` knows.
+PROTOCOLS: dict[str, Callable[[pd.DataFrame], list[Fold]]] = {
+    "loso": leave_one_subject_out,
+    "nested": nested_leave_one_subject_out,
+    "kfold": subject_k_fold,
+    "composite": composite_evaluation,
+    "data-set-out": leave_one_data_set_out,
+    "hold-out": hold_out,
+}
+
+
+def with_inner(fold: Fold, subjects: np.ndarray, share: float, seed: int) -> Fold:
+    """Sets some training subjects of a fold aside, to choose by.
+
+    Args:
+        fold: The fold.
+        subjects: Subject of every row.
+        share: Share of the training subjects.
+        seed: Of the draw.
+
+    Raises:
+        ValueError: Only one subject is trained on.
+    """
+    groups = subjects[fold.train]
+    if len(set(groups)) < 2:
+        raise ValueError("inner selection needs at least 3 subjects: one to test, one to select, one to train")
+    split = GroupShuffleSplit(1, test_size=share, random_state=seed % 2**32).split(fold.train, groups=groups)
+    keep, held = next(split)
+    return replace(fold, train=fold.train[keep], inner=fold.train[held])
+
+
+def checked(folds: Iterable[Fold], annotations: pd.DataFrame, target: str = "emotion") -> list[Fold]:
+    """Refuses folds that share a subject between sides and warns of classes that training lacks.
+
+    Args:
+        folds: The folds.
+        annotations: What their rows count.
+        target: Column that is recognised.
+
+    Returns:
+        The folds.
+
+    Raises:
+        ValueError: A side is empty, or a subject stands on two sides of one fold.
+    """
+    folds = list(folds)
+    subjects = annotations["subject"].to_numpy(dtype=object)
+    labels = [set(str(label).split("+")) - {""} for label in annotations[target]]
+    for fold in folds:
+        sides = [set(subjects[rows]) for rows in (fold.train, fold.test, fold.inner)]
+        if not sides[0] or not sides[1]:
+            raise ValueError(f"fold {fold.name} has {len(fold.train)} clips to train on and {len(fold.test)} to test")
+        for one, two in ((0, 1), (0, 2), (1, 2)):
+            if both := sides[one] & sides[two]:
+                raise ValueError(
+                    f"fold {fold.name}: {', '.join(sorted(map(str, both)))} stands on both sides; split by subject"
+                )
+        learnt: set[str] = set().union(*(labels[i] for i in fold.train))
+        asked: set[str] = set().union(*(labels[i] for i in fold.test))
+        if unseen := sorted(asked - learnt):
+            warnings.warn(
+                f"fold {fold.name}: no clip to train on has {', '.join(unseen)}, so its clips of it cannot be "
+                "recognised; leave the class out, join it with another, or add subjects",
+                stacklevel=3,
+            )
+    return folds
+
+
+def _leave_out(annotations: pd.DataFrame, column: str, target: str) -> list[Fold]:
+    _subjects(annotations, 2)
+    groups = annotations[column].to_numpy(dtype=object)
+    split = LeaveOneGroupOut().split(groups, groups=groups)
+    return checked([Fold(str(groups[test[0]]), train, test) for train, test in split], annotations, target)
+
+
+def _subjects(annotations: pd.DataFrame, least: int) -> np.ndarray:
+    subjects = annotations["subject"].to_numpy(dtype=object)
+    if len(set(subjects)) < least:
+        raise ValueError(f"this protocol needs at least {least} subjects, got {sorted(set(subjects))}")
+    return subjects
+
+
+def _parts(annotations: pd.DataFrame) -> None:
+    parts = sorted(set(annotations["data"])) if "data" in annotations else ["no column 'data'"]
+    if len(parts) < 2:
+        raise ValueError(f"this protocol needs two data sets or more, got {', '.join(parts)}: see data.Composite")

@@ -1,0 +1,95 @@
+"""ResultsExplorer: runs as a table, who is hard, what is taken for what, and the clips that were missed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import ipywidgets as widgets
+from IPython.display import Image
+
+from tsfmicro_lab.data import Samples
+from tsfmicro_lab.explain.evaluation import run_figure
+from tsfmicro_lab.explain.figures import Picture, where_how_figure
+from tsfmicro_lab.results import Result, find_results, run_table
+from tsfmicro_lab.run_report import explain_clip, load_frames
+from tsfmicro_lab.widgets.tiles import Message, labelled
+
+
+class ResultsExplorer(widgets.VBox):
+    """Browses finished runs. A run that chose by its test clips says leaky wherever it is named.
+
+    Args:
+        folder: Where runs lie, at any depth; or the runs themselves.
+        samples: The clips they were evaluated on, to show those that were missed. Where frames were kept beside a run
+            (`run_report.save_frames`), they are found there.
+
+    Attributes:
+        model: Dropdown: only runs of this model.
+        selection: Dropdown: only this selection.
+        run: Dropdown over the runs that are left.
+        missed: Dropdown over its mistakes, the surest first.
+        table: The runs that are left, for export: `explorer.table.to_csv(...)`, `explorer.table.to_latex(...)`.
+
+    Raises:
+        ValueError: There is no run.
+    """
+
+    def __init__(self, folder: Path | str | Sequence[Result], samples: Samples | None = None) -> None:
+        self.results = find_results(folder) if isinstance(folder, Path | str) else list(folder)
+        self.samples, self._all = samples, run_table(self.results)
+        self.model = labelled(widgets.Dropdown(options=["all", *self._all.model.unique()]), "model")
+        self.selection = labelled(widgets.Dropdown(options=["all", *self._all.selection.unique()]), "selection")
+        self.run = labelled(widgets.Dropdown(), "run")
+        self.missed = labelled(widgets.Dropdown(), "missed clip")
+        self.rows, self.message = widgets.HTML(), Message()
+        self.picture, self.clip = widgets.Image(format="png"), widgets.Image(format="png")
+        filters = widgets.HBox([self.model, self.selection], layout={"flex_flow": "row wrap"})
+        super().__init__([filters, self.rows, self.run, self.picture, self.missed, self.message, self.clip])
+        for control in (self.model, self.selection):
+            control.observe(self._filter, names="value")
+        self.run.observe(self._show, names="value")
+        self.missed.observe(self._explain, names="value")
+        self._filter()
+
+    def snapshot(self) -> Image:
+        """The chosen run's picture as a still one."""
+        return Image(data=bytes(self.picture.value), format="png")
+
+    def _filter(self, change: object = None) -> None:
+        keep = self._all.model.notna()
+        for control, column in ((self.model, "model"), (self.selection, "selection")):
+            if control.value != "all":
+                keep &= self._all[column] == control.value
+        self.table = self._all[keep].reset_index(drop=True)
+        self.rows.value = self.table.round(3).to_html(index=False, border=0, na_rep="")
+        names = [f"{row.run}: {row.model}" for row in self.table.itertuples()]
+        self.run.options = [(name, i) for name, i in zip(names, self._all.index[keep], strict=True)]
+
+    def _show(self, change: object = None) -> None:
+        if self.run.value is None:
+            self.picture.value, self.missed.options = b"", []
+            return
+        result = self.results[self.run.value]
+        self.picture.value = _png(run_figure(result.predictions, result.classes))
+        names = [f"{r.subject}/{r['clip']}: {r.truth} taken for {r.predicted}" for _, r in result.missed.iterrows()]
+        self.missed.options = [(name, i) for i, name in enumerate(names)]
+
+    def _explain(self, change: object = None) -> None:
+        self.clip.value = b""
+        if self.run.value is None or self.missed.value is None:
+            return
+        result = self.results[self.run.value]
+        samples = self.samples or load_frames(result)
+        if samples is None:
+            self.message.value = "No frames were kept with this run: give samples= to see the clip."
+            return
+        with self.message.telling("explaining"):
+            clip, heat = explain_clip(result, samples, result.missed.iloc[self.missed.value])
+            if heat is not None:
+                self.clip.value = _png(where_how_figure([clip], [heat], result.classes))
+        if heat is None:
+            self.message.value = "No model of two streams was kept with this run, so there is no map."
+
+
+def _png(figure: object) -> bytes:
+    assert isinstance(figure, Picture)
+    return figure._repr_png_()
