@@ -19,7 +19,7 @@ def release(
     out: Annotated[Path, typer.Argument(help="New folder for what students get.")],
     seed: Seed = 1,
 ) -> None:
-    """Write the bundle for students: notebooks without solutions and hidden checks, the lab, instructions."""
+    """Write the bundle for students: assignments without solutions, the course's notebooks, the lab, instructions."""
     try:
         from tsfmicro_lab.assignments.course import release as write
 

@@ -250,7 +250,7 @@ def compare_models(
     for name, build in models.items():
         for seed in (ours or seeds) if name == "mine" else seeds:
             shared = build(2, seed)
-            for fold in leave_one_subject_out(samples):
+            for fold in leave_one_subject_out(samples.annotations):
                 model = build(2, seed) if fresh else shared
                 longer = recipe if name == "late" or not epochs else type(recipe)(epochs=epochs, batch_size=4)
                 fit(model, samples, index(fold), longer, seed=seed)

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -105,7 +106,10 @@ def graded(released, tmp_path_factory):
     for name in NAMES:
         put(folder, "ada", solved(name), name)
         put(folder, "ben", notebooks[name], name)
-    put(folder, "cleo", answer(solved("ps1"), "ps1-align", EACH_FRAME_ALONE))
+    cleo = answer(solved("ps1"), "ps1-align", EACH_FRAME_ALONE)
+    put(
+        folder, "cleo", answer(cleo, "ps1-words", "It <b>trembles</b>. <script>run()</script><img src=x onerror=run()>")
+    )
     tampered = solved("ps1", only=["difference"])
     for cell in tampered.cells:
         if cell.metadata.get("nbgrader", {}).get("grade_id", "").endswith("-check"):
@@ -154,6 +158,10 @@ def test_a_plausible_mistake_costs_its_own_points(graded):
     assert lost == {"align-check", "align-hidden"}
     page = (graded[0] / "feedback/cleo/ps1/ps1.html").read_text()
     assert "aligned on its own: a still face now moves by" in page
+    assert "<b>trembles</b>" in page
+    assert "<script>run" not in page
+    assert "<img src=x" not in page
+    assert not re.search(r"<img[^>]*onerror", page), "what a student wrote must not run in the teacher's browser"
 
 
 def test_edited_and_deleted_checks_are_restored(graded):
@@ -256,6 +264,8 @@ def test_nbgraders_own_commands_work_in_a_course_folder(graded):
 
 def test_the_bundle_gives_nothing_away_and_can_be_installed(released):
     assert {path.name for path in released.iterdir()} > {*NAMES, "README.md", "constraints.txt", "course.json"}
+    assert (released / "notebooks/00_tour.ipynb").exists()
+    assert not [path for path in released.rglob("*") if path.name in ("source", "hidden_checks")]
     wheel = next(released.glob("*.whl"))
     packed = zipfile.ZipFile(wheel).namelist()
     assert "tsfmicro_lab/assignments/ps1.py" in packed

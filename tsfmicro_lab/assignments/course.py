@@ -29,6 +29,7 @@ CHECKOUT = Path(__file__).parents[2]
 ASSIGNMENTS = CHECKOUT / "notebooks" / "assignments"
 CONFIG = """# Written by `tsfmicro-lab course grade`; nbgrader's own commands read it, too.
 c = get_config()  # noqa: F821
+c.ClearSolutions.text_stub = "*Your answer: double-click here, write, press Shift and Enter.*"
 c.Execute.timeout = {timeout}  # seconds for a cell
 c.SandboxedExecute.seconds = {seconds}  # and for a notebook
 c.SandboxedExecute.hidden_checks = {hidden!r}
@@ -45,9 +46,10 @@ c.OverwriteCells.add_missing_cells = True
 c.GenerateFeedback.preprocessors = [
     "nbgrader.preprocessors.GetGrades",
     "nbgrader.preprocessors.ClearHiddenTests",  # no hidden code on feedback pages
+    "nbconvert.preprocessors.sanitize.SanitizeHTML",  # what students wrote is shown, never run
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
-c.HTMLExporter.sanitize_html = True  # what students wrote is shown, never run
+c.SanitizeHTML.enabled = True
 c.ClearMetadataPreprocessor.preserve_cell_metadata_mask = {{("nbgrader",)}}
 """
 #: Largest file that is taken for a submission.
@@ -55,7 +57,7 @@ MAX_BYTES = 20 * 2**20
 
 
 def release(out: Path | str, seed: int = 1) -> list[str]:
-    """Writes what students get: notebooks without solutions and hidden checks, the lab, its environment, instructions.
+    """Writes what students get: assignments without solutions and hidden checks, the course's notebooks, the lab.
 
     Args:
         out: A new or empty folder.
@@ -75,6 +77,8 @@ def release(out: Path | str, seed: int = 1) -> list[str]:
         names = _open_course(Path(folder) / "course", seed)
         shutil.copytree(Path(folder) / "course" / "release", out, dirs_exist_ok=True)
         _build_lab(Path(folder) / "lab", out)
+    kept_back = shutil.ignore_patterns("assignments", ".ipynb_checkpoints")
+    shutil.copytree(CHECKOUT / "notebooks", out / "notebooks", ignore=kept_back)
     shutil.copy(CHECKOUT / "constraints.txt", out)
     shutil.copy(ASSIGNMENTS / "STUDENT.md", out / "README.md")
     (out / "course.json").write_text(json.dumps({"seed": seed, "assignments": names}))

@@ -176,7 +176,7 @@ def notes(folder: Path, student: str, name: str) -> str:
     found += ["names the checks"] if re.search(r"hidden_checks|tsfmicro_lab\.assignments", own) else []
     said = re.search(r"^me = ['\"](.*?)['\"]", own, re.MULTILINE)
     if said and _plain(said[1]) != _plain(student):
-        found.append(f"says it is '{said[1]}', so its own answers fit other data")
+        found.append(f"gave the name '{said[1]}': numbers typed in for it fit other data")
     return "; ".join(found)
 
 
