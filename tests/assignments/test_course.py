@@ -295,13 +295,39 @@ def test_bad_folders_are_refused_with_a_remedy(released, graded, tmp_path):
 
 
 def test_loose_files_are_sorted_in(tmp_path):
-    for name in ("ada_ps1.ipynb", "ben_ps2 (1).ipynb", "cleo/ps1-Copy1.ipynb"):
+    for name in ("ada_ps1.ipynb", "ben_ps2 (1).ipynb", "cleo/ps1-Copy1.ipynb", "Dan Dare_ps3.ipynb"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
-    assert gradebook.sort_in(tmp_path, NAMES) == [("ada", "ps1"), ("ben", "ps2"), ("cleo", "ps1")]
+    assert gradebook.sort_in(tmp_path, NAMES) == [
+        ("Dan_Dare", "ps3"),
+        ("ada", "ps1"),
+        ("ben", "ps2"),
+        ("cleo", "ps1"),
+    ]
     (tmp_path / "ada_ps1.ipynb").write_text("{}")
     with pytest.raises(ValueError, match="ada has handed in ps1 already"):
         gradebook.sort_in(tmp_path, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (".._ps1.ipynb", r"'\.\.' cannot be a name"),
+        ("-rf_ps1.ipynb", "'-rf' cannot be a name"),
+        ("a;b_ps1.ipynb", "'a;b' cannot be a name"),
+        ("_ps1.ipynb", "no known assignment"),
+        ("ada.zip", "holds ada.zip: unpack archives"),
+        ("ada/notes.txt", "holds no notebook"),
+    ],
+)
+def test_names_that_lead_elsewhere_and_archives_are_refused(tmp_path, file, message):
+    path = tmp_path / "submitted" / file
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    with pytest.raises(ValueError, match=message):
+        gradebook.sort_in(tmp_path / "submitted", NAMES)
+    assert path.exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["submitted"], "nothing is moved out of the folder"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -45,16 +45,26 @@ def sort_in(submitted: Path, names: Sequence[str]) -> list[tuple[str, str]]:
             raise ValueError(
                 f"{path} is of no known assignment: name it STUDENT_{names[0]}.ipynb, as one of {list(names)}"
             )
-        target = submitted / student / name / f"{name}.ipynb"
+        target = submitted / _safe(student.replace(" ", "_")) / name / f"{name}.ipynb"
         if target.exists():
             raise ValueError(f"{path}: {student} has handed in {name} already; keep one of the two")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(path, target)
-    found = sorted((p.parents[1].name, p.parent.name) for p in submitted.glob("*/*/*.ipynb") if p.stem == p.parent.name)
-    for student, _ in found:
-        if not re.fullmatch(r"[\w][\w.-]*", student):
-            raise ValueError(f"'{student}' cannot be a name here: use letters, digits, '.', '-' and '_'")
-    return [(student, name) for student, name in found if name in names]
+    found = [(p.parents[1].name, p.parent.name) for p in submitted.glob("*/*/*.ipynb") if p.stem == p.parent.name]
+    unpacked = sorted(p.name for p in submitted.iterdir() if p.is_file() and not p.name.startswith("."))
+    if unpacked or not found:
+        raise ValueError(
+            f"{submitted} holds {', '.join(unpacked[:3]) or 'no notebook'}: unpack archives, move other files away, "
+            f"and leave notebooks as NAME_{names[0]}.ipynb or NAME/{names[0]}.ipynb"
+        )
+    return sorted((_safe(student), name) for student, name in found if name in names)
+
+
+def _safe(student: str) -> str:
+    """The name, unless it could be anything but a folder's."""
+    if not re.fullmatch(r"\w[\w.-]*", student):
+        raise ValueError(f"'{student}' cannot be a name here: use letters, digits, '.', '-' and '_'")
+    return student
 
 
 def nothing(api: NbGraderAPI, folder: Path, student: str, name: str, why: str) -> None:
