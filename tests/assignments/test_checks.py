@@ -17,10 +17,10 @@ from assignments.solutions import solutions
 from tsfmicro_lab.assignments import CheckFailed, ps1, ps2, ps3, ps4, ps5, variant
 from tsfmicro_lab.assignments.checking import check, compare, expect
 from tsfmicro_lab.assignments.course import ASSIGNMENTS
-from tsfmicro_lab.data import Samples
+from tsfmicro_lab.data import Samples, SyntheticMicroExpressions
 from tsfmicro_lab.models import create_model
-from tsfmicro_lab.preprocess import apply_alignment, estimate_alignment
-from tsfmicro_lab.training import fit, leave_one_subject_out, predict
+from tsfmicro_lab.preprocess import FLOWS, align_clip, apply_alignment, estimate_alignment, optical_flow
+from tsfmicro_lab.training import fit, leave_one_subject_out, predict, subject_interval
 
 reference = functools.cache(solutions)
 CHECKS = {
@@ -499,3 +499,80 @@ def test_data_hang_on_name_and_course_and_a_grader_knows_the_name(monkeypatch):
     assert variant("Ada") == variant(" ada ") != variant("ada", 2)
     monkeypatch.setenv("TSFMICRO_STUDENT", "ben")
     assert variant("ada") == variant("ben")
+
+
+def answered(people=3, seeds=(0, 1)):
+    """A comparison in which `mine` is better than `late`, and the gain."""
+    keys = [(m, s, f"s{p}", f"c{c}") for m in ("late", "mine") for s in seeds for p in range(people) for c in range(4)]
+    table = pd.DataFrame(keys, columns=["model", "seed", "subject", "clip"]).assign(onset=0)
+    table["truth"] = ["ab"[int(clip[1]) % 2] for clip in table["clip"]]
+    wrong = (table["clip"] == "c0") | ((table.model == "late") & (table["clip"] == "c1") & (table.subject != "s0"))
+    table["predicted"] = table.truth.where(~wrong, table.truth.map({"a": "b", "b": "a"}))
+    mine, late = (table[table.model == name] for name in ("mine", "late"))
+    return table, subject_interval(mine, ["a", "b"], against=late)
+
+
+@functools.cache
+def flows():
+    """Errors of all flows on the clip of seed 3, inside what moved and over the whole picture."""
+    clip = align_clip(SyntheticMicroExpressions(1, 1, 128, 3, amplitude=(2.0, 3.0))[0], 112)
+    fields = {m: optical_flow(clip.frame(clip.onset), clip.frame(clip.apex), m) for m in FLOWS}
+    error = reference("ps1")["end_point_error"]
+    regions = (clip.truth.moved, np.ones_like(clip.truth.moved))
+    return [{m: error(f, clip.truth.field, region) for m, f in fields.items()} for region in regions]
+
+
+def flow_answer(kind):
+    inside, whole = flows()
+    best, worst = min(inside, key=inside.get), max(inside, key=inside.get)
+    answers = {"right": (best, inside[best]), "name": ("raft", 0.1), "worst": (worst, inside[worst])}
+    return *(answers | {"whole": (best, whole[best]), "error": (best, 2 * inside[best])})[kind], 3
+
+
+def comparison_answer(kind):
+    table, gain = answered()
+    renamed = table.assign(model=table.model.replace("mine", "ours"))
+    wrong = {"names": (renamed, gain), "seeds": answered(seeds=(0,)), "sign": (table, tuple(-g for g in gain))}
+    return (wrong | {"people": answered(people=2), "right": (table, gain)})[kind]
+
+
+PLACE = ps5.PLACES[1]  # of seed 1, whose lamp burns in both frames
+ANSWERS = [
+    ("ps1", "best_flow", lambda: flow_answer("right"), None),
+    ("ps1", "best_flow", lambda: flow_answer("name"), "the flow is one of"),
+    ("ps1", "best_flow", lambda: flow_answer("worst"), "another flow is better than"),
+    ("ps1", "best_flow", lambda: flow_answer("whole"), "over the whole picture"),
+    ("ps1", "best_flow", lambda: flow_answer("error"), "Is `me` the name you hand in under"),
+    ("ps2", "crossing", lambda: (21, 20), None),
+    ("ps2", "crossing", lambda: (20, 20), "both cost the same"),
+    ("ps2", "crossing", lambda: (40, 20), "Compare 2 n² d with 2 n d²"),
+    ("ps2", "crossing", lambda: (None, 20), "does the function end with"),
+    ("ps3", "result", lambda: comparison_answer("right"), None),
+    ("ps3", "result", lambda: comparison_answer("names"), "must hold the models 'late' and 'mine'"),
+    ("ps3", "result", lambda: comparison_answer("seeds"), "at least 2 seeds"),
+    ("ps3", "result", lambda: comparison_answer("people"), "and 3 subjects"),
+    ("ps3", "result", lambda: comparison_answer("sign"), "the gain is that of 'mine' over 'late'"),
+    ("ps4", "leak", lambda: ("choice", 1), None),
+    ("ps4", "leak", lambda: ("epoch", 1), "the answer is one of"),
+    ("ps4", "leak", lambda: ("copies", 1), "another leak was planted"),
+    ("ps5", "shortcut", lambda: ("onset", *PLACE, 1), None),
+    ("ps5", "shortcut", lambda: ("apex", *PLACE, 1), "the stream is 'onset' or 'difference'"),
+    ("ps5", "shortcut", lambda: ("difference", *PLACE, 1), "reads it from another stream"),
+    ("ps5", "shortcut", lambda: ("onset", *PLACE[::-1], 1), "y and x are swapped"),
+    ("ps5", "shortcut", lambda: ("onset", 28, 28, 1), "nothing special at y = 28"),
+    ("ps5", "effect", lambda: (0.9, 0.4), None),
+    ("ps5", "effect", lambda: (90, 40), "between 0 and 1"),
+    ("ps5", "effect", lambda: (0.5, 0.2), "train it as the notebook says"),
+    ("ps5", "effect", lambda: (0.9, 0.85), "hardly changes the accuracy"),
+]
+
+
+@pytest.mark.parametrize(("name", "what", "answer", "message"), ANSWERS)
+def test_a_wrong_number_is_told_what_is_wrong_with_it(name, what, answer, message, monkeypatch):
+    monkeypatch.syspath_prepend(str(ASSIGNMENTS))
+    hidden = getattr(__import__(f"hidden_checks.{name}", fromlist=[name]), what)
+    if message is None:
+        hidden(*answer())
+    else:
+        with pytest.raises(CheckFailed, match=message):
+            hidden(*answer())

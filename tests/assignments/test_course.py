@@ -128,7 +128,7 @@ def graded(released, tmp_path_factory):
         course.grade(folder, SEED, progress=False)
     (folder / "submitted" / "ida_ps9.ipynb").unlink()
     before = {path: path.read_bytes() for path in (folder / "autograded").rglob("*.ipynb")}
-    table = course.grade(folder, SEED, timeout=15, seconds=90, progress=False)
+    table = course.grade(folder, SEED, timeout=10, seconds=60, progress=False)
     assert all(path.read_bytes() == content for path, content in before.items()), "what is marked is not marked again"
     return folder, table
 

@@ -15,6 +15,8 @@ from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
 from nbgrader.utils import is_grade, is_locked, is_solution
 
+from tsfmicro_lab.assignments.checking import plain
+
 COLUMNS = ["student", "assignment", "question", "kind", "points", "of", "waits", "note"]
 MANUAL = ["student", "assignment", "question", "points", "of", "comment"]
 #: What outputs tell of a cell that was stopped.
@@ -185,7 +187,7 @@ def notes(folder: Path, student: str, name: str) -> str:
     own = "\n".join(c.source for c in handed.cells if not is_locked(c) and not (is_grade(c) and not is_solution(c)))
     found += ["names the checks"] if re.search(r"hidden_checks|tsfmicro_lab\.assignments", own) else []
     said = re.search(r"^me = ['\"](.*?)['\"]", own, re.MULTILINE)
-    if said and _plain(said[1]) != _plain(student):
+    if said and plain(said[1]) != plain(student):
         found.append(f"gave the name '{said[1]}': numbers typed in for it fit other data")
     return "; ".join(found)
 
@@ -197,7 +199,3 @@ def _locked(notebook: NotebookNode) -> dict[str, str]:
 def _shown(source: str) -> str:
     """What a student sees of a cell with a hidden region."""
     return re.sub(r"### BEGIN HIDDEN TESTS\n.*?### END HIDDEN TESTS", "", source, flags=re.DOTALL).strip()
-
-
-def _plain(name: str) -> str:
-    return "".join(filter(str.isalnum, name.lower()))
