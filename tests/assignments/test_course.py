@@ -294,6 +294,15 @@ def test_bad_folders_are_refused_with_a_remedy(released, graded, tmp_path):
     assert "a link" in course._unreadable(tmp_path / "submitted/kim/ps1/ps1.ipynb")
 
 
+def test_the_check_command_marks_solution_and_untouched_notebook():
+    result = CliRunner().invoke(app, ["course", "check", "ps2"])
+    assert result.exit_code == 0, result.output
+    assert re.search(r"ps2\D+16\D+16\D+0\b", result.output)
+    result = CliRunner().invoke(app, ["course", "check", "ps9"])
+    assert result.exit_code == 1
+    assert "no such assignment; there are ps1" in result.output
+
+
 def test_loose_files_are_sorted_in(tmp_path):
     for name in ("ada_ps1.ipynb", "ben_ps2 (1).ipynb", "cleo/ps1-Copy1.ipynb", "Dan Dare_ps3.ipynb"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

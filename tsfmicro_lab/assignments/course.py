@@ -140,11 +140,14 @@ def check(only: Sequence[str] = (), progress: bool = True) -> pd.DataFrame:
         One row per assignment: points to be had from checks, those of the solution and those of the untouched release.
 
     Raises:
-        ValueError: A source is not sound; the message says which and why.
+        ValueError: There is no such assignment, or a source is not sound; the message says which and why.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder, rows = Path(temporary), []
-        names = [n for n in _open_course(folder, 1) if not only or n in only]
+        known = _open_course(folder, 1)
+        if unknown := {*only} - {*known}:
+            raise ValueError(f"{', '.join(sorted(unknown))}: no such assignment; there are {', '.join(known)}")
+        names = [name for name in known if not only or name in only]
         for name in names:
             source, released = (read(folder / kind / name / f"{name}.ipynb") for kind in ("source", "release"))
             inspect(name, source, released)
