@@ -106,7 +106,7 @@ def test_on_noise_honest_selection_is_at_chance_and_every_picked_maximum_above(s
         "one epoch for all, best when pooled",
         "best F1 of each subject, and their mean",
     ):
-        assert (wide[leak] >= wide["last"] - 0.1).all()
+        assert ((wide[leak] - wide["last"]).dropna() >= -0.1).all()
     assert wide["best F1 of each subject"].mean() > wide["chance"].mean() + 0.05
     true = stored.scores(labels="true").pivot_table(index="seed", columns="leak", values="uf1").dropna()
     assert (true["last"] > true["chance"] + 0.1).all(), "true labels hold something"

@@ -71,7 +71,7 @@ def test_started_again_it_computes_nothing_anew(made, monkeypatch):
 def test_bad_files_and_settings_are_one_sentence(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps({"made": {}, "scores": []}))
     for path in (tmp_path / "x.json", tmp_path / "gone.json"):
-        with pytest.raises(ValueError, match=r"holds no measurement of methods .*`tsfmicro-lab trust`"):
+        with pytest.raises(ValueError, match=r"holds no result of trust .*`tsfmicro-lab trust`"):
             Trust.load(path)
     result = CliRunner().invoke(app, ["trust", "--out", str(tmp_path), "--distractors", "some"])
     assert result.exit_code == 1

@@ -95,6 +95,7 @@ def evaluate(
     with _plain_errors():
         sizes = {create_model(name, 2, preset).config.image_size for name in models}
         recipe = replace(RECIPES[preset], epochs=epochs) if epochs else RECIPES[preset]
+        runs = [Run(name, preset, recipe, selection, 0, accelerator) for name in models]
         tables = []
         with fold_processes(1 if accelerator == "cuda" else workers) as pool:
             for seed in range(seeds):
@@ -103,9 +104,8 @@ def evaluate(
                     subjects, clips, seed=seed, layout_variation=layout_variation, distractors=distractors
                 )
                 samples = prepare(data, max(sizes), target=target)
-                for name in models:
-                    run = Run(name, preset, recipe, selection, seed, accelerator)  # type: ignore[arg-type]
-                    place = out / f"{name}{'-leaky' if selection == 'oracle' else ''}-{seed}"
+                for run in (replace(run, seed=seed) for run in runs):
+                    place = out / f"{run.model}{'-leaky' if selection == 'oracle' else ''}-{seed}"
                     folds = PROTOCOLS[protocol](samples.annotations)
                     tables.append(cross_validate(samples, run, folds, folder=place, executor=pool, keep_models=True))
                     save_frames(samples, place)

@@ -58,7 +58,7 @@ def test_inner_subjects_choose_epoch_and_recipe_and_nobody_else_does(samples):
     assert 1 <= rows.epoch.iloc[0] <= 3
     assert rows.candidate.iloc[0] in (0, 1)
     label = samples.label.clone()
-    label[fold.inner] = label[fold.test[0]]
+    label[fold.inner] = int(label[fold.test[0]])
     assert len(run_fold(run, replace(samples, label=label), fold)) == len(fold.test)
     with pytest.raises(ValueError, match="'last' chooses nothing"):
         replace(QUICK, candidates=(good, bad))
@@ -91,7 +91,7 @@ def test_a_card_tells_what_the_program_knows(samples, tmp_path):
         f"{uf1:.3f} ({low:.2f} to {high:.2f})",
         "trained on 30 clips of 3 subjects, tested on 10 clips of sub02",
         "40 clips of 4 subjects",
-        "last; nothing was chosen on tested subjects",
+        "last: nothing was chosen on the tested subjects",
         "epochs=2",
         "cpu",
         "| majority |",

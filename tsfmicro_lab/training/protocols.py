@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,8 @@ from tsfmicro_lab.training.loop import RECIPES, Recipe, decide, fit, predict
 from tsfmicro_lab.training.splits import Fold, checked, leave_one_subject_out, with_inner
 from tsfmicro_lab.training.statistics import card_scores
 
-Selection = Literal["last", "inner", "oracle"]
+#: How a fold's epoch is chosen: fixed, by subjects set aside, or (leaky) by the tested ones.
+SELECTIONS = ("last", "inner", "oracle")
 #: What every output of a run says that chose by the clips it is tested on.
 LEAKY = "leaky: chosen on the test clips"
 #: What tells one clip from another in every table.
@@ -54,7 +55,7 @@ class Run:
     model: str = "tsfmicro_late"
     preset: str = "tiny"
     recipe: Recipe = RECIPES["tiny"]
-    selection: Selection = "last"
+    selection: str = "last"
     seed: int = 0
     accelerator: str = "cpu"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
@@ -62,8 +63,8 @@ class Run:
     candidates: tuple[Recipe, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.selection not in get_args(Selection):
-            raise ValueError(f"unknown selection '{self.selection}': choose from {', '.join(get_args(Selection))}")
+        if self.selection not in SELECTIONS:
+            raise ValueError(f"unknown selection '{self.selection}': choose from {', '.join(SELECTIONS)}")
         if self.candidates and self.selection == "last":
             raise ValueError("selection 'last' chooses nothing, so give one recipe, or selection 'inner'")
 

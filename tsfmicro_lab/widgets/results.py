@@ -62,16 +62,17 @@ class ResultsExplorer(widgets.VBox):
         self.table = self._all[keep].reset_index(drop=True)
         self.rows.value = self.table.round(3).to_html(index=False, border=0, na_rep="")
         names = [f"{row.run}: {row.model}" for row in self.table.itertuples()]
-        self.run.options = [(name, i) for name, i in zip(names, self._all.index[keep], strict=True)]
+        _fill(self.run, list(zip(names, self._all.index[keep], strict=True)))
 
     def _show(self, change: object = None) -> None:
         if self.run.value is None:
-            self.picture.value, self.missed.options = b"", []
+            self.picture.value = b""
+            _fill(self.missed, [])
             return
         result = self.results[self.run.value]
         self.picture.value = _png(run_figure(result.predictions, result.classes))
         names = [f"{r.subject}/{r['clip']}: {r.truth} taken for {r.predicted}" for _, r in result.missed.iterrows()]
-        self.missed.options = [(name, i) for i, name in enumerate(names)]
+        _fill(self.missed, [(name, i) for i, name in enumerate(names)])
 
     def _explain(self, change: object = None) -> None:
         self.clip.value = b""
@@ -88,6 +89,13 @@ class ResultsExplorer(widgets.VBox):
                 self.clip.value = _png(where_how_figure([clip], [heat], result.classes))
         if heat is None:
             self.message.value = "No model of two streams was kept with this run, so there is no map."
+
+
+def _fill(menu: widgets.Dropdown, options: list[tuple[str, int]]) -> None:
+    """Gives a menu other options and chooses the first: always a change, also where the number stays the same."""
+    menu.value = None
+    menu.options = options
+    menu.value = options[0][1] if options else None
 
 
 def _png(figure: object) -> bytes:
