@@ -64,7 +64,7 @@ def check(
 ) -> None:
     """Check the sources: solutions get all points, the untouched release none, and it gives nothing away."""
     try:
-        from tsfmicro_lab.assignments.course import check as run
+        from tsfmicro_lab.assignments.soundness import check as run
 
         result = run(only or [])
     except (ValueError, OSError, ImportError) as error:

@@ -14,7 +14,8 @@ from nbgrader.api import Gradebook
 from typer.testing import CliRunner
 
 from tsfmicro_lab.assignments import course, gradebook, sandbox
-from tsfmicro_lab.assignments.course import ASSIGNMENTS, read, solve
+from tsfmicro_lab.assignments.course import ASSIGNMENTS, read
+from tsfmicro_lab.assignments.soundness import inspect, solve
 from tsfmicro_lab.cli import app
 
 NAMES = ["ps1", "ps2", "ps3", "ps4", "ps5"]
@@ -342,10 +343,10 @@ def test_names_that_lead_elsewhere_and_archives_are_refused(tmp_path, file, mess
 @pytest.mark.parametrize("name", NAMES)
 def test_a_source_that_lacks_a_part_is_refused(released, name):
     source, given = read(ASSIGNMENTS / "source" / name / f"{name}.ipynb"), read(released / name / f"{name}.ipynb")
-    course.inspect(name, source, given)
+    inspect(name, source, given)
     for part, message in (("*Rubric:", "no rubric"), ("20 points, about", "its head"), ("## Go further", "Go further")):
         broken = nbformat.from_dict(json.loads(json.dumps(source).replace(part, "")))
         with pytest.raises(ValueError, match=message):
-            course.inspect(name, broken, given)
+            inspect(name, broken, given)
     with pytest.raises(ValueError, match=r"the release shows hidden checks; the release shows solutions"):
-        course.inspect(name, source, source)
+        inspect(name, source, source)

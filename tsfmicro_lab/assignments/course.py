@@ -1,4 +1,4 @@
-"""The teacher's way: a bundle for students, marks for what they hand in, and a check that the sources are sound.
+"""The teacher's way: a bundle for students, and marks for what they hand in.
 
 nbgrader underneath, without a server. A course folder is one of nbgrader's, so its own commands keep working there.
 """
@@ -10,14 +10,12 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 from nbformat import NotebookNode
 from nbgrader.apps import NbGraderAPI
-from nbgrader.utils import is_grade, is_solution
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -74,7 +72,7 @@ def release(out: Path | str, seed: int = 1) -> list[str]:
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty: give a new folder, so that nothing but the bundle is in it")
     with tempfile.TemporaryDirectory() as folder:
-        names = _open_course(Path(folder) / "course", seed)
+        names = open_course(Path(folder) / "course", seed)
         shutil.copytree(Path(folder) / "course" / "release", out, dirs_exist_ok=True)
         _build_lab(Path(folder) / "lab", out)
     kept_back = shutil.ignore_patterns("assignments", ".ipynb_checkpoints")
@@ -116,7 +114,7 @@ def grade(
         raise ValueError(
             f"{folder / 'submitted'} holds nothing: put submissions there, as NAME_ps1.ipynb or NAME/ps1.ipynb"
         )
-    names = _open_course(folder, seed, timeout, seconds)
+    names = open_course(folder, seed, timeout, seconds)
     api = _nbgrader(folder)
     handed_in = gradebook.sort_in(folder / "submitted", names)
     for student, name in track(handed_in, "marking", progress):
@@ -129,92 +127,28 @@ def grade(
     return table
 
 
-def check(only: Sequence[str] = (), progress: bool = True) -> pd.DataFrame:
-    """Releases the assignments, hands in the solutions and the untouched notebooks, and marks both.
-
-    Args:
-        only: Names of assignments; all by default.
-        progress: Whether to show a progress bar.
-
-    Returns:
-        One row per assignment: points to be had from checks, those of the solution and those of the untouched release.
-
-    Raises:
-        ValueError: There is no such assignment, or a source is not sound; the message says which and why.
-    """
-    with tempfile.TemporaryDirectory() as temporary:
-        folder, rows = Path(temporary), []
-        known = _open_course(folder, 1)
-        if unknown := {*only} - {*known}:
-            raise ValueError(f"{', '.join(sorted(unknown))}: no such assignment; there are {', '.join(known)}")
-        names = [name for name in known if not only or name in only]
-        for name in names:
-            source, released = (read(folder / kind / name / f"{name}.ipynb") for kind in ("source", "release"))
-            inspect(name, source, released)
-            for student, notebook in (("solution", solve(released, source)), ("untouched", released)):
-                path = folder / "submitted" / student / name / f"{name}.ipynb"
-                path.parent.mkdir(parents=True)
-                nbformat.write(notebook, path)
-        table = grade(folder, progress=progress)
-        for name in names:
-            own = table[(table.assignment == name) & (table.kind == "auto")].groupby("student")
-            rows.append({"assignment": name, "of": own.of.sum().max(), **own.points.sum().to_dict()})
-    return pd.DataFrame(rows)
-
-
-def inspect(name: str, source: NotebookNode, released: NotebookNode) -> None:
-    """Checks that a source has all its parts and that its release gives nothing away.
-
-    Args:
-        name: Of the assignment.
-        source: Its notebook with solutions.
-        released: What students get.
-
-    Raises:
-        ValueError: Something is missing or given away.
-    """
-    text = "\n".join(cell.source for cell in source.cells)
-    given = "\n".join(cell.source for cell in released.cells)
-    graded = [cell for cell in source.cells if is_grade(cell)]
-    points = sum(cell.metadata.nbgrader.points for cell in graded)
-    problems = {
-        f"its head does not say '{points:g} points, about … hours'": f"{points:g} points, about" not in text,
-        "no question is marked by hand": not any(is_solution(cell) for cell in graded),
-        "no rubric": "*Rubric:" not in text,
-        "no 'Go further'": "## Go further" not in text,
-        "no hidden check": "### BEGIN HIDDEN TESTS" not in text,
-        "the release shows hidden checks": "hidden_checks" in given,
-        "the release shows solutions": "SOLUTION" in given or any(s in given for s in _solutions(source)),
-    }
-    found = [problem for problem, there in problems.items() if there]
-    if found:
-        raise ValueError(f"{name}: {'; '.join(found)}")
-
-
-def solve(released: NotebookNode, source: NotebookNode, only: Sequence[str] | None = None) -> NotebookNode:
-    """The release with the solutions of the source, or with some of them.
-
-    Args:
-        released: What students get.
-        source: The notebook with solutions.
-        only: Ids of the cells to solve, without the assignment's name; all by default.
-    """
-    solved = nbformat.from_dict(json.loads(json.dumps(released)))
-    answers = {cell.metadata.nbgrader.grade_id: cell.source for cell in source.cells if is_solution(cell)}
-    for cell in solved.cells:
-        if is_solution(cell) and (only is None or cell.metadata.nbgrader.grade_id.split("-", 1)[1] in only):
-            cell.source = answers[cell.metadata.nbgrader.grade_id]
-    return solved
-
-
 def read(path: Path) -> NotebookNode:
     """Reads a notebook as version 4."""
     notebook: NotebookNode = nbformat.read(path, as_version=4)
     return notebook
 
 
-def _open_course(folder: Path, seed: int, timeout: int = 60, seconds: int = 300) -> list[str]:
-    """Makes an nbgrader course of a folder, once, and returns the names of its assignments."""
+def open_course(folder: Path, seed: int, timeout: int = 60, seconds: int = 300) -> list[str]:
+    """Makes an nbgrader course of a folder, once.
+
+    Args:
+        folder: New, or a course folder already.
+        seed: Of the course.
+        timeout: Seconds for a cell.
+        seconds: Seconds for a notebook.
+
+    Returns:
+        Names of the assignments.
+
+    Raises:
+        ValueError: The folder was begun with another seed, or a source cannot be released.
+        OSError: This installation is no checkout of the repository.
+    """
     if not (ASSIGNMENTS / "source").is_dir():
         raise OSError(
             f"{ASSIGNMENTS} is not there: teachers need a checkout of the repository, pip install -e '.[course]'"
@@ -282,18 +216,6 @@ def _unreadable(path: Path) -> str:
         # Whatever is wrong with a file that somebody sent is what the page has to say.
         return f"the file is no Jupyter notebook ({type(error).__name__}): hand in the .ipynb file itself"
     return ""
-
-
-def _solutions(source: NotebookNode) -> list[str]:
-    """Lines that only a solution has."""
-    lines = []
-    for cell in source.cells:
-        if is_solution(cell) and "### BEGIN SOLUTION" in cell.source:
-            for part in cell.source.split("### BEGIN SOLUTION")[1:]:
-                lines += [line.strip() for line in part.split("### END SOLUTION")[0].splitlines()]
-        elif is_solution(cell):
-            lines += cell.source.splitlines()
-    return [line for line in lines if len(line) > 30]
 
 
 def _build_lab(work: Path, out: Path) -> None:
