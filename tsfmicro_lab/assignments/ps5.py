@@ -15,7 +15,7 @@ PLACES = ((7, 7), (7, 48), (48, 7), (48, 48))
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 
 
-def lamp_samples(seed: int, subjects: int = 6, clips: int = 12, radius: int = 4) -> Samples:
+def lamp_samples(seed: int, subjects: int = 6, clips: int = 12, radius: int = 6) -> Samples:
     """Samples from a laboratory where a lamp in the picture has another colour for each class.
 
     Args:
