@@ -130,7 +130,7 @@ def check_cover(cover: Callable[..., Samples], seed: int = 0) -> None:
         cover: `cover(samples, y, x, radius)` → samples whose square around (y, x) is the mean of all, in both frames.
         seed: Of the places that are tried.
     """
-    samples = lamp_samples(4 * seed, 2, 5)
+    samples = lamp_samples(4 * seed, 2, 5, radius=4)
     for y, x, radius in ((7, 7, 6), (20, 40, 5)):
         kept = samples.onset.clone(), samples.apex.clone()
         got = cover(samples, y, x, radius)
