@@ -385,12 +385,12 @@ def share(power_of=1, signed=False, region=lambda m: m, divide=lambda mass, m: m
     return score
 
 
-def covered(samples, y, x, radius, *, of=lambda s: s.float().mean(0), frames=("onset", "apex"), clone=True):
+def covered(samples, y, x, radius, *, of=lambda s: s.float().mean(0), frames=("onset", "apex"), clone=True, edge=0):
     changed = {}
     for name in ("onset", "apex"):
         all_frames = getattr(samples, name)
         changed[name] = all_frames.clone() if clone else all_frames
-        here = np.s_[:, :, y - radius : y + radius + 1, x - radius : x + radius + 1]
+        here = np.s_[:, :, max(y - radius, edge) : y + radius + 1, max(x - radius, edge) : x + radius + 1]
         if name in frames:
             changed[name][here] = of(changed[name][here]).round().to(torch.uint8)
     return Samples(changed["onset"], changed["apex"], samples.label, samples.classes, samples.table)
@@ -416,6 +416,7 @@ PS5 = [
     ("cover", p(covered, clone=False), "the samples themselves were changed"),
     ("cover", lambda s, y, x, r: covered(s, x, y, r), "y and x are swapped"),
     ("cover", p(covered, frames=("onset",)), "nothing was covered in the apex frame"),
+    ("cover", p(covered, edge=-99), "a slice from -4 is empty"),
     (
         "cover",
         p(covered, of=lambda s: s.float().mean((2, 3), keepdim=True).expand_as(s)),

@@ -47,7 +47,7 @@ def shortcut(stream: str, y: int, x: int, seed: int) -> None:
 def effect(before: float, after: float) -> None:
     """The shortcut carries the accuracy."""
     expect(0 <= after <= 1 and 0 <= before <= 1, "accuracies lie between 0 and 1")
-    expect(before >= 0.7, f"the model was right in {before:.0%} of the clips only: train it as the notebook says")
+    expect(before >= 0.7, f"the model's accuracy was {before:.0%} only: train it as the notebook says")
     expect(
         before - after >= 0.2, "covering the place hardly changes the accuracy: is it the right one, in both frames?"
     )
