@@ -393,7 +393,7 @@ def covered(samples, y, x, radius, *, of=lambda s: s.float().mean(0), frames=("o
         here = np.s_[:, :, max(y - radius, edge) : y + radius + 1, max(x - radius, edge) : x + radius + 1]
         if name in frames:
             changed[name][here] = of(changed[name][here]).round().to(torch.uint8)
-    return Samples(changed["onset"], changed["apex"], samples.label, samples.classes, samples.table)
+    return Samples({**samples.tensors, **changed}, samples.label, samples.classes, samples.table)
 
 
 def p(function, **settings):

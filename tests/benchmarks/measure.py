@@ -244,10 +244,14 @@ def main():
     parser.add_argument("--minutes", type=float, default=8.5)
     parser.add_argument("--only", nargs="*", help="sections: data models protocol stacked side scaling layers")
     parser.add_argument("--commit", help="where the checkout is a copy without git")
-    parser.add_argument("--readme", nargs="*", type=Path, help="print the README's table from files, measure nothing")
+    parser.add_argument("--readme", nargs="*", type=Path, help="write the README's table from files, measure nothing")
     options = parser.parse_args()
     if options.readme:
-        print(readme_table(options.readme))
+        text = Path("README.md").read_text()
+        before, _, rest = text.partition("<!-- speed -->")
+        after = rest.partition("<!-- /speed -->")[2]
+        table = readme_table([path for path in options.readme if path.exists()])
+        Path("README.md").write_text(f"{before}<!-- speed -->\n{table}\n<!-- /speed -->{after}")
         return
     device, began = options.device, time.monotonic()
     if device == "cuda":
