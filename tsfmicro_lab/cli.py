@@ -127,10 +127,37 @@ def compare(
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; those of the preset's recipe by default.")] = None,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
     workers: Workers = None,
+    models: Annotated[bool, typer.Option(help="Compare all models instead of TSFmicro's variants alone.")] = False,
+    variants: Annotated[
+        Path | None, typer.Option(help="With --models: a stored comparison of the variants, not to be trained again.")
+    ] = None,
 ) -> None:
     """Compare all fusion variants on the same folds, on faces that differ less and more. Over an hour on two cores."""
     from tsfmicro_lab.compare import compare as run_comparison
+    from tsfmicro_lab.compare_models import compare_models
 
+    if models:
+        with _plain_errors():
+            found = compare_models(
+                out,
+                subjects=subjects,
+                clips_per_subject=clips,
+                seeds=seeds,
+                preset=preset,
+                epochs=epochs,
+                accelerator=accelerator,
+                workers=workers,
+                variants=variants,
+            )
+            path = save or out / "models.json"
+            found.save(path)
+        shown = found.table()
+        table = Table(*shown.columns)
+        for row in shown.itertuples(index=False):
+            table.add_row(*row)
+        console.print(table)
+        console.print(f"everything: {path}")
+        return
     with _plain_errors():
         result = run_comparison(
             out,
