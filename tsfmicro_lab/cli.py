@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tsfmicro_lab.data_cli import app as data_app
+from tsfmicro_lab.displacement_cli import displacement
 from tsfmicro_lab.results_cli import leakage, results, score
 from tsfmicro_lab.trust_cli import trust
 
@@ -23,7 +24,7 @@ app = typer.Typer(
     help="Learn, explore and check micro-expression recognition.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 app.add_typer(data_app, name="data")
-for command in (score, results, leakage, trust):
+for command in (score, results, leakage, trust, displacement):
     app.command()(command)
 console = Console()
 

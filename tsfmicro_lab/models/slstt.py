@@ -73,7 +73,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "base": {},
         "small": {"image_size": 112, "patch_size": 8, "dim": 192, "depth": 6, "heads": 6, "hidden": 128},
-        "tiny": {"image_size": 56, "patch_size": 8, "dim": 32, "depth": 2, "heads": 4, "hidden": 32, "lstm_layers": 1},
+        "tiny": {"image_size": 56, "patch_size": 14, "dim": 32, "depth": 2, "heads": 4, "hidden": 32, "lstm_layers": 1},
     }
 )
 
