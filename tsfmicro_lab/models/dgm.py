@@ -58,7 +58,8 @@ def smoothing(displacement: Displacement, onset: Image) -> Tensor:
 class DGM(nn.Module):
     """A small U-Net on onset and apex at half the resolution, whose output is bounded by a scaled tanh.
 
-    Motion of the skin is smooth, so half the resolution is enough, and a quarter of the work.
+    Motion of the skin is smooth, so half the resolution is enough for the result, and a quarter of the work; what it
+    reads keeps every pixel, two by two folded into channels.
 
     Args:
         width: Channels of the first level; each of the three levels doubles them.
@@ -77,17 +78,17 @@ class DGM(nn.Module):
         super().__init__()
         self.reach = reach
         w = width
-        self.down = nn.ModuleList((_double(6, w), _double(w, 2 * w), _double(2 * w, 4 * w)))
+        self.down = nn.ModuleList((_double(24, w), _double(w, 2 * w), _double(2 * w, 4 * w)))
         self.up = nn.ModuleList((_double(4 * w + 2 * w, 2 * w), _double(2 * w + w, w)))
         self.out = nn.Conv2d(w, 2, 3, padding=1)
         nn.init.normal_(self.out.weight, std=1e-3)  # begins near no motion
 
     def forward(self, onset: Image, apex: Image) -> Displacement:
         """Returns the displacement of each pixel of the onset frame."""
-        x = torch.cat((onset, apex - onset), 1)
+        x = torch.cat((onset, 20 * (apex - onset)), 1)
         kept = []
         for block in self.down:
-            x = block(F.avg_pool2d(x, 2))
+            x = block(F.avg_pool2d(x, 2) if kept else F.pixel_unshuffle(x, 2))
             kept.append(x)
         for block, skip in zip(self.up, (kept[1], kept[0]), strict=True):
             x = block(torch.cat((F.interpolate(x, skip.shape[-2:], mode="bilinear"), skip), 1))

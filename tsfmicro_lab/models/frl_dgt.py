@@ -94,6 +94,8 @@ class FRLDGTConfig:
             raise ValueError(f"levels must be some of {LEVELS}, got {tuple(self.levels)}")
 
 
+# In `tiny` nothing moves by more than a pixel, and a share of 0.1 for smoothing smooths all motion away; its weights
+# were found on subjects of seed 100, which no evaluation uses.
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "base": {},
@@ -105,7 +107,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "crop": 12,
             "patch": 8,
             "mixed": (4, 6, 16),
-            "pretrain_epochs": 4,
+            "pretrain_epochs": 8,
+            "weights": (10.0, 0.1, 0.01),
         },
     }
 )
@@ -305,7 +308,7 @@ class FRLDGT(Recognizer):
         optimizer = torch.optim.AdamW(self.dgm.parameters(), lr)
         self.dgm.train()
         for _ in range(self.config.pretrain_epochs):
-            for some in rows[torch.randperm(len(rows))].split(8):
+            for some in rows[torch.randperm(len(rows))].split(2):
                 first, second = batch_of(some, ("pairs",))["pairs"].flatten(0, 1).div(255).unbind(1)
                 loss = self_supervised(self.dgm(first, second), first, second, self._weights)
                 optimizer.zero_grad()
