@@ -86,7 +86,7 @@ class DGM(nn.Module):
     def forward(self, onset: Image, apex: Image) -> Displacement:
         """Returns the displacement of each pixel of the onset frame."""
         x = torch.cat((onset, 20 * (apex - onset)), 1)
-        kept = []
+        kept: list[Tensor] = []
         for block in self.down:
             x = block(F.avg_pool2d(x, 2) if kept else F.pixel_unshuffle(x, 2))
             kept.append(x)

@@ -112,7 +112,9 @@ def _filled(model: Recognizer, renamed: Mapping[str, Tensor], unused: Sequence[s
     if problems:
         raise ValueError(f"the checkpoint does not fit {model.name} at base size:\n" + "\n".join(problems))
     if unused:
-        warnings.warn(f"left out, since the public code never uses them: {', '.join(unused)}", stacklevel=3)
+        warnings.warn(
+            f"left out, since {model.name} of the public code never uses them: {', '.join(unused)}", stacklevel=3
+        )
     model.load_state_dict(renamed)
     return model.eval()
 
