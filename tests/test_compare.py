@@ -96,7 +96,7 @@ def test_the_readmes_table_is_the_stored_comparison():
 def test_what_is_no_comparison_is_refused(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps({"made": {}}))
     for path in (tmp_path / "x.json", tmp_path / "gone.json"):
-        with pytest.raises(ValueError, match=r"holds no comparison .*make one with `tsfmicro-lab compare`"):
+        with pytest.raises(ValueError, match=r"holds no result of compare .*make one with `tsfmicro-lab compare`"):
             Comparison.load(path)
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tsfmicro_lab.course_cli import app as course_app
 from tsfmicro_lab.data_cli import app as data_app
 from tsfmicro_lab.displacement_cli import displacement
 from tsfmicro_lab.results_cli import leakage, results, score
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Learn, explore and check micro-expression recognition.", no_args_is_help=True, pretty_exceptions_enable=False
 )
+app.add_typer(course_app, name="course")
 app.add_typer(data_app, name="data")
 for command in (score, results, leakage, trust, displacement):
     app.command()(command)
