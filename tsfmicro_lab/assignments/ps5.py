@@ -1,7 +1,6 @@
 """Checks of ps5: integrated gradients over two streams, a score against the truth, and a planted shortcut."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -42,7 +41,7 @@ def lamp_samples(seed: int, subjects: int = 6, clips: int = 12, radius: int = 6)
     apex[:, :, *here] = colour
     if not flashes:
         onset[:, :, *here] = colour
-    return replace(samples, onset=onset, apex=apex)
+    return samples.with_tensors(onset=onset, apex=apex)
 
 
 class TwoStreams(nn.Module):
