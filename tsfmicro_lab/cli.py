@@ -94,7 +94,7 @@ def evaluate(
     if protocol not in PROTOCOLS:
         raise typer.BadParameter(f"'{protocol}': choose from {', '.join(PROTOCOLS)}", param_hint="--protocol")
     with _plain_errors():
-        sizes = {create_model(name, 2, preset).config.image_size for name in models}
+        made = {name: create_model(name, 2, preset) for name in models}
         recipe = replace(RECIPES[preset], epochs=epochs) if epochs else RECIPES[preset]
         runs = [Run(name, preset, recipe, selection, 0, accelerator) for name in models]
         tables = []
@@ -104,8 +104,10 @@ def evaluate(
                 data = SyntheticMicroExpressions(
                     subjects, clips, seed=seed, layout_variation=layout_variation, distractors=distractors
                 )
-                samples = prepare(data, max(sizes), target=target)
                 for run in (replace(run, seed=seed) for run in runs):
+                    reads = made[run.model]
+                    names = {*reads.prepared, "onset", "apex"}  # the frames are for the report
+                    samples = prepare(data, reads.config.image_size, target=target, tensors=sorted(names))
                     place = out / f"{run.model}{'-leaky' if selection == 'oracle' else ''}-{seed}"
                     folds = PROTOCOLS[protocol](samples.annotations)
                     tables.append(cross_validate(samples, run, folds, folder=place, executor=pool, keep_models=True))
