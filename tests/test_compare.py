@@ -64,7 +64,7 @@ def test_started_again_it_trains_nothing(made, monkeypatch):
     folder, args, comparison, _ = made
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("sub*.parquet")}
     assert len(before) == 2 * 2 * (7 + 2 + 2) * 2
-    monkeypatch.setattr(module, "_cost", lambda *_: comparison.cost)
+    monkeypatch.setattr(module, "measure_cost", lambda *_: comparison.cost)
     assert CliRunner().invoke(app, args).exit_code == 0
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("sub*.parquet")} == before
     again = Comparison.load(folder / "comparison.json")

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tsfmicro_lab.course_cli import app as course_app
 from tsfmicro_lab.data_cli import app as data_app
+from tsfmicro_lab.displacement_cli import displacement
 from tsfmicro_lab.results_cli import leakage, results, score
 from tsfmicro_lab.trust_cli import trust
 
@@ -25,7 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(course_app, name="course")
 app.add_typer(data_app, name="data")
-for command in (score, results, leakage, trust):
+for command in (score, results, leakage, trust, displacement):
     app.command()(command)
 console = Console()
 
@@ -93,7 +94,7 @@ def evaluate(
     if protocol not in PROTOCOLS:
         raise typer.BadParameter(f"'{protocol}': choose from {', '.join(PROTOCOLS)}", param_hint="--protocol")
     with _plain_errors():
-        sizes = {create_model(name, 2, preset).config.image_size for name in models}
+        made = {name: create_model(name, 2, preset) for name in models}
         recipe = replace(RECIPES[preset], epochs=epochs) if epochs else RECIPES[preset]
         runs = [Run(name, preset, recipe, selection, 0, accelerator) for name in models]
         tables = []
@@ -103,8 +104,10 @@ def evaluate(
                 data = SyntheticMicroExpressions(
                     subjects, clips, seed=seed, layout_variation=layout_variation, distractors=distractors
                 )
-                samples = prepare(data, max(sizes), target=target)
                 for run in (replace(run, seed=seed) for run in runs):
+                    reads = made[run.model]
+                    names = {*reads.prepared, "onset", "apex"}  # the frames are for the report
+                    samples = prepare(data, reads.config.image_size, target=target, tensors=sorted(names))
                     place = out / f"{run.model}{'-leaky' if selection == 'oracle' else ''}-{seed}"
                     folds = PROTOCOLS[protocol](samples.annotations)
                     tables.append(cross_validate(samples, run, folds, folder=place, executor=pool, keep_models=True))
@@ -129,10 +132,37 @@ def compare(
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; those of the preset's recipe by default.")] = None,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
     workers: Workers = None,
+    models: Annotated[bool, typer.Option(help="Compare all models instead of TSFmicro's variants alone.")] = False,
+    variants: Annotated[
+        Path | None, typer.Option(help="With --models: a stored comparison of the variants, not to be trained again.")
+    ] = None,
 ) -> None:
     """Compare all fusion variants on the same folds, on faces that differ less and more. Over an hour on two cores."""
     from tsfmicro_lab.compare import compare as run_comparison
+    from tsfmicro_lab.compare_models import compare_models
 
+    if models:
+        with _plain_errors():
+            found = compare_models(
+                out,
+                subjects=subjects,
+                clips_per_subject=clips,
+                seeds=seeds,
+                preset=preset,
+                epochs=epochs,
+                accelerator=accelerator,
+                workers=workers,
+                variants=variants,
+            )
+            path = save or out / "models.json"
+            found.save(path)
+        shown = found.table()
+        table = Table(*shown.columns)
+        for row in shown.itertuples(index=False):
+            table.add_row(*row)
+        console.print(table)
+        console.print(f"everything: {path}")
+        return
     with _plain_errors():
         result = run_comparison(
             out,

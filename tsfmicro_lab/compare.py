@@ -1,7 +1,7 @@
 """All fusion variants on the same folds, and the experiment behind the word "where". The result is one small file."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import product
@@ -15,7 +15,7 @@ import torch
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain.streams import intervene, intervention_scores
 from tsfmicro_lab.models import PRESETS, from_pretrained
-from tsfmicro_lab.models.anatomy import anatomy
+from tsfmicro_lab.models.anatomy import cost
 from tsfmicro_lab.stored import load_tables, provenance, save_tables
 from tsfmicro_lab.training import RECIPES, Run, cross_validate, fit, fold_processes, score_table, subject_interval
 
@@ -118,7 +118,8 @@ def compare(
     recipe = replace(RECIPES[preset], epochs=epochs or RECIPES[preset].epochs)
     runs = [replace(run, preset=preset, recipe=recipe, accelerator=accelerator) for run in VARIANTS]
     size = runs[0].create(2).config.image_size
-    cost = _cost(runs, prepare(SyntheticMicroExpressions(2, 8), size, progress=False))
+    few = prepare(SyntheticMicroExpressions(2, 8), size, progress=False)
+    costs = measure_cost(runs, lambda run: few)
     made = provenance(runs[0], seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
     predictions, scores, streams = [], [], []
     with fold_processes(1 if accelerator == "cuda" else workers) as pool:
@@ -143,7 +144,7 @@ def compare(
         made=made,
         scores=pd.concat(scores, ignore_index=True),
         intervals=_intervals(table, samples.classes),
-        cost=cost,
+        cost=costs,
         streams=pd.concat(streams, ignore_index=True),
     )
 
@@ -174,27 +175,32 @@ def evaluate_streams(
     return predictions, intervention_scores(pd.concat(tables), samples.classes).assign(model=run.label)
 
 
-def _cost(runs: Sequence[Run], samples: Samples) -> pd.DataFrame:
-    """Size and speed. The variants take turns on one thread, and the fastest of five turns counts: noise only adds."""
+def measure_cost(runs: Sequence[Run], samples_for: Callable[[Run], Samples]) -> pd.DataFrame:
+    """Size and speed. The models take turns on one thread, and the fastest of five turns counts: noise only adds.
+
+    Args:
+        runs: What to measure.
+        samples_for: The clips as a run's model reads them.
+
+    Returns:
+        Rows `model`, `parameters`, `mflops` (one clip forward), `ms` (one training step per clip).
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     best = dict.fromkeys((run.label for run in runs), np.inf)
-    for run in [*runs] * 6:  # the first turn warms up
-        model = run.create(len(samples.classes), seed=0)
+    samples = [samples_for(run) for run in runs]
+    for run, own in [*zip(runs, samples, strict=True)] * 6:  # the first turn warms up
+        model = run.create(len(own.classes), seed=0)
+        model.pretrain = lambda *_: None  # type: ignore[method-assign]  # a step of the training proper
         began = time.perf_counter()
-        fit(model, samples, np.arange(len(samples)), replace(run.recipe, epochs=1))
-        best[run.label] = min(best[run.label], (time.perf_counter() - began) / len(samples) * 1e3)
+        fit(model, own, np.arange(len(own)), replace(run.recipe, epochs=1))
+        best[run.label] = min(best[run.label], (time.perf_counter() - began) / len(own) * 1e3)
     torch.set_num_threads(threads)
-    parts = {run.label: anatomy(run.create(len(samples.classes))) for run in runs}
-    return pd.DataFrame(
-        {
-            "model": label,
-            "parameters": sum(part.parameters for part in parts[label]),
-            "mflops": sum(part.flops for part in parts[label]) / 1e6,
-            "ms": ms,
-        }
-        for label, ms in best.items()
-    )
+    rows = []
+    for run, own in zip(runs, samples, strict=True):
+        parameters, flops = cost(run.create(len(own.classes)))
+        rows.append({"model": run.label, "parameters": parameters, "mflops": flops / 1e6, "ms": best[run.label]})
+    return pd.DataFrame(rows)
 
 
 def _intervals(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

@@ -104,9 +104,12 @@ def prepare(
     out: Annotated[Path, typer.Option("--out", help="Where stores lie.")] = Path("build/stores"),
     size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the aligned frames, pixels.")] = 224,
     target: Annotated[str, typer.Option(help="Labels: emotion, emotion_megc, ….")] = "emotion",
+    tensors: Annotated[
+        list[str], typer.Option(help="What to keep: onset, apex, landmarks, long_flow, … (a model's `prepared`).")
+    ] = ["onset", "apex"],  # noqa: B006
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
 ) -> None:
-    """Align a data set once into one memory-mapped file; goes on where it was interrupted."""
+    """Align a data set once into memory-mapped files; goes on where it was interrupted."""
     from tsfmicro_lab.data.recordings import load
     from tsfmicro_lab.data.store import prepare_store
     from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
@@ -115,13 +118,15 @@ def prepare(
         if root is None:
             if name != "synthetic":
                 raise ValueError(f"give the folder of your copy of {name}")
-            place = prepare_store(SyntheticMicroExpressions(), size, out, target=target, workers=workers)
+            place = prepare_store(
+                SyntheticMicroExpressions(), size, out, target=target, tensors=tensors, workers=workers
+            )
         else:
             data = load(name, root, labels)
             readable = data.select(data.annotations["frames"] > 0)
             if left := len(data) - len(readable):
                 console.print(f"{left} clips have no frames and are left out: tsfmicro-lab data report says which")
-            place = prepare_store(readable, size, out, target=target, workers=workers)
+            place = prepare_store(readable, size, out, target=target, tensors=tensors, workers=workers)
     except (ValueError, OSError, ImportError) as error:
         _fail(error)
     console.print(f"store: {escape(str(place))}", soft_wrap=True)

@@ -17,7 +17,7 @@ from assignments.solutions import solutions
 from tsfmicro_lab.assignments import CheckFailed, ps1, ps2, ps3, ps4, ps5, variant
 from tsfmicro_lab.assignments.checking import check, compare, expect
 from tsfmicro_lab.assignments.course import ASSIGNMENTS
-from tsfmicro_lab.data import Samples, SyntheticMicroExpressions
+from tsfmicro_lab.data import SyntheticMicroExpressions
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.preprocess import FLOWS, align_clip, apply_alignment, estimate_alignment, optical_flow
 from tsfmicro_lab.training import fit, leave_one_subject_out, predict, subject_interval
@@ -393,7 +393,7 @@ def covered(samples, y, x, radius, *, of=lambda s: s.float().mean(0), frames=("o
         here = np.s_[:, :, max(y - radius, edge) : y + radius + 1, max(x - radius, edge) : x + radius + 1]
         if name in frames:
             changed[name][here] = of(changed[name][here]).round().to(torch.uint8)
-    return Samples({**samples.tensors, **changed}, samples.label, samples.classes, samples.table)
+    return samples.with_tensors(onset=changed["onset"], apex=changed["apex"])
 
 
 def p(function, **settings):

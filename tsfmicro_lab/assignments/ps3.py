@@ -131,8 +131,7 @@ def check_comparison(run: Callable[..., pd.DataFrame], seed: int = 0) -> None:
         np.random.default_rng(seed).permuted(np.tile([0, 1, 1], people).reshape(people, 3), axis=1)
     )
     rows = [{"subject": f"s{i // clips}", "clip": f"c{i % clips}", "onset": 0} for i in range(people * clips)]
-    tensors = {"onset": frames, "apex": frames.clone()}
-    samples = Samples(tensors, label.flatten(), ("a", "b"), pd.DataFrame(rows))
+    samples = Samples({"onset": frames, "apex": frames.clone()}, label.flatten(), ("a", "b"), pd.DataFrame(rows))
     diary: list[dict[str, Any]] = []
     seeds = [seed + 5, seed + 6]
     models: Mapping[str, Any] = {n: lambda _, s, n=n: Probe(n, s, diary) for n in ("late", "mine")}  # type: ignore[misc]

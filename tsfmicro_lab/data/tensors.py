@@ -5,9 +5,10 @@ may stand in front (frames of a clip, candidates for a key frame): images are by
 half-precision numbers (…, 2, S, S) in pixels, and points are single-precision numbers (…, P, 2) in pixels.
 """
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,16 @@ import torch
 from torch import Tensor
 
 from tsfmicro_lab.clips import Clip, Points
-from tsfmicro_lab.preprocess import POINT_NAMES, Landmarker, align_clip, onset_landmarks, with_apex
+from tsfmicro_lab.preprocess import POINT_NAMES, Landmarker, align_clip, clip_flow, key_flow, onset_landmarks, with_apex
+from tsfmicro_lab.preprocess.flow_clip import FRAMES
 from tsfmicro_lab.preprocess.keyframes import sought_pair
 
 #: What TSFmicro reads.
 KEY_FRAMES = ("onset", "apex")
 #: The pair that `Recipe.sought` trains on instead.
 SOUGHT = ("sought_onset", "sought_apex")
+#: Random pairs of frames of each clip.
+PAIRS = 4
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,10 @@ class Source:
         assert self.aligned.landmarks is not None
         return self.aligned.landmarks
 
+    def slstt_flow(self, short: bool) -> np.ndarray:
+        """Flow of the frames around the apex (see `preprocess.clip_flow`)."""
+        return clip_flow(replace(self.clip, apex=self.apex), self.size, short=short)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -78,6 +86,20 @@ class Prepared:
         return tuple(size if side is None else side for side in self.shape)
 
 
+def _flow(source: Source, method: str) -> np.ndarray:
+    """Flow between the key frames, computed at 128 px or more."""
+    fine = align_clip(replace(source.clip, apex=source.apex), max(source.size, 128))
+    return key_flow(fine, source.size, method)
+
+
+def _pairs(source: Source) -> np.ndarray:
+    """Random pairs of aligned frames between onset and offset, for what learns from motion without labels."""
+    clip = source.aligned
+    rng = np.random.default_rng(zlib.crc32(clip.id.encode()))
+    frames = rng.integers(clip.onset, clip.offset + 1, (PAIRS, 2))
+    return np.stack([np.stack([_frame(source, i) for i in pair]) for pair in frames.tolist()])
+
+
 def _frame(source: Source, index: int) -> np.ndarray:
     return source.aligned.frame(index).transpose(2, 0, 1)
 
@@ -89,6 +111,13 @@ PREPARED: dict[str, Prepared] = {
     "sought_onset": Prepared(lambda s: _frame(s, s.sought[0]), (3, None, None)),
     "sought_apex": Prepared(lambda s: _frame(s, s.sought[1]), (3, None, None)),
     "landmarks": Prepared(lambda s: s.landmarks, (len(POINT_NAMES), 2), np.float32),
+    "pairs": Prepared(_pairs, (PAIRS, 2, 3, None, None)),
+    "long_flow": Prepared(lambda s: s.slstt_flow(short=False), (FRAMES, 2, None, None), np.float16),
+    "short_flow": Prepared(lambda s: s.slstt_flow(short=True), (FRAMES, 2, None, None), np.float16),
+    **{
+        f"flow_{m}": Prepared(partial(_flow, method=m), (2, None, None), np.float16)
+        for m in ("farneback", "dis", "tvl1")
+    },
 }
 
 

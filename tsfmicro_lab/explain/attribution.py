@@ -1,4 +1,4 @@
-"""Where-how attribution: which pixels of the onset frame and of the difference frame a prediction rests on."""
+"""Attribution: which pixels of its inputs a prediction rests on; where-how, of the onset and the difference frame."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,13 +7,29 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from tsfmicro_lab.explain.methods import COMPLETE, METHODS, REGIONAL, Mask, Pair, Settings, deep_lift, seeded
+from tsfmicro_lab.explain.methods import (
+    COMPLETE,
+    METHODS,
+    REGIONAL,
+    Mask,
+    Pair,
+    Settings,
+    deep_lift,
+    gradient_shap,
+    input_x_gradient,
+    integrated_gradients,
+    saliency,
+    seeded,
+    smooth_grad,
+)
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.progress import track
 
 Heat = Float[np.ndarray, "_ _"]
+#: Methods that take inputs of any shape, such as a row of frames; the others need one image per input.
+ANY_SHAPE = {integrated_gradients, input_x_gradient, saliency, smooth_grad, gradient_shap}
 #: DeepLift's maps are refused if they miss more than this share of the change of the logit.
 DEEP_LIFT_TOLERANCE = 0.1
 
@@ -47,6 +63,23 @@ class WhereHow:
         """Both maps divided by the sum of all absolute values, so that methods of different units can be compared."""
         total = max(float(np.abs(self.where).sum() + np.abs(self.how).sum()), np.finfo(float).tiny)
         return replace(self, where=self.where / total, how=self.how / total)
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Attribution of one logit to all inputs of a model, raw values.
+
+    Attributes:
+        maps: For each input that is a picture, its pixels, summed over colours: (H, W), or (frames, H, W).
+        target: Index of the explained class.
+        method: How it was computed.
+        completeness_error: See :class:`WhereHow`.
+    """
+
+    maps: Mapping[str, Float[np.ndarray, "*places"]] = field(repr=False)
+    target: int
+    method: str
+    completeness_error: float
 
 
 def where_how(
@@ -98,26 +131,85 @@ def where_how(
         >>> maps.where.shape, maps.completeness_error < 0.05
         ((56, 56), True)
     """
+    missing = {"onset", "difference"} - set(model.input_names)
+    if missing:
+        raise ValueError(
+            f"{type(model).__name__} does not read the {' and '.join(sorted(missing))} frame, "
+            "so nothing can be attributed to it: explain a fusion variant such as tsfmicro_late"
+        )
+    found = attribute(
+        model,
+        sample,
+        target,
+        method,
+        steps=steps,
+        batch_size=batch_size,
+        seed=seed,
+        baseline=baseline,
+        regions=regions,
+    )
+    maps = found.maps
+    return WhereHow(maps["onset"], maps["difference"], found.target, method, found.completeness_error)
+
+
+def attribute(
+    model: Recognizer,
+    sample: Mapping[str, Tensor],
+    target: int | None = None,
+    method: str = "integrated gradients",
+    *,
+    steps: int = 32,
+    batch_size: int = 32,
+    seed: int = 0,
+    baseline: Mapping[str, Tensor] | None = None,
+    regions: Mapping[str, Mask] | None = None,
+) -> Attribution:
+    """Explains one prediction over all inputs of any model that are pictures; the others are held as they are.
+
+    Args:
+        model: Any model.
+        sample: Its inputs by name, one sample with or without a batch axis.
+        target: See :func:`where_how`, as of all that follow. The baseline of any input is zero: for flow images, the
+            mean colour of ImageNet.
+        method: For inputs of several frames, one that works by gradients.
+        steps: Points of the integral.
+        batch_size: Inputs computed at once.
+        seed: Of the methods that draw.
+        baseline: Another baseline.
+        regions: Masks by name.
+
+    Raises:
+        ValueError: See :func:`where_how`.
+
+    Example:
+        >>> from tsfmicro_lab.models import create_model
+        >>> model = create_model("slstt_mean", 3, seed=0)
+        >>> attribute(model, {"flow": torch.randn(11, 3, 56, 56)}, method="saliency").maps["flow"].shape
+        (11, 56, 56)
+    """
     _check(model, method, regions)
+    sample = {name: sample[name].reshape(1, *shape) for name, shape in model.input_shapes.items()}
     # Outside inference mode a clone makes tensors that gradients can flow to, wherever the sample came from.
     with torch.inference_mode(False), torch.enable_grad(), seeded(seed):
-        inputs = _pair(model, {name: sample[name].reshape(1, *sample[name].shape[-3:]) for name in model.input_names})
-        origin = _pair(model, baseline) if baseline else tuple(torch.zeros_like(x) for x in inputs)
-        target = _target(model, inputs, target)
+        names = [name for name in model.input_names if name not in model.fixed_names]
+        asked = _Fixed(model, _pair(model, sample, model.fixed_names)) if model.fixed_names else model
+        inputs = _pair(model, sample, names)
+        origin = _pair(model, baseline, names) if baseline else tuple(torch.zeros_like(x) for x in inputs)
+        target = _target(asked, names, inputs, target)
         settings = Settings(steps, batch_size, seed, origin, regions)
-        maps = METHODS[method](model, inputs, target, settings)
-        heat = dict(zip(model.input_names, (m.detach().sum(1)[0].float().cpu().numpy() for m in maps), strict=True))
+        maps = METHODS[method](asked, inputs, target, settings)
+        heat = dict(zip(names, (m.detach().sum(-3)[0].float().cpu().numpy() for m in maps), strict=True))
         if not all(np.isfinite(m).all() for m in heat.values()):
             raise ValueError("the attribution is not finite: check the sample and the model's weights for NaN")
         error = float("nan")
         if METHODS[method] in COMPLETE:
-            error = _completeness(model, inputs, origin, target, sum(float(m.sum()) for m in heat.values()))
+            error = _completeness(asked, inputs, origin, target, sum(float(m.sum()) for m in heat.values()))
     if METHODS[method] is deep_lift and error > DEEP_LIFT_TOLERANCE:
         raise ValueError(
             f"DeepLift does not fit {type(model).__name__}: its maps miss {error:.0%} of the change of the logit, "
             "since captum has no rule for GELU, SiLU, layer norm and fused attention; choose integrated gradients"
         )
-    return WhereHow(heat["onset"], heat["difference"], target, method, error)
+    return Attribution(heat, target, method, error)
 
 
 def where_how_batch(
@@ -166,14 +258,12 @@ def where_how_batch(
 
 
 def _check(model: Recognizer, method: str, regions: Mapping[str, Mask] | None) -> None:
-    missing = {"onset", "difference"} - set(model.input_names)
-    if missing:
-        raise ValueError(
-            f"{type(model).__name__} does not read the {' and '.join(sorted(missing))} frame, "
-            "so nothing can be attributed to it: explain a fusion variant such as tsfmicro_late"
-        )
     if method not in METHODS:
         raise ValueError(f"unknown method '{method}': choose from {', '.join(METHODS)}")
+    if any(len(s) != 3 for n, s in model.input_shapes.items() if n not in model.fixed_names) or model.fixed_names:
+        able = [name for name, how in METHODS.items() if how in ANY_SHAPE]
+        if method not in able:
+            raise ValueError(f"{method} does not fit the inputs of {type(model).__name__}: choose {', '.join(able)}")
     if METHODS[method] in REGIONAL and not regions:
         raise ValueError(
             f"{method} asks region by region: give regions=, such as unit_regions(clip.landmarks, size) of data.motion"
@@ -186,12 +276,27 @@ def _check(model: Recognizer, method: str, regions: Mapping[str, Mask] | None) -
     model.eval()
 
 
-def _pair(model: Recognizer, sample: Mapping[str, Tensor]) -> Pair:
+class _Fixed(nn.Module):
+    """A model with its last inputs held as they are, which captum need not know of."""
+
+    def __init__(self, model: Recognizer, fixed: Pair) -> None:
+        super().__init__()
+        self.model, self.fixed = model, fixed
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        free, held = iter(inputs), iter(self.fixed)
+        names = self.model.input_names
+        fixed = self.model.fixed_names
+        given = [next(held).expand(len(inputs[0]), -1, -1) if name in fixed else next(free) for name in names]
+        return self.model(*given)
+
+
+def _pair(model: Recognizer, sample: Mapping[str, Tensor], names: Sequence[str]) -> Pair:
     device = next(model.parameters()).device
-    return tuple(sample[name].detach().clone().to(device) for name in model.input_names)
+    return tuple(sample[name].detach().clone().to(device) for name in names)
 
 
-def _target(model: Recognizer, inputs: Pair, target: int | None) -> int:
+def _target(model: nn.Module, names: Sequence[str], inputs: Pair, target: int | None) -> int:
     """The class to explain, after a look at whether each stream has a say in it."""
     looked = tuple(x.clone().requires_grad_() for x in inputs)
     logits = model(*looked)[0]
@@ -199,7 +304,7 @@ def _target(model: Recognizer, inputs: Pair, target: int | None) -> int:
     if not 0 <= chosen < len(logits):
         raise ValueError(f"target {chosen} is none of the model's {len(logits)} classes (0 to {len(logits) - 1})")
     slopes = torch.autograd.grad(logits[chosen], looked, allow_unused=True)
-    unused = [name for name, slope in zip(model.input_names, slopes, strict=True) if slope is None]
+    unused = [name for name, slope in zip(names, slopes, strict=True) if slope is None]
     if unused:
         raise ValueError(
             f"{type(model).__name__} takes the {' and '.join(unused)} frame and ignores it, "
@@ -209,7 +314,7 @@ def _target(model: Recognizer, inputs: Pair, target: int | None) -> int:
 
 
 @torch.no_grad()
-def _completeness(model: Recognizer, inputs: Pair, baseline: Pair, target: int, total: float) -> float:
+def _completeness(model: nn.Module, inputs: Pair, baseline: Pair, target: int, total: float) -> float:
     change = float(model(*inputs)[0, target] - model(*baseline)[:, target].mean())
     return abs(total - change) / max(abs(change), 1e-6)
 

@@ -52,24 +52,24 @@ class Settings:
     regions: Mapping[str, Mask] | None = None
 
 
-def integrated_gradients(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pair:
+def integrated_gradients(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
     """The gradient, averaged on the way from the baseline, times that way (Sundararajan et al., arXiv 1703.01365)."""
     first = tuple(b[:1] for b in s.baseline)
     explainer = IntegratedGradients(model)
     return tuple(explainer.attribute(inputs, first, target, n_steps=s.steps, internal_batch_size=s.batch_size))
 
 
-def input_x_gradient(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pair:
+def input_x_gradient(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
     """The same with one step, at the input; the baseline is zero."""
     return tuple(InputXGradient(model).attribute(_wanting_gradients(inputs), target))
 
 
-def saliency(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pair:
+def saliency(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
     """The slope's absolute value (Simonyan et al., arXiv 1312.6034). It has no sign."""
     return tuple(Saliency(model).attribute(_wanting_gradients(inputs), target))
 
 
-def smooth_grad(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pair:
+def smooth_grad(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
     """Absolute mean slope over copies with noise of 15 % of each input's range (Smilkov et al., arXiv 1706.03825)."""
     noise = tuple(0.15 * float(x.max() - x.min()) for x in inputs)
     maps = NoiseTunnel(Saliency(model)).attribute(
@@ -84,7 +84,7 @@ def smooth_grad(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pa
     return tuple(m.abs() for m in maps)
 
 
-def gradient_shap(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pair:
+def gradient_shap(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
     """The gradient at random points on the ways from random baselines (Lundberg and Lee, arXiv 1705.07874)."""
     parts = [min(s.batch_size, s.steps - done) for done in range(0, s.steps, s.batch_size)]
     drawn = [GradientShap(model).attribute(inputs, s.baseline, part, 0.0, target) for part in parts]
@@ -92,7 +92,7 @@ def gradient_shap(model: Recognizer, inputs: Pair, target: int, s: Settings) -> 
     return tuple(sum(share * maps[i] for share, maps in zip(shares, drawn, strict=True)) for i in range(len(inputs)))
 
 
-def deep_lift(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pair:
+def deep_lift(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
     """Differences passed back layer by layer (Shrikumar et al., arXiv 1704.02685).
 
     captum knows rules for ReLU and its like, softmax modules and max pooling. For GELU, SiLU, layer norm and fused
@@ -105,7 +105,7 @@ def deep_lift(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pair
         return tuple(DeepLift(_Inner(model)).attribute(_wanting_gradients(inputs), first, target))
 
 
-def occlusion(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pair:
+def occlusion(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
     """How far the logit falls when a window (an eighth of the side) shows the baseline, mean of all windows on a pixel.
 
     The idea is Zeiler and Fergus's (arXiv 1311.2901). Windows overlap by half.
@@ -123,7 +123,7 @@ def occlusion(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pair
     return tuple(m / m.shape[1] for m in maps)  # captum writes the fall into each colour
 
 
-def feature_ablation(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pair:
+def feature_ablation(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
     """How far the logit falls when one region of one input shows the baseline: no motion there, or another's face.
 
     Averaged over the baselines, where several are given.
@@ -141,7 +141,7 @@ def feature_ablation(model: Recognizer, inputs: Pair, target: int, s: Settings) 
     return _spread(tuple(sum(m[i] for m in maps) / len(maps) for i in range(len(inputs))), inputs, s)
 
 
-def kernel_shap(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pair:
+def kernel_shap(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
     """Shapley values of regions and streams, fitted to random coalitions (Lundberg and Lee, arXiv 1705.07874)."""
     maps = KernelShap(model).attribute(
         inputs,
@@ -154,17 +154,19 @@ def kernel_shap(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pa
     return _spread(maps, inputs, s)
 
 
-def grad_cam(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pair:
+def grad_cam(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
     """Grad-CAM of both streams where the model adds them (:func:`~tsfmicro_lab.explain.tokens.token_grad_cam`)."""
+    assert isinstance(model, Recognizer)
     return token_grad_cam(model, inputs, target)
 
 
-def rollout(model: Recognizer, inputs: Pair, target: int, s: Settings) -> Pair:
+def rollout(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
     """What retention and attention pass on; knows no class (:func:`~tsfmicro_lab.explain.tokens.attention_rollout`)."""
+    assert isinstance(model, Recognizer)
     return attention_rollout(model, inputs)
 
 
-Method = Callable[[Recognizer, Pair, int, Settings], Pair]
+Method = Callable[[nn.Module, Pair, int, Settings], Pair]
 METHODS: dict[str, Method] = {
     "integrated gradients": integrated_gradients,
     "input × gradient": input_x_gradient,
@@ -221,12 +223,13 @@ def partition(regions: Mapping[str, Mask]) -> Int64[np.ndarray, "_ _"]:
 class _Inner(nn.Module):
     """The model one level down: captum hands pairs of tensors to the outermost call, which TSFmicro's check refuses."""
 
-    def __init__(self, model: Recognizer) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return self.model(*inputs)
+        logits: Tensor = self.model(*inputs)
+        return logits
 
 
 def _feature_mask(inputs: Pair, s: Settings) -> Pair:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tsfmicro_lab.models.base import Recognizer
+from tsfmicro_lab.models.frl_dgt import FRLDGT
 from tsfmicro_lab.models.fusion import (
     TSFmicroEarly,
     TSFmicroLate,
@@ -16,12 +17,27 @@ from tsfmicro_lab.models.fusion import (
     TSFmicroTemporal,
 )
 from tsfmicro_lab.models.official import from_official
+from tsfmicro_lab.models.shallow import OffApexNet, STSTNet
+from tsfmicro_lab.models.slstt import SLSTTLSTM, SLSTTMean
 from tsfmicro_lab.models.tsfmicro import PRESETS, TSFmicro
 
 __all__ = ["PRESETS", "Recognizer", "TSFmicro", "create_model", "from_official", "from_pretrained", "list_models"]
 
 MODELS: dict[str, type[Recognizer]] = {
-    cls.name: cls for cls in (TSFmicroLate, TSFmicroEarly, TSFmicroT2S, TSFmicroS2T, TSFmicroTemporal, TSFmicroSpatial)
+    cls.name: cls
+    for cls in (
+        TSFmicroLate,
+        TSFmicroEarly,
+        TSFmicroT2S,
+        TSFmicroS2T,
+        TSFmicroTemporal,
+        TSFmicroSpatial,
+        SLSTTLSTM,
+        SLSTTMean,
+        FRLDGT,
+        STSTNet,
+        OffApexNet,
+    )
 }
 
 
@@ -30,7 +46,8 @@ def list_models() -> list[str]:
 
     Example:
         >>> list_models()
-        ['tsfmicro_late', 'tsfmicro_early', 'tsfmicro_t2s', 'tsfmicro_s2t', 'tsfmicro_temporal', 'tsfmicro_spatial']
+        ['tsfmicro_late', 'tsfmicro_early', 'tsfmicro_t2s', 'tsfmicro_s2t', 'tsfmicro_temporal', 'tsfmicro_spatial',
+        'slstt_lstm', 'slstt_mean', 'frl_dgt', 'ststnet', 'off_apexnet']
     """
     return list(MODELS)
 
@@ -43,9 +60,10 @@ def create_model(
     Args:
         name: One of :func:`list_models`.
         num_classes: Emotions to tell apart.
-        preset: `base` (the paper's size, 224 px), `small` (112 px) or `tiny` (56 px, trains on a laptop).
+        preset: `base` (the paper's size; 224 px for TSFmicro), `small` (112 px) or `tiny` (56 px, trains on a laptop).
         seed: Makes the weights reproducible without touching the global random state.
-        **overrides: Fields of :class:`~tsfmicro_lab.models.tsfmicro.TSFmicroConfig` that differ from the preset.
+        **overrides: Fields of the model's `Config` (:class:`~tsfmicro_lab.models.tsfmicro.TSFmicroConfig`, …) that
+            differ from the preset.
 
     Returns:
         The model, in training mode.

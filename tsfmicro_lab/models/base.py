@@ -75,6 +75,8 @@ class Recognizer(nn.Module, PyTorchModelHubMixin):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
     prepared: tuple[str, ...] = ("onset", "apex")
     input_names: tuple[str, ...] = ("onset", "difference")
+    #: Inputs that explanations hold fixed, since they are no picture of the face.
+    fixed_names: tuple[str, ...] = ()
 
     def __init__(self, config: Any = None) -> None:
         super().__init__()

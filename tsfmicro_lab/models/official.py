@@ -1,13 +1,15 @@
-"""Checkpoints of the public TSFmicro code, read into the models of this lab."""
+"""Checkpoints of the public codes of TSFmicro and SLSTT, read into the models of this lab."""
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
+from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.models.fusion import TSFmicroEarly, TSFmicroLate, TSFmicroS2T, TSFmicroT2S
+from tsfmicro_lab.models.slstt_weights import slstt_of
 from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig
 
 # Names of the public code and ours, applied in this order.
@@ -73,13 +75,14 @@ def rename(name: str) -> str:
     return name
 
 
-def from_official(state_dict: Mapping[str, Tensor]) -> TSFmicro:
-    """Recognises a checkpoint of the public TSFmicro code, any of its four fusion variants, and loads it.
+def from_official(state_dict: Mapping[str, Tensor], aggregator: str = "lstm") -> Recognizer:
+    """Recognises a checkpoint of the public codes of TSFmicro, any of its four fusion variants, or SLSTT, and loads it.
 
     Read the file with ``torch.load(path, weights_only=True)``: it then executes nothing.
 
     Args:
         state_dict: Tensors by the names of the public code; a `module.` in front is left out.
+        aggregator: For SLSTT, whose checkpoints hold both heads: `lstm` or `mean`.
 
     Returns:
         The model in evaluation mode, with as many classes as the checkpoint has. T→S injects `after` the transformer,
@@ -89,18 +92,29 @@ def from_official(state_dict: Mapping[str, Tensor]) -> TSFmicro:
         ValueError: Tensors are missing, unknown or of another shape; the message lists them.
     """
     given = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
+    if "vit.class_token" in given:
+        return _filled(*slstt_of(given, aggregator))
     variant = next((v for v in VARIANTS if v.mark in given), None)
     if variant is None:
-        raise ValueError("no tensor 'main_branch.head.weight': this is no checkpoint of the public TSFmicro code")
+        raise ValueError(
+            "no tensor 'main_branch.head.weight': this is no checkpoint of the public TSFmicro code, nor "
+            "of SLSTT's, which has 'vit.class_token'"
+        )
     unused = [name for name in given if re.search(f"{UNUSED}|{variant.unused}", name)]
     renamed = {rename(name): tensor for name, tensor in given.items() if name not in unused}
     classes = len(renamed["classifier.head.weight"]) if "classifier.head.weight" in renamed else 5
     model = variant.model(TSFmicroConfig(num_classes=classes, inject="after"))
+    return _filled(model, renamed, unused)
+
+
+def _filled(model: Recognizer, renamed: Mapping[str, Tensor], unused: Sequence[str]) -> Recognizer:
     problems = _problems(renamed, model.state_dict())
     if problems:
         raise ValueError(f"the checkpoint does not fit {model.name} at base size:\n" + "\n".join(problems))
     if unused:
-        warnings.warn(f"left out, since the public code never uses them: {', '.join(unused)}", stacklevel=2)
+        warnings.warn(
+            f"left out, since {model.name} of the public code never uses them: {', '.join(unused)}", stacklevel=3
+        )
     model.load_state_dict(renamed)
     return model.eval()
 

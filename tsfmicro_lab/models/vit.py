@@ -1,10 +1,14 @@
-"""A plain pre-norm vision transformer encoder (Dosovitskiy et al., arXiv 2010.11929)."""
+"""A plain pre-norm vision transformer encoder (Dosovitskiy et al., arXiv 2010.11929).
+
+TSFmicro's spatial branch, SLSTT's encoder and the transformers of FRL-DGT are made of it.
+"""
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 class SelfAttention(nn.Module):
@@ -45,6 +49,13 @@ class SelfAttention(nn.Module):
 class TransformerBlock(nn.Module):
     """Pre-norm block: attention, then a two-layer perceptron, each added to what it read.
 
+    Args:
+        dim: Channels of a token.
+        heads: Attention heads.
+        mlp_ratio: Width of the perceptron, in channels of a token.
+        dropout: Share of what is added that training leaves out.
+        gelu: Form of GELU: `none` is exact, `tanh` the approximation of the first vision transformers.
+
     Shape:
         (B, N, dim) → the same.
 
@@ -53,16 +64,17 @@ class TransformerBlock(nn.Module):
         torch.Size([1, 5, 8])
     """
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: int = 4) -> None:
+    def __init__(self, dim: int, heads: int, mlp_ratio: int = 4, dropout: float = 0.0, gelu: str = "none") -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(dim, eps=1e-6), nn.LayerNorm(dim, eps=1e-6)
         self.attention = SelfAttention(dim, heads)
-        self.mlp = nn.Sequential(nn.Linear(dim, mlp_ratio * dim), nn.GELU(), nn.Linear(mlp_ratio * dim, dim))
+        self.mlp = nn.Sequential(nn.Linear(dim, mlp_ratio * dim), nn.GELU(gelu), nn.Linear(mlp_ratio * dim, dim))
+        self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "batch n dim"]) -> Float[Tensor, "batch n dim"]:
         """Returns the refined tokens."""
-        x = x + self.attention(self.norm1(x))
-        out: Tensor = x + self.mlp(self.norm2(x))
+        x = x + self.drop(self.attention(self.norm1(x)))
+        out: Tensor = x + self.drop(self.mlp(self.norm2(x)))
         return out
 
 
@@ -73,29 +85,39 @@ class PatchEmbedding(nn.Module):
         image_size: Side of the square input, pixels.
         patch_size: Side of a patch, pixels; 1 makes every pixel a token.
         dim: Channels of a token.
+        class_token: Whether a learned token that belongs to no patch stands in front.
+        channels: Of the image.
 
     Shape:
-        (B, 3, image_size, image_size) → (B, N, dim), N = (image_size / patch_size)².
+        (B, channels, image_size, image_size) → (B, N, dim), N = (image_size / patch_size)², and one more with a class
+        token.
 
     Example:
         >>> PatchEmbedding(image_size=14, patch_size=1, dim=32)(torch.randn(2, 3, 14, 14)).shape
         torch.Size([2, 196, 32])
     """
 
-    def __init__(self, image_size: int, patch_size: int, dim: int) -> None:
+    def __init__(
+        self, image_size: int, patch_size: int, dim: int, class_token: bool = False, channels: int = 3
+    ) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(3, dim, patch_size, stride=patch_size)
-        self.position = nn.Parameter(torch.empty(1, (image_size // patch_size) ** 2, dim))
+        if image_size % patch_size:
+            raise ValueError(f"image_size ({image_size}) must be a multiple of patch_size ({patch_size})")
+        self.proj = nn.Conv2d(channels, dim, patch_size, stride=patch_size)
+        self.position = nn.Parameter(torch.empty(1, (image_size // patch_size) ** 2 + class_token, dim))
         nn.init.trunc_normal_(self.position, std=0.02)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, dim)) if class_token else None
 
-    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch n dim"]:
+    def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch n dim"]:
         """Returns the tokens in raster order."""
-        patches: Tensor = self.proj(image)
-        return rearrange(patches, "b d y x -> b (y x) d") + self.position
+        patches: Tensor = rearrange(self.proj(image), "b d y x -> b (y x) d")
+        if self.class_token is not None:
+            patches = torch.cat((self.class_token.expand(len(patches), -1, -1), patches), 1)
+        return patches + self.position
 
 
 class ViT(nn.Module):
-    """Patch tokens → transformer blocks → layer norm. No class token.
+    """Patch tokens → transformer blocks → layer norm.
 
     Args:
         image_size: Side of the square input, pixels.
@@ -103,22 +125,47 @@ class ViT(nn.Module):
         dim: Channels of a token.
         depth: Number of blocks.
         heads: Attention heads.
+        class_token: Whether a class token stands in front; the first of the tokens that come out is then its.
+        channels: Of the image.
+        dropout: See :class:`TransformerBlock`.
+        gelu: See :class:`TransformerBlock`.
+        checkpointing: Whether training computes each block a second time instead of keeping what is inside it, which
+            saves memory for time.
 
     Shape:
-        (B, 3, image_size, image_size) → (B, N, dim), N = (image_size / patch_size)².
+        (B, channels, image_size, image_size) → (B, N, dim), N = (image_size / patch_size)², and one more with a class
+        token.
 
     Example:
         >>> ViT(image_size=14, patch_size=1, dim=32, depth=1, heads=4)(torch.randn(2, 3, 14, 14)).shape
         torch.Size([2, 196, 32])
     """
 
-    def __init__(self, image_size: int, patch_size: int, dim: int, depth: int, heads: int) -> None:
+    def __init__(
+        self,
+        image_size: int,
+        patch_size: int,
+        dim: int,
+        depth: int,
+        heads: int,
+        *,
+        class_token: bool = False,
+        channels: int = 3,
+        dropout: float = 0.0,
+        gelu: str = "none",
+        checkpointing: bool = False,
+    ) -> None:
         super().__init__()
-        self.embed = PatchEmbedding(image_size, patch_size, dim)
-        self.blocks = nn.Sequential(*(TransformerBlock(dim, heads) for _ in range(depth)))
+        self.checkpointing = checkpointing
+        self.embed = PatchEmbedding(image_size, patch_size, dim, class_token, channels)
+        self.blocks = nn.Sequential(*(TransformerBlock(dim, heads, 4, dropout, gelu) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
-    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch n dim"]:
-        """Returns the encoded tokens in raster order."""
-        tokens: Tensor = self.norm(self.blocks(self.embed(image)))
-        return tokens
+    def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch n dim"]:
+        """Returns the encoded tokens, the class token first, then the patches in raster order."""
+        tokens: Tensor = self.embed(image)
+        for block in self.blocks:
+            again = self.checkpointing and self.training
+            tokens = checkpoint(block, tokens, use_reentrant=False) if again else block(tokens)
+        encoded: Tensor = self.norm(tokens)
+        return encoded

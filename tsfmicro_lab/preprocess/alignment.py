@@ -140,10 +140,21 @@ def align_clip(clip: Clip, size: int = 224, landmarker: Landmarker | None = None
         matrix = estimate_alignment(landmarks, size)
     except ValueError as error:
         raise ClipError(f"clip {clip.id}: {error}") from error
+    return align_with(replace(clip, landmarks=landmarks), matrix, size)
+
+
+def align_with(clip: Clip, matrix: Matrix, size: int) -> Clip:
+    """The clip with one transform applied to all its frames, its landmarks and its true motion.
+
+    Args:
+        clip: The clip.
+        matrix: From frame pixels to those of the square that comes out.
+        size: Side of the square, pixels.
+    """
     return replace(
         clip,
         frames=LazyFrames(lambda i: apply_alignment(clip.frame(i), matrix, size), range(len(clip.frames))),
-        landmarks=transform_points(landmarks, matrix),
+        landmarks=None if clip.landmarks is None else transform_points(clip.landmarks, matrix),
         truth=_align_truth(clip.truth, matrix, size) if clip.truth else None,
     )
 

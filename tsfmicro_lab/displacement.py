@@ -1,0 +1,188 @@
+"""How true is a learned displacement? FRL-DGT's network against optical flow, on clips whose motion is known."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
+from tsfmicro_lab.models.frl_dgt import FRLDGT
+from tsfmicro_lab.preprocess import align_clip, endpoint_error, flow_colours
+from tsfmicro_lab.progress import track
+from tsfmicro_lab.stored import load_tables, provenance, save_tables
+from tsfmicro_lab.training import RECIPES, Run, fit, inputs_of
+
+#: What disturbs the clips; strength 2, so that it can be told from nothing.
+CONDITIONS: dict[str, Distractors] = {
+    "none": Distractors.none(),
+    "noise": replace(Distractors.none(), noise=2.0),
+    "flicker": replace(Distractors.none(), flicker=2.0),
+    "head drift": replace(Distractors.none(), drift=2.0),
+}
+FLOWS = ("farneback", "dis", "tvl1")
+#: Displacements in the tables are in pixels of a face this wide, as the data set's amplitudes are.
+REFERENCE = 224
+
+
+@dataclass(frozen=True)
+class Displacements:
+    """How far displacements are from the truth; one row per condition, seed, method and held-out clip.
+
+    Attributes:
+        made: The command that made it, commit, date, device, recipe, size of the data.
+        errors: `condition`, `seed`, `subject`, `method`, and mean end-point errors in pixels of a 224 px face: `all`
+            motion over the image, and `expression`, without head drift, where the face truly moved.
+    """
+
+    made: dict[str, Any]
+    errors: pd.DataFrame
+
+    def save(self, path: Path) -> None:
+        """Writes everything as one JSON file."""
+        save_tables(path, self.made, {"errors": self.errors})
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Displacements":
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: The file holds no such measurement.
+        """
+        made, tables = load_tables(path, ("errors",), "tsfmicro-lab displacement")
+        return cls(made, **tables)
+
+    def table(self, what: str = "expression") -> pd.DataFrame:
+        """Mean error of each method (rows) under each condition (columns), with a 95 % interval over subjects.
+
+        Subjects are drawn again with replacement, 2000 times.
+        """
+        rng = np.random.default_rng(0)
+
+        def cell(rows: pd.DataFrame) -> str:
+            means = rows.groupby(["seed", "subject"])[what].mean().to_numpy()
+            again = means[rng.integers(0, len(means), (2000, len(means)))].mean(1)
+            low, high = np.quantile(again, (0.025, 0.975))
+            return f"{means.mean():.2f} ({low:.2f} to {high:.2f})"
+
+        cells = {key: cell(rows) for key, rows in self.errors.groupby(["method", "condition"])}
+        methods, conditions = (self.errors[column].unique() for column in ("method", "condition"))
+        return pd.DataFrame({c: [cells[m, c] for m in methods] for c in conditions}, index=pd.Index(methods))
+
+
+def displacements(model: FRLDGT, samples: Samples, index: Sequence[int]) -> np.ndarray:
+    """What a model's displacement network says of some samples, (N, 2, S, S) pixels."""
+    inputs = inputs_of(samples.pick(torch.tensor(index), ("onset", "apex", "landmarks")), model=model)
+    with torch.no_grad():
+        return np.asarray(model.eval().displacement(inputs["onset"], inputs["difference"]).numpy())
+
+
+def measure(
+    *, subjects: int = 6, clips_per_subject: int = 10, seeds: int = 3, preset: str = "tiny", epochs: int = 16
+) -> Displacements:
+    """Trains FRL-DGT on half of the subjects and compares its displacement on the others with the truth and with flow.
+
+    The network is looked at twice: after self-supervision alone, and after the classes were learnt. It is trained
+    under each condition afresh.
+
+    Args:
+        subjects: Synthetic subjects of each seed; half of them are held out.
+        clips_per_subject: Clips of each.
+        seeds: Number of seeds.
+        preset: Size of the model.
+        epochs: Of the training.
+    """
+    run = Run("frl_dgt", preset, replace(RECIPES[preset], epochs=epochs))
+    made = provenance(run, seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
+    made["protocol"] = f"preset {preset}; half of the subjects train, the errors are those of the other half"
+    tables = []
+    for name, seed in track([(n, s) for n in CONDITIONS for s in range(seeds)], "conditions"):
+        data = SyntheticMicroExpressions(subjects, clips_per_subject, seed=seed, distractors=CONDITIONS[name])
+        tables.append(_errors(data, replace(run, seed=seed)).assign(condition=name, seed=seed))
+    return Displacements(made, pd.concat(tables, ignore_index=True))
+
+
+def _errors(data: SyntheticMicroExpressions, run: Run) -> pd.DataFrame:
+    model = run.create(5, run.seed)
+    assert isinstance(model, FRLDGT)
+    flows = [f"flow_{m}" for m in FLOWS]
+    samples = prepare(data, model.config.image_size, tensors=(*model.prepared, *flows), progress=False)
+    held = np.isin(samples.subjects, np.unique(samples.subjects)[1::2])
+    test = np.flatnonzero(held).tolist()
+    said: dict[str, np.ndarray] = {"nothing moved": np.zeros((len(test), 2, *samples.onset.shape[-2:]))}
+    said |= {m: samples[f"flow_{m}"][test].float().numpy() for m in FLOWS}
+    torch.manual_seed(run.seed)
+    train = torch.from_numpy(np.flatnonzero(~held))
+    model.pretrain(train, lambda rows, names: {n: samples[n][rows].float() for n in names}, run.recipe.lr)
+    said["DGM, self-supervised"] = displacements(model, samples, test)
+    model.config = replace(model.config, pretrain_epochs=0)
+    fit(model, samples, train.numpy(), run.recipe, seed=run.seed)
+    said["DGM, with the classes"] = displacements(model, samples, test)
+    truths = [align_clip(data[i], model.config.image_size).truth for i in test]
+    unit = REFERENCE / model.config.image_size
+    rows = []
+    for method, fields in said.items():
+        for i, field, truth in zip(test, fields, truths, strict=True):
+            assert truth is not None
+            row = {"subject": samples.subjects[i], "method": method}
+            row["all"] = unit * float(endpoint_error(field, truth.field).mean())
+            row["expression"] = unit * float(endpoint_error(field, truth.expression)[truth.moved].mean())
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def displacement_figure(clip: Clip, fields: Mapping[str, np.ndarray]) -> Figure:
+    """The truth and what methods say of one aligned clip, as colours of one scale, with end-point errors.
+
+    Args:
+        clip: Aligned, rendered.
+        fields: Displacements by method, (2, S, S) pixels of the clip's frames.
+
+    Returns:
+        The hue is the direction (right red, down yellow-green), the strength of the colour the length.
+
+    Example:
+        >>> clip = align_clip(SyntheticMicroExpressions(1, 1, image_size=64)[0], 56)
+        >>> len(displacement_figure(clip, {"nothing": np.zeros((2, 56, 56))}).axes)
+        3
+    """
+    if clip.truth is None:
+        raise ValueError(f"clip {clip.id} was recorded, so its true motion is unknown: give a rendered one")
+    truth = clip.truth.field
+    shown: dict[str, np.ndarray] = {"truth": truth, **fields}
+    figure, axes = plt.subplots(1, len(shown) + 1, figsize=(2.1 * (len(shown) + 1), 2.6), layout="constrained")
+    axes[0].imshow(clip.frame(clip.onset))
+    axes[0].set_title("onset", fontsize=9)
+    limit = float(np.hypot(*truth).max())
+    for axis, (name, field) in zip(axes[1:], shown.items(), strict=True):
+        axis.imshow(flow_colours(np.asarray(field, np.float32), limit))
+        error = float(endpoint_error(field, truth).mean()) * REFERENCE / field.shape[-1]
+        axis.set_title(name if name == "truth" else f"{name}\n{error:.2f} px off", fontsize=9)
+    for axis in axes:
+        axis.set_axis_off()
+    plt.close(figure)
+    return figure
+
+
+def example(subjects: int, clips: int, epochs: int) -> Figure:
+    """A held-out clip without distractors, from the self-supervised network and from flow."""
+    data = SyntheticMicroExpressions(subjects, clips, distractors=CONDITIONS["none"])
+    model = Run("frl_dgt").create(5, 0)
+    assert isinstance(model, FRLDGT)
+    samples = prepare(
+        data, model.config.image_size, tensors=(*model.prepared, *(f"flow_{m}" for m in FLOWS)), progress=False
+    )
+    first = samples.subjects == samples.subjects[0]
+    train = np.flatnonzero(~first)
+    fit(model, samples, train, replace(RECIPES["tiny"], epochs=epochs))
+    lengths = [float(np.hypot(*data[i].truth.field).max()) for i in np.flatnonzero(first).tolist()]  # type: ignore[union-attr]
+    i = int(np.argmax(lengths))
+    fields = {"DGM, with the classes": displacements(model, samples, [i])[0]}
+    fields |= {m: samples[f"flow_{m}"][i].float().numpy() for m in FLOWS}
+    return displacement_figure(align_clip(data[i], model.config.image_size), fields)

@@ -1,0 +1,39 @@
+"""The command `tsfmicro-lab displacement`: FRL-DGT's learned displacement against true motion."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def displacement(
+    out: Annotated[Path, typer.Option(help="Where figure and table go.")] = Path("build/displacement"),
+    save: Annotated[Path | None, typer.Option(help="Where the result goes; a file in --out by default.")] = None,
+    subjects: Annotated[int, typer.Option(min=2, help="Synthetic subjects of each seed; half train.")] = 6,
+    clips: Annotated[int, typer.Option(min=1, help="Clips of each subject.")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of the training.")] = 16,
+) -> None:
+    """Compare FRL-DGT's learned displacement and optical flow with the true motion. Some ten minutes."""
+    from tsfmicro_lab.displacement import REFERENCE, example, measure
+
+    console = Console()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        result = measure(subjects=subjects, clips_per_subject=clips, seeds=seeds, epochs=epochs)
+        path = save or out / "displacement.json"
+        result.save(path)
+        example(subjects, clips, epochs).savefig(out / "displacement.png", dpi=150)
+    except (ValueError, OSError) as error:
+        console.print(f"[red]{escape(str(error))}[/]")
+        raise typer.Exit(1) from error
+    for what, title in (("expression", "expression, where the face moved"), ("all", "all motion, whole image")):
+        means = result.table(what)
+        table = Table("method", *means.columns, title=f"end-point error, pixels at {REFERENCE}: {title}")
+        for method, row in means.iterrows():
+            table.add_row(str(method), *row)
+        console.print(table)
+    console.print(f"everything: {path}; one clip: {out / 'displacement.png'}")

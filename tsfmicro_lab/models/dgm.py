@@ -1,0 +1,118 @@
+"""The displacement generation module of FRL-DGT: a network that looks at two frames and says how far each pixel moved.
+
+A reimplementation from the description in Zhai et al., CVPR 2023, arXiv 2304.04420. No code of it is public. That it
+is convolutional, reads onset and apex, and is trained by losses called reconstruction, normalization and smoothing
+is the paper's; the network's shape, the losses' formulas and their weights are our choice.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Image = Float[Tensor, "batch 3 height width"]
+Displacement = Float[Tensor, "batch 2 height width"]
+
+
+def warp(image: Image, displacement: Displacement) -> Image:
+    """Reads an image where a displacement points to: result(x) = image(x + displacement(x)).
+
+    Example:
+        >>> image = torch.arange(4.0).expand(1, 3, 4, 4)
+        >>> warp(image, torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4))[0, 0, 0].tolist()
+        [1.0, 2.0, 3.0, 3.0]
+    """
+    height, width = image.shape[-2:]
+    y, x = torch.meshgrid(*(torch.arange(n, device=image.device) for n in (height, width)), indexing="ij")
+    at = torch.stack((2 * (x + displacement[:, 0]) / (width - 1), 2 * (y + displacement[:, 1]) / (height - 1)), -1) - 1
+    return F.grid_sample(image, at, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def reconstruction(displacement: Displacement, onset: Image, apex: Image) -> Tensor:
+    """L1 + SSIM between the onset frame and the apex frame read back along the displacement; images from 0 to 1.
+
+    The description warps the onset frame to the apex; we read the same equation from its other end, so that the
+    displacement belongs to the pixels of the onset frame, as true motion and optical flow do in this lab.
+    """
+    from kornia.losses import ssim_loss
+
+    back = warp(apex, displacement)
+    ssim: Tensor = ssim_loss(back, onset, window_size=5)
+    return (back - onset).abs().mean() + ssim
+
+
+def normalization(displacement: Displacement) -> Tensor:
+    """Squared mean displacement over the image, in pixels: what moves the whole face is the head, no expression."""
+    return displacement.mean((2, 3)).square().sum(1).mean()
+
+
+def smoothing(displacement: Displacement, onset: Image) -> Tensor:
+    """Total variation of the displacement, forgiven where the onset frame itself has an edge."""
+    total = torch.zeros((), device=displacement.device)
+    for axis in (2, 3):
+        edge = onset.diff(dim=axis).abs().mean(1, keepdim=True)
+        total = total + (displacement.diff(dim=axis).abs() * torch.exp(-10 * edge)).mean()
+    return total
+
+
+class DGM(nn.Module):
+    """A small U-Net on onset and apex at half the resolution, whose output is bounded by a scaled tanh.
+
+    Motion of the skin is smooth, so half the resolution is enough for the result, and a quarter of the work; what it
+    reads keeps every pixel, two by two folded into channels.
+
+    Args:
+        width: Channels of the first level; each of the three levels doubles them.
+        reach: Largest displacement, as a share of the side. Ours: micro-movements stay below.
+
+    Shape:
+        Two tensors (B, 3, S, S), images from 0 to 1 → (B, 2, S, S), pixels.
+
+    Example:
+        >>> onset, apex = torch.rand(2, 2, 3, 56, 56)
+        >>> bool(DGM(8)(onset, apex).abs().max() <= 0.04 * 56)
+        True
+    """
+
+    def __init__(self, width: int = 16, reach: float = 0.04) -> None:
+        super().__init__()
+        self.reach = reach
+        w = width
+        self.down = nn.ModuleList((_double(24, w), _double(w, 2 * w), _double(2 * w, 4 * w)))
+        self.up = nn.ModuleList((_double(4 * w + 2 * w, 2 * w), _double(2 * w + w, w)))
+        self.out = nn.Conv2d(w, 2, 3, padding=1)
+        nn.init.normal_(self.out.weight, std=1e-3)  # begins near no motion
+
+    def forward(self, onset: Image, apex: Image) -> Displacement:
+        """Returns the displacement of each pixel of the onset frame."""
+        x = torch.cat((onset, 20 * (apex - onset)), 1)
+        kept: list[Tensor] = []
+        for block in self.down:
+            x = block(F.avg_pool2d(x, 2) if kept else F.pixel_unshuffle(x, 2))
+            kept.append(x)
+        for block, skip in zip(self.up, (kept[1], kept[0]), strict=True):
+            x = block(torch.cat((F.interpolate(x, skip.shape[-2:], mode="bilinear"), skip), 1))
+        coarse = self.reach * onset.shape[-1] * torch.tanh(self.out(x))
+        return F.interpolate(coarse, onset.shape[-2:], mode="bilinear")
+
+
+def self_supervised(
+    displacement: Displacement, onset: Image, apex: Image, weights: tuple[float, float, float]
+) -> Tensor:
+    """The three losses together; none of them knows a label.
+
+    Args:
+        displacement: Of the module, pixels.
+        onset: From 0 to 1.
+        apex: From 0 to 1.
+        weights: Of reconstruction, normalization and smoothing.
+    """
+    parts = (reconstruction(displacement, onset, apex), normalization(displacement), smoothing(displacement, onset))
+    return torch.stack([w * part for w, part in zip(weights, parts, strict=True)]).sum()
+
+
+def _double(i: int, o: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (i, o):
+        layers += [nn.Conv2d(channels, o, 3, padding=1), nn.GroupNorm(4, o), nn.GELU()]
+    return nn.Sequential(*layers)

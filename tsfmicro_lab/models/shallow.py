@@ -1,0 +1,136 @@
+"""Two small networks on optical flow that the field compares itself with: STSTNet and Off-ApexNet.
+
+Liong, Gan, See, Khor, Huang, "Shallow Triple Stream Three-dimensional CNN (STSTNet) for Micro-expression Recognition",
+FG 2019, arXiv 1902.03634; Gan, Liong, Yau, Huang, Tan, "OFF-ApexNet on Micro-expression Recognition System", Signal
+Processing: Image Communication 74 (2019), arXiv 1805.08699. Written from the papers, without dropout or other
+regularisation; both read TV-L1 flow from onset to apex, shrunk to 28 px. They have one size.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tsfmicro_lab.models.base import Recognizer
+
+Logits = Float[Tensor, "batch classes"]
+
+
+@dataclass(frozen=True)
+class ShallowConfig:
+    """Settings of both.
+
+    Attributes:
+        num_classes: Emotions to tell apart.
+        image_size: Side of the flow, pixels.
+        flow: Whose: `tvl1`, `farneback` or `dis`.
+        classes: Names of the emotions, where they are known.
+    """
+
+    num_classes: int = 3
+    image_size: int = 28
+    flow: str = "tvl1"
+    classes: Sequence[str] = ()
+
+
+def strain(flow: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch 1 height width"]:
+    r"""Optical strain, how much the skin is stretched: :math:`\sqrt{u_x^2 + v_y^2 + \frac12 (u_y + v_x)^2}`.
+
+    Example:
+        >>> x = torch.arange(4.0).expand(1, 1, 4, 4)
+        >>> float(strain(torch.cat((x, torch.zeros_like(x)), 1)).round(decimals=3).mean())
+        1.0
+    """
+    uy, ux = torch.gradient(flow[:, :1], dim=(2, 3))
+    vy, vx = torch.gradient(flow[:, 1:], dim=(2, 3))
+    # The small number keeps the slope finite where nothing moves; subtracting its root keeps zero zero.
+    return (ux**2 + vy**2 + (uy + vx) ** 2 / 2 + 1e-12).sqrt() - 1e-6
+
+
+class _Shallow(Recognizer):
+    """What both share: flow in hundredths of the image's side."""
+
+    Config = ShallowConfig
+    presets = MappingProxyType({"base": {}, "small": {}, "tiny": {}})
+    config: ShallowConfig
+    input_names = ("flow",)
+
+    def build(self, c: ShallowConfig) -> None:
+        """Names what is to be prepared."""
+        self.prepared = (f"flow_{c.flow}",)
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each input of one sample."""
+        return {"flow": (2, self.config.image_size, self.config.image_size)}
+
+    def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Displacement in hundredths of the side."""
+        return {"flow": batch[self.prepared[0]].float() * (100 / self.config.image_size)}
+
+
+class STSTNet(_Shallow):
+    """Three streams of 3, 5 and 8 filters on (u, v, strain), pooled and joined; one linear layer.
+
+    Shape:
+        flow (B, 2, 28, 28) → (B, num_classes).
+
+    Example:
+        >>> STSTNet.from_preset("tiny", num_classes=3)(torch.randn(2, 2, 28, 28)).shape
+        torch.Size([2, 3])
+    """
+
+    name = "ststnet"
+
+    def build(self, c: ShallowConfig) -> None:
+        """Creates streams and head."""
+        super().build(c)
+        self.streams = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(3, n, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 3, padding=1)) for n in (3, 5, 8)
+        )
+        self.pool = nn.AvgPool2d(2)
+        self.head = nn.Linear(16 * ((c.image_size + 2) // 3 // 2) ** 2, c.num_classes)
+
+    def forward(self, flow: Float[Tensor, "batch 2 height width"]) -> Logits:
+        """Returns the logits."""
+        three = torch.cat((flow, strain(flow)), 1)
+        maps = torch.cat([stream(three) for stream in self.streams], 1)
+        logits: Tensor = self.head(self.pool(maps).flatten(1))
+        return logits
+
+
+class OffApexNet(_Shallow):
+    """Horizontal and vertical flow in two streams of 5×5 convolutions (6, then 16 filters); two layers of 1024.
+
+    Shape:
+        flow (B, 2, 28, 28) → (B, num_classes).
+
+    Example:
+        >>> OffApexNet.from_preset("tiny", num_classes=3)(torch.randn(2, 2, 28, 28)).shape
+        torch.Size([2, 3])
+    """
+
+    name = "off_apexnet"
+
+    def build(self, c: ShallowConfig) -> None:
+        """Creates streams and head."""
+        super().build(c)
+        self.streams = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+                nn.Conv2d(6, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+            )
+            for _ in range(2)
+        )  # fmt: skip
+        wide = 2 * 16 * (c.image_size // 4) ** 2
+        layers = (nn.Linear(wide, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, c.num_classes))
+        self.head = nn.Sequential(*layers)
+
+    def forward(self, flow: Float[Tensor, "batch 2 height width"]) -> Logits:
+        """Returns the logits."""
+        maps = [stream(flow[:, i : i + 1]).flatten(1) for i, stream in enumerate(self.streams)]
+        logits: Tensor = self.head(torch.cat(maps, 1))
+        return logits

@@ -1,0 +1,204 @@
+"""SLSTT: a vision transformer per frame of optical flow, and an LSTM or a mean over the frames.
+
+Zhang, Hong, Arandjelovic, Zhao, "Short and Long Range Relation Based Spatio-Temporal Transformer for Micro-Expression
+Recognition", IEEE TAFFC 13(4) 2022, arXiv 2112.05851. Written from the paper and checked against logits of its public
+code (MIT). `base` is the paper's size, `small` and `tiny` are ours.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tsfmicro_lab.models.base import MEAN, STD, Recognizer
+from tsfmicro_lab.models.vit import ViT
+
+Frames = Float[Tensor, "batch frames 3 height width"]
+Logits = Float[Tensor, "batch classes"]
+
+
+@dataclass(frozen=True)
+class SLSTTConfig:
+    """The sizes of an SLSTT network.
+
+    Attributes:
+        num_classes: Emotions to tell apart.
+        image_size: Side of a flow image, pixels.
+        frames: Flow images per clip.
+        patch_size: Side of a patch, pixels.
+        dim: Channels of a token.
+        depth: Transformer blocks.
+        heads: Attention heads.
+        hidden: Width of the LSTM; the layer behind it has half.
+        lstm_layers: Layers of the LSTM.
+        dropout: Of the transformer.
+        flow: `long`, onset → t, as in the paper's program; or `short`, t - 1 → t, of which only its title speaks.
+        scale: Whether brightness spans the magnitudes of the whole `clip`, so that rise and fall can be seen, or, as
+            in the public code, of each `frame` by itself.
+        freeze_encoder: Whether the transformer keeps its first weights, as it does in the public code, whose blocks
+            run without gradient. Sensible with weights that were trained elsewhere.
+        checkpointing: Whether training saves memory for time (see :class:`~tsfmicro_lab.models.vit.ViT`).
+        classes: Names of the emotions, where they are known.
+    """
+
+    num_classes: int = 5
+    image_size: int = 384
+    frames: int = 11
+    patch_size: int = 16
+    dim: int = 768
+    depth: int = 12
+    heads: int = 12
+    hidden: int = 512
+    lstm_layers: int = 3
+    dropout: float = 0.1
+    flow: str = "long"
+    scale: str = "clip"
+    freeze_encoder: bool = False
+    checkpointing: bool = False
+    classes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name, choices in (("flow", ("long", "short")), ("scale", ("clip", "frame"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {choices}, got '{getattr(self, name)}'")
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "base": {},
+        "small": {"image_size": 112, "patch_size": 8, "dim": 192, "depth": 6, "heads": 6, "hidden": 128},
+        "tiny": {"image_size": 56, "patch_size": 14, "dim": 32, "depth": 2, "heads": 4, "hidden": 32, "lstm_layers": 1},
+    }
+)
+
+
+def colour_code(flow: Float[Tensor, "*batch frames 2 height width"], scale: str = "clip") -> Tensor:
+    """Flow as colours: the hue is the direction, the brightness the length between the least and the greatest.
+
+    Args:
+        flow: (dx, dy), any unit.
+        scale: Least and greatest of the whole `clip`, or of each `frame`, which throws away how far anything moved.
+
+    Returns:
+        (…, frames, 3, height, width) between 0 and 1; black where nothing moves anywhere.
+
+    Example:
+        >>> colour_code(torch.tensor([[3.0, 0.0], [0.0, 0.0]]).reshape(1, 2, 1, 2)).flatten().tolist()
+        [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    flow = flow.float()
+    length = torch.hypot(flow[..., 0, :, :], flow[..., 1, :, :])
+    axes = (-3, -2, -1) if scale == "clip" else (-2, -1)
+    least, most = length.amin(axes, keepdim=True), length.amax(axes, keepdim=True)
+    value = torch.where(most > least, (length - least) / (most - least).clamp_min(1e-12), torch.zeros_like(length))
+    sixth = torch.atan2(flow[..., 1, :, :], flow[..., 0, :, :]) * 3 / math.pi
+    # Red, green and blue of a full hue: how far each stands from its own sixth of the circle.
+    wheel = [(torch.minimum((sixth + n) % 6, 4 - (sixth + n) % 6)).clamp(0, 1) for n in (5, 3, 1)]
+    return torch.stack([value * (1 - w) for w in wheel], -3)
+
+
+class SLSTT(Recognizer):
+    """Patches of each flow image → transformer → class token per frame; then an aggregator over frames.
+
+    All frames of all clips go through the transformer as one batch.
+
+    Shape:
+        flow (B, frames, 3, S, S), colour-coded and normalised → (B, num_classes).
+    """
+
+    Config = SLSTTConfig
+    presets = PRESETS
+    config: SLSTTConfig
+    input_names = ("flow",)
+
+    def build(self, c: SLSTTConfig) -> None:
+        """Creates the transformer and what reads its class tokens."""
+        self.prepared = (f"{c.flow}_flow",)
+        self.vit = ViT(
+            c.image_size,
+            c.patch_size,
+            c.dim,
+            c.depth,
+            c.heads,
+            class_token=True,
+            dropout=c.dropout,
+            gelu="tanh",
+            checkpointing=c.checkpointing,
+        )
+        if c.freeze_encoder:
+            self.vit.embed.requires_grad_(False)
+            self.vit.blocks.requires_grad_(False)
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each input of one sample."""
+        c = self.config
+        return {"flow": (c.frames, 3, c.image_size, c.image_size)}
+
+    def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Colour-coded flow, normalised as ImageNet's pictures are."""
+        flow = batch[self.prepared[0]]
+        mean, std = (torch.tensor(v, device=flow.device).view(3, 1, 1) for v in (MEAN, STD))
+        return {"flow": (colour_code(flow, self.config.scale) - mean) / std}
+
+    def encode(self, flow: Frames) -> Float[Tensor, "batch frames dim"]:
+        """Returns the class token of every frame."""
+        tokens = self.vit(rearrange(flow, "b t c y x -> (b t) c y x"))
+        frames: Tensor = rearrange(tokens[:, 0], "(b t) d -> b t d", b=len(flow))
+        return frames
+
+
+class SLSTTMean(SLSTT):
+    """SLSTT with a linear head per frame and the mean of its logits.
+
+    Example:
+        >>> model = SLSTTMean.from_preset("tiny", num_classes=3)
+        >>> model(torch.randn(2, 11, 3, 56, 56)).shape
+        torch.Size([2, 3])
+    """
+
+    name = "slstt_mean"
+
+    def build(self, c: SLSTTConfig) -> None:
+        """Creates transformer and head."""
+        super().build(c)
+        self.head = nn.Linear(c.dim, c.num_classes)
+
+    def frame_logits(self, flow: Frames) -> Float[Tensor, "batch frames classes"]:
+        """What each frame says by itself; the mean over frames is the answer."""
+        logits: Tensor = self.head(self.encode(flow))
+        return logits
+
+    def forward(self, flow: Frames) -> Logits:
+        """Returns the logits."""
+        return self.frame_logits(flow).mean(1)
+
+
+class SLSTTLSTM(SLSTT):
+    """SLSTT with an LSTM over the frames, whose last step is classified.
+
+    Example:
+        >>> model = SLSTTLSTM.from_preset("tiny", num_classes=3)
+        >>> model(torch.randn(2, 11, 3, 56, 56)).shape
+        torch.Size([2, 3])
+    """
+
+    name = "slstt_lstm"
+
+    def build(self, c: SLSTTConfig) -> None:
+        """Creates transformer, LSTM and two layers behind it."""
+        super().build(c)
+        self.lstm = nn.LSTM(c.dim, c.hidden, c.lstm_layers, batch_first=True)
+        self.fc1, self.fc2 = nn.Linear(c.hidden, c.hidden // 2), nn.Linear(c.hidden // 2, c.num_classes)
+
+    def forward(self, flow: Frames) -> Logits:
+        """Returns the logits."""
+        steps: Tensor = self.lstm(self.encode(flow))[0]
+        logits: Tensor = self.fc2(torch.relu(self.fc1(steps[:, -1])))
+        return logits
