@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tsfmicro_lab.models import Recognizer
-from tsfmicro_lab.training.device import Compiled, compile_model
+from tsfmicro_lab.training.device import compile_model
 
 DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
 
@@ -86,7 +86,7 @@ def runner(
     *,
     train: bool = True,
     precision: str = "32-true",
-    compiled: Compiled = "",
+    compiled: str = "",
     fused: bool = True,
 ) -> Callable[[], object]:
     """A forward pass or a whole training step with AdamW, ready to be timed.
@@ -151,7 +151,7 @@ def measure(
     device: str = "cpu",
     train: bool = True,
     precision: str = "32-true",
-    compiled: Compiled = "",
+    compiled: str = "",
     repeats: int = 5,
     roof: Machine | None = None,
 ) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 
 from tsfmicro_lab.models import create_model
-from tsfmicro_lab.training import Checkpoint, Recipe, Run, cross_validate, fit
+from tsfmicro_lab.training import Checkpoint, Recipe, Run, cross_validate, fit, leave_one_subject_out
 
 RECIPE = Recipe(epochs=3)
 
@@ -89,7 +89,7 @@ def test_a_fold_goes_on_in_the_middle_with_what_its_selection_knew(samples, tmp_
 
     recipes = (Recipe(epochs=2, lr=1e-3), Recipe(epochs=3))
     run = Run("tsfmicro_temporal", selection="inner", candidates=recipes)
-    fold = protocols.leave_one_subject_out(samples.annotations)[:1]
+    fold = leave_one_subject_out(samples.annotations)[:1]
     whole = cross_validate(samples, run, fold, folder=tmp_path / "whole", progress=False)
 
     looks = []

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 
 from tsfmicro_lab.models import create_model
-from tsfmicro_lab.training import Recipe, fit
+from tsfmicro_lab.training import Recipe, Run, fit
 from tsfmicro_lab.training.device import seeded
 
 ONE_PROGRAM = """
@@ -101,3 +101,8 @@ def test_two_devices_train_one_model(tmp_path):
     assert first.pop("losses") == pytest.approx(second.pop("losses"))
     weights = [name for name in first if "running" not in name and "num_batches" not in name]
     assert all(torch.equal(first[name], second[name]) for name in weights), "both must step alike"
+
+
+def test_an_unknown_way_to_compile_is_answered_with_the_known_ones():
+    with pytest.raises(ValueError, match="unknown compiled 'fast': choose from default, reduce-overhead"):
+        Run(compiled="fast")

@@ -2,9 +2,10 @@
 
 from tsfmicro_lab.training.augmentation import Augmentation, inputs_of, to_inputs
 from tsfmicro_lab.training.checkpoint import Checkpoint
+from tsfmicro_lab.training.cross_validation import cross_validate, cross_validate_runs, fold_processes
 from tsfmicro_lab.training.loop import RECIPES, Recipe, decide, fit, learning_curves, predict
 from tsfmicro_lab.training.metrics import calibration, class_table, confusion, fold_table, score_table, scores, summary
-from tsfmicro_lab.training.protocols import Run, cross_validate, cross_validate_runs, fold_processes, run_fold
+from tsfmicro_lab.training.protocols import Run, run_fold
 from tsfmicro_lab.training.splits import Fold, leave_one_subject_out
 from tsfmicro_lab.training.statistics import compare_models, detectable_gain, paired_test, subject_interval
 

@@ -5,13 +5,12 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 #: Modes of `torch.compile` that pay here; empty means that nothing is compiled.
-Compiled = Literal["", "default", "reduce-overhead", "max-autotune"]
+COMPILED = ("", "default", "reduce-overhead", "max-autotune")
 
 _one_at_a_time = threading.Lock()
 
@@ -38,7 +37,7 @@ def seeded(seed: int, rank: int = 0) -> Iterator[None]:
         yield
 
 
-def compile_model(model: nn.Module, mode: Compiled) -> nn.Module:
+def compile_model(model: nn.Module, mode: str) -> nn.Module:
     """The model as one fused program, or the model itself.
 
     The first step takes a minute or more, on a GPU and on a CPU (where a C++ compiler is needed); the kernels are kept
@@ -48,10 +47,15 @@ def compile_model(model: nn.Module, mode: Compiled) -> nn.Module:
         model: The model; its weights are shared.
         mode: Of `torch.compile`. `reduce-overhead` records CUDA graphs, which pays where kernels are small.
 
+    Raises:
+        ValueError: The mode is unknown.
+
     Example:
         >>> compile_model(torch.nn.Linear(1, 1), "")
         Linear(in_features=1, out_features=1, bias=True)
     """
+    if mode not in COMPILED:
+        raise ValueError(f"unknown compiled '{mode}': choose from {', '.join(COMPILED[1:])}")
     return torch.compile(model, mode=mode) if mode else model  # type: ignore[return-value]
 
 

@@ -18,7 +18,7 @@ from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.progress import track
 from tsfmicro_lab.training.augmentation import Augmentation, inputs_of
 from tsfmicro_lab.training.checkpoint import Checkpoint, State
-from tsfmicro_lab.training.device import Compiled, any_batch, compile_model, memory_advice, seeded
+from tsfmicro_lab.training.device import any_batch, compile_model, memory_advice, seeded
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def fit(
     after_epoch: Callable[[int, float], None] | None = None,
     progress: bool = False,
     checkpoint: Checkpoint | None = None,
-    compiled: Compiled = "",
+    compiled: str = "",
 ) -> list[float]:
     """Trains a model on some of the samples.
 
