@@ -1,6 +1,7 @@
 """One page about a run, with the clips that it missed."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -99,7 +100,8 @@ def write_report(result: Result, folder: Path | None = None, samples: Samples | 
 def save_frames(samples: Samples, folder: Path) -> None:
     """Keeps what models read beside runs, so that missed clips can be shown later. Not for licensed recordings."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "frames.npz", **{name: x.numpy() for name, x in samples.tensors.items()})
+    arrays: dict[str, Any] = {name: x.numpy() for name, x in samples.tensors.items()}
+    np.savez_compressed(folder / "frames.npz", **arrays)
 
 
 def load_frames(result: Result) -> Samples | None:
