@@ -191,11 +191,12 @@ def compare_models(
         scores, intervals = pd.concat([known[0], scores]), pd.concat([known[1], intervals])
         made["variants"] = known[2]
     clips = SyntheticMicroExpressions(2, 8)
+    shown = [replace(r, **settings) for r in (*VARIANTS, *OTHERS) if r.label in set(intervals["model"])]
     return ModelComparison(
         made=made,
         scores=scores.drop_duplicates(["model", "seed"], ignore_index=True),
         intervals=intervals.drop_duplicates("model", ignore_index=True),
-        cost=measure_cost(runs, lambda run: _samples(clips, run, progress=False)),
+        cost=measure_cost(shown, lambda run: _samples(clips, run, progress=False)),
         shifts=pd.concat(shifts, ignore_index=True),
     )
 
