@@ -136,6 +136,7 @@ def compare(
     variants: Annotated[
         Path | None, typer.Option(help="With --models: a stored comparison of the variants, not to be trained again.")
     ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="With --models: a model as the table calls it; again.")] = None,
 ) -> None:
     """Compare all fusion variants on the same folds, on faces that differ less and more. Over an hour on two cores."""
     from tsfmicro_lab.compare import compare as run_comparison
@@ -153,6 +154,7 @@ def compare(
                 accelerator=accelerator,
                 workers=workers,
                 variants=variants,
+                only=only or (),
             )
             path = save or out / "models.json"
             found.save(path)

@@ -132,6 +132,7 @@ def compare_models(
     accelerator: str = "cpu",
     workers: int | None = None,
     variants: Path | None = None,
+    only: Sequence[str] = (),
 ) -> ModelComparison:
     """Evaluates every model by leave-one-subject-out, last epoch, several seeds; resumable.
 
@@ -149,20 +150,25 @@ def compare_models(
         variants: A stored comparison of TSFmicro's variants with the same clips, folds and recipe: its rows are taken
             instead of training them again, but for late fusion on seed 0, whose tolerance is wanted.
 
+        only: Labels of the models to train; all by default. With `variants`, late fusion is among them.
+
     Returns:
         The comparison.
 
     Raises:
-        ValueError: The preset is unknown, or the stored comparison had another budget.
+        ValueError: The preset or a label is unknown, or the stored comparison had another budget.
     """
     if preset not in RECIPES:
         raise ValueError(f"unknown preset '{preset}': choose from {', '.join(RECIPES)}")
     recipe = replace(RECIPES[preset], epochs=epochs or RECIPES[preset].epochs)
     settings: dict[str, Any] = {"preset": preset, "recipe": recipe, "accelerator": accelerator}
-    runs = [replace(run, **settings) for run in (*VARIANTS, *OTHERS)]
+    if unknown := set(only) - {run.label for run in (*VARIANTS, *OTHERS)}:
+        raise ValueError(f"unknown {sorted(unknown)}: choose from {[run.label for run in (*VARIANTS, *OTHERS)]}")
+    runs = [replace(run, **settings) for run in (*VARIANTS, *OTHERS) if not only or run.label in only]
     made = provenance(runs[0], seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
     known = _stored(variants, made) if variants else None
-    trained = runs if known is None else runs[len(VARIANTS) :]
+    stored = set() if known is None else set(known[1]["model"])
+    trained = [run for run in runs if run.label not in stored]
     predictions, shifts = [], []
     with fold_processes(1 if accelerator == "cuda" else workers) as pool:
         for seed in range(seeds):
@@ -185,11 +191,12 @@ def compare_models(
         scores, intervals = pd.concat([known[0], scores]), pd.concat([known[1], intervals])
         made["variants"] = known[2]
     clips = SyntheticMicroExpressions(2, 8)
+    shown = [replace(r, **settings) for r in (*VARIANTS, *OTHERS) if r.label in set(intervals["model"])]
     return ModelComparison(
         made=made,
         scores=scores.drop_duplicates(["model", "seed"], ignore_index=True),
         intervals=intervals.drop_duplicates("model", ignore_index=True),
-        cost=measure_cost(runs, lambda run: _samples(clips, run, progress=False)),
+        cost=measure_cost(shown, lambda run: _samples(clips, run, progress=False)),
         shifts=pd.concat(shifts, ignore_index=True),
     )
 

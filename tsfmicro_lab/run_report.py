@@ -1,6 +1,7 @@
 """One page about a run, with the clips that it missed."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Samples
+from tsfmicro_lab.data.tensors import PREPARED
 from tsfmicro_lab.explain import WhereHow, where_how, where_how_figure
 from tsfmicro_lab.explain.charts import confusion_chart
 from tsfmicro_lab.explain.evaluation import folds_chart, reliability_chart
@@ -44,9 +46,9 @@ def explain_clip(result: Result, samples: Samples, row: pd.Series) -> tuple[Clip
     if not folder.is_dir():
         return clip, None
     model = from_pretrained(folder)
-    if len(model.input_names) < 2:
+    if not {"onset", "difference"} <= set(model.input_names):
         return clip, None
-    return clip, where_how(model, inputs_of(samples.pick(torch.tensor([i]))))
+    return clip, where_how(model, inputs_of(samples.pick(torch.tensor([i])), model=model))
 
 
 def missed_figure(result: Result, samples: Samples, most: int = 4) -> Figure | None:
@@ -96,9 +98,10 @@ def write_report(result: Result, folder: Path | None = None, samples: Samples | 
 
 
 def save_frames(samples: Samples, folder: Path) -> None:
-    """Keeps key frames beside runs, so that missed clips can be shown later. Not for licensed recordings."""
+    """Keeps what models read beside runs, so that missed clips can be shown later. Not for licensed recordings."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "frames.npz", onset=samples.onset.numpy(), apex=samples.apex.numpy())
+    arrays: dict[str, Any] = {name: x.numpy() for name, x in samples.tensors.items()}
+    np.savez_compressed(folder / "frames.npz", **arrays)
 
 
 def load_frames(result: Result) -> Samples | None:
@@ -107,10 +110,8 @@ def load_frames(result: Result) -> Samples | None:
     if not path.is_file() or path.stat().st_size > 16 * MAX_BYTES:
         return None
     with np.load(path, allow_pickle=False) as kept:
-        onset, apex = (torch.from_numpy(kept[name]) for name in ("onset", "apex"))
+        tensors = {name: torch.from_numpy(kept[name]) for name in PREPARED if name in kept}
     table = result.predictions.drop_duplicates(KEY).reset_index(drop=True)
-    if len(table) != len(onset):
+    if not tensors or any(len(x) != len(table) for x in tensors.values()):
         return None
-    return Samples(
-        {"onset": onset, "apex": apex}, torch.zeros(len(onset), dtype=torch.int64), result.classes, table[KEY]
-    )
+    return Samples(tensors, torch.zeros(len(table), dtype=torch.int64), result.classes, table[KEY])

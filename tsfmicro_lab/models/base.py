@@ -71,6 +71,8 @@ class Recognizer(nn.Module, PyTorchModelHubMixin):
     """
 
     name: ClassVar[str]
+    #: Where the network comes from and how far it was checked, as its card tells.
+    origin: ClassVar[str]
     Config: ClassVar[type[Any]]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
     prepared: tuple[str, ...] = ("onset", "apex")

@@ -38,6 +38,7 @@ def model_card(model: "Recognizer", **facts: Any) -> ModelCard:
         "config": asdict(model.config),
         "parameters": sum(p.numel() for p in model.parameters()),
         "inputs": model.input_names,
+        "origin": model.origin,
         "classes": model.config.classes,
         "version": importlib.metadata.version("tsfmicro-lab"),
     }

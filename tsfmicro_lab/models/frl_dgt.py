@@ -152,6 +152,9 @@ class FRLDGT(Recognizer):
     """
 
     name = "frl_dgt"
+    origin = (
+        "a reimplementation from the description of arXiv 2304.04420, no code of which is public; sizes are our choice"
+    )
     Config = FRLDGTConfig
     presets = PRESETS
     config: FRLDGTConfig

@@ -53,6 +53,7 @@ def strain(flow: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch 
 class _Shallow(Recognizer):
     """What both share: flow in hundredths of the image's side."""
 
+    origin = "written from its paper, not checked against any code"
     Config = ShallowConfig
     presets = MappingProxyType({"base": {}, "small": {}, "tiny": {}})
     config: ShallowConfig

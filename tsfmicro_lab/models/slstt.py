@@ -112,6 +112,7 @@ class SLSTT(Recognizer):
         flow (B, frames, 3, S, S), colour-coded and normalised → (B, num_classes).
     """
 
+    origin = "written from arXiv 2112.05851; the mean aggregator meets the reference logits of its public code"
     Config = SLSTTConfig
     presets = PRESETS
     config: SLSTTConfig

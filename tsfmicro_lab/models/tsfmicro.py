@@ -164,6 +164,7 @@ class TSFmicro(Recognizer):
         config: Sizes; defaults are the paper's.
     """
 
+    origin = "written from arXiv 2505.16372; meets the reference logits of its public code at base size"
     Config = TSFmicroConfig
     presets = PRESETS
     config: TSFmicroConfig
