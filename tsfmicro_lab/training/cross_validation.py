@@ -219,8 +219,10 @@ def _train_all(
     if executor is None:
         yield from ((i, job.train(samples)) for i, job in jobs.items())
         return
-    client = getattr(executor, "_client", None)  # a Dask executor's: the samples travel once, not with every fold
-    shared = client.scatter(samples, broadcast=True) if client and jobs else samples
+    # With a Dask executor the samples travel once to each worker, not with every fold. They are the result of a task,
+    # which the scheduler repeats when the worker that holds it dies; what is scattered would be lost.
+    client = getattr(executor, "_client", None)
+    shared = client.submit(_same, samples, pure=False) if client and jobs else samples
     futures: dict[Future[pd.DataFrame], int] = {executor.submit(_Job.train, job, shared): i for i, job in jobs.items()}
     try:
         for future in as_completed(futures):
@@ -272,3 +274,7 @@ def _write_fold(rows: pd.DataFrame, path: Path) -> None:
             f"fold {path.stem} could not be saved to {path} ({error.strerror or error}): free some space and start "
             "again, the folds that are finished are kept",
         ) from error
+
+
+def _same(samples: Samples) -> Samples:
+    return samples
