@@ -26,6 +26,12 @@ from tsfmicro_lab.progress import track
 CHECKOUT = Path(__file__).parents[2]
 ASSIGNMENTS = CHECKOUT / "notebooks" / "assignments"
 CONFIG = """# Written by `tsfmicro-lab course grade`; nbgrader's own commands read it, too.
+import os
+import sys
+
+here = os.path.dirname(sys.executable)  # nbgrader looks for a program of its database there, activated or not
+if here not in os.environ.get("PATH", "").split(os.pathsep):
+    os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", "")])
 c = get_config()  # noqa: F821
 c.ClearSolutions.text_stub = "*Your answer: double-click here, write, press Shift and Enter.*"
 c.Execute.timeout = {timeout}  # seconds for a cell
