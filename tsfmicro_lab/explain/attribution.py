@@ -169,8 +169,8 @@ def attribute(
     Args:
         model: Any model.
         sample: Its inputs by name, one sample with or without a batch axis.
-        target: See :func:`where_how`, as of all that follow. The baseline of any input is zero: for flow images, the
-            mean colour of ImageNet.
+        target: See :func:`where_how`, as of all that follow. The baseline is the model's
+            `nothing_known`: zero, and for flow pictures black.
         method: For inputs of several frames, one that works by gradients.
         steps: Points of the integral.
         batch_size: Inputs computed at once.
@@ -194,7 +194,8 @@ def attribute(
         names = [name for name in model.input_names if name not in model.fixed_names]
         asked = _Fixed(model, _pair(model, sample, model.fixed_names)) if model.fixed_names else model
         inputs = _pair(model, sample, names)
-        origin = _pair(model, baseline, names) if baseline else tuple(torch.zeros_like(x) for x in inputs)
+        known = dict(zip(names, inputs, strict=True))
+        origin = _pair(model, baseline or model.nothing_known(known), names)
         target = _target(asked, names, inputs, target)
         settings = Settings(steps, batch_size, seed, origin, regions)
         maps = METHODS[method](asked, inputs, target, settings)

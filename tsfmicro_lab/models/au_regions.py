@@ -62,7 +62,7 @@ def crop_regions(
     side, half = image.shape[-1], share * image.shape[-1] / 2
     centres = region_centres(landmarks)
     outside = ((centres < -half) | (centres > side - 1 + half) | ~centres.isfinite()).any(-1)
-    if outside.any():
+    if not image.is_meta and outside.any():
         sample, region = (int(i) for i in outside.nonzero()[0])
         raise ValueError(
             f"sample {sample}: region '{list(AU_REGIONS)[region]}' around {centres[sample, region].tolist()} lies "

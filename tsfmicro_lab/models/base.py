@@ -99,6 +99,10 @@ class Recognizer(nn.Module, PyTorchModelHubMixin):
         """What the model is called with, by name, made of prepared tensors; may hold more than it reads."""
         return to_inputs(batch["onset"], batch["apex"])
 
+    def nothing_known(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The baseline of explanations, of the inputs' shapes: no face and no motion."""
+        return {name: torch.zeros_like(x) for name, x in inputs.items()}
+
     def loss(self, logits: Tensor, label: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """What training makes smaller: cross-entropy between classes, or of each action unit by itself.
 

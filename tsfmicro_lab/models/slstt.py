@@ -148,6 +148,11 @@ class SLSTT(Recognizer):
         mean, std = (torch.tensor(v, device=flow.device).view(3, 1, 1) for v in (MEAN, STD))
         return {"flow": (colour_code(flow, self.config.scale) - mean) / std}
 
+    def nothing_known(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Black pictures: nothing moves."""
+        still = self.inputs({self.prepared[0]: torch.zeros_like(inputs["flow"][..., :2, :, :])})
+        return {"flow": still["flow"]}
+
     def encode(self, flow: Frames) -> Float[Tensor, "batch frames dim"]:
         """Returns the class token of every frame."""
         tokens = self.vit(rearrange(flow, "b t c y x -> (b t) c y x"))
