@@ -32,8 +32,8 @@ class LeakageExplorer(widgets.VBox):
     def __init__(self, leakage: Leakage) -> None:
         self.leakage = leakage
         epochs, people = len(leakage.clips.epochs[0]), leakage.clips.subject.nunique()
-        names = [("none", "true"), ("half of the labels", "half noise"), ("all labels", "noise")]
-        self.noise = labelled(widgets.SelectionSlider(options=names, value="noise"), "noise")
+        names = [("none", "true"), ("half", "half noise"), ("all", "noise")]
+        self.noise = labelled(widgets.SelectionSlider(options=names, value="noise"), "labels that are noise")
         self.epochs = labelled(
             widgets.IntSlider(epochs, min=1, max=epochs, continuous_update=False), "epochs looked at"
         )
