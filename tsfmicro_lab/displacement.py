@@ -5,14 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
+from tsfmicro_lab.explain.figures import Picture
 from tsfmicro_lab.models.frl_dgt import FRLDGT
 from tsfmicro_lab.preprocess import align_clip, endpoint_error, flow_colours
 from tsfmicro_lab.progress import track
@@ -137,7 +136,7 @@ def _errors(data: SyntheticMicroExpressions, run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def displacement_figure(clip: Clip, fields: Mapping[str, np.ndarray]) -> Figure:
+def displacement_figure(clip: Clip, fields: Mapping[str, np.ndarray]) -> Picture:
     """The truth and what methods say of one aligned clip, as colours of one scale, with end-point errors.
 
     Args:
@@ -156,7 +155,8 @@ def displacement_figure(clip: Clip, fields: Mapping[str, np.ndarray]) -> Figure:
         raise ValueError(f"clip {clip.id} was recorded, so its true motion is unknown: give a rendered one")
     truth = clip.truth.field
     shown: dict[str, np.ndarray] = {"truth": truth, **fields}
-    figure, axes = plt.subplots(1, len(shown) + 1, figsize=(2.1 * (len(shown) + 1), 2.6), layout="constrained")
+    figure = Picture(figsize=(2.1 * (len(shown) + 1), 2.6), layout="constrained")
+    axes = figure.subplots(1, len(shown) + 1)
     axes[0].imshow(clip.frame(clip.onset))
     axes[0].set_title("onset", fontsize=9)
     limit = float(np.hypot(*truth).max())
@@ -166,11 +166,10 @@ def displacement_figure(clip: Clip, fields: Mapping[str, np.ndarray]) -> Figure:
         axis.set_title(name if name == "truth" else f"{name}\n{error:.2f} px off", fontsize=9)
     for axis in axes:
         axis.set_axis_off()
-    plt.close(figure)
     return figure
 
 
-def example(subjects: int, clips: int, epochs: int) -> Figure:
+def example(subjects: int, clips: int, epochs: int) -> Picture:
     """A held-out clip without distractors, from the self-supervised network and from flow."""
     data = SyntheticMicroExpressions(subjects, clips, distractors=CONDITIONS["none"])
     model = Run("frl_dgt").create(5, 0)

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from jaxtyping import Float
-from matplotlib.figure import Figure
 
 from tsfmicro_lab.explain.charts import COLOURS
+from tsfmicro_lab.explain.figures import DIVERGING, Picture
 from tsfmicro_lab.explain.methods import Mask
 
 
@@ -78,8 +77,8 @@ def levels_chart(evidence: Mapping[str, Sequence[float]], classes: Sequence[str]
     return figure
 
 
-def strip_figure(rows: Mapping[str, Sequence[np.ndarray]], limit: float | None = None) -> Figure:
-    """Rows of small pictures, one column per frame: RGB images, or maps in red and blue.
+def strip_figure(rows: Mapping[str, Sequence[np.ndarray]], limit: float | None = None) -> Picture:
+    """Rows of small pictures, one column per frame: RGB images, or maps in orange (for) and purple.
 
     Args:
         rows: Per row its pictures: (H, W, 3), or (H, W) with a sign.
@@ -90,16 +89,14 @@ def strip_figure(rows: Mapping[str, Sequence[np.ndarray]], limit: float | None =
         3
     """
     columns = max(len(pictures) for pictures in rows.values())
-    figure, axes = plt.subplots(
-        len(rows), columns, figsize=(1.1 * columns, 1.25 * len(rows)), squeeze=False, layout="constrained"
-    )
+    figure = Picture(figsize=(1.1 * columns, 1.25 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
     for line, (name, pictures) in zip(axes, rows.items(), strict=True):
         full = limit or max(float(np.abs(p).max()) for p in pictures) or 1.0
         for i, axis in enumerate(line):
             axis.set_xticks([])
             axis.set_yticks([])
             if i < len(pictures):
-                axis.imshow(pictures[i], cmap="RdBu_r", vmin=-full, vmax=full)
+                axis.imshow(pictures[i], cmap=DIVERGING, vmin=-full, vmax=full)
         line[0].set_ylabel(name, fontsize=8)
-    plt.close(figure)
     return figure
