@@ -16,7 +16,8 @@ from tsfmicro_lab.explain import WhereHow, clips_figure, where_how, where_how_fi
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.page import Page
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, MediaPipeLandmarker
-from tsfmicro_lab.preprocess.spotting import REACH, FaceFinder, Stream, Watched, cut, spot, threshold, watch
+from tsfmicro_lab.preprocess.spotting import cut, spot, threshold
+from tsfmicro_lab.preprocess.watching import REACH, FaceFinder, Stream, Watched, watch
 from tsfmicro_lab.progress import progress_bar
 
 #: Points of a long curve that are drawn; the highest of each group is kept.

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from tsfmicro_lab.results_cli import console, fail
 
 
 def trust(
@@ -25,7 +25,6 @@ def trust(
     """Score every attribution method against the true motion, and check that it looks at the model. Half an hour."""
     from tsfmicro_lab.trust import measure
 
-    console = Console()
     try:
         result = measure(
             out,
@@ -40,8 +39,7 @@ def trust(
         path = save or out / "trust.json"
         result.save(path)
     except (ValueError, OSError) as error:
-        console.print(f"[red]{escape(str(error))}[/]")
-        raise typer.Exit(1) from error
+        fail(error)
     means = result.table()
     table = Table("method", *means.columns, title="how-maps of clips without distractors")
     for method, row in means.iterrows():

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from takes import long_take
 
-from tsfmicro_lab.preprocess.spotting import Watched, cut, spot, watch
+from tsfmicro_lab.preprocess.spotting import cut, spot
+from tsfmicro_lab.preprocess.watching import Watched, watch
 
 
 def stream(frames, fps=200):
