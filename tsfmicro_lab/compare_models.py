@@ -1,7 +1,7 @@
 """One table of all models on the same folds with the same budget, and how well each bears wrong key frames."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tsfmicro_lab.models import from_pretrained
 from tsfmicro_lab.stored import load_tables, provenance, save_tables
 from tsfmicro_lab.training import (
     RECIPES,
+    Recipe,
     Run,
     cross_validate,
     decide,
@@ -149,7 +150,6 @@ def compare_models(
         workers: Processes; one per core by default.
         variants: A stored comparison of TSFmicro's variants with the same clips, folds and recipe: its rows are taken
             instead of training them again, but for late fusion on seed 0, whose tolerance is wanted.
-
         only: Labels of the models to train; all by default. With `variants`, late fusion is among them.
 
     Returns:
@@ -247,6 +247,7 @@ def _scored(table: pd.DataFrame, classes: Sequence[str]) -> tuple[pd.DataFrame, 
 def _stored(path: Path, made: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Scores, intervals and origin of TSFmicro's variants, if their budget was the same."""
     stored = Comparison.load(path)
+    stored.made["recipe"] = asdict(Recipe(**stored.made["recipe"]))
     for name in ("recipe", "subjects", "clips_per_subject", "seeds", "protocol"):
         if stored.made[name] != made[name]:
             raise ValueError(f"{path} was made with {name} {stored.made[name]}, not {made[name]}: nothing to compare")
