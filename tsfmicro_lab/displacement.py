@@ -26,6 +26,8 @@ CONDITIONS: dict[str, Distractors] = {
     "head drift": replace(Distractors.none(), drift=2.0),
 }
 FLOWS = ("farneback", "dis", "tvl1")
+#: So many times as long is the longer self-supervision.
+LONG = 30
 #: Displacements in the tables are in pixels of a face this wide, as the data set's amplitudes are.
 REFERENCE = 224
 
@@ -87,8 +89,9 @@ def measure(
 ) -> Displacements:
     """Trains FRL-DGT on half of the subjects and compares its displacement on the others with the truth and with flow.
 
-    The network is looked at twice: after self-supervision alone, and after the classes were learnt. It is trained
-    under each condition afresh.
+    The network is looked at three times: after the self-supervision that the preset has, after the classes were learnt
+    as well, and, for what more time would bring, after `LONG` times that self-supervision alone. It is trained under
+    each condition afresh.
 
     Args:
         subjects: Synthetic subjects of each seed; half of them are held out.
@@ -108,23 +111,14 @@ def measure(
 
 
 def _errors(data: SyntheticMicroExpressions, run: Run) -> pd.DataFrame:
-    model = run.create(5, run.seed)
-    assert isinstance(model, FRLDGT)
-    flows = [f"flow_{m}" for m in FLOWS]
-    samples = prepare(data, model.config.image_size, tensors=(*model.prepared, *flows), progress=False)
+    samples = _samples(data, run)
     held = np.isin(samples.subjects, np.unique(samples.subjects)[1::2])
     test = np.flatnonzero(held).tolist()
-    said: dict[str, np.ndarray] = {"nothing moved": np.zeros((len(test), 2, *samples.onset.shape[-2:]))}
-    said |= {m: samples[f"flow_{m}"][test].float().numpy() for m in FLOWS}
-    torch.manual_seed(run.seed)
     train = torch.from_numpy(np.flatnonzero(~held))
-    model.pretrain(train, lambda rows, names: {n: samples[n][rows].float() for n in names}, run.recipe.lr)
-    said["DGM, self-supervised"] = displacements(model, samples, test)
-    model.config = replace(model.config, pretrain_epochs=0)
-    fit(model, samples, train.numpy(), run.recipe, seed=run.seed)
-    said["DGM, with the classes"] = displacements(model, samples, test)
-    truths = [align_clip(data[i], model.config.image_size).truth for i in test]
-    unit = REFERENCE / model.config.image_size
+    said = {"nothing moved": np.zeros((len(test), 2, 1, 1)), **_said(run, samples, train, test)}
+    side = samples.onset.shape[-1]
+    truths = [align_clip(data[i], side).truth for i in test]
+    unit = REFERENCE / side
     rows = []
     for method, fields in said.items():
         for i, field, truth in zip(test, fields, truths, strict=True):
@@ -134,6 +128,32 @@ def _errors(data: SyntheticMicroExpressions, run: Run) -> pd.DataFrame:
             row["expression"] = unit * float(endpoint_error(field, truth.expression)[truth.moved].mean())
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _samples(data: SyntheticMicroExpressions, run: Run) -> Samples:
+    model = run.create(5)
+    tensors = (*model.prepared, *(f"flow_{m}" for m in FLOWS))
+    return prepare(data, model.config.image_size, tensors=tensors, progress=False)
+
+
+def _said(run: Run, samples: Samples, train: torch.Tensor, test: Sequence[int]) -> dict[str, np.ndarray]:
+    """What flow and the network's three stages say of the samples `test`."""
+    said = {m: samples[f"flow_{m}"][test].float().numpy() for m in FLOWS}
+    for name, times in ((f"DGM, self-supervised {LONG} × as long", LONG), ("DGM, self-supervised", 1)):
+        model = _supervised_by_itself(run, samples, train, times)
+        said[name] = displacements(model, samples, test)
+    model.config = replace(model.config, pretrain_epochs=0)
+    fit(model, samples, train.numpy(), run.recipe, seed=run.seed)
+    return said | {"DGM, with the classes": displacements(model, samples, test)}
+
+
+def _supervised_by_itself(run: Run, samples: Samples, train: torch.Tensor, times: int) -> FRLDGT:
+    model = run.create(5, run.seed)
+    assert isinstance(model, FRLDGT)
+    model.config = replace(model.config, pretrain_epochs=times * model.config.pretrain_epochs)
+    torch.manual_seed(run.seed)
+    model.pretrain(train, lambda rows, names: {n: samples[n][rows].float() for n in names}, run.recipe.lr)
+    return model
 
 
 def displacement_figure(clip: Clip, fields: Mapping[str, np.ndarray]) -> Picture:
@@ -170,18 +190,12 @@ def displacement_figure(clip: Clip, fields: Mapping[str, np.ndarray]) -> Picture
 
 
 def example(subjects: int, clips: int, epochs: int) -> Picture:
-    """A held-out clip without distractors, from the self-supervised network and from flow."""
+    """A held-out clip without distractors, seen by the network at its three stages and by flow."""
     data = SyntheticMicroExpressions(subjects, clips, distractors=CONDITIONS["none"])
-    model = Run("frl_dgt").create(5, 0)
-    assert isinstance(model, FRLDGT)
-    samples = prepare(
-        data, model.config.image_size, tensors=(*model.prepared, *(f"flow_{m}" for m in FLOWS)), progress=False
-    )
+    run = Run("frl_dgt", recipe=replace(RECIPES["tiny"], epochs=epochs))
+    samples = _samples(data, run)
     first = samples.subjects == samples.subjects[0]
-    train = np.flatnonzero(~first)
-    fit(model, samples, train, replace(RECIPES["tiny"], epochs=epochs))
     lengths = [float(np.hypot(*data[i].truth.field).max()) for i in np.flatnonzero(first).tolist()]  # type: ignore[union-attr]
     i = int(np.argmax(lengths))
-    fields = {"DGM, with the classes": displacements(model, samples, [i])[0]}
-    fields |= {m: samples[f"flow_{m}"][i].float().numpy() for m in FLOWS}
-    return displacement_figure(align_clip(data[i], model.config.image_size), fields)
+    fields = _said(run, samples, torch.from_numpy(np.flatnonzero(~first)), [i])
+    return displacement_figure(align_clip(data[i], samples.onset.shape[-1]), {m: f[0] for m, f in fields.items()})

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,8 @@ def models(device, presets, left):
 def scaling(device, left):
     """Time and memory of a training step over image side, batch, and both precisions; GPU only for large ones."""
     rows = []
-    plan = [("tiny", b, None) for b in (1, 2, 4, 8, 16, 32, 64)] + [("tiny", 8, s) for s in (64, 112, 160, 224)]
+    plan = [("tiny", b, None) for b in (1, 2, 4, 8, 16, 32, 64)] + [("tiny", 8, s) for s in (64, 112, 160, 224, 320)]
+    plan += [("base", 1, s) for s in (64, 128, 192, 256, 320, 384)]
     if device == "cuda":
         plan = [("base", b, None) for b in (1, 2, 4, 8, 16, 32, 64, 128)]
         plan += [("base", 32, s) for s in (64, 96, 128, 160, 192, 256, 320, 384)]
@@ -113,6 +115,27 @@ def scaling(device, left):
             except torch.OutOfMemoryError:
                 rows.append({"preset": preset, "batch": batch, "side": side, "precision": precision, "ms": None})
             print(rows[-1], flush=True)
+    return rows
+
+
+def evaluations(device, left):
+    """Time of evaluations of the tiny preset over clips and folds, one process and two; the clips' own memory."""
+    rows, epochs = [], 4
+    plan = [(4, clips, 1) for clips in (24, 48, 96, 192, 384)]
+    plan += [(folds, 96, processes) for folds in (2, 4, 8, 16) for processes in (1, 2)]
+    for folds, clips, processes in plan:
+        if left() < 0:
+            break
+        samples, run = random_samples(folds, clips, 56), Run("tsfmicro_late", recipe=Recipe(epochs=epochs))
+        run = replace(run, accelerator=device)
+        began = time.perf_counter()
+        with fold_processes(processes) as pool:
+            cross_validate(samples, run, executor=pool, progress=False)
+        took = time.perf_counter() - began
+        bytes_of = sum(tensor.nbytes for tensor in samples.tensors.values())
+        row = {"folds": folds, "clips": clips, "epochs": epochs, "processes": processes}
+        rows.append(row | {"seconds": took, "clips_mb": bytes_of / 2**20})
+        print(rows[-1], flush=True)
     return rows
 
 
@@ -242,7 +265,7 @@ def main():
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
     parser.add_argument("--save", type=Path, default=Path("build/speed.json"))
     parser.add_argument("--minutes", type=float, default=8.5)
-    parser.add_argument("--only", nargs="*", help="sections: data models protocol stacked side scaling layers")
+    parser.add_argument("--only", nargs="*", help="data models protocol layers stacked evaluations scaling side")
     parser.add_argument("--commit", help="where the checkout is a copy without git")
     parser.add_argument("--readme", nargs="*", type=Path, help="write the README's table from files, measure nothing")
     options = parser.parse_args()
@@ -276,6 +299,7 @@ def main():
         "models": lambda: models(device, presets, lambda: left() - 60),
         "layers": lambda: json.loads(layers(device, precision).to_json(orient="records")),
         "stacked": stacked,
+        "evaluations": lambda: evaluations(device, left),
         "scaling": lambda: scaling(device, left),
         "side": lambda: side_by_side(left) if device == "cuda" else [],
     }

@@ -28,6 +28,7 @@ def speed_chart(table: pd.DataFrame, over: str = "batch", value: str = "clips_pe
             x=rows[over].to_numpy(), y=rows[value].to_numpy(), name=str(name), marker_color=colour, mode="lines+markers"
         )
     names = {"clips_per_s": "clips a second", "ms": "milliseconds a step", "mb": "memory, MiB", "side": "side, pixels"}
+    names |= {"seconds": "seconds, evaluation"}
     figure.update_xaxes(type="log", title=names.get(over, over), tickvals=sorted(set(table[over])))
     figure.update_yaxes(type="log", title=names.get(value, value))
     return figure.update_layout(template="plotly_white", showlegend=True, height=380)
