@@ -7,9 +7,9 @@ import pytest
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from tsfmicro_lab import compare as module
 from tsfmicro_lab.cli import app
-from tsfmicro_lab.compare import VARIANTS, Comparison
+from tsfmicro_lab.studies import compare as module
+from tsfmicro_lab.studies.compare import VARIANTS, Comparison
 from tsfmicro_lab.training import score_table, subject_interval
 
 LABELS = [run.label for run in VARIANTS]

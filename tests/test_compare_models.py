@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from tsfmicro_lab.compare import VARIANTS
-from tsfmicro_lab.compare_models import OTHERS, ModelComparison, WrongKeyFrames, compare_models
-from tsfmicro_lab.displacement import Displacements
-from tsfmicro_lab.displacement import measure as measure_displacement
+from tsfmicro_lab.studies.compare import VARIANTS
+from tsfmicro_lab.studies.compare_models import OTHERS, ModelComparison, WrongKeyFrames, compare_models
+from tsfmicro_lab.studies.displacement import Displacements
+from tsfmicro_lab.studies.displacement import measure as measure_displacement
 
 STORED = ROOT / "notebooks" / "results"
 
 
 def test_the_command_compares_all_models_and_goes_on(tmp_path, monkeypatch):
-    from tsfmicro_lab import compare_models as module
+    from tsfmicro_lab.studies import compare_models as module
 
     monkeypatch.setattr(module, "OTHERS", OTHERS[:2])
     monkeypatch.setattr(module, "VARIANTS", VARIANTS[:1])
@@ -47,11 +47,8 @@ def test_wrong_key_frames_stay_in_order(data):
     assert WrongKeyFrames(data, 0)[3].apex == data[3].apex
 
 
-def test_displacements_are_measured_against_the_truth(tmp_path, monkeypatch):
-    from tsfmicro_lab import displacement as module
-
-    monkeypatch.setattr(module, "LONG", 2)
-    found = measure_displacement(subjects=2, clips_per_subject=2, seeds=1, epochs=1)
+def test_displacements_are_measured_against_the_truth(tmp_path):
+    found = measure_displacement(subjects=2, clips_per_subject=2, seeds=1, epochs=1, longer=2)
     still = found.errors[found.errors.method == "nothing moved"]
     assert (still.expression > 0).all()
     clean = found.errors[found.errors.condition == "none"].groupby("method").expression.mean()

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from tsfmicro_lab.cli import app
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain.evaluation import leaks_figure
-from tsfmicro_lab.leakage import BY_SUBJECT, COPIED, LINEAR, VARIANT, Leakage, gains, leak_scores
-from tsfmicro_lab.leakage_runs import RUN, relabel, relabel_by_subject, watch_fold
+from tsfmicro_lab.studies.leakage import BY_SUBJECT, COPIED, LINEAR, VARIANT, Leakage, gains, leak_scores
+from tsfmicro_lab.studies.leakage_runs import RUN, relabel, relabel_by_subject, watch_fold
 from tsfmicro_lab.training.splits import nested_leave_one_subject_out
 from tsfmicro_lab.widgets import LeakageExplorer
 

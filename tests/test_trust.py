@@ -5,10 +5,10 @@ import pytest
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from tsfmicro_lab import trials
 from tsfmicro_lab.cli import app
 from tsfmicro_lab.explain import METHODS
-from tsfmicro_lab.trust import Trust
+from tsfmicro_lab.studies import trials
+from tsfmicro_lab.studies.trust import Trust
 
 ARGS = ["--subjects", "2", "--clips", "10", "--seeds", "1", "--epochs", "1", "--explained", "1", "--workers", "1"]
 #: Enough to show the way; the stored measurement holds all.

@@ -1,4 +1,4 @@
-"""The command line: each command is a function here or in a `*_cli` module."""
+"""The command line: each command is a function here or in `commands`."""
 
 import importlib.metadata
 import platform
@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tsfmicro_lab.course_cli import app as course_app
-from tsfmicro_lab.data_cli import app as data_app
-from tsfmicro_lab.displacement_cli import displacement
-from tsfmicro_lab.results_cli import leakage, results, score
-from tsfmicro_lab.trust_cli import trust
+from tsfmicro_lab.commands.course import app as course_app
+from tsfmicro_lab.commands.data import app as data_app
+from tsfmicro_lab.commands.displacement import displacement
+from tsfmicro_lab.commands.results import leakage, results, score
+from tsfmicro_lab.commands.trust import trust
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,8 +139,8 @@ def compare(
     only: Annotated[list[str] | None, typer.Option(help="With --models: a model as the table calls it; again.")] = None,
 ) -> None:
     """Compare all fusion variants on the same folds, on faces that differ less and more. Over an hour on two cores."""
-    from tsfmicro_lab.compare import compare as run_comparison
-    from tsfmicro_lab.compare_models import compare_models
+    from tsfmicro_lab.studies.compare import compare as run_comparison
+    from tsfmicro_lab.studies.compare_models import compare_models
 
     if models:
         with _plain_errors():

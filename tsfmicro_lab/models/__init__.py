@@ -105,9 +105,8 @@ def from_pretrained(folder: Path | str) -> Recognizer:
     """
     folder = Path(folder)
     try:
-        text = (folder / "config.json").read_text()
-        config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()}
-        model = create_model(config.pop("name"), config.pop("num_classes"), "base", **config)
+        config = json.loads((folder / "config.json").read_text())
+        model = MODELS[config["name"]](config)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} holds no model of this lab ({error}): give a folder of save_pretrained") from error
     try:

@@ -68,6 +68,7 @@ class Recognizer(nn.Module, PyTorchModelHubMixin):
 
     Args:
         config: Sizes; the defaults of `Config` are those of the paper.
+            What a file of `save_pretrained` holds will do as well.
     """
 
     name: ClassVar[str]
@@ -82,6 +83,9 @@ class Recognizer(nn.Module, PyTorchModelHubMixin):
 
     def __init__(self, config: Any = None) -> None:
         super().__init__()
+        if isinstance(config, Mapping):
+            known = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items() if k != "name"}
+            config = self.Config(**known)
         self.config = config or self.Config()
         self.build(self.config)
 

@@ -1,6 +1,5 @@
 """The spatial branch: a transformer over a thumbnail of the onset frame ("where")."""
 
-import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -40,9 +39,8 @@ class Thumbnail(nn.Module):
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 side side"]:
         """Returns the thumbnail."""
-        with torch.autocast(image.device.type, enabled=False):  # no kernel of half precision on a CPU
-            size = (self.side, self.side)
-            return F.interpolate(image.float(), size, mode="bilinear", antialias=True, align_corners=False)
+        size = (self.side, self.side)  # in float32: a CPU has no kernel of half precision for it
+        return F.interpolate(image.float(), size, mode="bilinear", antialias=True, align_corners=False)
 
 
 class ThumbnailViT(nn.Module):

@@ -170,7 +170,7 @@ class TSFmicro(Recognizer):
     config: TSFmicroConfig
     classifier: Classifier
 
-    def __init__(self, config: TSFmicroConfig | None = None) -> None:
+    def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         for module in self.modules():
             if isinstance(module, nn.Linear):

@@ -5,7 +5,7 @@ from IPython.display import Image
 
 from tsfmicro_lab.explain.evaluation import leaks_figure
 from tsfmicro_lab.explain.figures import Picture
-from tsfmicro_lab.leakage import Leakage, gains
+from tsfmicro_lab.studies.leakage import Leakage, gains
 from tsfmicro_lab.widgets.tiles import Message, labelled
 
 
@@ -22,7 +22,7 @@ class LeakageExplorer(widgets.VBox):
         table: The gains that are shown.
 
     Example:
-        >>> from tsfmicro_lab.leakage import Leakage
+        >>> from tsfmicro_lab.studies.leakage import Leakage
         >>> explorer = LeakageExplorer(Leakage.load("notebooks/results/leakage.json"))
         >>> explorer.epochs.value = 2
         >>> explorer.table.labels.unique().tolist()

@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, p
 from tsfmicro_lab.explain.streams import intervene, intervention_scores
 from tsfmicro_lab.models import PRESETS, from_pretrained
 from tsfmicro_lab.models.anatomy import cost
-from tsfmicro_lab.stored import load_tables, provenance, save_tables
+from tsfmicro_lab.studies.stored import Stored, provenance
 from tsfmicro_lab.training import RECIPES, Run, cross_validate, fit, fold_processes, score_table, subject_interval
 
 CONDITION = ["distractors", "layout", "model"]
@@ -38,11 +38,10 @@ USUAL = 1.0
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Stored):
     """What a comparison found; every table is long, one row per fact.
 
     Attributes:
-        made: The command that made it, commit, date, device, recipe, size of the data.
         scores: `distractors`, `layout`, `model`, `seed`, `uf1`, `uar`, `accuracy`, `clips`.
         intervals: `distractors`, `layout`, `model`, `uf1`, `low`, `high`, and the gain over the temporal branch alone:
             `gain`, `gain_low`, `gain_high`; 95 % bootstrap intervals over subjects.
@@ -50,15 +49,11 @@ class Comparison:
         streams: `distractors`, `layout`, `model`, `seed`, `intervention`, `uf1`, `lost`, `p_truth`.
     """
 
-    made: dict[str, Any]
+    command: ClassVar = "compare"
     scores: pd.DataFrame
     intervals: pd.DataFrame
     cost: pd.DataFrame
     streams: pd.DataFrame
-
-    def save(self, path: Path) -> None:
-        """Writes everything as one JSON file."""
-        save_tables(path, self.made, {name: getattr(self, name) for name in TABLES})
 
     def table(self) -> pd.DataFrame:
         """UF1 and gain over the temporal branch alone, each with its 95 % interval over subjects, as text."""
@@ -69,19 +64,6 @@ class Comparison:
             over_seeds=[f"± {spread[key]:.3f}" for key in rows[CONDITION].itertuples(index=False, name=None)],
             gain=[f"{r.gain:+.3f} ({r.gain_low:+.2f} to {r.gain_high:+.2f})" for r in rows.itertuples()],
         )
-
-    @classmethod
-    def load(cls, path: Path | str) -> "Comparison":
-        """Reads what `save` wrote.
-
-        Raises:
-            ValueError: The file holds no comparison.
-        """
-        made, tables = load_tables(path, TABLES, "tsfmicro-lab compare")
-        return cls(made, **tables)
-
-
-TABLES = ("scores", "intervals", "cost", "streams")
 
 
 def compare(

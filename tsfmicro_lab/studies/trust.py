@@ -5,35 +5,33 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from tsfmicro_lab.compare import DISTRACTORS, USUAL
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain import truth
-from tsfmicro_lab.stored import load_tables, provenance, save_tables
+from tsfmicro_lab.studies.compare import DISTRACTORS, USUAL
+from tsfmicro_lab.studies.stored import Stored, provenance
+from tsfmicro_lab.studies.trials import CONTROLS, randomise, score_clips, shortcut
 from tsfmicro_lab.training import Run, cross_validate, fold_processes
 from tsfmicro_lab.training.statistics import group_interval
-from tsfmicro_lab.trials import CONTROLS, randomise, score_clips, shortcut
 
 #: Scores whose median is told: a few clips whose logit hardly changed would make up the mean.
 SKEWED = ("completeness", "seconds")
 RUN = Run("tsfmicro_late")
 #: Clips of each subject that are explained where there are distractors: the time is better spent on the others.
 FEWER = 1
-TABLES = ("scores", "units", "causes", "sanity", "shortcut")
 KEYS = ["distractors", "method", "stream", "score"]
 
 
 @dataclass(frozen=True)
-class Trust:
+class Trust(Stored):
     """What the measurement found; every table is long, one row per fact.
 
     Attributes:
-        made: The command that made it, commit, date, device, size.
         scores: `distractors`, `method`, `stream`, `score`, `mean`, `low`, `high`, `clips`: 95 % bootstrap intervals
             over subjects. Beside the methods stand controls that never saw the model: `random`, `edges`, `input`.
         units: `distractors`, `method`, `unit`, `clips`; `mass`, `area`, `pointing` of the how-map in the unit's region.
@@ -44,26 +42,12 @@ class Trust:
             `fooled`: the share of such clips that the model takes for the class that the mark gave away in training.
     """
 
-    made: dict[str, Any]
+    command: ClassVar = "trust"
     scores: pd.DataFrame
     units: pd.DataFrame
     causes: pd.DataFrame
     sanity: pd.DataFrame
     shortcut: pd.DataFrame
-
-    def save(self, path: Path) -> None:
-        """Writes everything as one JSON file."""
-        save_tables(path, self.made, {name: getattr(self, name) for name in TABLES})
-
-    @classmethod
-    def load(cls, path: Path | str) -> "Trust":
-        """Reads what `save` wrote.
-
-        Raises:
-            ValueError: The file holds no such measurement.
-        """
-        made, tables = load_tables(path, TABLES, "tsfmicro-lab trust")
-        return cls(made, **tables)
 
     def table(self, distractors: str = "none", stream: str = "how") -> pd.DataFrame:
         """Methods × scores, means only."""
@@ -104,7 +88,7 @@ def measure(
         raise ValueError(f"distractors must be 'none', or 'none' and 'all', got {list(conditions)}")
     run = replace(RUN, recipe=replace(RUN.recipe, epochs=epochs or RUN.recipe.epochs))
     made = provenance(run, seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject, explained=explained)
-    found: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in Trust.tables()}
     for name, seed in product(conditions, range(seeds)):
         data = SyntheticMicroExpressions(
             subjects, clips_per_subject, seed=seed, layout_variation=USUAL, distractors=DISTRACTORS[name]

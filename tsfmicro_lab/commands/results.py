@@ -86,8 +86,8 @@ def leakage(
     workers: Annotated[int | None, typer.Option(min=1, help="Training processes; one per core by default.")] = None,
 ) -> None:
     """Measure what each leak adds to the score, on true labels and on noise. About an hour on two cores."""
-    from tsfmicro_lab.leakage import gains
-    from tsfmicro_lab.leakage_runs import measure
+    from tsfmicro_lab.studies.leakage import gains
+    from tsfmicro_lab.studies.leakage_runs import measure
 
     try:
         result = measure(

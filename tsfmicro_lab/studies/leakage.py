@@ -6,15 +6,14 @@ noise nobody can be better than chance, and whatever a protocol reports above it
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy.stats import t
 
-from tsfmicro_lab.stored import load_tables, save_tables
+from tsfmicro_lab.studies.stored import Stored
 from tsfmicro_lab.training.metrics import uf1_of_counts
 
 MODELS = ("tsfmicro_late", "tsfmicro_early", "tsfmicro_temporal")
@@ -32,34 +31,19 @@ LINEAR = {
 
 
 @dataclass(frozen=True)
-class Leakage:
+class Leakage(Stored):
     """What was measured; every table is long.
 
     Attributes:
-        made: The command that made it, commit, date, device, recipe, size of the data.
         clips: `labels`, `seed`, `model`, `subject`, `truth` and `epochs`: a digit for the class predicted after each.
         inner: `labels`, `seed`, `model`, `subject` and `uf1`: after each epoch, on the subjects set aside in the fold.
         linear: `labels`, `seed`, `leak`, `uf1`, `accuracy` of a linear model, for leaks that need no network.
     """
 
-    made: dict[str, Any]
+    command: ClassVar = "leakage"
     clips: pd.DataFrame
     inner: pd.DataFrame
     linear: pd.DataFrame
-
-    def save(self, path: Path) -> None:
-        """Writes everything as one JSON file."""
-        save_tables(path, self.made, {"clips": self.clips, "inner": self.inner, "linear": self.linear})
-
-    @classmethod
-    def load(cls, path: Path | str) -> "Leakage":
-        """Reads what `save` wrote.
-
-        Raises:
-            ValueError: The file holds no such measurement.
-        """
-        made, tables = load_tables(path, ("clips", "inner", "linear"), "tsfmicro-lab leakage")
-        return cls(made, **tables)
 
     def scores(self, epochs: int | None = None, subjects: int | None = None, labels: str | None = None) -> pd.DataFrame:
         """UF1 and accuracy of every experiment under every protocol.

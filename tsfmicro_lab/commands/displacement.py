@@ -18,7 +18,7 @@ def displacement(
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of the training.")] = 16,
 ) -> None:
     """Compare FRL-DGT's learned displacement and optical flow with the true motion. Some ten minutes."""
-    from tsfmicro_lab.displacement import REFERENCE, example, measure
+    from tsfmicro_lab.studies.displacement import REFERENCE, example, measure
 
     console = Console()
     try:

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -15,8 +14,8 @@ from tsfmicro_lab.explain.figures import Picture
 from tsfmicro_lab.models.frl_dgt import FRLDGT
 from tsfmicro_lab.preprocess import align_clip, endpoint_error, flow_colours
 from tsfmicro_lab.progress import track
-from tsfmicro_lab.stored import load_tables, provenance, save_tables
-from tsfmicro_lab.training import RECIPES, Run, fit, inputs_of
+from tsfmicro_lab.studies.stored import Stored, provenance
+from tsfmicro_lab.training import RECIPES, Run, fit, fold_processes, inputs_of
 
 #: What disturbs the clips; strength 2, so that it can be told from nothing.
 CONDITIONS: dict[str, Distractors] = {
@@ -26,38 +25,23 @@ CONDITIONS: dict[str, Distractors] = {
     "head drift": replace(Distractors.none(), drift=2.0),
 }
 FLOWS = ("farneback", "dis", "tvl1")
-#: So many times as long is the longer self-supervision.
-LONG = 30
+#: The longer self-supervision lasts so many times as long as the preset's.
+LONGER = 30
 #: Displacements in the tables are in pixels of a face this wide, as the data set's amplitudes are.
 REFERENCE = 224
 
 
 @dataclass(frozen=True)
-class Displacements:
+class Displacements(Stored):
     """How far displacements are from the truth; one row per condition, seed, method and held-out clip.
 
     Attributes:
-        made: The command that made it, commit, date, device, recipe, size of the data.
         errors: `condition`, `seed`, `subject`, `method`, and mean end-point errors in pixels of a 224 px face: `all`
             motion over the image, and `expression`, without head drift, where the face truly moved.
     """
 
-    made: dict[str, Any]
+    command: ClassVar = "displacement"
     errors: pd.DataFrame
-
-    def save(self, path: Path) -> None:
-        """Writes everything as one JSON file."""
-        save_tables(path, self.made, {"errors": self.errors})
-
-    @classmethod
-    def load(cls, path: Path | str) -> "Displacements":
-        """Reads what `save` wrote.
-
-        Raises:
-            ValueError: The file holds no such measurement.
-        """
-        made, tables = load_tables(path, ("errors",), "tsfmicro-lab displacement")
-        return cls(made, **tables)
 
     def table(self, what: str = "expression") -> pd.DataFrame:
         """Mean error of each method (rows) under each condition (columns), with a 95 % interval over subjects.
@@ -85,12 +69,19 @@ def displacements(model: FRLDGT, samples: Samples, index: Sequence[int]) -> np.n
 
 
 def measure(
-    *, subjects: int = 6, clips_per_subject: int = 10, seeds: int = 3, preset: str = "tiny", epochs: int = 16
+    *,
+    subjects: int = 6,
+    clips_per_subject: int = 10,
+    seeds: int = 3,
+    preset: str = "tiny",
+    epochs: int = 16,
+    longer: int = LONGER,
+    workers: int | None = None,
 ) -> Displacements:
     """Trains FRL-DGT on half of the subjects and compares its displacement on the others with the truth and with flow.
 
     The network is looked at three times: after the self-supervision that the preset has, after the classes were learnt
-    as well, and, for what more time would bring, after `LONG` times that self-supervision alone. It is trained under
+    as well, and, for what more time would bring, after `longer` times that self-supervision alone. It is trained under
     each condition afresh.
 
     Args:
@@ -99,23 +90,29 @@ def measure(
         seeds: Number of seeds.
         preset: Size of the model.
         epochs: Of the training.
+        longer: How many times as long the longer self-supervision is.
+        workers: Processes; one per core by default.
     """
     run = Run("frl_dgt", preset, replace(RECIPES[preset], epochs=epochs))
     made = provenance(run, seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
     made["protocol"] = f"preset {preset}; half of the subjects train, the errors are those of the other half"
-    tables = []
-    for name, seed in track([(n, s) for n in CONDITIONS for s in range(seeds)], "conditions"):
-        data = SyntheticMicroExpressions(subjects, clips_per_subject, seed=seed, distractors=CONDITIONS[name])
-        tables.append(_errors(data, replace(run, seed=seed)).assign(condition=name, seed=seed))
+    with fold_processes(workers) as pool:
+        jobs = [
+            pool.submit(_errors, name, subjects, clips_per_subject, replace(run, seed=seed), longer)
+            for name in CONDITIONS
+            for seed in range(seeds)
+        ]
+        tables = [job.result() for job in track(jobs, "conditions")]
     return Displacements(made, pd.concat(tables, ignore_index=True))
 
 
-def _errors(data: SyntheticMicroExpressions, run: Run) -> pd.DataFrame:
+def _errors(condition: str, subjects: int, clips: int, run: Run, longer: int) -> pd.DataFrame:
+    data = SyntheticMicroExpressions(subjects, clips, seed=run.seed, distractors=CONDITIONS[condition])
     samples = _samples(data, run)
     held = np.isin(samples.subjects, np.unique(samples.subjects)[1::2])
     test = np.flatnonzero(held).tolist()
     train = torch.from_numpy(np.flatnonzero(~held))
-    said = {"nothing moved": np.zeros((len(test), 2, 1, 1)), **_said(run, samples, train, test)}
+    said = {"nothing moved": np.zeros((len(test), 2, 1, 1)), **_said(run, samples, train, test, longer)}
     side = samples.onset.shape[-1]
     truths = [align_clip(data[i], side).truth for i in test]
     unit = REFERENCE / side
@@ -123,7 +120,7 @@ def _errors(data: SyntheticMicroExpressions, run: Run) -> pd.DataFrame:
     for method, fields in said.items():
         for i, field, truth in zip(test, fields, truths, strict=True):
             assert truth is not None
-            row = {"subject": samples.subjects[i], "method": method}
+            row = {"condition": condition, "seed": run.seed, "subject": samples.subjects[i], "method": method}
             row["all"] = unit * float(endpoint_error(field, truth.field).mean())
             row["expression"] = unit * float(endpoint_error(field, truth.expression)[truth.moved].mean())
             rows.append(row)
@@ -136,10 +133,10 @@ def _samples(data: SyntheticMicroExpressions, run: Run) -> Samples:
     return prepare(data, model.config.image_size, tensors=tensors, progress=False)
 
 
-def _said(run: Run, samples: Samples, train: torch.Tensor, test: Sequence[int]) -> dict[str, np.ndarray]:
+def _said(run: Run, samples: Samples, train: torch.Tensor, test: Sequence[int], longer: int) -> dict[str, np.ndarray]:
     """What flow and the network's three stages say of the samples `test`."""
     said = {m: samples[f"flow_{m}"][test].float().numpy() for m in FLOWS}
-    for name, times in ((f"DGM, self-supervised {LONG} × as long", LONG), ("DGM, self-supervised", 1)):
+    for name, times in ((f"DGM, self-supervised {longer} × as long", longer), ("DGM, self-supervised", 1)):
         model = _supervised_by_itself(run, samples, train, times)
         said[name] = displacements(model, samples, test)
     model.config = replace(model.config, pretrain_epochs=0)
@@ -189,7 +186,7 @@ def displacement_figure(clip: Clip, fields: Mapping[str, np.ndarray]) -> Picture
     return figure
 
 
-def example(subjects: int, clips: int, epochs: int) -> Picture:
+def example(subjects: int, clips: int, epochs: int, longer: int = LONGER) -> Picture:
     """A held-out clip without distractors, seen by the network at its three stages and by flow."""
     data = SyntheticMicroExpressions(subjects, clips, distractors=CONDITIONS["none"])
     run = Run("frl_dgt", recipe=replace(RECIPES["tiny"], epochs=epochs))
@@ -197,5 +194,5 @@ def example(subjects: int, clips: int, epochs: int) -> Picture:
     first = samples.subjects == samples.subjects[0]
     lengths = [float(np.hypot(*data[i].truth.field).max()) for i in np.flatnonzero(first).tolist()]  # type: ignore[union-attr]
     i = int(np.argmax(lengths))
-    fields = _said(run, samples, torch.from_numpy(np.flatnonzero(~first)), [i])
+    fields = _said(run, samples, torch.from_numpy(np.flatnonzero(~first)), [i], longer)
     return displacement_figure(align_clip(data[i], samples.onset.shape[-1]), {m: f[0] for m, f in fields.items()})

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from tsfmicro_lab.clips import Clip
-from tsfmicro_lab.compare import LATE, USUAL, VARIANTS, Comparison, measure_cost
 from tsfmicro_lab.data import Dataset, Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.models import from_pretrained
-from tsfmicro_lab.stored import load_tables, provenance, save_tables
+from tsfmicro_lab.studies.compare import LATE, USUAL, VARIANTS, Comparison, measure_cost
+from tsfmicro_lab.studies.stored import Stored, provenance
 from tsfmicro_lab.training import (
     RECIPES,
     Recipe,
@@ -32,15 +32,15 @@ OTHERS = (
     Run("frl_dgt"),
     Run("frl_dgt", settings={"displacement": "dis"}),
     Run("slstt_mean"),
+    Run("slstt_mean", settings={"flow": "short"}),
     Run("slstt_lstm"),
 )
 #: By how many frames onset and apex are wrong.
 OFF = (0, 1, 2, 3, 4, 5)
-TABLES = ("scores", "intervals", "cost", "shifts")
 
 
 @dataclass(frozen=True)
-class ModelComparison:
+class ModelComparison(Stored):
     """What the comparison of all models found; every table is long.
 
     Attributes:
@@ -52,25 +52,11 @@ class ModelComparison:
         shifts: `model`, `off`, `uf1`, `low`, `high`: onset and apex wrong by so many frames in test, seed 0.
     """
 
-    made: dict[str, Any]
+    command: ClassVar = "compare --models"
     scores: pd.DataFrame
     intervals: pd.DataFrame
     cost: pd.DataFrame
     shifts: pd.DataFrame
-
-    def save(self, path: Path) -> None:
-        """Writes everything as one JSON file."""
-        save_tables(path, self.made, {name: getattr(self, name) for name in TABLES})
-
-    @classmethod
-    def load(cls, path: Path | str) -> "ModelComparison":
-        """Reads what `save` wrote.
-
-        Raises:
-            ValueError: The file holds no comparison of models.
-        """
-        made, tables = load_tables(path, TABLES, "tsfmicro-lab compare --models")
-        return cls(made, **tables)
 
     def table(self) -> pd.DataFrame:
         """One row per model, best first: UF1 with its interval, spread over seeds, UAR, size and speed, as text."""

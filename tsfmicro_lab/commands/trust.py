@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from tsfmicro_lab.results_cli import console, fail
+from tsfmicro_lab.commands.results import console, fail
 
 
 def trust(
@@ -23,7 +23,7 @@ def trust(
     workers: Annotated[int | None, typer.Option(min=1, help="Training processes; one per core by default.")] = None,
 ) -> None:
     """Score every attribution method against the true motion, and check that it looks at the model. Half an hour."""
-    from tsfmicro_lab.trust import measure
+    from tsfmicro_lab.studies.trust import measure
 
     try:
         result = measure(

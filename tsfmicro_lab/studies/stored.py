@@ -1,0 +1,78 @@
+"""Measurements that take long are stored: one JSON file of long tables, with what made them."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import pandas as pd
+
+from tsfmicro_lab.provenance import environment
+from tsfmicro_lab.training.protocols import Run
+
+#: Largest file that is read.
+MAX_BYTES = 64 * 2**20
+
+S = TypeVar("S", bound="Stored")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a command measured: each field of a subclass but `made` is a long table, one row per fact.
+
+    Attributes:
+        command: The command that makes it.
+        made: That command as it was called, commit, date, device, recipe, size of the data.
+    """
+
+    command: ClassVar[str]
+    made: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Writes one JSON file, a row a line, so that versions can be compared."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parts = [f'"made": {json.dumps(self.made, indent=1)}']
+        for name in self.tables():
+            rows = getattr(self, name).round(4).to_json(orient="records", lines=True).splitlines()
+            parts.append(f'"{name}": [\n' + ",\n".join(rows) + "\n]")
+        path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+
+    @classmethod
+    def load(cls: type[S], path: Path | str) -> S:
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: The file lacks a table, or is no such file; the message names the command.
+        """
+        try:
+            if Path(path).stat().st_size > MAX_BYTES:
+                raise ValueError(f"larger than {MAX_BYTES >> 20} MiB")
+            content = json.loads(Path(path).read_text())
+            return cls(content["made"], **{name: pd.DataFrame(content[name]) for name in cls.tables()})
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"{path} holds no result of {cls.command} ({error}): make one with `tsfmicro-lab {cls.command}`"
+            ) from error
+
+    @classmethod
+    def tables(cls) -> tuple[str, ...]:
+        """Names of the tables."""
+        return tuple(field.name for field in fields(cls) if field.name != "made")
+
+
+def provenance(run: Run, **size: int) -> dict[str, Any]:
+    """Command, commit, date, device, protocol and recipe, so that a stored number can be made again.
+
+    Args:
+        run: One of the runs, for what they share.
+        **size: Of the data.
+    """
+    made = environment()
+    return {
+        **{name: made[name] for name in ("commit", "date", "device")},
+        "command": " ".join(["tsfmicro-lab", *sys.argv[1:]]),
+        "protocol": f"leave one subject out, preset {run.preset}, selection {run.selection}",
+        "recipe": asdict(run.recipe),
+        **size,
+    }
