@@ -9,9 +9,18 @@ from jaxtyping import Float
 
 from tsfmicro_lab.clips import Field, Frame
 
+#: Frames are continued so many pixels beyond their border: at the lower and right one OpenCV's Farnebäck else finds up
+#: to half a pixel of motion between two equal frames.
+BEYOND = 16
 
-def _farneback(onset: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    return np.asarray(cv2.calcOpticalFlowFarneback(onset, frame, None, 0.5, 3, 15, 5, 5, 1.1, 0))  # type: ignore[call-overload]
+
+def farneback(
+    onset: np.ndarray, frame: np.ndarray, iterations: int = 5, sigma: float = 1.1
+) -> Float[np.ndarray, "height width 2"]:
+    """Farnebäck's flow from one grey frame to another, (dx, dy) of each pixel."""
+    grey = [cv2.copyMakeBorder(f, BEYOND, BEYOND, BEYOND, BEYOND, cv2.BORDER_REPLICATE) for f in (onset, frame)]
+    flow = cv2.calcOpticalFlowFarneback(*grey, None, 0.5, 3, 15, iterations, 5, sigma, 0)  # type: ignore[call-overload]
+    return np.asarray(flow, np.float32)[BEYOND:-BEYOND, BEYOND:-BEYOND]
 
 
 def _dis(onset: np.ndarray, frame: np.ndarray) -> np.ndarray:
@@ -27,7 +36,7 @@ def _tvl1(onset: np.ndarray, frame: np.ndarray) -> np.ndarray:
 #: Farnebäck 2003, polynomial expansion; DIS, Kroeger et al. 2016, inverse search of patches; TV-L1, Zach et al. 2007,
 #: total variation. All as OpenCV computes them. TV-L1 takes ten times as long as the others.
 FLOWS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = MappingProxyType(
-    {"dis": _dis, "farneback": _farneback, "tvl1": _tvl1}
+    {"dis": _dis, "farneback": farneback, "tvl1": _tvl1}
 )
 
 

@@ -1,12 +1,14 @@
 """The frames around an apex, one square crop for all of them, and their flow: what SLSTT reads (arXiv 2112.05851)."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 from jaxtyping import Float
 
 from tsfmicro_lab.clips import Clip, ClipError, Frame, Points
 from tsfmicro_lab.preprocess.alignment import align_with
-from tsfmicro_lab.preprocess.flow import optical_flow
+from tsfmicro_lab.preprocess.flow import farneback, optical_flow
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX
 
 #: Frames that SLSTT reads of a clip.
@@ -58,7 +60,7 @@ def square_of(landmarks: Points) -> tuple[Float[np.ndarray, " 2"], float]:
     return at["nose_tip"], float(2 * at["chin"][1] - brow - at["lower_lip_bottom"][1])
 
 
-def apex_frames(clip: Clip, count: int = FRAMES) -> list[Frame]:
+def apex_frames(clip: Clip, count: int = FRAMES, *, before: bool = False) -> list[Frame]:
     """Frames around the apex in numeric order, made up between neighbours where the clip has fewer.
 
     They run from max(apex - count // 2, onset + 1) to min(start + count - 1, offset). A frame between two others is
@@ -67,6 +69,7 @@ def apex_frames(clip: Clip, count: int = FRAMES) -> list[Frame]:
     Args:
         clip: With an apex.
         count: How many.
+        before: One more, as far before the first as the others are apart.
 
     Raises:
         ClipError: The clip has no apex, or fewer than two frames after its onset to interpolate between.
@@ -86,7 +89,8 @@ def apex_frames(clip: Clip, count: int = FRAMES) -> list[Frame]:
             "needs two: correct onset and offset, or leave the clip out"
         )
     made = []
-    for place in np.linspace(start, end, count):
+    step = (end - start) / (count - 1)  # at most 1, so that the frame before the first is in the clip
+    for place in start + step * np.arange(-1 if before else 0, count):
         first, part = int(place), float(place % 1)
         frame = clip.frame(first)
         made.append(cv2.addWeighted(frame, 1 - part, clip.frame(first + 1), part, 0) if part > 1e-9 else frame)
@@ -118,17 +122,15 @@ def clip_flow(clip: Clip, size: int, *, short: bool = False, count: int = FRAMES
         raise ClipError(f"clip {clip.id} has no landmarks to crop by: give them, or call preprocess.onset_landmarks")
     native = max(size, min(round(square_of(clip.landmarks)[1]), 384))  # flow needs the resolution, the model does not
     cropped = square_crop(clip, native)
-    frames = apex_frames(cropped, count)
-    onset = cropped.frame(cropped.onset)
-    from_frames = [onset, *frames[:-1]] if short else [onset] * count
-    return np.stack([resize_flow(_farneback(a, b), size) for a, b in zip(from_frames, frames, strict=True)])
+    frames = apex_frames(cropped, count, before=short)
+    pairs = list(pairwise(frames)) if short else [(cropped.frame(cropped.onset), frame) for frame in frames]
+    return np.stack([resize_flow(_farneback(*pair), size) for pair in pairs])
 
 
 def _farneback(first: Frame, second: Frame) -> Float[np.ndarray, "2 _ _"]:
     """Farnebäck flow with the settings of SLSTT's public code."""
-    grey = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in (first, second)]
-    flow = cv2.calcOpticalFlowFarneback(*grey, None, 0.5, 3, 15, 3, 5, 1.2, 0)  # type: ignore[call-overload]
-    return np.moveaxis(np.asarray(flow, np.float32), -1, 0)
+    before, after = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second))
+    return np.moveaxis(farneback(before, after, iterations=3, sigma=1.2), -1, 0)
 
 
 def key_flow(clip: Clip, size: int, method: str) -> Float[np.ndarray, "2 _ _"]:
