@@ -1,11 +1,12 @@
 """How fast a model runs, how far that is from what the machine can do, and what it costs in memory and energy."""
 
-import resource
-import sys
+import ctypes
+import gc
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -169,7 +170,7 @@ def measure(
 
     Returns:
         `batch`, `side`, `what`, `precision`, `compiled`, `ms`, `clips_per_s`, `gflops` (a second), `of_gemm`, `mb`
-        (largest memory in use: of the GPU, or of this process so far).
+        (what the step needed beside weights and clips, see :func:`memory`).
 
     Example:
         >>> from tsfmicro_lab.models import create_model
@@ -180,9 +181,8 @@ def measure(
     roof = roof or machine(device, precision)
     model, side = model.to(device), model.config.image_size
     inputs = [torch.randn(batch, *shape, device=device) for shape in model.input_shapes.values()]
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
-    took = seconds(runner(model, inputs, train=train, precision=precision, compiled=compiled), device, repeats)
+    with memory(device) as used:
+        took = seconds(runner(model, inputs, train=train, precision=precision, compiled=compiled), device, repeats)
     rate = flops(model, batch, train=train) / took / 1e9
     return {
         "batch": batch,
@@ -194,16 +194,44 @@ def measure(
         "clips_per_s": batch / took,
         "gflops": rate,
         "of_gemm": rate / roof.gflops,
-        "mb": peak_memory(device) / 2**20,
+        **used,
     }
 
 
-def peak_memory(device: str = "cpu") -> int:
-    """Most bytes that were in use: on the GPU since the last reset, or by this process since it began."""
-    if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated())
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used if sys.platform == "darwin" else used * 1024
+@contextmanager
+def memory(device: str = "cpu") -> Iterator[dict[str, float]]:
+    """Most memory that was needed on top of what was in use before, as `mb` in MiB.
+
+    Of a GPU as torch tells it, else of this process as Linux tells it; other systems do not tell, and `mb` is missing.
+
+    Example:
+        >>> with memory() as used:
+        ...     _ = torch.ones(2**24)
+        >>> used.get("mb", 64) > 60
+        True
+    """
+    used: dict[str, float] = {}
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+    elif status.exists():
+        gc.collect()
+        with suppress(OSError, AttributeError):  # another C library than glibc
+            ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed before is given back, and needed again
+        reset.write_text("5")  # the peak is now what is in use
+        before = _kib(status, "VmRSS") * 2**10
+    yield used
+    if on_gpu:
+        used["mb"] = (torch.cuda.max_memory_allocated() - before) / 2**20
+    elif status.exists():
+        used["mb"] = (_kib(status, "VmHWM") * 2**10 - before) / 2**20
+
+
+def _kib(status: Path, name: str) -> int:
+    [line] = [line for line in status.read_text().splitlines() if line.startswith(name)]
+    return int(line.split()[1])
 
 
 def roofline(model: Recognizer, batch: int, *, device: str = "cpu", precision: str = "32-true") -> pd.DataFrame:

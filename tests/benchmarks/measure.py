@@ -28,7 +28,7 @@ from plain import encoded_clips, plain_loader, plain_of
 from tsfmicro_lab.data import Samples
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.provenance import device_name, environment
-from tsfmicro_lab.speed import energy, flops, machine, measure, peak_memory, roofline, runner, seconds, wait
+from tsfmicro_lab.speed import energy, flops, machine, measure, memory, roofline, runner, seconds, wait
 from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fit, fold_processes
 from tsfmicro_lab.training.augmentation import Augmentation, inputs_of
 
@@ -66,7 +66,7 @@ def models(device, presets, left):
             model = create_model("tsfmicro_late", 5, preset, seed=0)
             count, side = flops(model, batch, train=train), model.config.image_size
             inputs = [torch.randn(batch, 3, side, side, device=device) for _ in model.input_names]
-            runs, best, memory, warm = {}, {}, {}, {}
+            runs, best, needed, warm = {}, {}, {}, {}
             for name, way in ways(device):
                 if left() < 0 or ("compiled" in way and what == "forward pass" and preset != "base"):
                     continue
@@ -75,11 +75,10 @@ def models(device, presets, left):
                 options = {k: v for k, v in way.items() if k != "plain"}
                 run = runner(own, inputs, train=train, fused=not way.get("plain"), **options)
                 began = time.perf_counter()
-                if device == "cuda":
-                    torch.cuda.reset_peak_memory_stats()
-                run()
-                wait(device)
-                runs[name], warm[name], memory[name] = run, time.perf_counter() - began, peak_memory(device) / 2**20
+                with memory(device) as used:
+                    run()
+                    wait(device)
+                runs[name], warm[name], needed[name] = run, time.perf_counter() - began, used.get("mb")
             for _ in range(3):  # turns
                 for name, run in runs.items():
                     best[name] = min(best.get(name, 1e9), seconds(run, device, 10 if device == "cuda" else 2))
@@ -87,7 +86,7 @@ def models(device, presets, left):
                 roof = roofs["bf16-mixed" if "bf16" in name else "32-true"]
                 row = {"preset": preset, "batch": batch, "what": what, "way": name, "ms": 1e3 * took}
                 row |= {"ratio": best["plain float32"] / took, "gflops": count / took / 1e9}
-                row |= {"of_gemm": count / took / 1e9 / roof.gflops, "mb": memory[name], "first_s": warm[name]}
+                row |= {"of_gemm": count / took / 1e9 / roof.gflops, "mb": needed[name], "first_s": warm[name]}
                 rows.append(row)
                 print(row, flush=True)
     return rows
@@ -121,7 +120,7 @@ def scaling(device, left):
 def evaluations(device, left):
     """Time of evaluations of the tiny preset over clips and folds, one process and two; the clips' own memory."""
     rows, epochs = [], 4
-    plan = [(4, clips, 1) for clips in (24, 48, 96, 192, 384)]
+    plan = [(4, clips, 1) for clips in (24, 48, 192, 384)]
     plan += [(folds, 96, processes) for folds in (2, 4, 8, 16) for processes in (1, 2)]
     for folds, clips, processes in plan:
         if left() < 0:
