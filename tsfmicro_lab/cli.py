@@ -5,7 +5,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -139,47 +139,23 @@ def compare(
     only: Annotated[list[str] | None, typer.Option(help="With --models: a model as the table calls it; again.")] = None,
 ) -> None:
     """Compare all fusion variants on the same folds, on faces that differ less and more. Over an hour on two cores."""
+    from tsfmicro_lab.studies.compare import Comparison
     from tsfmicro_lab.studies.compare import compare as run_comparison
-    from tsfmicro_lab.studies.compare_models import compare_models
+    from tsfmicro_lab.studies.compare_models import ModelComparison, compare_models
 
-    if models:
-        with _plain_errors():
-            found = compare_models(
-                out,
-                subjects=subjects,
-                clips_per_subject=clips,
-                seeds=seeds,
-                preset=preset,
-                epochs=epochs,
-                accelerator=accelerator,
-                workers=workers,
-                variants=variants,
-                only=only or (),
-            )
-            path = save or out / "models.json"
-            found.save(path)
-        shown = found.table()
-        table = Table(*shown.columns)
-        for row in shown.itertuples(index=False):
-            table.add_row(*row)
-        console.print(table)
-        console.print(f"everything: {path}")
-        return
+    size: dict[str, Any] = {"subjects": subjects, "clips_per_subject": clips, "seeds": seeds, "preset": preset}
+    size |= {"epochs": epochs, "accelerator": accelerator, "workers": workers}
+    found: Comparison | ModelComparison
     with _plain_errors():
-        result = run_comparison(
-            out,
-            subjects=subjects,
-            clips_per_subject=clips,
-            seeds=seeds,
-            preset=preset,
-            epochs=epochs,
-            accelerator=accelerator,
-            workers=workers,
-        )
-        path = save or out / "comparison.json"
-        result.save(path)
-    table = Table("distractors", "layout", "model", "UF1", "over seeds", "gain over temporal")
-    for row in result.table().itertuples(index=False):
+        if models:
+            found = compare_models(out, **size, variants=variants, only=only or ())
+        else:
+            found = run_comparison(out, **size)
+        path = save or out / ("models.json" if models else "comparison.json")
+        found.save(path)
+    rows = found.table()
+    table = Table(*(str(name).replace("_", " ") for name in rows.columns))
+    for row in rows.itertuples(index=False):
         table.add_row(*(str(cell).removeprefix("tsfmicro_") for cell in row))
     console.print(table)
     console.print(f"everything: {path}")

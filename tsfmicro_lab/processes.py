@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -39,6 +40,15 @@ def process_pool(
 def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     if start:
         start(*arguments)
+
+
+def _end_with_parent() -> None:
+    """Without this, the processes of a program that was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
