@@ -142,16 +142,17 @@ def compare(
     from tsfmicro_lab.studies.compare import Comparison
     from tsfmicro_lab.studies.compare import compare as run_comparison
     from tsfmicro_lab.studies.compare_models import ModelComparison, compare_models
+    from tsfmicro_lab.studies.stored import writable
 
     size: dict[str, Any] = {"subjects": subjects, "clips_per_subject": clips, "seeds": seeds, "preset": preset}
     size |= {"epochs": epochs, "accelerator": accelerator, "workers": workers}
     found: Comparison | ModelComparison
     with _plain_errors():
+        path = writable(save or out / ("models.json" if models else "comparison.json"))
         if models:
             found = compare_models(out, **size, variants=variants, only=only or ())
         else:
             found = run_comparison(out, **size)
-        path = save or out / ("models.json" if models else "comparison.json")
         found.save(path)
     rows = found.table()
     table = Table(*(str(name).replace("_", " ") for name in rows.columns))

@@ -19,14 +19,15 @@ def displacement(
 ) -> None:
     """Compare FRL-DGT's learned displacement and optical flow with the true motion. Some ten minutes."""
     from tsfmicro_lab.studies.displacement import REFERENCE, example, measure
+    from tsfmicro_lab.studies.stored import writable
 
     console = Console()
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        path = writable(save or out / "displacement.json")
+        picture = writable(out / "displacement.png")
         result = measure(subjects=subjects, clips_per_subject=clips, seeds=seeds, epochs=epochs)
-        path = save or out / "displacement.json"
         result.save(path)
-        example(subjects, clips, epochs).savefig(out / "displacement.png", dpi=150)
+        example(subjects, clips, epochs).savefig(picture, dpi=150)
     except (ValueError, OSError) as error:
         console.print(f"[red]{escape(str(error))}[/]")
         raise typer.Exit(1) from error
@@ -36,4 +37,4 @@ def displacement(
         for method, row in means.iterrows():
             table.add_row(str(method), *row)
         console.print(table)
-    console.print(f"everything: {path}; one clip: {out / 'displacement.png'}")
+    console.print(f"everything: {path}; one clip: {picture}")

@@ -88,8 +88,10 @@ def leakage(
     """Measure what each leak adds to the score, on true labels and on noise. About an hour on two cores."""
     from tsfmicro_lab.studies.leakage import gains
     from tsfmicro_lab.studies.leakage_runs import measure
+    from tsfmicro_lab.studies.stored import writable
 
     try:
+        path = writable(save or out / "leakage.json")
         result = measure(
             out,
             subjects=subjects,
@@ -99,7 +101,6 @@ def leakage(
             linear_seeds=linear_seeds,
             workers=workers,
         )
-        path = save or out / "leakage.json"
         result.save(path)
     except (ValueError, OSError) as error:
         fail(error)

@@ -23,9 +23,11 @@ def trust(
     workers: Annotated[int | None, typer.Option(min=1, help="Training processes; one per core by default.")] = None,
 ) -> None:
     """Score every attribution method against the true motion, and check that it looks at the model. Half an hour."""
+    from tsfmicro_lab.studies.stored import writable
     from tsfmicro_lab.studies.trust import measure
 
     try:
+        path = writable(save or out / "trust.json")
         result = measure(
             out,
             subjects=subjects,
@@ -36,7 +38,6 @@ def trust(
             conditions=distractors,
             workers=workers,
         )
-        path = save or out / "trust.json"
         result.save(path)
     except (ValueError, OSError) as error:
         fail(error)

@@ -31,7 +31,7 @@ class Stored:
 
     def save(self, path: Path) -> None:
         """Writes one JSON file, a row a line, so that versions can be compared."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        writable(path)
         parts = [f'"made": {json.dumps(self.made, indent=1)}']
         for name in self.tables():
             rows = getattr(self, name).round(4).to_json(orient="records", lines=True).splitlines()
@@ -59,6 +59,20 @@ class Stored:
     def tables(cls) -> tuple[str, ...]:
         """Names of the tables."""
         return tuple(field.name for field in fields(cls) if field.name != "made")
+
+
+def writable(path: Path) -> Path:
+    """The path itself, once it is sure that a result can be written there: better asked before hours of work.
+
+    Raises:
+        OSError: It cannot.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a"):
+        pass
+    if not path.stat().st_size:
+        path.unlink()
+    return path
 
 
 def provenance(run: Run, **size: int) -> dict[str, Any]:
