@@ -6,10 +6,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.models import create_model, from_official
+from tsfmicro_lab.models.base import MEAN, STD
 from tsfmicro_lab.models.slstt import SLSTTLSTM, SLSTTConfig, SLSTTMean, colour_code
 from tsfmicro_lab.models.slstt_weights import TIMM, load_imagenet
 from tsfmicro_lab.preprocess import flow_colours
+from tsfmicro_lab.training import Recipe, fit
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +138,20 @@ def test_imagenet_weights_of_a_local_file(tmp_path):
     (tmp_path / "junk.pth").write_bytes(b"\x80\x04junk")
     with pytest.raises(ValueError, match="no weights that can be read safely"):
         load_imagenet(model, tmp_path / "junk.pth")
+
+
+def test_black_is_zero_unless_imagenets_weights_are_expected():
+    still = {"long_flow": torch.zeros(1, 11, 2, 56, 56)}
+    assert not create_model("slstt_mean").inputs(still)["flow"].any()
+    shown = create_model("slstt_mean", imagenet=True).inputs(still)["flow"]
+    assert torch.allclose(shown[0, 3, :, 5, 5], -torch.tensor(MEAN) / torch.tensor(STD))
+
+
+@pytest.mark.parametrize("flow", ["long", "short"])
+def test_it_learns_from_either_range_of_flow(flow):
+    data = SyntheticMicroExpressions(4, 12, seed=3, distractors=Distractors.none())
+    model = create_model("slstt_mean", seed=0, flow=flow)
+    samples = prepare(data, 56, tensors=model.prepared, progress=False)
+    losses = fit(model, samples, np.arange(len(samples)), Recipe(epochs=15), seed=0)
+    shares = np.bincount(samples.label) / len(samples)
+    assert losses[-1] < 0.7 * -(shares * np.log(shares)).sum(), "no better than knowing how common each class is"

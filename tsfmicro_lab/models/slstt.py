@@ -41,6 +41,9 @@ class SLSTTConfig:
         flow: `long`, onset → t, as in the paper's program; or `short`, t - 1 → t, of which only its title speaks.
         scale: Whether brightness spans the magnitudes of the whole `clip`, so that rise and fall can be seen, or, as
             in the public code, of each `frame` by itself.
+        imagenet: Whether colours are normalised as ImageNet's are, which weights trained there expect. The small
+            presets begin from nothing and keep black, where nothing moves, at zero: ours, since the large constant
+            that normalisation puts into every patch keeps an untrained transformer from seeing the motion.
         freeze_encoder: Whether the transformer keeps its first weights, as it does in the public code, whose blocks
             run without gradient. Sensible with weights that were trained elsewhere.
         checkpointing: Whether training saves memory for time (see :class:`~tsfmicro_lab.models.vit.ViT`).
@@ -59,6 +62,7 @@ class SLSTTConfig:
     dropout: float = 0.1
     flow: str = "long"
     scale: str = "clip"
+    imagenet: bool = True
     freeze_encoder: bool = False
     checkpointing: bool = False
     classes: Sequence[str] = ()
@@ -72,8 +76,25 @@ class SLSTTConfig:
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "base": {},
-        "small": {"image_size": 112, "patch_size": 8, "dim": 192, "depth": 6, "heads": 6, "hidden": 128},
-        "tiny": {"image_size": 56, "patch_size": 14, "dim": 32, "depth": 2, "heads": 4, "hidden": 32, "lstm_layers": 1},
+        "small": {
+            "image_size": 112,
+            "patch_size": 8,
+            "dim": 192,
+            "depth": 6,
+            "heads": 6,
+            "hidden": 128,
+            "imagenet": False,
+        },
+        "tiny": {
+            "image_size": 56,
+            "patch_size": 14,
+            "dim": 32,
+            "depth": 2,
+            "heads": 4,
+            "hidden": 32,
+            "lstm_layers": 1,
+            "imagenet": False,
+        },
     }
 )
 
@@ -109,7 +130,7 @@ class SLSTT(Recognizer):
     All frames of all clips go through the transformer as one batch.
 
     Shape:
-        flow (B, frames, 3, S, S), colour-coded and normalised → (B, num_classes).
+        flow (B, frames, 3, S, S), colour-coded → (B, num_classes).
     """
 
     origin = "written from arXiv 2112.05851; the mean aggregator meets the reference logits of its public code"
@@ -143,10 +164,12 @@ class SLSTT(Recognizer):
         return {"flow": (c.frames, 3, c.image_size, c.image_size)}
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Colour-coded flow, normalised as ImageNet's pictures are."""
-        flow = batch[self.prepared[0]]
+        """Colour-coded flow, normalised where weights of ImageNet expect it."""
+        flow = colour_code(batch[self.prepared[0]], self.config.scale)
+        if not self.config.imagenet:
+            return {"flow": flow}
         mean, std = (torch.tensor(v, device=flow.device).view(3, 1, 1) for v in (MEAN, STD))
-        return {"flow": (colour_code(flow, self.config.scale) - mean) / std}
+        return {"flow": (flow - mean) / std}
 
     def nothing_known(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Black pictures: nothing moves."""
