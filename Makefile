@@ -12,7 +12,7 @@ demo: $(INSTALLED) ## draw faces, train, explain: build/demo/index.html
 	$(BIN)/tsfmicro-lab demo --out build/demo
 
 test: $(INSTALLED) lint ## everything that CI checks
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lab: $(INSTALLED) ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
