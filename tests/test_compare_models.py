@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -45,6 +47,40 @@ def test_wrong_key_frames_stay_in_order(data):
             assert 0 <= clip.onset < clip.apex <= clip.offset
             assert abs(clip.onset - data[i].onset) <= off
     assert WrongKeyFrames(data, 0)[3].apex == data[3].apex
+
+
+def paragraph(begin):
+    [text] = [text for text in (ROOT / "README.md").read_text().split("\n\n") if text.startswith(begin)]
+    return " ".join(text.split())
+
+
+def test_the_readmes_table_of_models_is_the_stored_one():
+    stored = ModelComparison.load(STORED / "models.json").table()
+    assert set(stored["model"]) == {run.label for run in (*VARIANTS, *OTHERS)} | {"majority"}
+    lines = (ROOT / "README.md").read_text().splitlines()
+    for row in stored.itertuples(index=False):
+        [line] = [line for line in lines if line.startswith(f"| `{row.model}` |")]
+        assert [cell.strip() for cell in line.split("|")[2:-1]] == list(row)[1:]
+
+
+def test_the_readmes_losses_by_wrong_key_frames_are_the_stored_ones():
+    shifts = ModelComparison.load(STORED / "models.json").shifts.set_index(["model", "off"]).uf1
+    text = paragraph("**Wrong key frames.**")
+    for model, name in {"ststnet": "STSTNet", "slstt_mean flow=short": "short flow", "frl_dgt": "FRL-DGT"}.items():
+        assert re.search(rf"{name} (loses )?{shifts[model, 0] - shifts[model, 5]:.2f}", text)
+    for model in ("slstt_mean", "off_apexnet"):
+        assert f"{shifts[model, 0] - shifts[model, 5]:.2f}" == "0.04"
+    assert shifts["tsfmicro_late", 5] >= shifts["tsfmicro_late", 0]
+
+
+def test_the_readmes_displacements_are_the_stored_ones():
+    errors = Displacements.load(STORED / "displacement.json").errors.query("condition == 'none'")
+    means = errors.groupby(["method", "seed", "subject"]).expression.mean().groupby("method").mean()
+    text = paragraph("**Is a learned displacement a displacement?**")
+    expected = ["nothing moved", "dis", "farneback", "DGM, self-supervised", "DGM, self-supervised 30 × as long"]
+    found = [float(number) for number in re.findall(r"\d\.\d\d", text)]
+    assert found == [round(means[m], 2) for m in (*expected, "DGM, with the classes")]
+    assert round(means["tvl1"], 2) == round(means["farneback"], 2)
 
 
 def test_displacements_are_measured_against_the_truth(tmp_path):

@@ -17,7 +17,7 @@ def displacement(
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of the training.")] = 16,
 ) -> None:
-    """Compare FRL-DGT's learned displacement and optical flow with the true motion. Some twenty minutes on two cores."""
+    """Compare FRL-DGT's learned displacement and optical flow with the true motion. Twenty minutes on two cores."""
     from tsfmicro_lab.studies.displacement import REFERENCE, example, measure
     from tsfmicro_lab.studies.stored import writable
 
