@@ -9,6 +9,7 @@ from tsfmicro_lab.preprocess import MediaPipeLandmarker
 from tsfmicro_lab.preprocess.landmarks import find_model
 
 ROOT = Path(__file__).parents[1]
+os.environ["COLUMNS"] = "200"  # tables and sentences of commands are not broken where no terminal tells its width
 
 
 @pytest.fixture(autouse=True)

@@ -159,6 +159,6 @@ def test_another_landmarker_aligns_again(jpegs, tmp_path, monkeypatch):
         model.write_bytes(content)
         monkeypatch.setenv("TSFMICRO_FACE_LANDMARKER", str(model))
         store._landmarker_digest.cache_clear()
-        sources.add(store._source(clip))
+        sources.add(store._source(clip, key_frames_only=True))
     store._landmarker_digest.cache_clear()
     assert len(sources) == 2

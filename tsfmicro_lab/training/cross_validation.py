@@ -61,6 +61,7 @@ def cross_validate(
 
     Example:
         >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
+        >>> from tsfmicro_lab.training import Recipe
         >>> samples = prepare(SyntheticMicroExpressions(2, 10, image_size=64), 56, progress=False)
         >>> run = Run("tsfmicro_spatial", recipe=Recipe(epochs=1))
         >>> table = cross_validate(samples, run, progress=False)
@@ -104,6 +105,7 @@ def cross_validate_runs(
 
     Example:
         >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
+        >>> from tsfmicro_lab.training import Recipe
         >>> samples = prepare(SyntheticMicroExpressions(2, 10, image_size=64), 56, progress=False)
         >>> runs = [Run("tsfmicro_spatial", recipe=Recipe(epochs=1), seed=seed) for seed in (0, 1)]
         >>> len(cross_validate_runs(samples, runs, progress=False))
