@@ -1,10 +1,13 @@
 """Ours against the plain way, in one run: `make bench`. Without it each runs once and must give the same numbers."""
 
 import copy
+import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from measure import readme_table
 from plain import encoded_clips, plain_loader, plain_of
 from stacked import single_step, stacked_step, without_draws
 
@@ -13,6 +16,8 @@ from tsfmicro_lab.models import create_model
 from tsfmicro_lab.speed import runner
 from tsfmicro_lab.training.augmentation import Augmentation, inputs_of
 
+ROOT = Path(__file__).parents[2]
+STORED = ROOT / "notebooks" / "results" / "speed_cpu.json"
 TABLE = pd.DataFrame({"subject": ["s"] * 16})
 WAYS = ["plain", "ours"]
 
@@ -21,6 +26,18 @@ def pair(preset, **settings):
     model = create_model("tsfmicro_late", 5, preset, seed=0, drop_path=0.0, **settings)
     side = model.config.image_size
     return model, plain_of(model), [torch.randn(2, 3, side, side) for _ in range(2)]
+
+
+def test_the_readme_tells_what_is_stored():
+    readme = (ROOT / "README.md").read_text()
+    assert readme_table([path for path in (STORED, STORED.with_name("speed_gpu.json")) if path.exists()]) in readme
+    content, text = json.loads(STORED.read_text()), " ".join(readme.split())
+    plain = [r for r in content["models"] if r["way"] == "plain float32" and r["preset"] == "base"]
+    [least] = [f"{r['of_gemm']:.0%}" for r in plain if r["what"] == "training step"]
+    assert f"At base size even that reaches {least.replace('%', ' %')} of" in text
+    assert f"on the device come {content['data'][0]['ratio']:.0f} times as fast" in text
+    assert f"30 epochs, takes {content['protocol'][0]['seconds']:.0f} s in two processes" in text
+    assert f"within {max(r['weights_apart_after_a_step'] for r in content['stacked']):.0e}".replace("e-0", "e-") in text
 
 
 @pytest.mark.parametrize("preset", ["tiny", "small"])

@@ -185,13 +185,18 @@ def measure_cost(runs: Sequence[Run], samples_for: Callable[[Run], Samples]) -> 
     return pd.DataFrame(rows)
 
 
+def with_majority(table: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of several models, and beside them a `majority` that says the commonest class of each seed."""
+    one: pd.DataFrame = table[table.model == table.model.iloc[0]]
+    commonest = one.groupby("seed").truth.transform(lambda truth: truth.mode()[0])
+    return pd.concat([table, one.assign(model="majority", predicted=commonest)])
+
+
 def _intervals(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     rows = []
     for (distractors, layout), group in table.groupby(["distractors", "layout"], sort=False):
         temporal = group[group.model == TEMPORAL]
-        commonest = temporal.groupby("seed").truth.transform(lambda truth: truth.mode()[0])
-        group = pd.concat([group, temporal.assign(model="majority", predicted=commonest)])
-        for model, own in group.groupby("model", sort=False):
+        for model, own in with_majority(group).groupby("model", sort=False):
             uf1, low, high = subject_interval(own, classes)
             gain, gain_low, gain_high = subject_interval(own, classes, against=temporal)
             row = {"distractors": distractors, "layout": layout, "model": model, "uf1": uf1, "low": low, "high": high}

@@ -11,7 +11,7 @@ import pandas as pd
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Dataset, Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.models import from_pretrained
-from tsfmicro_lab.studies.compare import LATE, USUAL, VARIANTS, Comparison, measure_cost
+from tsfmicro_lab.studies.compare import LATE, USUAL, VARIANTS, Comparison, measure_cost, with_majority
 from tsfmicro_lab.studies.stored import Stored, provenance
 from tsfmicro_lab.training import (
     RECIPES,
@@ -219,9 +219,7 @@ def _samples(data: Dataset, run: Run, progress: bool = True) -> Samples:
 
 def _scored(table: pd.DataFrame, classes: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Intervals over subjects of all seeds, and the scores of each seed; the majority class beside the models."""
-    one = table[table.model == table.model.iloc[0]]
-    commonest = one.groupby("seed").truth.transform(lambda truth: truth.mode()[0])
-    both = pd.concat([table, one.assign(model="majority", predicted=commonest)])
+    both = with_majority(table)
     intervals = [
         dict(zip(("model", "uf1", "low", "high"), (model, *subject_interval(own, classes)), strict=True))
         for model, own in both.groupby("model", sort=False)
