@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tsfmicro_lab.commands import console, plain_errors
 from tsfmicro_lab.commands.course import app as course_app
 from tsfmicro_lab.commands.data import app as data_app
 from tsfmicro_lab.commands.displacement import displacement
@@ -28,7 +28,6 @@ app.add_typer(course_app, name="course")
 app.add_typer(data_app, name="data")
 for command in (score, results, leakage, trust, displacement):
     app.command()(command)
-console = Console()
 
 Folder = Annotated[Path, typer.Option("--out", help="Where the results go; an unfinished run goes on from there.")]
 Subjects = Annotated[int, typer.Option(min=2, help="Synthetic subjects.")]
@@ -50,7 +49,7 @@ def demo(
     from tsfmicro_lab.training import RECIPES
 
     recipe = replace(RECIPES["tiny"], epochs=epochs) if epochs else RECIPES["tiny"]
-    with _plain_errors():
+    with plain_errors():
         run_demo(out, subjects=subjects, clips_per_subject=clips, seed=seed, recipe=recipe, workers=workers)
 
 
@@ -93,7 +92,7 @@ def evaluate(
     models = model or ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"]
     if protocol not in PROTOCOLS:
         raise typer.BadParameter(f"'{protocol}': choose from {', '.join(PROTOCOLS)}", param_hint="--protocol")
-    with _plain_errors():
+    with plain_errors():
         made = {name: create_model(name, 2, preset) for name in models}
         recipe = replace(RECIPES[preset], epochs=epochs) if epochs else RECIPES[preset]
         runs = [Run(name, preset, recipe, selection, 0, accelerator) for name in models]
@@ -147,7 +146,7 @@ def compare(
     size: dict[str, Any] = {"subjects": subjects, "clips_per_subject": clips, "seeds": seeds, "preset": preset}
     size |= {"epochs": epochs, "accelerator": accelerator, "workers": workers}
     found: Comparison | ModelComparison
-    with _plain_errors():
+    with plain_errors():
         path = writable(save or out / ("models.json" if models else "comparison.json"))
         if models:
             found = compare_models(out, **size, variants=variants, only=only or ())
@@ -180,7 +179,7 @@ def analyze_video(
     from tsfmicro_lab.models import from_pretrained
     from tsfmicro_lab.models.card import training_data
 
-    with _plain_errors():
+    with plain_errors():
         names = tuple(name.strip() for name in classes.split(",")) if classes else ()
         found = analyze(path, from_pretrained(model) if model else None, names, fps=fps, strictness=strictness)
         page = write_report(found, out, training_data(model) if model else "")
@@ -274,15 +273,3 @@ def _scores_table(summary: "pd.DataFrame", title: str) -> Table:
         cells = [f"{row[f'{m}_mean']:.3f}{spread[m]}" for m in spread]
         table.add_row(str(row.model), str(row.seeds), *cells)
     return table
-
-
-class _plain_errors:
-    """Prints an expected error as one sentence instead of a trace."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ValueError | OSError | ImportError):
-            console.print(f"[red]{escape(str(error))}[/]")
-            raise typer.Exit(1) from error

@@ -1,15 +1,15 @@
 """`tsfmicro-lab course`: the bundle for students, marks for what they hand in, and a check of the sources."""
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tsfmicro_lab.commands import console, plain_errors
+
 app = typer.Typer(help="Assignments: hand out, mark, check. For teachers.", no_args_is_help=True)
-console = Console()
 
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the course; every student's data follow from it.")]
 
@@ -20,12 +20,10 @@ def release(
     seed: Seed = 1,
 ) -> None:
     """Write the bundle for students: assignments without solutions, the course's notebooks, the lab, instructions."""
-    try:
+    with plain_errors():
         from tsfmicro_lab.assignments.course import release as write
 
         names = write(out, seed)
-    except (ValueError, OSError, ImportError) as error:
-        _fail(error)
     console.print(f"{', '.join(names)} for students: {escape(str(out))}; hand out the whole folder", soft_wrap=True)
 
 
@@ -38,14 +36,12 @@ def grade(
     seconds: Annotated[int, typer.Option(min=1, help="Seconds for a notebook.")] = 300,
 ) -> None:
     """Mark submissions; write grades.csv, totals.csv, grades.png, manual.csv and feedback pages."""
-    try:
+    with plain_errors():
         from tsfmicro_lab.assignments.course import grade as mark
         from tsfmicro_lab.assignments.sandbox import protection
 
         console.print(f"protection: {protection()}", soft_wrap=True)
         marks = mark(folder, seed, force=force, timeout=timeout, seconds=seconds)
-    except (ValueError, OSError, ImportError) as error:
-        _fail(error)
     table = Table("student", "assignment", "points", "of", "wait for a mark", "look at")
     for (student, name), rows in marks.groupby(["student", "assignment"]):
         numbers = [f"{rows.points.sum():g}", f"{rows.of.sum():g}", f"{rows[rows.waits].of.sum():g}"]
@@ -63,20 +59,14 @@ def check(
     only: Annotated[list[str] | None, typer.Argument(help="Assignments; all by default.")] = None,
 ) -> None:
     """Check the sources: solutions get all points, the untouched release none, and it gives nothing away."""
-    try:
+    with plain_errors():
         from tsfmicro_lab.assignments.soundness import check as run
 
         result = run(only or [])
-    except (ValueError, OSError, ImportError) as error:
-        _fail(error)
     table = Table("assignment", "points by checks", "solution", "untouched")
     for row in result.to_dict("records"):
         table.add_row(str(row["assignment"]), *(f"{row[column]:g}" for column in ("of", "solution", "untouched")))
     console.print(table)
     if (result.solution < result.of).any() or result.untouched.any():
-        _fail(ValueError("a solution lacks points, or an untouched notebook has some: see the table"))
-
-
-def _fail(error: Exception) -> NoReturn:
-    console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-    raise typer.Exit(1) from error
+        with plain_errors():
+            raise ValueError("a solution lacks points, or an untouched notebook has some: see the table")

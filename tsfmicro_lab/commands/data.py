@@ -4,16 +4,16 @@ Beside the package `data`, not in it, so that `tsfmicro-lab --help` need not imp
 """
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
+from tsfmicro_lab.commands import console, plain_errors
+
 app = typer.Typer(help="Data sets: their cards, your copies, and look-alikes.", no_args_is_help=True)
-console = Console()
 
 Name = Annotated[str, typer.Argument(help="Name of a data set, as `data list` shows it.")]
 
@@ -37,10 +37,8 @@ def show(name: Name) -> None:
     """Show a data card: what is in the set, what its labels do not mean, how to apply, where not to use it."""
     from tsfmicro_lab.data.cards import read_card
 
-    try:
+    with plain_errors():
         card = read_card(name)
-    except ValueError as error:
-        _fail(error)
     console.print(Markdown(card.prose))
     console.print(f"\nAccess: {escape(card.access)}")
 
@@ -56,12 +54,10 @@ def report(
     """Say what the loader thinks of your copy: what it corrected, dropped or doubts, and why."""
     from tsfmicro_lab.data.recordings import load
 
-    try:
+    with plain_errors():
         data = load(name, root, labels)
         if save:
             data.report.to_csv(save, index=False)
-    except (ValueError, OSError) as error:
-        _fail(error)
     console.print(escape(repr(data)), soft_wrap=True)
     table = Table("subject", "clip", "onset", "what", "why")
     for row in data.report.head(rows).astype(object).fillna("").to_dict("records"):
@@ -86,11 +82,9 @@ def synthesize(
     from tsfmicro_lab.data.lookalike import synthesize as write
     from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 
-    try:
+    with plain_errors():
         data = SyntheticMicroExpressions(subjects, clips, size, seed)
         truth = write(layout, out, data, frames=frames, faults=faults, progress=True)
-    except (ValueError, OSError) as error:
-        _fail(error)
     console.print(
         f"{len(truth)} clips, {int(truth.faulty.sum())} of them with faults, in {escape(str(out))}", soft_wrap=True
     )
@@ -114,7 +108,7 @@ def prepare(
     from tsfmicro_lab.data.store import prepare_store
     from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 
-    try:
+    with plain_errors():
         if root is None:
             if name != "synthetic":
                 raise ValueError(f"give the folder of your copy of {name}")
@@ -127,11 +121,4 @@ def prepare(
             if left := len(data) - len(readable):
                 console.print(f"{left} clips have no frames and are left out: tsfmicro-lab data report says which")
             place = prepare_store(readable, size, out, target=target, tensors=tensors, workers=workers)
-    except (ValueError, OSError, ImportError) as error:
-        _fail(error)
     console.print(f"store: {escape(str(place))}", soft_wrap=True)
-
-
-def _fail(error: Exception) -> NoReturn:
-    console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-    raise typer.Exit(1) from error

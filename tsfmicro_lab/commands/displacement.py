@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from tsfmicro_lab.commands import console, plain_errors
 
 
 def displacement(
@@ -21,16 +21,12 @@ def displacement(
     from tsfmicro_lab.studies.displacement import REFERENCE, example, measure
     from tsfmicro_lab.studies.stored import writable
 
-    console = Console()
-    try:
+    with plain_errors():
         path = writable(save or out / "displacement.json")
         picture = writable(out / "displacement.png")
         result = measure(subjects=subjects, clips_per_subject=clips, seeds=seeds, epochs=epochs)
         result.save(path)
         example(subjects, clips, epochs).savefig(picture, dpi=150)
-    except (ValueError, OSError) as error:
-        console.print(f"[red]{escape(str(error))}[/]")
-        raise typer.Exit(1) from error
     for what, title in (("expression", "expression, where the face moved"), ("all", "all motion, whole image")):
         means = result.table(what)
         table = Table("method", *means.columns, title=f"end-point error, pixels at {REFERENCE}: {title}")

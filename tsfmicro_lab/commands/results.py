@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
+
+from tsfmicro_lab.commands import console, plain_errors
 
 if TYPE_CHECKING:
     import pandas as pd
 
-console = Console()
 
 Resume = Annotated[Path, typer.Option("--out", help="Finished experiments; it goes on from there.")]
 
@@ -29,7 +29,7 @@ def score(
     from tsfmicro_lab.results import read_result, run_table
     from tsfmicro_lab.training import class_table, fold_table, score_table
 
-    try:
+    with plain_errors():
         results = [result for path in files for result in read_result(path)]
         frame(_short(run_table(results)), "all folds pooled; 95 % intervals over subjects")
         first = results[0]
@@ -41,8 +41,6 @@ def score(
             if "data" in result.predictions:
                 frame(fold_table(result.predictions, result.classes, "data"), f"{result.name}: each data set")
         _compare(pd.concat([r.predictions.assign(model=r.name, seed=0) for r in results]), first.name, first.classes)
-    except (ValueError, OSError) as error:
-        fail(error)
 
 
 def results(
@@ -58,7 +56,7 @@ def results(
     from tsfmicro_lab.results import find_results, run_table
     from tsfmicro_lab.run_report import load_frames, write_report
 
-    try:
+    with plain_errors():
         found = find_results(folder)
         table = run_table(found)
         keep = table.model.str.contains(model, regex=False) & table.selection.str.contains(selection, regex=False)
@@ -71,8 +69,6 @@ def results(
         pages = [write_report(r, samples=load_frames(r)) for r in track(found, "pages")] if html else []
         for page in pages:
             console.print(escape(str(page)), soft_wrap=True)
-    except (ValueError, OSError) as error:
-        fail(error)
 
 
 def leakage(
@@ -90,7 +86,7 @@ def leakage(
     from tsfmicro_lab.studies.leakage_runs import measure
     from tsfmicro_lab.studies.stored import writable
 
-    try:
+    with plain_errors():
         path = writable(save or out / "leakage.json")
         result = measure(
             out,
@@ -102,8 +98,6 @@ def leakage(
             workers=workers,
         )
         result.save(path)
-    except (ValueError, OSError) as error:
-        fail(error)
     table = gains(result.scores())
     rows = zip(table.gain, table.low, table.high, strict=True)
     table["UF1 gained"] = [f"{gain:+.3f} ({low:+.2f} to {high:+.2f})" for gain, low, high in rows]
@@ -119,12 +113,6 @@ def frame(table: "pd.DataFrame", title: str) -> None:
     for row in table.itertuples(index=False):
         shown.add_row(*(f"{v:.3f}" if isinstance(v, float) else escape(str(v)) for v in row))
     console.print(shown)
-
-
-def fail(error: Exception) -> None:
-    """Prints an expected error as one sentence and ends."""
-    console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-    raise typer.Exit(1) from error
 
 
 def _short(table: "pd.DataFrame") -> "pd.DataFrame":

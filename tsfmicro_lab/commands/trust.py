@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from tsfmicro_lab.commands.results import console, fail
+from tsfmicro_lab.commands import console, plain_errors
 
 
 def trust(
@@ -26,7 +26,7 @@ def trust(
     from tsfmicro_lab.studies.stored import writable
     from tsfmicro_lab.studies.trust import measure
 
-    try:
+    with plain_errors():
         path = writable(save or out / "trust.json")
         result = measure(
             out,
@@ -39,8 +39,6 @@ def trust(
             workers=workers,
         )
         result.save(path)
-    except (ValueError, OSError) as error:
-        fail(error)
     means = result.table()
     table = Table("method", *means.columns, title="how-maps of clips without distractors")
     for method, row in means.iterrows():
