@@ -71,11 +71,11 @@ def test_points_and_displacements_go_where_their_pixels_go():
     dot[:] = (255 * torch.exp(-((x - spots[0, 0]) ** 2 + (y - spots[0, 1]) ** 2) / 8)).to(torch.uint8)
     flow = torch.zeros(n, 2, side, side, dtype=torch.float16)
     flow[:, 0] = 3.0
-    moved = Augmentation(side, degrees=20)({"onset": dot, "landmarks": points, "flow": flow})
+    moved = Augmentation(side, degrees=20)({"onset": dot, "landmarks": points, "flow_dis": flow})
     for i in range(n):
         weight = moved["onset"][i, 0].clamp(min=0)
         centre = torch.stack(((weight * x).sum(), (weight * y).sum())) / weight.sum()
-        mirrored = moved["flow"][i, 0].mean() < 0
+        mirrored = moved["flow_dis"][i, 0].mean() < 0
         place = MIRRORED[index] if mirrored else index
         assert torch.allclose(centre, moved["landmarks"][i, place], atol=0.15)
-        assert moved["flow"][i, :, 28, 28].norm() == pytest.approx(3, abs=0.01)
+        assert moved["flow_dis"][i, :, 28, 28].norm() == pytest.approx(3, abs=0.01)

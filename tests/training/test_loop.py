@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
-from tsfmicro_lab.data.tensors import KEY_FRAMES, SOUGHT
+from tsfmicro_lab.data.tensors import KEY_FRAMES, STRONGEST
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.training import RECIPES, Recipe, fit, predict
 from tsfmicro_lab.training.loop import _batches, training_batch
@@ -83,12 +83,12 @@ def test_batches_are_even_and_complete():
 
 
 def test_the_sought_frames_are_trained_on_and_the_annotated_ones_tested(data):
-    samples = prepare(data, 56, tensors=(*KEY_FRAMES, *SOUGHT), progress=False)
-    assert (samples["sought_apex"] != samples["apex"]).any()
+    samples = prepare(data, 56, tensors=(*KEY_FRAMES, *STRONGEST), progress=False)
+    assert (samples["strongest_apex"] != samples["apex"]).any()
     rows = torch.arange(4)
     batch = training_batch(samples, rows, KEY_FRAMES, sought=True)
-    assert torch.equal(batch["apex"], samples["sought_apex"][:4])
-    assert torch.equal(batch["onset"], samples["sought_onset"][:4])
+    assert torch.equal(batch["apex"], samples["strongest_apex"][:4])
+    assert torch.equal(batch["onset"], samples["strongest_onset"][:4])
     assert torch.equal(training_batch(samples, rows, KEY_FRAMES)["apex"], samples["apex"][:4])
     nets = [model(), model()]
     blind = samples.with_tensors(onset=torch.zeros_like(samples.onset), apex=torch.zeros_like(samples.apex))
@@ -99,5 +99,5 @@ def test_the_sought_frames_are_trained_on_and_the_annotated_ones_tested(data):
 
 
 def test_without_sought_frames_the_message_says_what_to_prepare(samples):
-    with pytest.raises(ValueError, match="no 'sought_onset': prepare"):
+    with pytest.raises(ValueError, match="no 'strongest_onset': prepare"):
         fit(model(), samples, np.arange(20), replace(QUICK, sought=True))

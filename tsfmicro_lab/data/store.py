@@ -7,7 +7,6 @@ says what they were made from and their hashes. While it is made, `done.jsonl` n
 import hashlib
 import importlib.metadata
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from tsfmicro_lab.clips import Clip, LazyFrames
 from tsfmicro_lab.data.samples import Samples, samples_of, target_rows
 from tsfmicro_lab.data.schema import Dataset
 from tsfmicro_lab.data.tensors import KEY_FRAMES, PREPARED, in_order, prepare_clip
+from tsfmicro_lab.files import file_digest, safe_name
 from tsfmicro_lab.preprocess.landmarks import find_model
 from tsfmicro_lab.processes import process_pool, usable_cores
 from tsfmicro_lab.progress import progress_bar
@@ -89,13 +89,12 @@ def prepare_store(
         "version": importlib.metadata.version("tsfmicro-lab"),
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    name = re.sub(r"[^\w.-]+", "_", f"{dataset.name}-{size}-{target}").lstrip(".")
-    place = Path(folder) / f"{name}-{key[:12]}"
+    place = Path(folder) / f"{safe_name(f'{dataset.name}-{size}-{target}')}-{key[:12]}"
     place.mkdir(parents=True, exist_ok=True)
     with _alone(place):
         table.to_parquet(place / ANNOTATIONS_FILE)
         sources = _fill(dataset, place, rows, size, names, workers, progress)
-        hashes = {file: _file_digest(place / file) for file in _files(names)}
+        hashes = {file: file_digest(place / file) for file in _files(names)}
         manifest = {**facts, "files": hashes, "sources": sources}
         text = json.dumps({**manifest, "manifest": _manifest_digest(manifest)}, indent=1)
         unfinished = place / f"{MANIFEST}.part"
@@ -125,11 +124,11 @@ def open_store(path: Path | str) -> Samples:
         raise FileNotFoundError(f"{place} holds no finished store (no {MANIFEST}): make it with prepare_store")
     manifest = _read_manifest(place / MANIFEST)
     for name in _files(manifest["tensors"]):
-        if not (place / name).is_file() or _file_digest(place / name) != manifest["files"][name]:
+        if not (place / name).is_file() or file_digest(place / name) != manifest["files"][name]:
             raise ValueError(f"{place / name} is missing, truncated or altered: run prepare_store again")
     arrays = {name: np.load(place / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in manifest["tensors"]}
     table = pd.read_parquet(place / ANNOTATIONS_FILE)
-    fits = [x.shape == (len(table), *PREPARED[name].of_size(manifest["size"])) for name, x in arrays.items()]
+    fits = [x.shape == (len(table), *PREPARED[name].shape(manifest["size"])) for name, x in arrays.items()]
     if not all(fits) or manifest["target"] not in table:
         raise ValueError(f"{place / MANIFEST} does not fit its files: run prepare_store again")
     return samples_of(arrays, table, manifest["target"])
@@ -199,7 +198,7 @@ def _manifest_digest(manifest: dict[str, Any]) -> str:
 
 
 def _open_for_writing(place: Path, name: str, size: int, count: int) -> np.memmap[Any, np.dtype[Any]]:
-    path, shape, dtype = place / f"{name}.npy", (count, *PREPARED[name].of_size(size)), PREPARED[name].dtype
+    path, shape, dtype = place / f"{name}.npy", (count, *PREPARED[name].shape(size)), PREPARED[name].dtype
     try:
         array: np.memmap[Any, np.dtype[Any]] = np.load(path, mmap_mode="r+", allow_pickle=False)
         if array.shape == shape and array.dtype == dtype:
@@ -279,7 +278,7 @@ def _source(clip: Clip, key_frames_only: bool) -> str:
     for index in used:
         item = clip.frames.items[index] if isinstance(clip.frames, LazyFrames) else None
         if isinstance(item, Path) and item.is_file():
-            digest.update(_file_digest(item).encode())
+            digest.update(file_digest(item).encode())
         else:
             digest.update(_digest(clip.frame(index)).encode())
     return digest.hexdigest()
@@ -287,13 +286,8 @@ def _source(clip: Clip, key_frames_only: bool) -> str:
 
 @cache
 def _landmarker_digest() -> str:
-    return _file_digest(find_model())
+    return file_digest(find_model())
 
 
 def _digest(*arrays: np.ndarray) -> str:
     return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,19 +1,17 @@
 """Prepared tensors: what models read, made of a clip once and kept by name.
 
-A model lists the names it needs as `prepared`. Three kinds of tensors are told apart by what they hold, and any axes
-may stand in front (frames of a clip, candidates for a key frame): images are bytes (…, 3, S, S), displacements are
-half-precision numbers (…, 2, S, S) in pixels, and points are single-precision numbers (…, P, 2) in pixels.
+A model lists the names it needs as `prepared`. A name stands for one of three kinds, and any axes may stand in front
+(frames of a clip, candidates for a key frame): an `image` (…, 3, S, S) from 0 to 255, a `flow` (…, 2, S, S), which is a
+displacement in pixels, or `points` (…, P, 2) in pixels.
 """
 
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from tsfmicro_lab.clips import Clip, Points
 from tsfmicro_lab.preprocess import POINT_NAMES, Landmarker, align_clip, clip_flow, key_flow, onset_landmarks, with_apex
@@ -22,10 +20,18 @@ from tsfmicro_lab.preprocess.keyframes import sought_pair
 
 #: What TSFmicro reads.
 KEY_FRAMES = ("onset", "apex")
-#: The pair that `Recipe.sought` trains on instead.
-SOUGHT = ("sought_onset", "sought_apex")
+#: The pair of frames near them that differ most, which a recipe may train on instead.
+STRONGEST = ("strongest_onset", "strongest_apex")
 #: Random pairs of frames of each clip.
 PAIRS = 4
+
+Kind = Literal["image", "flow", "points"]
+#: How each kind is kept: type of its numbers and axes of one item, where 0 stands for the side of the frames.
+KEPT: dict[Kind, tuple[Any, tuple[int, ...]]] = {
+    "image": (np.uint8, (3, 0, 0)),
+    "flow": (np.float16, (2, 0, 0)),
+    "points": (np.float32, (len(POINT_NAMES), 2)),
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Source:
         return self.aligned.apex
 
     @cached_property
-    def sought(self) -> tuple[int, int]:
+    def strongest(self) -> tuple[int, int]:
         """The frames near onset and apex that differ most."""
         return sought_pair(self.aligned)
 
@@ -69,21 +75,26 @@ class Source:
 
 @dataclass(frozen=True)
 class Prepared:
-    """How a tensor is made, and its shape without the sides of its frames, if it has any.
+    """How a tensor is made.
 
     Attributes:
+        kind: What its numbers mean.
         make: Makes it of one clip.
-        shape: Of one sample; `None` stands for the side of the frames.
-        dtype: Of its numbers.
+        axes: Axes before those of its kind.
     """
 
+    kind: Kind
     make: Callable[[Source], np.ndarray]
-    shape: tuple[int | None, ...]
-    dtype: Any = np.uint8
+    axes: tuple[int, ...] = ()
 
-    def of_size(self, size: int) -> tuple[int, ...]:
+    @property
+    def dtype(self) -> Any:
+        """How its numbers are kept."""
+        return KEPT[self.kind][0]
+
+    def shape(self, size: int) -> tuple[int, ...]:
         """Shape of one sample with frames of a size."""
-        return tuple(size if side is None else side for side in self.shape)
+        return (*self.axes, *(side or size for side in KEPT[self.kind][1]))
 
 
 def _flow(source: Source, method: str) -> np.ndarray:
@@ -106,19 +117,29 @@ def _frame(source: Source, index: int) -> np.ndarray:
 
 #: Every tensor that can be prepared, in the order in which samples hold them.
 PREPARED: dict[str, Prepared] = {
-    "onset": Prepared(lambda s: _frame(s, s.aligned.onset), (3, None, None)),
-    "apex": Prepared(lambda s: _frame(s, s.apex), (3, None, None)),
-    "sought_onset": Prepared(lambda s: _frame(s, s.sought[0]), (3, None, None)),
-    "sought_apex": Prepared(lambda s: _frame(s, s.sought[1]), (3, None, None)),
-    "landmarks": Prepared(lambda s: s.landmarks, (len(POINT_NAMES), 2), np.float32),
-    "pairs": Prepared(_pairs, (PAIRS, 2, 3, None, None)),
-    "long_flow": Prepared(lambda s: s.slstt_flow(short=False), (FRAMES, 2, None, None), np.float16),
-    "short_flow": Prepared(lambda s: s.slstt_flow(short=True), (FRAMES, 2, None, None), np.float16),
-    **{
-        f"flow_{m}": Prepared(partial(_flow, method=m), (2, None, None), np.float16)
-        for m in ("farneback", "dis", "tvl1")
-    },
+    "onset": Prepared("image", lambda s: _frame(s, s.aligned.onset)),
+    "apex": Prepared("image", lambda s: _frame(s, s.apex)),
+    "strongest_onset": Prepared("image", lambda s: _frame(s, s.strongest[0])),
+    "strongest_apex": Prepared("image", lambda s: _frame(s, s.strongest[1])),
+    "landmarks": Prepared("points", lambda s: s.landmarks),
+    "pairs": Prepared("image", _pairs, (PAIRS, 2)),
+    "long_flow": Prepared("flow", lambda s: s.slstt_flow(short=False), (FRAMES,)),
+    "short_flow": Prepared("flow", lambda s: s.slstt_flow(short=True), (FRAMES,)),
+    **{f"flow_{m}": Prepared("flow", partial(_flow, method=m)) for m in ("farneback", "dis", "tvl1")},
 }
+
+
+def kind_of(name: str) -> Kind:
+    """What the numbers of a tensor mean, by its name: `image`, `flow` or `points`.
+
+    Raises:
+        ValueError: The name is unknown.
+
+    Example:
+        >>> kind_of("onset"), kind_of("short_flow"), kind_of("landmarks")
+        ('image', 'flow', 'points')
+    """
+    return PREPARED[in_order([name])[0]].kind
 
 
 def in_order(names: Sequence[str]) -> tuple[str, ...]:
@@ -132,7 +153,7 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
         ('onset', 'apex')
     """
     if unknown := sorted(set(names) - set(PREPARED)):
-        raise ValueError(f"unknown tensors {unknown}: choose from {', '.join(PREPARED)}")
+        raise ValueError(f"no tensor is called {' or '.join(map(repr, unknown))}: choose from {', '.join(PREPARED)}")
     return tuple(name for name in PREPARED if name in names)
 
 
@@ -161,18 +182,3 @@ def prepare_clip(
     """
     source = Source(replace(clip, landmarks=onset_landmarks(clip, landmarker)), size)
     return {name: PREPARED[name].make(source).astype(PREPARED[name].dtype) for name in in_order(names)}
-
-
-def is_image(x: Tensor) -> bool:
-    """Whether a tensor holds images: bytes (…, 3, S, S)."""
-    return x.dtype == torch.uint8 and x.ndim >= 4 and x.shape[-3] == 3
-
-
-def is_displacement(x: Tensor) -> bool:
-    """Whether a tensor holds displacements: half-precision numbers (…, 2, S, S)."""
-    return x.dtype == torch.float16 and x.ndim >= 4 and x.shape[-3] == 2
-
-
-def is_points(x: Tensor) -> bool:
-    """Whether a tensor holds named points: single-precision numbers (B, P, 2)."""
-    return x.dtype == torch.float32 and x.ndim == 3 and x.shape[1:] == (len(POINT_NAMES), 2)

@@ -19,11 +19,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
+from tsfmicro_lab.files import write_whole
 from tsfmicro_lab.progress import progress_bar, track
 from tsfmicro_lab.studies.leakage import BY_SUBJECT, COPIES, MODELS, Leakage
 from tsfmicro_lab.studies.stored import provenance
 from tsfmicro_lab.training import Augmentation, Fold, Recipe, Run, fit, fold_processes, predict, scores
-from tsfmicro_lab.training.checkpoint import write_whole
 from tsfmicro_lab.training.splits import nested_leave_one_subject_out
 
 #: Small enough for hundreds of folds on a laptop.

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsfmicro_lab.data.tensors import is_displacement, is_image, is_points
+from tsfmicro_lab.data.tensors import kind_of
 from tsfmicro_lab.models.base import MEAN, STD, Recognizer, to_inputs
 from tsfmicro_lab.preprocess import POINT_NAMES
 
@@ -55,22 +55,24 @@ class Augmentation(nn.Module):
         return torch.stack(rows, 1).view(n, 2, 3)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the tensors (see `data.tensors` for their kinds), moved alike; images 0 to 255, as floats.
+        """Returns the tensors, moved alike as their kinds want it; images 0 to 255, as floats. `label` stays as it is.
 
-        Tensors of other kinds, such as labels, pass unchanged.
+        Raises:
+            ValueError: A tensor has a name of no kind (see `data.tensors`).
         """
-        planes = {name: x for name, x in batch.items() if is_image(x) or is_displacement(x)}
+        kinds = {name: kind_of(name) for name in batch if name != "label"}
+        planes = {name: batch[name] for name, kind in kinds.items() if kind != "points"}
         flat = {name: x.flatten(1, -3).float() for name, x in planes.items()}
         some = next(iter(flat.values()))
         place = self.draw(len(some), some.device)
         moved = move(torch.cat(list(flat.values()), 1), place)
         parts = moved.split([x.shape[1] for x in flat.values()], 1)
         done = {name: part.reshape(x.shape) for (name, x), part in zip(planes.items(), parts, strict=True)}
-        for name, x in batch.items():
-            if is_displacement(x):
+        for name, kind in kinds.items():
+            if kind == "flow":
                 done[name] = torch.einsum("bji,b...jyx->b...iyx", place[:, :, :2], done[name])
-            elif is_points(x):
-                done[name] = _move_points(x, place, self.size)
+            elif kind == "points":
+                done[name] = _move_points(batch[name], place, self.size)
         return {**batch, **done}
 
 

@@ -1,7 +1,5 @@
 """The state of a training on disk, whole or not at all, so that it goes on where it was as if nothing had happened."""
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,6 +8,8 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+
+from tsfmicro_lab.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -109,25 +109,3 @@ class Checkpoint:
 def _write(saved: dict[str, Any], target: Path) -> None:
     with target.open("wb") as file:  # given a name, torch refuses some
         torch.save(saved, file)
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes beside the target and renames, so that a file is there whole or not at all.
-
-    Args:
-        path: The target.
-        write: Writes to the path that it is given.
-
-    Example:
-        >>> import tempfile
-        >>> target = Path(tempfile.mkdtemp()) / "a.txt"
-        >>> write_whole(target, lambda path: path.write_text("whole"))
-        >>> target.read_text()
-        'whole'
-    """
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,11 +13,11 @@ from typing import Any
 import pandas as pd
 
 from tsfmicro_lab.data.samples import Samples
+from tsfmicro_lab.files import write_whole
 from tsfmicro_lab.models.card import model_card
 from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.progress import progress_bar
 from tsfmicro_lab.provenance import environment
-from tsfmicro_lab.training.checkpoint import write_whole
 from tsfmicro_lab.training.protocols import KEY, Run, facts, run_fold, samples_digest
 from tsfmicro_lab.training.splits import Fold, checked, leave_one_subject_out
 from tsfmicro_lab.training.statistics import card_scores

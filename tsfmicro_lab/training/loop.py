@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.data.tensors import KEY_FRAMES, SOUGHT
+from tsfmicro_lab.data.tensors import KEY_FRAMES, STRONGEST
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.progress import track
 from tsfmicro_lab.training.augmentation import Augmentation, inputs_of
@@ -35,7 +35,7 @@ class Recipe:
         degrees: Largest rotation of the augmentation.
         shift: Largest shift of the augmentation, as a share of the image side.
         sought: Whether to train on the frames near onset and apex that differ most, as the public code does, and test
-            on the annotated ones. Samples that were prepared with `tensors=(*KEY_FRAMES, *SOUGHT)` of `data.tensors`
+            on the annotated ones. Samples that were prepared with `tensors=(*KEY_FRAMES, *STRONGEST)` of `data.tensors`
             hold them.
     """
 
@@ -256,7 +256,7 @@ def training_batch(
         ValueError: A tensor was not prepared.
     """
     batch = samples.pick(rows, names)
-    for name, other in zip(KEY_FRAMES, SOUGHT, strict=True):
+    for name, other in zip(KEY_FRAMES, STRONGEST, strict=True):
         if sought and name in batch:
             batch[name] = samples[other][rows]
     return batch

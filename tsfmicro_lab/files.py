@@ -1,0 +1,61 @@
+"""Files: safe names, written whole or not at all, and known by their hash."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+#: Longest name that is kept; file systems allow 255 bytes, and endings are added to it.
+MAX_NAME = 100
+
+
+def safe_name(text: str) -> str:
+    """A file name for the name of a subject, a fold, a run or a data set.
+
+    Letters, digits and `._-` stay. Where something had to be replaced or cut, `~` and a hash of the whole name follow,
+    so that two names never share a file.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        One component of a path: not empty, without a dot in front, and never longer than :data:`MAX_NAME`.
+
+    Example:
+        >>> safe_name("sub01"), safe_name("../sub 01")
+        ('sub01', '_sub_01~441a2e61')
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", text).lstrip(".")[:MAX_NAME]
+    if name == text and name:
+        return name
+    return f"{name[: MAX_NAME - 9]}~{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes beside the target and renames, so that a file is there whole or not at all; its folder is created.
+
+    Args:
+        path: The target.
+        write: Writes to the path that it is given.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "runs" / "a.txt"
+        >>> write_whole(target, lambda path: path.write_text("whole"))
+        >>> target.read_text()
+        'whole'
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, by which its content is known."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
