@@ -20,6 +20,12 @@ def test_a_clip_without_frames_is_refused():
         Clip("c1", "s1", [], 0, 0, 0)
 
 
+def test_key_frames_are_onset_and_apex_and_a_missing_apex_names_the_remedy():
+    assert Clip("c1", "s1", GREY, 1, 3, 5).key_frames == (1, 3)
+    with pytest.raises(ClipError, match=r"s1/c1 has no apex: call preprocess\.with_apex first"):
+        _ = Clip("c1", "s1", GREY, 1, None, 5).key_frames
+
+
 def test_missing_and_corrupt_frames_are_named(tmp_path):
     good, corrupt, empty = tmp_path / "1.jpg", tmp_path / "2.jpg", tmp_path / "3.jpg"
     cv2.imwrite(str(good), np.full((8, 8, 3), 90, np.uint8))

@@ -207,9 +207,8 @@ def _shown(video: Video, title: str, progress: bool) -> Stream:
 def _moments(watched: Watched, spots: pd.DataFrame, clips: list[Clip]) -> pd.DataFrame:
     rows = []
     for i, clip in enumerate(clips):
-        assert clip.apex is not None
-        begin = int(spots.apex[i]) - clip.apex
-        onset, apex, offset = watched.times[[begin + clip.onset, begin + clip.apex, begin + clip.offset]]
+        within = np.array([*clip.key_frames, clip.offset])
+        onset, apex, offset = watched.times[within + int(spots.apex[i]) - within[1]]
         rows.append([clip.name, onset, apex, offset, 1e3 * (offset - onset), spots.strength[i], spots["head"][i]])
     return pd.DataFrame(rows, columns=["moment", "onset", "apex", "offset", "duration", "strength", "head"])
 

@@ -105,6 +105,17 @@ class Clip:
         """Subject and name, by which messages and tables know the clip."""
         return f"{self.subject}/{self.name}"
 
+    @property
+    def key_frames(self) -> tuple[int, int]:
+        """Onset and apex, for all that needs both.
+
+        Raises:
+            ClipError: The clip has no apex.
+        """
+        if self.apex is None:
+            raise ClipError(f"clip {self.id} has no apex: call preprocess.with_apex first")
+        return self.onset, self.apex
+
     def frame(self, index: int) -> Frame:
         """Reads one frame and checks that it is an RGB image of 8 bits.
 

@@ -168,8 +168,7 @@ def _photograph(page: Page, classes: tuple[str, ...]) -> None:
     clip = replace(clip, landmarks=landmarker(clip.frame(clip.onset)))
     page.picture("photograph", clips_figure([align_clip(clip, 224)]))
     small = align_clip(clip, 56)
-    assert small.apex is not None
-    frames = [torch.from_numpy(small.frame(i)).permute(2, 0, 1)[None] for i in (small.onset, small.apex)]
+    frames = [torch.from_numpy(small.frame(i)).permute(2, 0, 1)[None] for i in small.key_frames]
     models = sorted((page.folder / "runs" / MODELS[0] / "models").iterdir())
     maps = where_how(from_pretrained(models[0]), to_inputs(*frames))
     page.content["photograph_prediction"] = classes[maps.target]

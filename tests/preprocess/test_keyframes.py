@@ -6,7 +6,7 @@ import pytest
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.preprocess import align_clip, difference_frame, intensity_curve, spot_apex, with_apex
-from tsfmicro_lab.preprocess.keyframes import sought_pair
+from tsfmicro_lab.preprocess.keyframes import strongest_pair
 
 
 def test_the_apex_is_spotted_in_clean_clips():
@@ -46,11 +46,11 @@ def test_difference_of_other_sizes_is_refused():
         difference_frame(np.zeros((2, 2, 3), np.uint8), np.zeros((3, 3, 3), np.uint8))
 
 
-def test_the_sought_pair_is_the_one_that_differs_most():
+def test_the_strongest_pair_is_the_one_that_differs_most():
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 100, (61, 8, 8, 3)).astype(np.uint8)
     frames[1], frames[58] = 0, 255  # within reach of onset 0 and apex 60: int(0.15 * 60 / 4) = 2
     frames[4], frames[50] = 0, 255
     clip = Clip("a", "s", list(frames), 0, 60, 60)
-    assert sought_pair(clip) == (1, 58)
-    assert sought_pair(clip, share=0.0) == (0, 60)
+    assert strongest_pair(clip) == (1, 58)
+    assert strongest_pair(clip, share=0.0) == (0, 60)

@@ -9,7 +9,7 @@ import numpy as np
 from tsfmicro_lab.assignments.checking import CheckFailed, check, compare, expect
 from tsfmicro_lab.clips import Frame
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions
-from tsfmicro_lab.preprocess import apply_alignment, estimate_alignment
+from tsfmicro_lab.preprocess import apply_alignment, estimate_alignment, onset_landmarks
 
 
 def trembling_clip(seed: int, still: bool = False, frames: int = 5) -> tuple[list[Frame], np.ndarray]:
@@ -29,10 +29,11 @@ def trembling_clip(seed: int, still: bool = False, frames: int = 5) -> tuple[lis
         (True, (5, 30, 2))
     """
     clip = SyntheticMicroExpressions(1, 1, 96, seed, amplitude=(3.0, 3.0), distractors=Distractors.none())[0]
-    assert clip.apex is not None and clip.landmarks is not None  # noqa: PT018
-    shown = np.linspace(clip.onset, clip.onset if still else clip.apex, frames).astype(int)
-    tremble = np.random.default_rng(seed).normal(0, 0.6, (frames, len(clip.landmarks), 2))
-    return [clip.frame(int(i)) for i in shown], clip.landmarks + tremble
+    onset, apex = clip.key_frames
+    shown = np.linspace(onset, onset if still else apex, frames).astype(int)
+    landmarks = onset_landmarks(clip)
+    tremble = np.random.default_rng(seed).normal(0, 0.6, (frames, len(landmarks), 2))
+    return [clip.frame(int(i)) for i in shown], landmarks + tremble
 
 
 @check
@@ -109,11 +110,10 @@ def check_spot_apex(spot_apex: Callable[..., int], seed: int = 0) -> None:
     large = data.annotations.emotion.isin(["surprise", "disgust", "happiness"])  # not of a lid or one corner alone
     clips = [data[int(i)] for i in np.flatnonzero(large)[:3]]
     for flicker, clip in ((f, c) for f in (0.0, 0.02) for c in clips):
-        assert clip.apex is not None
         lead = [clip.frame(clip.onset)] * 40  # nothing happens for a while
         frames = lead + [clip.frame(i) for i in range(len(clip.frames))]
         frames[-1] = np.roll(frames[-1], 8, axis=1)  # the head turns, long after the expression
-        onset, apex, offset = (40 + i for i in (clip.onset, clip.apex, clip.offset))
+        onset, apex, offset = (40 + i for i in (*clip.key_frames, clip.offset))
         gains = 1 + flicker * rng.uniform(-1, 1, len(frames))
         gains[onset], gains[offset - 1] = 1, 1 + 5 * flicker  # a flash, when the expression is almost over
         shown = [(0.85 * f * g).round().astype(np.uint8) for f, g in zip(frames, gains, strict=True)]

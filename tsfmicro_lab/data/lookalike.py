@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,7 @@ def _rows(
         subject = plan.subject.format(**names)
         motion = data[source]
         rise, fall = (
-            max(2, round((b - a) / motion.fps * plan.fps))
-            for a, b in ((motion.onset, motion.apex or 0), (motion.apex or 0, motion.offset))
+            max(2, round((b - a) / motion.fps * plan.fps)) for a, b in pairwise((*motion.key_frames, motion.offset))
         )
         onset, after[s] = after[s], after[s] + rise + fall + 8 if plan.clip == "a" else after[s]
         key_frames = {"onset": onset, "apex": onset + rise, "offset": onset + rise + fall}
@@ -189,7 +189,7 @@ def _moment(n: int, keys: list[int]) -> tuple[int, float]:
 
 def _jpeg(data: SyntheticMicroExpressions, source: int, phase: int, share: float) -> bytes:
     clip = data[source]
-    begin, end = ((clip.onset, clip.apex or 0), (clip.apex or 0, clip.offset))[phase]
+    begin, end = (*clip.key_frames, clip.offset)[phase : phase + 2]
     frame = clip.frame(round(float(np.interp(share, (0, 1), (begin, end)))))
     done, encoded = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
     if not done:

@@ -269,7 +269,7 @@ def _align(dataset: Dataset, size: int, names: Sequence[str], task: tuple[int, i
 
 def _source(clip: Clip, key_frames_only: bool) -> str:
     """Hash of what the tensors are made from: files, or pixels where there are none; landmarks, or their finder."""
-    used = (clip.onset, clip.apex) if clip.apex is not None and key_frames_only else range(clip.onset, clip.offset + 1)
+    used = clip.key_frames if key_frames_only and clip.apex is not None else range(clip.onset, clip.offset + 1)
     digest = hashlib.sha256(repr((clip.id, clip.onset, clip.apex, clip.offset)).encode())
     if clip.landmarks is not None:
         digest.update(np.ascontiguousarray(clip.landmarks).tobytes())

@@ -16,7 +16,7 @@ import numpy as np
 from tsfmicro_lab.clips import Clip, Points
 from tsfmicro_lab.preprocess import POINT_NAMES, Landmarker, align_clip, clip_flow, key_flow, onset_landmarks, with_apex
 from tsfmicro_lab.preprocess.flow_clip import FRAMES
-from tsfmicro_lab.preprocess.keyframes import sought_pair
+from tsfmicro_lab.preprocess.keyframes import strongest_pair
 
 #: What TSFmicro reads.
 KEY_FRAMES = ("onset", "apex")
@@ -54,19 +54,17 @@ class Source:
     @property
     def apex(self) -> int:
         """Index of the apex."""
-        assert self.aligned.apex is not None
-        return self.aligned.apex
+        return self.aligned.key_frames[1]
 
     @cached_property
     def strongest(self) -> tuple[int, int]:
         """The frames near onset and apex that differ most."""
-        return sought_pair(self.aligned)
+        return strongest_pair(self.aligned)
 
     @property
     def landmarks(self) -> Points:
         """Landmarks of the aligned onset frame."""
-        assert self.aligned.landmarks is not None
-        return self.aligned.landmarks
+        return onset_landmarks(self.aligned)
 
     def slstt_flow(self, short: bool) -> np.ndarray:
         """Flow of the frames around the apex (see `preprocess.clip_flow`)."""

@@ -43,7 +43,7 @@ def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Figure:
     """
     motion_title = "true motion" if all(clip.truth for clip in clips) else "optical flow"
     figure, axes = _grid(len(clips), ("onset frame", "apex frame", "difference", motion_title))
-    pairs = [(clip.frame(clip.onset), clip.frame(_apex(clip))) for clip in clips]
+    pairs = [(clip.frame(onset), clip.frame(apex)) for clip in clips for onset, apex in [clip.key_frames]]
     differences = [difference_frame(*pair).mean(-1) for pair in pairs]
     limit = gain or max(float(np.quantile(np.abs(d), 0.995)) for d in differences) or 1.0
     fields = [clip.truth.field if clip.truth else optical_flow(*pair) for clip, pair in zip(clips, pairs, strict=True)]
@@ -86,7 +86,7 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
     figure, axes = _grid(len(clips), ("onset frame", "difference", "where: onset", "how: difference"))
     limit = shared_limit(maps)
     for row, clip, attribution in zip(axes, clips, maps, strict=True):
-        onset, apex = clip.frame(clip.onset), clip.frame(_apex(clip))
+        onset, apex = map(clip.frame, clip.key_frames)
         difference = difference_frame(onset, apex).mean(-1)
         bound = float(np.quantile(np.abs(difference), 0.995)) or 1.0
         row[0].imshow(onset)
@@ -199,12 +199,6 @@ def _motion(axis: Axes, field: Field, face: np.ndarray, longest: float) -> mpl.i
     scale = 0.35 * longest / step
     axis.quiver(x[spots], y[spots], dx[spots], dy[spots], angles="xy", scale_units="xy", scale=scale, width=0.005)
     return image
-
-
-def _apex(clip: Clip) -> int:
-    if clip.apex is None:
-        raise ValueError(f"clip {clip.id} has no apex: call preprocess.with_apex first")
-    return clip.apex
 
 
 def _grid(rows: int, titles: Sequence[str], side: float = 2.6) -> tuple[Figure, np.ndarray]:

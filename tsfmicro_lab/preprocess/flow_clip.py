@@ -79,9 +79,8 @@ def apex_frames(clip: Clip, count: int = FRAMES, *, before: bool = False) -> lis
         >>> [int(f[0, 0, 0]) for f in apex_frames(Clip("EP01", "sub01", frames, 0, 2, 3), 5)]
         [20, 30, 40, 50, 60]
     """
-    if clip.apex is None:
-        raise ClipError(f"clip {clip.id} has no apex: spot one with preprocess.with_apex")
-    start = max(clip.apex - count // 2, clip.onset + 1)
+    onset, apex = clip.key_frames
+    start = max(apex - count // 2, onset + 1)
     end = min(start + count - 1, clip.offset)
     if end <= start:
         raise ClipError(
@@ -141,8 +140,8 @@ def key_flow(clip: Clip, size: int, method: str) -> Float[np.ndarray, "2 _ _"]:
         size: Side of the result, pixels.
         method: See :func:`~tsfmicro_lab.preprocess.flow.optical_flow`.
     """
-    assert clip.apex is not None
-    return resize_flow(optical_flow(clip.frame(clip.onset), clip.frame(clip.apex), method), size)
+    onset, apex = map(clip.frame, clip.key_frames)
+    return resize_flow(optical_flow(onset, apex, method), size)
 
 
 def resize_flow(flow: Float[np.ndarray, "2 _ _"], size: int) -> Float[np.ndarray, "2 _ _"]:

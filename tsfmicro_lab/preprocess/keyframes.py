@@ -100,7 +100,7 @@ def comparable(image: Frame) -> Float[np.ndarray, "_ _"]:
     return np.asarray(smooth * (128 / max(float(grey.mean()), 1.0)), np.float32)
 
 
-def sought_pair(clip: Clip, share: float = 0.15) -> tuple[int, int]:
+def strongest_pair(clip: Clip, share: float = 0.15) -> tuple[int, int]:
     """The pair of frames near onset and apex that differs most, as the public TSFmicro code seeks it for training.
 
     Of onset + i and apex - j, with i and j up to share · (apex - onset) / 4, the pair with the largest Euclidean
@@ -117,13 +117,13 @@ def sought_pair(clip: Clip, share: float = 0.15) -> tuple[int, int]:
     Example:
         >>> from tsfmicro_lab.data import SyntheticMicroExpressions
         >>> clip = SyntheticMicroExpressions(1, 1, image_size=64)[0]
-        >>> onset, apex = sought_pair(clip)
+        >>> onset, apex = strongest_pair(clip)
         >>> clip.onset <= onset < apex <= clip.apex
         True
     """
-    assert clip.apex is not None
-    reach = int(share * (clip.apex - clip.onset) / 4)
-    early, late = range(clip.onset, clip.onset + reach + 1), range(clip.apex - reach, clip.apex + 1)
+    onset, apex = clip.key_frames
+    reach = int(share * (apex - onset) / 4)
+    early, late = range(onset, onset + reach + 1), range(apex - reach, apex + 1)
     first, last = (np.stack([clip.frame(i).astype(np.float32).ravel() for i in near]) for near in (early, late))
     distance = np.linalg.norm(first[:, None] - last[None], axis=-1)
     i, j = divmod(int(distance.argmax()), reach + 1)

@@ -102,10 +102,10 @@ class WrongKeyFrames:
 
     def __getitem__(self, index: int) -> Clip:
         clip = self.dataset[index]
-        assert clip.apex is not None
+        onset, apex = clip.key_frames
         first, second = (self.off * self.signs[index]).tolist()
-        onset = min(max(clip.onset + first, 0), clip.apex)
-        return replace(clip, onset=onset, apex=min(max(clip.apex + second, onset + 1), clip.offset))
+        onset = min(max(onset + first, 0), apex)
+        return replace(clip, onset=onset, apex=min(max(apex + second, onset + 1), clip.offset))
 
 
 def compare_models(

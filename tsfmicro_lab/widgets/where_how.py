@@ -139,10 +139,8 @@ class WhereHowExplorer(widgets.VBox):
     def _explain(self, change: object = None) -> None:
         with self.message.telling("explaining"):
             self.shown = self._prepare(self.clip.value)
-            apex = self.shown.apex
-            assert apex is not None
             self.regions = clip_regions(self.shown)
-            pair = [torch.from_numpy(self.shown.frame(i)).permute(2, 0, 1)[None] for i in (self.shown.onset, apex)]
+            pair = [torch.from_numpy(self.shown.frame(i)).permute(2, 0, 1)[None] for i in self.shown.key_frames]
             self.inputs = to_inputs(*pair)
             for unit, switch in self.still.items():
                 for name in self.stream.value if switch.value else ():

@@ -47,8 +47,8 @@ def endpoint(function: Callable[..., Any]) -> None:
 def best_flow(name: str, error: float, seed: int) -> None:
     """The best flow on your own clip, and its error."""
     clip = align_clip(SyntheticMicroExpressions(1, 1, 128, seed, amplitude=(2.0, 3.0))[0], 112)
-    assert clip.truth is not None and clip.apex is not None  # noqa: PT018
-    onset, apex = clip.frame(clip.onset), clip.frame(clip.apex)
+    assert clip.truth is not None
+    onset, apex = map(clip.frame, clip.key_frames)
     errors = {
         m: float(endpoint_error(optical_flow(onset, apex, m), clip.truth.field)[clip.truth.moved].mean()) for m in FLOWS
     }
