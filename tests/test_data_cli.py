@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from lookalikes import synthesize
 from tsfmicro_lab.cli import app
-from tsfmicro_lab.data import list_cards, read_card
+from tsfmicro_lab.data import SyntheticMicroExpressions, list_cards, read_card
 
 run = CliRunner()
 
@@ -32,11 +33,9 @@ def test_show_prints_the_card():
     assert "no data card 'sam': choose from 4dme" in data("show", "sam", code=1)
 
 
-def test_a_look_alike_is_written_and_reported_on(tmp_path):
+def test_a_look_alike_is_reported_on(tmp_path):
     root = tmp_path / "samm"
-    size = ("--subjects", 2, "--clips", 2, "--size", 64)
-    assert "9 clips, 5 of them with faults" in data("synthesize", root, "--layout", "samm", *size)
-    assert len(list((root / "001" / "001_1_2").glob("001_*.jpg"))) > 20
+    synthesize("samm", root, SyntheticMicroExpressions(2, 2, 64), clips=4)
     text = data("report", "samm", root, "--save", tmp_path / "report.csv", "--rows", 3)
     assert "SAMM (labels v2): 9 clips of 5 subjects" in text
     assert "│ 028 │ 028_4_1 │ 1090 │ corrected │ apex 1143 → 1105" in text
@@ -48,7 +47,7 @@ def test_a_look_alike_is_written_and_reported_on(tmp_path):
 
 @pytest.mark.parametrize("layout", ["casme2", "casme3", "smic", "mmew"])
 def test_every_row_of_a_report_is_printed(tmp_path, layout):
-    data("synthesize", tmp_path / layout, "--layout", layout, "--subjects", 1, "--clips", 2, "--no-frames")
+    synthesize(layout, tmp_path / layout, SyntheticMicroExpressions(1, 2, 64), frames=False)
     labels = ("--labels", read_card(layout).labels and next(iter(read_card(layout).labels)))
     data("report", layout, tmp_path / layout, *labels, "--rows", 1000)
 
@@ -60,14 +59,7 @@ def test_every_row_of_a_report_is_printed(tmp_path, layout):
         (["report", "casme2", "{here}"], "CASME II has no labels 'None': give labels=, one of 2014"),
         (["report", "casme2", "{here}", "--labels", "2020"], "CASME II has no labels '2020'"),
         (["report", "synthetic", "{here}"], "it is not read from a folder"),
-        (["synthesize", "{here}/new", "--layout", "nobody"], "no layout 'nobody': choose from casme, casme2"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(args, message, tmp_path):
     assert message in data(*(arg.format(here=tmp_path) for arg in args), code=1)
-
-
-def test_a_folder_that_is_not_empty_is_not_written_to(tmp_path):
-    (tmp_path / "mine.txt").write_text("mine")
-    assert "is not empty: give a new folder" in data("synthesize", tmp_path, "--layout", "casme2", code=1)
-    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]

@@ -5,7 +5,8 @@ import openpyxl
 import pandas as pd
 import pytest
 
-from tsfmicro_lab.data import SyntheticMicroExpressions, load, synthesize
+from lookalikes import synthesize
+from tsfmicro_lab.data import SyntheticMicroExpressions, load
 from tsfmicro_lab.data.cards import read_card
 from tsfmicro_lab.data.composite import (
     Composite,

@@ -9,6 +9,8 @@ import openpyxl
 import pandas as pd
 import pytest
 
+from lookalikes import synthesize
+from lookalikes.layouts import LAYOUTS
 from tsfmicro_lab.clips import ClipError
 from tsfmicro_lab.data import (
     ANNOTATIONS,
@@ -25,9 +27,7 @@ from tsfmicro_lab.data import (
     SyntheticMicroExpressions,
     load,
     prepare,
-    synthesize,
 )
-from tsfmicro_lab.data.layouts import LAYOUTS
 
 LOADERS = {
     "casme": Casme,

@@ -15,8 +15,9 @@ from filelock import FileLock
 from jpeg_clips import JpegClips
 from typer.testing import CliRunner
 
+from lookalikes import synthesize
 from tsfmicro_lab.cli import app
-from tsfmicro_lab.data import SyntheticMicroExpressions, load, open_store, prepare, prepare_store, store, synthesize
+from tsfmicro_lab.data import SyntheticMicroExpressions, load, open_store, prepare, prepare_store, store
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from lookalikes import synthesize
 from tsfmicro_lab.clips import Clip, ClipError, LazyFrames
-from tsfmicro_lab.data import SyntheticMicroExpressions, load, synthesize
+from tsfmicro_lab.data import SyntheticMicroExpressions, load
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.preprocess import align_clip, difference_frame, optical_flow, spot_apex
 from tsfmicro_lab.training import to_inputs

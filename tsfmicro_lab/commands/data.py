@@ -1,4 +1,4 @@
-"""`tsfmicro-lab data`: the cards, what a loader thinks of your copy, and look-alikes to try it on.
+"""`tsfmicro-lab data`: the cards, and what a loader thinks of your copy.
 
 Beside the package `data`, not in it, so that `tsfmicro-lab --help` need not import it.
 """
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tsfmicro_lab.commands import console, plain_errors
 
-app = typer.Typer(help="Data sets: their cards, your copies, and look-alikes.", no_args_is_help=True)
+app = typer.Typer(help="Data sets: their cards and your copies.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of a data set, as `data list` shows it.")]
 
@@ -65,29 +65,6 @@ def report(
     console.print(table)
     if len(data.report) > rows:
         console.print(f"{len(data.report) - rows} rows more: give --rows or --save")
-
-
-@app.command()
-def synthesize(
-    out: Annotated[Path, typer.Argument(help="Folder to write to; it must be new or empty.")],
-    layout: Annotated[str, typer.Option(help="Data set whose folders, names, sheets and faults are imitated.")],
-    subjects: Annotated[int, typer.Option(min=1, help="Synthetic subjects.")] = 3,
-    clips: Annotated[int, typer.Option(min=1, help="Clips of each subject.")] = 4,
-    size: Annotated[int, typer.Option(min=64, max=512, help="Side of the frames, pixels.")] = 128,
-    seed: int = 0,
-    frames: Annotated[bool, typer.Option(help="Whether to write JPEG frames.")] = True,
-    faults: Annotated[bool, typer.Option(help="Whether to add the known faults of the release.")] = True,
-) -> None:
-    """Write synthetic clips to disk as a recorded data set is released, to try loaders and scripts on."""
-    from tsfmicro_lab.data.lookalike import synthesize as write
-    from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
-
-    with plain_errors():
-        data = SyntheticMicroExpressions(subjects, clips, size, seed)
-        truth = write(layout, out, data, frames=frames, faults=faults, progress=True)
-    console.print(
-        f"{len(truth)} clips, {int(truth.faulty.sum())} of them with faults, in {escape(str(out))}", soft_wrap=True
-    )
 
 
 @app.command()

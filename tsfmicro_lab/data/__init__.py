@@ -9,7 +9,6 @@ from tsfmicro_lab.data.composite import (
     megc2018,
     megc2019,
 )
-from tsfmicro_lab.data.lookalike import synthesize
 from tsfmicro_lab.data.megc_log import read_log, write_log
 from tsfmicro_lab.data.moving_face import Distractors, photograph
 from tsfmicro_lab.data.recordings import (
@@ -60,6 +59,5 @@ __all__ = [
     "prepare_store",
     "read_card",
     "read_log",
-    "synthesize",
     "write_log",
 ]

@@ -159,13 +159,6 @@ def class_set(data: Recordings, name: str) -> Recordings:
 
     Raises:
         ValueError: The card of the data set has no such class set.
-
-    Example:
-        >>> import tempfile
-        >>> from tsfmicro_lab.data import load, synthesize
-        >>> _ = synthesize("samm", folder := tempfile.mkdtemp() + "/samm", frames=False)
-        >>> len(load("samm", folder)), len(class_set(load("samm", folder), "five"))
-        (17, 12)
     """
     if name not in data.card.maps:
         raise ValueError(f"{data.card.pretty_name} has no class set '{name}': choose from {', '.join(data.card.maps)}")

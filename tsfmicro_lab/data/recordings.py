@@ -34,15 +34,6 @@ class Recordings:
     Raises:
         ValueError: The release is not in the card, or the table is not what the card says.
         FileNotFoundError: The root is the wrong folder.
-
-    Example:
-        >>> import tempfile
-        >>> from tsfmicro_lab.data import synthesize
-        >>> root = Path(tempfile.mkdtemp())
-        >>> _ = synthesize("casme2", root, clips=4, frames=False, faults=False)
-        >>> data = Recordings(read_card("casme2"), root, "2014")
-        >>> len(data), data.annotations.loc[0, "subject"]
-        (4, '01')
     """
 
     def __init__(self, card: Card, root: Path | str, labels: str | None = None) -> None:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from tsfmicro_lab.data.layouts import LAYOUTS, Layout, Sheet
+from lookalikes.layouts import LAYOUTS, Layout, Sheet
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 from tsfmicro_lab.progress import track
 
