@@ -64,13 +64,3 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
     assert result.exit_code == 1
     assert "file" in plain(result)
     assert "Traceback" not in result.output
-
-
-@pytest.mark.parametrize("command", [["trust"], ["leakage"], ["displacement"], ["compare"], ["compare", "--models"]])
-def test_a_result_that_could_not_be_written_is_not_measured(command, tmp_path):
-    (tmp_path / "file").write_text("")
-    place = ["--save", str(tmp_path / "file" / "x.json"), "--out", str(tmp_path / "out")]
-    result = CliRunner().invoke(app, [*command, *place])
-    assert result.exit_code == 1
-    assert "file" in result.output
-    assert not (tmp_path / "out").exists()

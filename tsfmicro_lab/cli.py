@@ -5,7 +5,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -14,9 +14,7 @@ from rich.table import Table
 from tsfmicro_lab.commands import console, plain_errors
 from tsfmicro_lab.commands.course import app as course_app
 from tsfmicro_lab.commands.data import app as data_app
-from tsfmicro_lab.commands.displacement import displacement
-from tsfmicro_lab.commands.results import leakage, results, score
-from tsfmicro_lab.commands.trust import trust
+from tsfmicro_lab.commands.results import results, score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(course_app, name="course")
 app.add_typer(data_app, name="data")
-for command in (score, results, leakage, trust, displacement):
+for command in (score, results):
     app.command()(command)
 
 Folder = Annotated[Path, typer.Option("--out", help="Where the results go; an unfinished run goes on from there.")]
@@ -118,47 +116,6 @@ def evaluate(
     leaky = f", {LEAKY}" if selection == "oracle" else ""
     console.print(_scores_table(summary(per_seed), f"{protocol}, {preset}, {len(samples)} clips a seed{leaky}"))
     console.print(f"every prediction: {out / 'predictions.parquet'}; more: tsfmicro-lab results {out} --html")
-
-
-@app.command()
-def compare(
-    out: Folder = Path("build/compare"),
-    save: Annotated[Path | None, typer.Option(help="Where the result goes; a file in --out by default.")] = None,
-    preset: Annotated[str, typer.Option(help="Size: tiny, small or base.")] = "tiny",
-    subjects: Subjects = 8,
-    clips: Clips = 12,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each draws its own data and weights.")] = 3,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; those of the preset's recipe by default.")] = None,
-    accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
-    workers: Workers = None,
-    models: Annotated[bool, typer.Option(help="Compare all models instead of TSFmicro's variants alone.")] = False,
-    variants: Annotated[
-        Path | None, typer.Option(help="With --models: a stored comparison of the variants, not to be trained again.")
-    ] = None,
-    only: Annotated[list[str] | None, typer.Option(help="With --models: a model as the table calls it; again.")] = None,
-) -> None:
-    """Compare all fusion variants on the same folds, on faces that differ less and more. Over an hour on two cores."""
-    from tsfmicro_lab.studies.compare import Comparison
-    from tsfmicro_lab.studies.compare import compare as run_comparison
-    from tsfmicro_lab.studies.compare_models import ModelComparison, compare_models
-    from tsfmicro_lab.studies.stored import writable
-
-    size: dict[str, Any] = {"subjects": subjects, "clips_per_subject": clips, "seeds": seeds, "preset": preset}
-    size |= {"epochs": epochs, "accelerator": accelerator, "workers": workers}
-    found: Comparison | ModelComparison
-    with plain_errors():
-        path = writable(save or out / ("models.json" if models else "comparison.json"))
-        if models:
-            found = compare_models(out, **size, variants=variants, only=only or ())
-        else:
-            found = run_comparison(out, **size)
-        found.save(path)
-    rows = found.table()
-    table = Table(*(str(name).replace("_", " ") for name in rows.columns))
-    for row in rows.itertuples(index=False):
-        table.add_row(*(str(cell).removeprefix("tsfmicro_") for cell in row))
-    console.print(table)
-    console.print(f"everything: {path}")
 
 
 @app.command(name="analyze")

@@ -23,12 +23,14 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "notebooks"))
 from plain import encoded_clips, plain_loader, plain_of
 
+from studies.speed import energy, flops, machine, measure, memory, roofline, runner, seconds, wait
 from tsfmicro_lab.data import Samples
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.provenance import device_name, environment
-from tsfmicro_lab.speed import energy, flops, machine, measure, memory, roofline, runner, seconds, wait
 from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fit, fold_processes
 from tsfmicro_lab.training.augmentation import Augmentation, inputs_of
 

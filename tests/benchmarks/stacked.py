@@ -13,9 +13,9 @@ import torch
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn import functional as F
 
+from studies.speed import seconds
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.models.retention import DropPath
-from tsfmicro_lab.speed import seconds
 
 
 def stacked_step(models, lr=1e-3):

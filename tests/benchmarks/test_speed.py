@@ -11,9 +11,9 @@ from measure import readme_table
 from plain import encoded_clips, plain_loader, plain_of
 from stacked import single_step, stacked_step, without_draws
 
+from studies.speed import runner
 from tsfmicro_lab.data import Samples
 from tsfmicro_lab.models import create_model
-from tsfmicro_lab.speed import runner
 from tsfmicro_lab.training.augmentation import Augmentation, inputs_of
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""`tsfmicro-lab score`, `results` and `leakage`: what predictions are worth, what there is, what a protocol adds.
+"""`tsfmicro-lab score` and `results`: what predictions are worth, and what there is.
 
 Beside `cli`, which registers them, so that a file holds one idea.
 """
@@ -14,9 +14,6 @@ from tsfmicro_lab.commands import console, plain_errors
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-Resume = Annotated[Path, typer.Option("--out", help="Finished experiments; it goes on from there.")]
 
 
 def score(
@@ -69,42 +66,6 @@ def results(
         pages = [write_report(r, samples=load_frames(r)) for r in track(found, "pages")] if html else []
         for page in pages:
             console.print(escape(str(page)), soft_wrap=True)
-
-
-def leakage(
-    out: Resume = Path("build/leakage"),
-    save: Annotated[Path | None, typer.Option(help="Where the result goes; a file in --out by default.")] = None,
-    subjects: Annotated[int, typer.Option(min=4, help="Synthetic subjects of each seed.")] = 8,
-    clips: Annotated[int, typer.Option(min=6, help="Clips of each subject.")] = 12,
-    seeds: Annotated[int, typer.Option(min=2, help="Seeds of the networks; each draws its own everything.")] = 4,
-    linear_seeds: Annotated[int, typer.Option(min=2, help="Seeds of the linear model.")] = 20,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; 40 by default.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Training processes; one per core by default.")] = None,
-) -> None:
-    """Measure what each leak adds to the score, on true labels and on noise. About an hour on two cores."""
-    from tsfmicro_lab.studies.leakage import gains
-    from tsfmicro_lab.studies.leakage_runs import measure
-    from tsfmicro_lab.studies.stored import writable
-
-    with plain_errors():
-        path = writable(save or out / "leakage.json")
-        result = measure(
-            out,
-            subjects=subjects,
-            clips_per_subject=clips,
-            seeds=seeds,
-            epochs=epochs,
-            linear_seeds=linear_seeds,
-            workers=workers,
-        )
-        result.save(path)
-    table = gains(result.scores())
-    rows = zip(table.gain, table.low, table.high, strict=True)
-    table["UF1 gained"] = [f"{gain:+.3f} ({low:+.2f} to {high:+.2f})" for gain, low, high in rows]
-    shown = table.pivot_table(index="leak", columns="labels", values="UF1 gained", aggfunc="first", sort=False)
-    shown = shown[["noise", "true"]].dropna().reset_index()
-    frame(shown, "what each way to score adds on noise and on true labels (leaky, but for last and inner)")
-    console.print(f"everything: {path}")
 
 
 def frame(table: "pd.DataFrame", title: str) -> None:

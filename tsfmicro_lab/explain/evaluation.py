@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: who is trained on and tested, who is hard, and what a leak adds."""
+"""Pictures of an evaluation: who is trained on and tested and who is hard."""
 
 from collections.abc import Sequence
 
@@ -140,37 +140,4 @@ def run_figure(predictions: pd.DataFrame, classes: Sequence[str]) -> Figure:
     left.bar(right_share.index.astype(str), right_share, color=COLOURS[0])
     left.tick_params(axis="x", rotation=90, labelsize=7)
     left.set(ylabel="accuracy", ylim=(0, 1))
-    return figure
-
-
-def leaks_figure(gains: pd.DataFrame, labels: Sequence[str] = ("noise", "true")) -> Figure:
-    """What each way to score adds to the honest UF1 of the same models: on noise, all of it without learning anything.
-
-    Args:
-        gains: From `leakage.gains`.
-        labels: Which labels to draw, the first ones decide the order.
-
-    Returns:
-        A matplotlib figure; dots are means over experiments, bars 95 % intervals.
-
-    Example:
-        >>> row = {"labels": "noise", "leak": "last", "uf1": 0.3, "gain": 0.0, "low": 0.0, "high": 0.0}
-        >>> len(leaks_figure(pd.DataFrame([row]), ["noise"]).axes)
-        1
-    """
-    shown = gains[gains.labels.isin(labels) & ~gains.leak.isin(["last", "chance"])]
-    names = shown[shown.labels == labels[0]].sort_values("gain").leak.tolist()
-    names += [leak for leak in shown.leak.unique() if leak not in names]
-    figure = Picture(figsize=(9, 1.4 + 0.36 * len(names)), layout="constrained")
-    axis = figure.add_subplot()
-    for i, (label, colour) in enumerate(zip(labels, ("#D55E00", "#0072B2", "#999999", "#009E73"), strict=False)):
-        rows = shown[shown.labels == label].set_index("leak").reindex([n for n in names if n in set(shown.leak)])
-        place = np.arange(len(names)) + 0.16 * (i - (len(labels) - 1) / 2)
-        error = np.abs([rows.gain - rows.low, rows.high - rows.gain])
-        axis.errorbar(rows.gain, place, xerr=error, fmt="o", color=colour, capsize=2, label=f"labels: {label}")
-    axis.axvline(0, color="grey", lw=0.8, ls=":")
-    axis.set_yticks(range(len(names)), [f"{n} (honest)" if n == "inner" else n for n in names], fontsize=9)
-    axis.set_xlabel("UF1 above the honest score of the same models (last epoch, pooled)")
-    axis.set_title("UF1 gained without learning anything (leaky, all but inner)" if "noise" in labels else "UF1 gained")
-    axis.legend(loc="lower right", frameon=False, fontsize=9)
     return figure

@@ -2,7 +2,6 @@
 
 from tsfmicro_lab.widgets.face_studio import FaceStudio
 from tsfmicro_lab.widgets.fusion import FusionExplorer
-from tsfmicro_lab.widgets.leakage import LeakageExplorer
 from tsfmicro_lab.widgets.onset_apex import OnsetApexExplorer
 from tsfmicro_lab.widgets.results import ResultsExplorer
 from tsfmicro_lab.widgets.retention import RetentionExplorer
@@ -12,7 +11,6 @@ from tsfmicro_lab.widgets.where_how import WhereHowExplorer
 __all__ = [
     "FaceStudio",
     "FusionExplorer",
-    "LeakageExplorer",
     "OnsetApexExplorer",
     "ResultsExplorer",
     "RetentionExplorer",

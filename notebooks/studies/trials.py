@@ -1,6 +1,6 @@
 """Held-out clips put to every attribution method: scores against the truth, sanity checks, a planted shortcut.
 
-These are the parts of :mod:`tsfmicro_lab.studies.trust`, which repeats them over seeds and takes means.
+These are the parts of :mod:`studies.trust`, which repeats them over seeds and takes means.
 """
 
 import time

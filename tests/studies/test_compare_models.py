@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from tsfmicro_lab.studies.compare import VARIANTS
-from tsfmicro_lab.studies.compare_models import OTHERS, ModelComparison, WrongKeyFrames, compare_models
-from tsfmicro_lab.studies.displacement import Displacements
-from tsfmicro_lab.studies.displacement import measure as measure_displacement
+from studies.compare import VARIANTS
+from studies.compare_models import OTHERS, ModelComparison, WrongKeyFrames, compare_models
+from studies.displacement import Displacements
+from studies.displacement import measure as measure_displacement
 
 STORED = ROOT / "notebooks" / "results"
 
 
 def test_the_command_compares_all_models_and_goes_on(tmp_path, monkeypatch):
-    from tsfmicro_lab.studies import compare_models as module
+    from studies import compare_models as module
 
     monkeypatch.setattr(module, "OTHERS", OTHERS[:2])
     monkeypatch.setattr(module, "VARIANTS", VARIANTS[:1])

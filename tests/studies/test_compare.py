@@ -7,9 +7,8 @@ import pytest
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from tsfmicro_lab.cli import app
-from tsfmicro_lab.studies import compare as module
-from tsfmicro_lab.studies.compare import VARIANTS, Comparison
+from studies import compare as module
+from studies.compare import VARIANTS, Comparison
 from tsfmicro_lab.training import score_table, subject_interval
 
 LABELS = [run.label for run in VARIANTS]
@@ -18,8 +17,8 @@ LABELS = [run.label for run in VARIANTS]
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare")
-    args = ["compare", "--out", str(folder), "--subjects", "2", "--clips", "10", "--seeds", "2", "--epochs", "1"]
-    result = CliRunner().invoke(app, [*args, "--workers", "2"])
+    args = ["--out", str(folder), "--subjects", "2", "--clips", "10", "--seeds", "2", "--epochs", "1"]
+    result = CliRunner().invoke(module.app, [*args, "--workers", "2"])
     assert result.exit_code == 0, result.output
     return folder, args, Comparison.load(folder / "comparison.json"), result.output
 
@@ -38,7 +37,7 @@ def test_the_comparison_holds_every_variant_and_condition(made):
     assert list(comparison.cost.model) == LABELS
     assert set(comparison.streams.model) == set(LABELS[:5])
     assert "t2s inject=after" in output
-    assert comparison.made["command"].startswith("tsfmicro-lab")
+    assert comparison.made["command"].startswith("python notebooks/studies/")
     assert re.fullmatch(r"([0-9a-f]{40}|unknown)( with changes)?", comparison.made["commit"])
 
 
@@ -65,7 +64,7 @@ def test_started_again_it_trains_nothing(made, monkeypatch):
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("sub*.parquet")}
     assert len(before) == 2 * 2 * (7 + 2 + 2) * 2
     monkeypatch.setattr(module, "measure_cost", lambda *_: comparison.cost)
-    assert CliRunner().invoke(app, args).exit_code == 0
+    assert CliRunner().invoke(module.app, args).exit_code == 0
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("sub*.parquet")} == before
     again = Comparison.load(folder / "comparison.json")
     pd.testing.assert_frame_equal(again.intervals, comparison.intervals)
@@ -96,12 +95,14 @@ def test_the_readmes_table_is_the_stored_comparison():
 def test_what_is_no_comparison_is_refused(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps({"made": {}}))
     for path in (tmp_path / "x.json", tmp_path / "gone.json"):
-        with pytest.raises(ValueError, match=r"holds no result of compare .*make one with `tsfmicro-lab compare`"):
+        with pytest.raises(
+            ValueError, match=r"no result of compare .*make one with `python notebooks/studies/compare.py`"
+        ):
             Comparison.load(path)
 
 
 def test_an_unknown_preset_is_one_sentence(tmp_path):
-    result = CliRunner().invoke(app, ["compare", "--preset", "huge", "--out", str(tmp_path)])
+    result = CliRunner().invoke(module.app, ["--preset", "huge", "--out", str(tmp_path)])
     assert result.exit_code == 1
     assert "unknown preset 'huge': choose from base, small, tiny" in result.output
     assert not np.any([*tmp_path.iterdir()])

@@ -1,20 +1,27 @@
 """How true is a learned displacement? FRL-DGT's network against optical flow, on clips whose motion is known."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from pathlib import Path
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
+import typer
 
+if not __package__:  # run as a script, it finds its neighbours
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from studies.script import Clips, Save, Seeds, one_sentence, show
+from studies.stored import Stored, provenance, writable
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain.figures import Picture
 from tsfmicro_lab.models.frl_dgt import FRLDGT
 from tsfmicro_lab.preprocess import align_clip, endpoint_error, flow_colours
 from tsfmicro_lab.progress import track
-from tsfmicro_lab.studies.stored import Stored, provenance
 from tsfmicro_lab.training import RECIPES, Run, fit, fold_processes, inputs_of
 
 #: What disturbs the clips; strength 2, so that it can be told from nothing.
@@ -40,7 +47,7 @@ class Displacements(Stored):
             motion over the image, and `expression`, without head drift, where the face truly moved.
     """
 
-    command: ClassVar = "displacement"
+    script: ClassVar = "displacement"
     errors: pd.DataFrame
 
     def table(self, what: str = "expression") -> pd.DataFrame:
@@ -196,3 +203,31 @@ def example(subjects: int, clips: int, epochs: int, longer: int = LONGER) -> Pic
     i = int(np.argmax(lengths))
     fields = _said(run, samples, torch.from_numpy(np.flatnonzero(~first)), [i], longer)
     return displacement_figure(align_clip(data[i], samples.onset.shape[-1]), {m: f[0] for m, f in fields.items()})
+
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    out: Annotated[Path, typer.Option(help="Where figure and table go.")] = Path("build/displacement"),
+    save: Save = None,
+    subjects: Annotated[int, typer.Option(min=2, help="Synthetic subjects of each seed; half train.")] = 6,
+    clips: Clips = 10,
+    seeds: Seeds = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of the training.")] = 16,
+) -> None:
+    """Compare FRL-DGT's learned displacement and optical flow with the true motion. Twenty minutes on two cores."""
+    with one_sentence():
+        path, picture = writable(save or out / "displacement.json"), writable(out / "displacement.png")
+        result = measure(subjects=subjects, clips_per_subject=clips, seeds=seeds, epochs=epochs)
+        result.save(path)
+        example(subjects, clips, epochs).savefig(picture, dpi=150)
+    for what, where in (("expression", "expression, where the face moved"), ("all", "all motion, whole image")):
+        means = result.table(what).rename_axis("method").reset_index()
+        show(means, f"end-point error, pixels at {REFERENCE}: {where}")
+    print(f"everything: {path}; one clip: {picture}")
+
+
+if __name__ == "__main__":
+    app()

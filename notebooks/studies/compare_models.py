@@ -1,18 +1,24 @@
 """One table of all models on the same folds with the same budget, and how well each bears wrong key frames."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import typer
 
+if not __package__:  # run as a script, it finds its neighbours
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from studies.compare import LATE, USUAL, VARIANTS, Comparison, measure_cost, with_majority
+from studies.script import Accelerator, Clips, Epochs, Out, Preset, Save, Seeds, Subjects, Workers, one_sentence, show
+from studies.stored import Stored, provenance, writable
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Dataset, Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.models import from_pretrained
-from tsfmicro_lab.studies.compare import LATE, USUAL, VARIANTS, Comparison, measure_cost, with_majority
-from tsfmicro_lab.studies.stored import Stored, provenance
 from tsfmicro_lab.training import (
     RECIPES,
     Recipe,
@@ -52,7 +58,7 @@ class ModelComparison(Stored):
         shifts: `model`, `off`, `uf1`, `low`, `high`: onset and apex wrong by so many frames in test, seed 0.
     """
 
-    command: ClassVar = "compare --models"
+    script: ClassVar = "compare_models"
     scores: pd.DataFrame
     intervals: pd.DataFrame
     cost: pd.DataFrame
@@ -240,3 +246,46 @@ def _stored(path: Path, made: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFram
     origin = f"{stored.made['command']}, commit {stored.made['commit']}, {stored.made['date']}"
     columns = ["model", "uf1", "low", "high"]
     return scores.drop(columns=["distractors", "layout"]), intervals[columns], origin
+
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    out: Out = Path("build/compare"),
+    save: Save = None,
+    preset: Preset = "tiny",
+    subjects: Subjects = 8,
+    clips: Clips = 12,
+    seeds: Seeds = 3,
+    epochs: Epochs = None,
+    accelerator: Accelerator = "cpu",
+    workers: Workers = None,
+    variants: Annotated[
+        Path | None, typer.Option(help="A stored comparison of TSFmicro's variants, which are not trained again then.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="A model as the table calls it; may be given again.")] = None,
+) -> None:
+    """Compare all models on the same folds with the same budget. About an hour on two cores."""
+    with one_sentence():
+        path = writable(save or out / "models.json")
+        found = compare_models(
+            out,
+            subjects=subjects,
+            clips_per_subject=clips,
+            seeds=seeds,
+            preset=preset,
+            epochs=epochs,
+            accelerator=accelerator,
+            workers=workers,
+            variants=variants,
+            only=only or (),
+        )
+        found.save(path)
+    show(found.table())
+    print(f"everything: {path}")
+
+
+if __name__ == "__main__":
+    app()

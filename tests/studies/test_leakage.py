@@ -6,13 +6,11 @@ import pytest
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from tsfmicro_lab.cli import app
+from studies.leakage import RUN, app, relabel, relabel_by_subject, watch_fold
+from studies.leakage_explorer import LeakageExplorer, leaks_figure
+from studies.leakage_scores import BY_SUBJECT, COPIED, LINEAR, VARIANT, Leakage, gains, leak_scores
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
-from tsfmicro_lab.explain.evaluation import leaks_figure
-from tsfmicro_lab.studies.leakage import BY_SUBJECT, COPIED, LINEAR, VARIANT, Leakage, gains, leak_scores
-from tsfmicro_lab.studies.leakage_runs import RUN, relabel, relabel_by_subject, watch_fold
 from tsfmicro_lab.training.splits import nested_leave_one_subject_out
-from tsfmicro_lab.widgets import LeakageExplorer
 
 STORED = ROOT / "notebooks" / "results" / "leakage.json"
 
@@ -75,7 +73,7 @@ def test_only_copies_let_a_model_see_the_tested_labels(small):
 
 
 def test_the_command_measures_and_goes_on_where_it_was(tmp_path):
-    args = ["leakage", "--out", str(tmp_path), "--subjects", "4", "--clips", "6", "--seeds", "2"]
+    args = ["--out", str(tmp_path), "--subjects", "4", "--clips", "6", "--seeds", "2"]
     args += ["--linear-seeds", "2", "--epochs", "1", "--workers", "2"]
     result = CliRunner().invoke(app, args)
     assert result.exit_code == 0, result.output

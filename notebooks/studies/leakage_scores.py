@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.stats import t
 
-from tsfmicro_lab.studies.stored import Stored
+from studies.stored import Stored
 from tsfmicro_lab.training.metrics import uf1_of_counts
 
 MODELS = ("tsfmicro_late", "tsfmicro_early", "tsfmicro_temporal")
@@ -40,7 +40,7 @@ class Leakage(Stored):
         linear: `labels`, `seed`, `leak`, `uf1`, `accuracy` of a linear model, for leaks that need no network.
     """
 
-    command: ClassVar = "leakage"
+    script: ClassVar = "leakage"
     clips: pd.DataFrame
     inner: pd.DataFrame
     linear: pd.DataFrame

@@ -5,10 +5,9 @@ import pytest
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from tsfmicro_lab.cli import app
+from studies import trials
+from studies.trust import Trust, app
 from tsfmicro_lab.explain import METHODS
-from tsfmicro_lab.studies import trials
-from tsfmicro_lab.studies.trust import Trust
 
 ARGS = ["--subjects", "2", "--clips", "10", "--seeds", "1", "--epochs", "1", "--explained", "1", "--workers", "1"]
 #: Enough to show the way; the stored measurement holds all.
@@ -20,7 +19,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trust")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trials, "METHODS", {name: METHODS[name] for name in FEW})
-        result = CliRunner().invoke(app, ["trust", "--out", str(folder), *ARGS])
+        result = CliRunner().invoke(app, ["--out", str(folder), *ARGS])
     assert result.exit_code == 0, result.output
     return folder, Trust.load(folder / "trust.json"), result.output
 
@@ -45,7 +44,7 @@ def test_every_method_and_control_is_scored(made):
     assert "mass" in set(busy.score)
     assert "infidelity" not in set(busy.score)
     assert "how-maps of clips without distractors" in output
-    assert trust.made["command"].startswith("tsfmicro-lab")
+    assert trust.made["command"].startswith("python notebooks/studies/")
 
 
 def test_checks_and_shortcut_are_there(made):
@@ -62,7 +61,7 @@ def test_checks_and_shortcut_are_there(made):
 def test_started_again_it_computes_nothing_anew(made, monkeypatch):
     folder, trust, _ = made
     monkeypatch.setattr(trials, "METHODS", {})
-    result = CliRunner().invoke(app, ["trust", "--out", str(folder), *ARGS])
+    result = CliRunner().invoke(app, ["--out", str(folder), *ARGS])
     assert result.exit_code == 0, result.output
     again = Trust.load(folder / "trust.json")
     pd.testing.assert_frame_equal(again.scores, trust.scores)
@@ -71,9 +70,9 @@ def test_started_again_it_computes_nothing_anew(made, monkeypatch):
 def test_bad_files_and_settings_are_one_sentence(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps({"made": {}, "scores": []}))
     for path in (tmp_path / "x.json", tmp_path / "gone.json"):
-        with pytest.raises(ValueError, match=r"holds no result of trust .*`tsfmicro-lab trust`"):
+        with pytest.raises(ValueError, match=r"holds no result of trust .*`python notebooks/studies/trust.py`"):
             Trust.load(path)
-    result = CliRunner().invoke(app, ["trust", "--out", str(tmp_path), "--distractors", "some"])
+    result = CliRunner().invoke(app, ["--out", str(tmp_path), "--distractors", "some"])
     assert result.exit_code == 1
     assert "distractors must be 'none', or 'none' and 'all', got ['some']" in result.output
 

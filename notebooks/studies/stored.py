@@ -19,14 +19,14 @@ S = TypeVar("S", bound="Stored")
 
 @dataclass(frozen=True)
 class Stored:
-    """What a command measured: each field of a subclass but `made` is a long table, one row per fact.
+    """What a study measured: each field of a subclass but `made` is a long table, one row per fact.
 
     Attributes:
-        command: The command that makes it.
-        made: That command as it was called, commit, date, device, recipe, size of the data.
+        script: Name of the script in this folder that makes it.
+        made: The command as it was called, commit, date, device, recipe, size of the data.
     """
 
-    command: ClassVar[str]
+    script: ClassVar[str]
     made: dict[str, Any]
 
     def save(self, path: Path) -> None:
@@ -43,7 +43,7 @@ class Stored:
         """Reads what `save` wrote.
 
         Raises:
-            ValueError: The file lacks a table, or is no such file; the message names the command.
+            ValueError: The file lacks a table, or is no such file; the message names the script.
         """
         try:
             if Path(path).stat().st_size > MAX_BYTES:
@@ -52,7 +52,8 @@ class Stored:
             return cls(content["made"], **{name: pd.DataFrame(content[name]) for name in cls.tables()})
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise ValueError(
-                f"{path} holds no result of {cls.command} ({error}): make one with `tsfmicro-lab {cls.command}`"
+                f"{path} holds no result of {cls.script} ({error}): "
+                f"make one with `python notebooks/studies/{cls.script}.py`"
             ) from error
 
     @classmethod
@@ -85,7 +86,7 @@ def provenance(run: Run, **size: int) -> dict[str, Any]:
     made = environment()
     return {
         **{name: made[name] for name in ("commit", "date", "device")},
-        "command": " ".join(["tsfmicro-lab", *sys.argv[1:]]),
+        "command": " ".join([f"python notebooks/studies/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "protocol": f"leave one subject out, preset {run.preset}, selection {run.selection}",
         "recipe": asdict(run.recipe),
         **size,

@@ -1,21 +1,27 @@
 """One table, methods × scores: which explanations find what truly moved, and which of them look at the model."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pandas as pd
+import typer
 from scipy.stats import spearmanr
 
+if not __package__:  # run as a script, it finds its neighbours
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from studies.compare import DISTRACTORS, USUAL
+from studies.script import Clips, Epochs, Save, Seeds, Subjects, Workers, one_sentence, show
+from studies.stored import Stored, provenance, writable
+from studies.trials import CONTROLS, randomise, score_clips, shortcut
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain import truth
-from tsfmicro_lab.studies.compare import DISTRACTORS, USUAL
-from tsfmicro_lab.studies.stored import Stored, provenance
-from tsfmicro_lab.studies.trials import CONTROLS, randomise, score_clips, shortcut
 from tsfmicro_lab.training import Run, cross_validate, fold_processes
 from tsfmicro_lab.training.statistics import group_interval
 
@@ -42,7 +48,7 @@ class Trust(Stored):
             `fooled`: the share of such clips that the model takes for the class that the mark gave away in training.
     """
 
-    command: ClassVar = "trust"
+    script: ClassVar = "trust"
     scores: pd.DataFrame
     units: pd.DataFrame
     causes: pd.DataFrame
@@ -162,3 +168,42 @@ def _similarities(checks: pd.DataFrame) -> pd.DataFrame:
 def _marks(marks: pd.DataFrame) -> pd.DataFrame:
     groups = marks.groupby(["distractors", "method", "stream", "marked"], sort=False)
     return groups[["pointing", "mass", "area", "fooled"]].mean().reset_index()
+
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    out: Annotated[
+        Path, typer.Option(help="Where models and finished parts are kept; models of compare.py there are used.")
+    ] = Path("build/compare"),
+    save: Save = None,
+    subjects: Subjects = 8,
+    clips: Clips = 12,
+    seeds: Seeds = 3,
+    explained: Annotated[int, typer.Option(min=1, help="Clips of each held-out subject that are explained.")] = 5,
+    epochs: Epochs = None,
+    distractors: Annotated[list[str], typer.Option(help="In the clips: none, and then also all.")] = ["none", "all"],  # noqa: B006
+    workers: Workers = None,
+) -> None:
+    """Score every attribution method against the true motion, and check that it looks at the model. Half an hour."""
+    with one_sentence():
+        path = writable(save or out / "trust.json")
+        result = measure(
+            out,
+            subjects=subjects,
+            clips_per_subject=clips,
+            seeds=seeds,
+            explained=explained,
+            epochs=epochs,
+            conditions=distractors,
+            workers=workers,
+        )
+        result.save(path)
+    show(result.table().round(2).reset_index(), "how-maps of clips without distractors")
+    print(f"everything: {path}")
+
+
+if __name__ == "__main__":
+    app()

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from studies.speed import Machine
 from tsfmicro_lab.explain.charts import COLOURS
-from tsfmicro_lab.speed import Machine
 
 
 def speed_chart(table: pd.DataFrame, over: str = "batch", value: str = "clips_per_s", by: str = "way") -> go.Figure:

@@ -1,8 +1,8 @@
 """Reading papers: published scores with what is known of their protocol, and whether they can be true."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ def published() -> pd.DataFrame:
         >>> published().query("method == 'SLSTT-LSTM' and data == 'CASME II'")[["uf1", "recomputed"]].values.tolist()
         [[0.901, 0.893]]
     """
-    entries = yaml.safe_load((files("tsfmicro_lab") / "papers.yaml").read_text(encoding="utf-8"))
+    entries = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     rows = [
         {**score, **{k: v for k, v in entry.items() if k != "scores"}} for entry in entries for score in entry["scores"]
     ]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tsfmicro_lab.papers import can_be_true, integer_confusion, published
+from studies.papers import can_be_true, integer_confusion, published
 from tsfmicro_lab.training.metrics import uf1_of_counts
 
 
