@@ -10,9 +10,10 @@ import torch
 from rich.markup import escape
 
 from tsfmicro_lab.data import Samples, SyntheticMicroExpressions, photograph, prepare
-from tsfmicro_lab.explain import WhereHow, clips_figure, share_inside, where_how, where_how_figure
+from tsfmicro_lab.explain import WhereHow, clips_figure, mass_inside, where_how, where_how_figure
 from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
 from tsfmicro_lab.models import from_pretrained
+from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.page import Page
 from tsfmicro_lab.preprocess import MediaPipeLandmarker, align_clip
 from tsfmicro_lab.progress import track
@@ -110,7 +111,7 @@ def _explain(page: Page, data: SyntheticMicroExpressions, samples: Samples, pred
         assert clip.truth is not None
         attribution = _held_out_map(page.folder, samples, i)
         maps.append(attribution)
-        inside = {stream: share_inside(getattr(attribution, stream), clip.truth.moved) for stream in ("where", "how")}
+        inside = {stream: mass_inside(attribution[name], clip.truth.moved) for name, stream in STREAMS.items()}
         rows.append(
             {
                 "clip": clip.id,
@@ -119,7 +120,7 @@ def _explain(page: Page, data: SyntheticMicroExpressions, samples: Samples, pred
                 "where": inside["where"][0],
                 "how": inside["how"][0],
                 "chance": inside["how"][1],
-                "how_share": attribution.how_share,
+                "how_share": attribution.share("difference"),
                 "completeness_error": attribution.completeness_error,
             }
         )

@@ -19,11 +19,12 @@ from torch import Tensor
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Samples, SyntheticMicroExpressions
 from tsfmicro_lab.explain import sanity, truth
-from tsfmicro_lab.explain.attribution import WhereHow, share_inside, where_how
-from tsfmicro_lab.explain.counterfactual import beside_attribution, unit_effects
+from tsfmicro_lab.explain.attribution import WhereHow, mass_inside, where_how
+from tsfmicro_lab.explain.counterfactual import unit_effects
 from tsfmicro_lab.explain.methods import METHODS, Mask
 from tsfmicro_lab.explain.regions import clip_regions
 from tsfmicro_lab.models import Recognizer, from_pretrained
+from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.preprocess import align_clip
 from tsfmicro_lab.progress import track
 from tsfmicro_lab.training import Run, fit, leave_one_subject_out, predict, to_inputs
@@ -53,8 +54,7 @@ class Case:
     def explain(self, method: str, target: int, model: Recognizer | None = None) -> WhereHow:
         """The maps of one method, or of a control that does not look at the model."""
         if method in CONTROLS:
-            where, how = CONTROLS[method](self.inputs)
-            return WhereHow(where, how, target, method, float("nan"))
+            return WhereHow(dict(zip(STREAMS, CONTROLS[method](self.inputs), strict=True)), target, method)
         return self.explain_other(method, target, self.inputs, model)
 
     def explain_other(
@@ -134,15 +134,17 @@ def score_clips(
                     raise
                 rows.append({**about_map, "stream": "both", "refused": 1.0})
                 continue
-            both = {"seconds": time.perf_counter() - began, "refused": 0.0, "how_share": maps.how_share}
+            both = {"seconds": time.perf_counter() - began, "refused": 0.0, "how_share": maps.share("difference")}
             both["completeness"] = maps.completeness_error
             if fully and number % explained == 0 and method not in CONTROLS:
                 both["sensitivity"] = truth.sensitivity(partial(one.explain_other, method, target), one.inputs, count=2)
             rows += [{**about_map, "stream": "both", **both}, *_score(one, maps, about_map, fully)]
-            for unit in beside_attribution(effects, maps, one.regions).to_dict("records"):
+            how = maps["difference"]
+            for unit in effects.to_dict("records"):
                 region = one.regions[unit["unit"]]
-                share, area = share_inside(maps.how, region)
-                found = {"mass": share, "area": area, "pointing": truth.pointing(maps.how, region)}
+                share, area = mass_inside(how, region)
+                found = {"mass": share, "area": area, "pointing": truth.pointing(how, region)}
+                found["claimed"] = float(how[region].sum())
                 rows.append({**about_map, "stream": "unit", **{str(k): v for k, v in unit.items()}, **found})
     return pd.DataFrame(rows)
 
@@ -151,14 +153,14 @@ def _score(one: Case, maps: WhereHow, about: dict[str, Any], fully: bool) -> lis
     """A row for each stream, and one for both."""
     assert one.clip.truth is not None
     rows = []
-    for stream, name in (("where", "onset"), ("how", "difference")):
-        found = truth.truth_scores(getattr(maps, stream), one.clip.truth)
+    for name, stream in STREAMS.items():
+        found = truth.truth_scores(maps[name], one.clip.truth)
         if fully:
             deletion, insertion = truth.perturbation_curves(one.model, one.inputs, maps, name, points=11)
             found |= {"deletion": float(deletion.mean()), "insertion": float(insertion.mean())}
         rows.append({**about, "stream": stream, **found})
     if fully:
-        infidelity = truth.unfaithfulness(one.model, one.inputs, maps, count=16)
+        infidelity = truth.relative_infidelity(one.model, one.inputs, maps, count=16)
         rows.append({**about, "stream": "both", "infidelity": infidelity})
     return rows
 
@@ -205,9 +207,9 @@ def shortcut(data: SyntheticMicroExpressions, samples: Samples, run: Run, clips:
                 if method == "DeepLift":
                     continue
                 maps = one.explain(method, label)
-                for stream in ("where", "how"):
-                    heat = getattr(maps, stream)
-                    share, area = share_inside(heat, mark)
+                for name, stream in STREAMS.items():
+                    heat = maps[name]
+                    share, area = mass_inside(heat, mark)
                     found = {"mass": share, "area": area, "pointing": truth.pointing(heat, mark), "fooled": fooled}
                     rows.append({**one.row, "method": method, "stream": stream, "marked": bears, **found})
     return pd.DataFrame(rows)

@@ -83,7 +83,7 @@ def test_where_how(benchmark, data, method):
     model = create_model("tsfmicro_late", 5, "tiny")
     sample = {name: torch.randn(3, 56, 56) for name in model.input_names}
     regions = clip_regions(align_clip(data[0], 56))
-    assert benchmark(where_how, model, sample, method=method, regions=regions).how.shape == (56, 56)
+    assert benchmark(where_how, model, sample, method=method, regions=regions)["difference"].shape == (56, 56)
 
 
 @pytest.mark.benchmark(group="one step of the apex slider, 224 px")

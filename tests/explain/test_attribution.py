@@ -3,7 +3,7 @@ import pytest
 import torch
 from toy_models import Deaf, Linear
 
-from tsfmicro_lab.explain import share_inside, where_how, where_how_batch
+from tsfmicro_lab.explain import mass_inside, where_how
 from tsfmicro_lab.models import create_model
 
 
@@ -20,16 +20,16 @@ def test_a_linear_model_gets_weight_times_input():
     model, x = Linear.from_preset("tiny"), sample()
     for target, sign in ((0, 1), (1, -1)):
         maps = where_how(model, x, target, steps=4)
-        assert np.allclose(maps.where, sign * (x["onset"] * model.a).sum(0).detach(), atol=1e-4)
-        assert np.allclose(maps.how, sign * (x["difference"] * model.b).sum(0).detach(), atol=1e-4)
+        assert np.allclose(maps["onset"], sign * (x["onset"] * model.a).sum(0).detach(), atol=1e-4)
+        assert np.allclose(maps["difference"], sign * (x["difference"] * model.b).sum(0).detach(), atol=1e-4)
         assert maps.completeness_error < 1e-4
 
 
 def test_the_other_methods_on_a_linear_model():
     model, x = Linear.from_preset("tiny"), sample()
     product, slope = (where_how(model, x, 1, method) for method in ("input × gradient", "saliency"))
-    assert np.allclose(product.how, -(x["difference"] * model.b).sum(0).detach(), atol=1e-4)
-    assert np.allclose(slope.where, model.a.abs().sum(0).detach(), atol=1e-4)
+    assert np.allclose(product["difference"], -(x["difference"] * model.b).sum(0).detach(), atol=1e-4)
+    assert np.allclose(slope["onset"], model.a.abs().sum(0).detach(), atol=1e-4)
     assert np.isnan(slope.completeness_error)
     with pytest.raises(ValueError, match="unknown method 'magic': choose from integrated gradients, input"):
         where_how(model, x, 1, "magic")
@@ -41,16 +41,16 @@ def test_both_maps_sum_to_the_change_of_the_logit(late):
     with torch.no_grad():
         logit = late(x["onset"][None], x["difference"][None])[0, 2]
         rest = late(torch.zeros(1, 3, 56, 56), torch.zeros(1, 3, 56, 56))[0, 2]
-    assert maps.where.sum() + maps.how.sum() == pytest.approx(float(logit - rest), rel=0.02)
+    assert maps["onset"].sum() + maps["difference"].sum() == pytest.approx(float(logit - rest), rel=0.02)
     assert maps.completeness_error < 0.02
 
 
 def test_the_baseline_itself_has_no_attribution(late):
     zero = {name: torch.zeros(3, 56, 56) for name in ("onset", "difference")}
     maps = where_how(late, zero, 0)
-    assert not maps.where.any()
-    assert not maps.how.any()
-    assert maps.how_share == 0
+    assert not maps["onset"].any()
+    assert not maps["difference"].any()
+    assert maps.share("difference") == 0
 
 
 def test_the_predicted_class_is_explained_by_default(late):
@@ -58,33 +58,63 @@ def test_the_predicted_class_is_explained_by_default(late):
     with torch.no_grad():
         predicted = int(late(x["onset"][None], x["difference"][None]).argmax())
     assert where_how(late, x).target == predicted
-    maps = [where_how(late, x, t).how for t in range(3)]
+    maps = [where_how(late, x, t)["difference"] for t in range(3)]
     assert not np.allclose(maps[0], maps[1])
 
 
 def test_the_batch_size_bounds_memory_and_changes_nothing(late):
     x = sample()
     small, large = (where_how(late, x, 0, steps=16, batch_size=b) for b in (3, 16))
-    assert np.allclose(small.how, large.how, atol=1e-5)
+    assert np.allclose(small["difference"], large["difference"], atol=1e-5)
 
 
 def test_tensors_of_inference_mode_are_explained(late):
     with torch.inference_mode():
         x = sample()
-    assert np.isfinite(where_how(late, x).how).all()
+    assert np.isfinite(where_how(late, x)["difference"]).all()
 
 
-@pytest.mark.parametrize(("name", "stream"), [("tsfmicro_temporal", "onset"), ("tsfmicro_spatial", "difference")])
-def test_a_model_of_one_stream_is_refused_by_name(name, stream):
-    with pytest.raises(ValueError, match=f"does not read the {stream} frame.*such as tsfmicro_late"):
-        where_how(create_model(name, 3), sample())
+@pytest.mark.parametrize(("name", "stream"), [("tsfmicro_temporal", "difference"), ("tsfmicro_spatial", "onset")])
+def test_a_model_of_one_stream_has_one_map(name, stream):
+    model, x = create_model(name, 3, seed=0).eval(), sample()
+    maps = where_how(model, x, 1, steps=128)
+    with torch.no_grad():
+        change = model(x[stream][None]) - model(0 * x[stream][None])
+    assert list(maps) == [stream]
+    assert maps.share(stream) == pytest.approx(1)
+    assert maps[stream].sum() == pytest.approx(float(change[0, 1]), rel=0.02)
+    other = "onset" if stream == "difference" else "difference"
+    with pytest.raises(KeyError, match=f"there is no map of '{other}': the explained model reads {stream}"):
+        maps[other]
+
+
+@pytest.mark.parametrize("name", ["slstt_mean", "frl_dgt", "ststnet", "off_apexnet"])
+def test_every_model_is_explained(name, samples):
+    model = create_model(name, 3, seed=0).eval()
+    x = {n: torch.rand(1, *shape) for n, shape in model.input_shapes.items()}
+    if "landmarks" in x:
+        x["landmarks"] = x["landmarks"] * 30 + 10
+    maps = where_how(model, x, 0, steps=16)
+    assert set(maps) == set(model.input_names) - set(model.fixed_names)
+    for n, heat in maps.items():
+        assert heat.shape == (*x[n].shape[1:-3], *x[n].shape[-2:])
+        assert heat.any()
+    other = where_how(model, {n: t if n in model.fixed_names else 1 - t for n, t in x.items()}, 0, steps=16)
+    assert all(not np.allclose(maps[n], other[n]) for n in maps)
+
+
+def test_inputs_that_are_missing_or_too_many_are_named(late):
+    with pytest.raises(ValueError, match="TSFmicroLate reads onset, difference, but there is no difference"):
+        where_how(late, {"onset": sample()["onset"]})
+    with pytest.raises(ValueError, match="'onset' holds 2 samples: explain one at a time"):
+        where_how(late, {n: torch.stack([x, x]) for n, x in sample().items()})
 
 
 def test_inside_inference_mode_too(late):
     x = sample()
     with torch.inference_mode():
         inside = where_how(late, x, 0)
-    assert np.array_equal(inside.how, where_how(late, x, 0).how)
+    assert np.array_equal(inside["difference"], where_how(late, x, 0)["difference"])
 
 
 def test_weights_of_inference_mode_are_named():
@@ -97,15 +127,6 @@ def test_weights_of_inference_mode_are_named():
 def test_a_stream_that_is_ignored_is_named():
     with pytest.raises(ValueError, match="Deaf takes the onset frame and ignores it"):
         where_how(Deaf.from_preset("tiny"), sample(), 0, "occlusion")
-
-
-def test_a_batch_is_explained_as_its_clips_are(late):
-    batch = {name: torch.randn(3, 3, 56, 56) for name in late.input_names}
-    together = where_how_batch(late, batch, [2, 0, 1], "SmoothGrad", steps=4)
-    for i, target in enumerate([2, 0, 1]):
-        alone = where_how(late, {name: x[i] for name, x in batch.items()}, target, "SmoothGrad", steps=4)
-        assert np.array_equal(together[i].where, alone.where)
-        assert together[i].target == target
 
 
 def test_the_callers_random_state_is_left_alone(late):
@@ -139,8 +160,8 @@ def test_maps_that_are_not_finite_are_refused(late):
 def test_the_share_of_an_even_map_is_chance():
     region = np.zeros((10, 10), bool)
     region[2:5, 2:7] = True
-    assert share_inside(np.full((10, 10), -3.0), region) == pytest.approx((0.15, 0.15))
-    assert share_inside(region * 1.0, region) == pytest.approx((1.0, 0.15))
-    assert share_inside(np.zeros((10, 10)), region) == (0.0, 0.15)
+    assert mass_inside(np.full((10, 10), -3.0), region) == pytest.approx((0.15, 0.15))
+    assert mass_inside(region * 1.0, region) == pytest.approx((1.0, 0.15))
+    assert mass_inside(np.zeros((10, 10)), region) == (0.0, 0.15)
     with pytest.raises(ValueError, match="align the clip to the model's size"):
-        share_inside(np.zeros((5, 5)), region)
+        mass_inside(np.zeros((5, 5)), region)

@@ -18,7 +18,7 @@ def clips(data):
 def spot(at, scale=1.0):
     y, x = np.mgrid[:56, :56]
     heat = scale * np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / 8)
-    return WhereHow(0 * heat, heat, 0, "made up", 0.0)
+    return WhereHow({"onset": 0 * heat, "difference": heat}, 0, "made up")
 
 
 def test_a_spot_on_everybodys_mouth_corner_is_one_spot_on_the_mean_face(clips):
@@ -26,10 +26,10 @@ def test_a_spot_on_everybodys_mouth_corner_is_one_spot_on_the_mean_face(clips):
     maps = [spot(clip.landmarks[corner]) for clip in clips]
     mean, face = average_maps(maps, clips)
     place = np.mean([clip.landmarks[corner] for clip in clips], 0)
-    y, x = np.unravel_index(mean.how.argmax(), mean.how.shape)
+    y, x = np.unravel_index(mean["difference"].argmax(), mean["difference"].shape)
     assert np.hypot(x - place[0], y - place[1]) < 1.5
-    plain = np.mean([m.as_shares().how for m in maps], 0)
-    assert mean.how.max() > plain.max(), "without the warp the spot is smeared"
+    plain = np.mean([m.as_shares()["difference"] for m in maps], 0)
+    assert mean["difference"].max() > plain.max(), "without the warp the spot is smeared"
     assert face.shape == (56, 56, 3)
     assert 0 <= face.min() < face.max() <= 255
 
@@ -37,23 +37,23 @@ def test_a_spot_on_everybodys_mouth_corner_is_one_spot_on_the_mean_face(clips):
 def test_each_clip_counts_alike(clips):
     quiet, loud = spot((10, 10)), spot((40, 40), scale=1000)
     mean, _ = average_maps([quiet, loud], clips[:2])
-    assert mean.how[:28, :28].sum() == pytest.approx(mean.how[28:, 28:].sum(), rel=0.15)
-    assert np.abs(mean.how).sum() + np.abs(mean.where).sum() == pytest.approx(1, rel=0.1)
+    assert mean["difference"][:28, :28].sum() == pytest.approx(mean["difference"][28:, 28:].sum(), rel=0.15)
+    assert np.abs(mean["difference"]).sum() + np.abs(mean["onset"]).sum() == pytest.approx(1, rel=0.1)
 
 
 def test_a_warp_moves_landmarks_onto_landmarks(clips):
     first, second = (np.asarray(c.landmarks) for c in clips[:2])
     nose = POINT_NAMES.index("nose_tip") if "nose_tip" in POINT_NAMES else 0
-    moved = to_face(spot(first[nose]).how, first, second)
+    moved = to_face(spot(first[nose])["difference"], first, second)
     y, x = np.unravel_index(moved.argmax(), moved.shape)
     assert np.hypot(x - second[nose][0], y - second[nose][1]) < 1.5
 
 
 def test_what_cannot_be_averaged_is_refused(clips):
     maps = [spot((9, 9))] * 2
-    with pytest.raises(ValueError, match="2 pairs of maps for 1 clips"):
+    with pytest.raises(ValueError, match="2 explanations for 1 clips"):
         average_maps(maps, clips[:1])
-    with pytest.raises(ValueError, match="0 pairs of maps"):
+    with pytest.raises(ValueError, match="0 explanations"):
         average_maps([], [])
     with pytest.raises(ValueError, match="different methods have different units"):
         average_maps([maps[0], replace(maps[1], method="other")], clips[:2])
@@ -67,9 +67,9 @@ def test_streams_that_only_add_up_have_no_synergy():
     maps = where_how(model, x, 0, "input × gradient")
     found = complementarity(model, x, maps)
     assert found["synergy"] == pytest.approx(0, abs=1e-3)
-    assert found["how alone"] == pytest.approx(found["how given where"], abs=1e-3)
-    assert found["how alone"] == pytest.approx(float(maps.how.sum()), abs=1e-2)
-    assert found["where alone"] == pytest.approx(float(maps.where.sum()), abs=1e-2)
+    assert found["difference alone"] == pytest.approx(found["difference given onset"], abs=1e-3)
+    assert found["difference alone"] == pytest.approx(float(maps["difference"].sum()), abs=1e-2)
+    assert found["onset alone"] == pytest.approx(float(maps["onset"].sum()), abs=1e-2)
 
 
 def test_overlap_is_one_for_equal_maps_and_zero_for_maps_apart():
@@ -78,5 +78,5 @@ def test_overlap_is_one_for_equal_maps_and_zero_for_maps_apart():
     left, right = np.zeros((2, 56, 56))
     left[:, :20], right[:, 30:] = 1.0, 5.0
     for where, how, expected in ((left, 3 * left, 1), (left, right, 0), (left + right, right, 130 / 150)):
-        overlap = complementarity(model, x, WhereHow(where, how, 0, "x", 0.0))["overlap"]
+        overlap = complementarity(model, x, WhereHow({"onset": where, "difference": how}, 0, "x"))["overlap"]
         assert overlap == pytest.approx(expected)

@@ -25,7 +25,7 @@ def pixels(figure):
 
 def maps(scale=1.0, blank=False):
     heat = np.zeros((56, 56), np.float32) if blank else np.random.default_rng(0).normal(0, scale, (56, 56))
-    return WhereHow(heat.astype(np.float32), heat.astype(np.float32), 1, "integrated gradients", 0.0)
+    return WhereHow(dict.fromkeys(("onset", "difference"), heat.astype(np.float32)), 1, "integrated gradients")
 
 
 def test_a_row_of_pictures_for_each_clip(clips):

@@ -39,8 +39,8 @@ def test_no_method_is_untested():
 @pytest.mark.parametrize("method", [*SHARING, *REGIONAL, "occlusion"])
 def test_nothing_is_given_to_the_baseline_itself(method, regions):
     maps = where_how(Symmetric.from_preset("tiny", num_classes=2), sample(0.0), 0, method, regions=regions)
-    assert np.abs(maps.where).max() < 1e-6
-    assert np.abs(maps.how).max() < 1e-6
+    assert np.abs(maps["onset"]).max() < 1e-6
+    assert np.abs(maps["difference"]).max() < 1e-6
 
 
 @pytest.mark.parametrize("method", OUTSIDE)
@@ -57,9 +57,9 @@ def test_a_linear_model_has_a_known_answer(method, regions):
         sums = np.bincount(parts.ravel(), share.ravel()) / np.bincount(parts.ravel())
         expected = sums[parts]
     else:
-        expected, size = maps.how, 7  # one window alone covers the corner
-        assert maps.how[0, 0] == pytest.approx(float(share[:size, :size].sum()), abs=1e-3)
-    assert np.allclose(maps.how, expected, atol=2e-3)
+        expected, size = maps["difference"], 7  # one window alone covers the corner
+        assert maps["difference"][0, 0] == pytest.approx(float(share[:size, :size].sum()), abs=1e-3)
+    assert np.allclose(maps["difference"], expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("method", ["integrated gradients", "KernelSHAP", "DeepLift"])
@@ -68,7 +68,7 @@ def test_maps_sum_to_the_change_of_the_logit(method, regions):
     maps = where_how(model, x, 1, method, steps=64, regions=regions)
     with torch.no_grad():
         change = model(x["onset"][None], x["difference"][None]) - model(*torch.zeros(2, 1, 3, 56, 56))
-    assert maps.where.sum() + maps.how.sum() == pytest.approx(float(change[0, 1]), rel=0.01)
+    assert maps["onset"].sum() + maps["difference"].sum() == pytest.approx(float(change[0, 1]), rel=0.01)
     assert maps.completeness_error < 0.01
 
 
@@ -77,16 +77,16 @@ def test_symmetric_inputs_get_equal_shares(method, regions):
     x = sample()
     x["onset"] = x["difference"]
     maps = where_how(Symmetric.from_preset("tiny", num_classes=2), x, 0, method, regions=regions)
-    scale = np.abs(maps.how).max()
+    scale = np.abs(maps["difference"]).max()
     # Methods with noise draw other noise for each input.
-    assert np.abs(maps.where - maps.how).max() < (0.3 if method == "SmoothGrad" else 1e-3) * scale
+    assert np.abs(maps["onset"] - maps["difference"]).max() < (0.3 if method == "SmoothGrad" else 1e-3) * scale
 
 
 def test_kernel_shap_gives_symmetric_streams_nearly_equal_shares(regions):
     x = sample()
     x["onset"] = x["difference"]
     maps = where_how(Symmetric.from_preset("tiny", num_classes=2), x, 0, "KernelSHAP", steps=128, regions=regions)
-    assert maps.where.sum() == pytest.approx(maps.how.sum(), rel=0.05)
+    assert maps["onset"].sum() == pytest.approx(maps["difference"].sum(), rel=0.05)
 
 
 @pytest.mark.parametrize("method", [*SHARING, *SLOPES, "occlusion"])
@@ -95,8 +95,8 @@ def test_an_unused_pixel_gets_nothing(method, regions):
     with torch.no_grad():
         model.b[:, 30:] = 0
     maps = where_how(model, sample(), 0, method, regions=regions)
-    assert np.abs(maps.how[38:]).max() < 1e-3 * np.abs(maps.how[:24]).max()
-    assert np.abs(maps.where[38:]).max() > 0
+    assert np.abs(maps["difference"][38:]).max() < 1e-3 * np.abs(maps["difference"][:24]).max()
+    assert np.abs(maps["onset"][38:]).max() > 0
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "DeepLift"])
@@ -105,12 +105,16 @@ def test_other_inputs_have_other_maps_and_the_batch_size_changes_nothing(method,
     if method in ("occlusion", "KernelSHAP"):
         late = Symmetric.from_preset("tiny", num_classes=2)  # faster
     maps = where_how(late, first, 0, method, steps=6, regions=regions)
-    assert np.isfinite(maps.how).all()
-    assert maps.where.shape == maps.how.shape == (56, 56)
-    assert not np.allclose(maps.how, where_how(late, second, 0, method, steps=6, regions=regions).how)
+    assert np.isfinite(maps["difference"]).all()
+    assert maps["onset"].shape == maps["difference"].shape == (56, 56)
+    assert not np.allclose(
+        maps["difference"], where_how(late, second, 0, method, steps=6, regions=regions)["difference"]
+    )
     if method not in ("gradient SHAP", "SmoothGrad"):  # which draw in batches
         small = where_how(late, first, 0, method, steps=6, batch_size=4, regions=regions)
-        assert np.allclose(small.how, maps.how, atol=1e-3 * max(np.abs(maps.how).max(), 1e-9))
+        assert np.allclose(
+            small["difference"], maps["difference"], atol=1e-3 * max(np.abs(maps["difference"]).max(), 1e-9)
+        )
 
 
 @pytest.mark.parametrize("name", ["late", "early", "t2s", "s2t"])
@@ -130,10 +134,10 @@ def test_ablation_with_anothers_face_asks_what_is_particular(regions):
     """Replaced by itself a region changes nothing; replaced by two others it changes by the mean of both."""
     model, x, others = Linear.from_preset("tiny"), sample(), {n: torch.randn(2, 3, 56, 56) for n in sample()}
     own = {name: value[None] for name, value in x.items()}
-    assert not where_how(model, x, 0, "feature ablation", baseline=own, regions=regions).where.any()
+    assert not where_how(model, x, 0, "feature ablation", baseline=own, regions=regions)["onset"].any()
     maps = where_how(model, x, 0, "feature ablation", baseline=others, regions=regions)
     change = ((x["onset"] - others["onset"].mean(0)) * model.a).sum(0).detach().numpy()
-    assert maps.where[regions["mouth"]].sum() == pytest.approx(float(change[regions["mouth"]].sum()), rel=1e-3)
+    assert maps["onset"][regions["mouth"]].sum() == pytest.approx(float(change[regions["mouth"]].sum()), rel=1e-3)
 
 
 def test_a_pixel_belongs_to_its_smallest_region(regions):

@@ -8,6 +8,10 @@ from tsfmicro_lab.models import create_model
 from tsfmicro_lab.training import Recipe, fit, predict
 
 
+def pair(where, how):
+    return WhereHow({"onset": where, "difference": how}, 0, "x")
+
+
 @pytest.mark.parametrize("name", ["late", "early", "t2s", "s2t"])
 def test_the_cascade_ends_with_a_fresh_model_and_leaves_the_trained_one(name):
     model = create_model(f"tsfmicro_{name}", 3, seed=1).eval()
@@ -28,9 +32,9 @@ def test_the_cascade_ends_with_a_fresh_model_and_leaves_the_trained_one(name):
 def test_similarity_follows_ranks_not_units():
     rng = np.random.default_rng(0)
     where, how = rng.normal(size=(2, 20, 20))
-    first = WhereHow(where, how, 0, "x", 0.0)
-    assert similarity(first, WhereHow(3 * where, -(how**3), 0, "x", 0.0)) == pytest.approx(1)
-    assert abs(similarity(first, WhereHow(*rng.normal(size=(2, 20, 20)), 0, "x", 0.0))) < 0.2
+    first = pair(where, how)
+    assert similarity(first, pair(3 * where, -(how**3))) == pytest.approx(1)
+    assert abs(similarity(first, pair(*rng.normal(size=(2, 20, 20))))) < 0.2
 
 
 def test_slopes_do_not_mind_a_shift_and_products_do():
@@ -78,4 +82,4 @@ def test_a_model_with_nothing_else_to_learn_takes_the_shortcut_and_the_where_map
     i = int(test[own][0])
     maps = where_how(model, to_inputs(planted.onset[[i]], planted.apex[[i]]), label)
     region = mark_region(56)
-    assert np.abs(maps.where)[region].mean() > 3 * np.abs(maps.where)[~region].mean()
+    assert np.abs(maps["onset"])[region].mean() > 3 * np.abs(maps["onset"])[~region].mean()

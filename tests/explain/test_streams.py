@@ -6,7 +6,7 @@ from tsfmicro_lab.explain.streams import (
     INTERVENTIONS,
     intervene,
     intervention_scores,
-    look_inside,
+    stream_activations,
     stream_weights,
 )
 from tsfmicro_lab.models import create_model
@@ -21,7 +21,7 @@ def make(name, classes=5):
 
 def test_weights_come_back_even_after_an_error():
     model = make("late")
-    weights = stream_weights(model, how=0.5, where=0)
+    weights = stream_weights(model, difference=0.5, onset=0)
     weights.__enter__()
     assert (model.fuse.how_weight, model.fuse.where_weight) == (0.5, 0)
     weights.__exit__(RuntimeError, RuntimeError(), None)
@@ -32,26 +32,26 @@ def test_weights_come_back_even_after_an_error():
 def test_inside_are_the_streams_that_are_added(name):
     model = make(name)
     inputs = {n: torch.randn(1, 3, 56, 56) for n in model.input_names}
-    inside = look_inside(model, inputs)
+    inside = stream_activations(model, inputs)
     with torch.no_grad():
         assert np.allclose(inside.logits, model(*inputs.values())[0], atol=1e-6)
     bias = model.classifier.head.bias.detach().numpy()
     assert np.allclose(inside.evidence.mean((1, 2)) + bias, inside.logits, atol=1e-5)
-    with stream_weights(model, how=2, where=0):
-        louder = look_inside(model, inputs)
-    assert np.allclose(louder.how, 2 * inside.how)
-    assert not louder.where.any()
-    other = look_inside(model, {**inputs, "onset": torch.randn(1, 3, 56, 56)})
-    assert np.array_equal(other.how, inside.how)
-    assert not np.allclose(other.where, inside.where)
+    with stream_weights(model, difference=2, onset=0):
+        louder = stream_activations(model, inputs)
+    assert np.allclose(louder.streams["difference"], 2 * inside.streams["difference"])
+    assert not louder.streams["onset"].any()
+    other = stream_activations(model, {**inputs, "onset": torch.randn(1, 3, 56, 56)})
+    assert np.array_equal(other.streams["difference"], inside.streams["difference"])
+    assert not np.allclose(other.streams["onset"], inside.streams["onset"])
 
 
 def test_a_model_of_one_stream_has_nothing_to_weigh(samples):
     for call in (
-        lambda m: look_inside(m, {"difference": torch.zeros(1, 3, 56, 56)}),
+        lambda m: stream_activations(m, {"difference": torch.zeros(1, 3, 56, 56)}),
         lambda m: intervene(m, samples, np.arange(2)),
     ):
-        with pytest.raises(ValueError, match="tsfmicro_temporal reads difference alone: there is nothing to weigh"):
+        with pytest.raises(ValueError, match="tsfmicro_temporal reads difference and adds no two streams"):
             call(make("temporal"))
 
 

@@ -10,7 +10,7 @@ from tsfmicro_lab.models.vit import SelfAttention
 
 
 def pair(batch=1):
-    return tuple(torch.randn(batch, 3, 56, 56) for _ in range(2))
+    return {name: torch.randn(batch, 3, 56, 56) for name in ("onset", "difference")}
 
 
 def make(name, **settings):
@@ -19,7 +19,7 @@ def make(name, **settings):
 
 def test_grad_cam_of_a_map_is_captums():
     model, x = make("late"), pair(2)
-    captum = LayerGradCam(model, model.temporal).attribute(x, 1)
+    captum = LayerGradCam(model, model.temporal).attribute(tuple(x.values()), 1)
     (ours,) = token_grad_cam(model, x, 1, model.temporal)
     assert torch.allclose(ours, LayerAttribution.interpolate(captum, (56, 56), "bilinear"), atol=1e-5)
 
@@ -30,7 +30,7 @@ def test_both_streams_have_a_map_that_follows_their_input(name):
     where, how = token_grad_cam(model, x, 0)
     assert where.shape == how.shape == (1, 1, 56, 56)
     assert not torch.allclose(where, how)
-    other = token_grad_cam(model, (x[0], torch.randn_like(x[1])), 0)
+    other = token_grad_cam(model, x | {"difference": pair()["difference"]}, 0)
     assert not torch.allclose(other[1], how)
 
 
@@ -40,7 +40,7 @@ def test_tokens_are_laid_out_on_their_grid():
     block = model.spatial.vit.blocks[0]
     held = []
     hook = block.register_forward_hook(lambda _, __, out: held.append(out))
-    logit = model(*x)[0, 2]
+    logit = model(*x.values())[0, 2]
     hook.remove()
     (slope,) = torch.autograd.grad(logit, held)
     expected = (slope.mean(1, keepdim=True) * held[0]).sum(-1).reshape(1, 1, 14, 14)
@@ -85,7 +85,7 @@ def test_rollout_is_the_product_of_the_layers_weights():
 def test_rollout_of_a_batch_is_that_of_its_clips(name):
     model, x = make(name), pair(2)
     together = attention_rollout(model, x)
-    alone = attention_rollout(model, tuple(t[1:] for t in x))
+    alone = attention_rollout(model, {name: t[1:] for name, t in x.items()})
     for a, b in zip(together, alone, strict=True):
         assert torch.allclose(a[1:], b, atol=1e-8)
         assert np.isclose(float(a.sum()), 2, atol=1e-4)

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -10,9 +8,9 @@ from tsfmicro_lab.explain.truth import (
     perturbation_curves,
     pointing,
     rank_correlation,
+    relative_infidelity,
     sensitivity,
     truth_scores,
-    unfaithfulness,
 )
 from tsfmicro_lab.preprocess import align_clip
 
@@ -33,7 +31,7 @@ def truth(data):
 
 
 def pair(how, where=None):
-    return WhereHow(np.zeros_like(how) if where is None else where, how, 0, "made up", float("nan"))
+    return WhereHow({"onset": 0 * how if where is None else where, "difference": how}, 0, "made up")
 
 
 def test_the_truth_itself_scores_best_and_noise_at_chance(truth):
@@ -61,7 +59,7 @@ def test_pointing_and_ranks_of_maps_that_are_even():
 def test_a_true_map_takes_out_what_matters_first(linear):
     model, x = linear
     exact = where_how(model, x, 0, "input × gradient")
-    wrong = pair(-exact.how)
+    wrong = pair(-exact["difference"])
     deletion, insertion = perturbation_curves(model, x, exact)
     assert deletion[0] == insertion[-1]
     assert deletion[-1] == insertion[0]
@@ -84,12 +82,12 @@ def test_curves_of_the_onset_leave_the_difference_alone(linear):
 def test_infidelity_is_zero_for_what_a_linear_model_does_and_one_for_nothing(linear):
     model, x = linear
     exact = where_how(model, x, 0, "input × gradient")
-    assert unfaithfulness(model, x, exact) < 1e-6
-    assert unfaithfulness(model, x, replace(exact, where=7 * exact.where, how=7 * exact.how)) < 1e-6
-    assert unfaithfulness(model, x, pair(0 * exact.how)) == 1
+    assert relative_infidelity(model, x, exact) < 1e-6
+    assert relative_infidelity(model, x, pair(7 * exact["difference"], 7 * exact["onset"])) < 1e-6
+    assert relative_infidelity(model, x, pair(0 * exact["difference"])) == 1
     noise = np.random.default_rng(0).normal(size=(2, 56, 56)).astype(np.float32)
-    assert 0.4 < unfaithfulness(model, x, pair(*noise)) <= 1
-    half = unfaithfulness(model, x, replace(exact, where=0 * exact.where))
+    assert 0.4 < relative_infidelity(model, x, pair(*noise)) <= 1
+    half = relative_infidelity(model, x, pair(exact["difference"]))
     assert 0.1 < half < 0.9, "one stream alone explains a part"
 
 

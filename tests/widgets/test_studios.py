@@ -93,14 +93,14 @@ def test_maps_and_table_are_the_librarys_own(explorer, faces):
     clip = align_clip(faces[0], 56)
     frames = [torch.from_numpy(clip.frame(i)).permute(2, 0, 1)[None] for i in (clip.onset, clip.apex)]
     maps = where_how(explorer.model, to_inputs(*frames))
-    assert np.allclose(explorer.maps.how, maps.how, atol=1e-6)
+    assert np.allclose(explorer.maps["difference"], maps["difference"], atol=1e-6)
     expected = region_table(maps, unit_regions(clip.landmarks, 56))
     pd.testing.assert_frame_equal(explorer.table, expected)
     assert f"explained <b>{CLASSES[maps.target]}" in explorer.story.value
 
 
 def test_a_region_held_still_changes_difference_logits_and_maps(explorer):
-    unit = explorer.table.sort_values("how").region.iloc[-1]
+    unit = explorer.table.sort_values("difference").region.iloc[-1]
     logits, before = explorer.logits, explorer.inputs["difference"].clone()
     explorer.still[unit].value = True
     held = explorer.regions[unit]
@@ -108,7 +108,7 @@ def test_a_region_held_still_changes_difference_logits_and_maps(explorer):
     far = cv2.dilate(held.astype(np.uint8), np.ones((15, 15))) == 0
     assert torch.equal(explorer.inputs["difference"][0, :, far], before[0, :, far])
     assert not np.allclose(explorer.logits, logits)
-    assert not explorer.maps.how[held].any()
+    assert not explorer.maps["difference"][held].any()
     explorer.reset()
     assert np.array_equal(explorer.logits, logits)
 
@@ -131,7 +131,7 @@ def test_blend_and_target_change_the_pictures(explorer):
     assert CLASSES[explorer.maps.target] == other
     explorer.method.value = "saliency"
     assert explorer.maps.method == "saliency"
-    assert (explorer.maps.how >= 0).all()
+    assert (explorer.maps["difference"] >= 0).all()
 
 
 def test_a_region_is_taken_from_the_chosen_stream(explorer):
@@ -150,7 +150,7 @@ def test_every_method_of_the_menu_is_the_librarys(explorer, method):
     assert set(explorer.method.options) == set(METHODS)
     explorer.method.value = method
     expected = where_how(explorer.model, explorer.inputs, method=method, regions=explorer.regions)
-    assert np.array_equal(explorer.maps.where, expected.where)
+    assert np.array_equal(explorer.maps["onset"], expected["onset"])
 
 
 def test_a_refusal_is_told(explorer):

@@ -87,8 +87,8 @@ def test_bars_show_probabilities_and_the_chosen_class(samples):
 
 def test_the_where_map_of_the_late_variant_is_not_flat(samples):
     """Its tokens leave a layer norm with equal lengths; what differs is their direction."""
-    inside = FusionExplorer(make("late"), samples).inside["late"]
-    assert inside.where.std() > 0.05 * inside.where.mean()
+    where = FusionExplorer(make("late"), samples).inside["late"].streams["onset"]
+    assert where.std() > 0.05 * where.mean()
 
 
 def test_retention_explorer_shows_the_row_of_the_layer(samples):
@@ -133,7 +133,7 @@ def test_retention_explorer_follows_layer_and_head(samples):
 def test_models_without_the_thing_to_explore_are_refused(samples):
     with pytest.raises(ValueError, match="tsfmicro_spatial has no retention"):
         RetentionExplorer(make("spatial"), samples)
-    with pytest.raises(ValueError, match="reads onset alone: there is nothing to weigh"):
+    with pytest.raises(ValueError, match="reads onset and adds no two streams"):
         FusionExplorer(make("spatial"), samples)
     with pytest.raises(ValueError, match=r"'onset' must have shape \(batch, 3, 112, 112\)"):
         FusionExplorer(make("late", preset="small"), samples)

@@ -1,9 +1,8 @@
 """What a prediction rests on, and whether that can be believed."""
 
-from tsfmicro_lab.explain.attribution import WhereHow, share_inside, where_how, where_how_batch
+from tsfmicro_lab.explain.attribution import WhereHow, mass_inside, where_how
 from tsfmicro_lab.explain.average import average_maps, complementarity
 from tsfmicro_lab.explain.figures import clips_figure, maps_figure, where_how_figure
-from tsfmicro_lab.explain.maps import maps_chart, regions_chart
 from tsfmicro_lab.explain.methods import METHODS
 
 __all__ = [
@@ -12,11 +11,8 @@ __all__ = [
     "average_maps",
     "clips_figure",
     "complementarity",
-    "maps_chart",
     "maps_figure",
-    "regions_chart",
-    "share_inside",
+    "mass_inside",
     "where_how",
-    "where_how_batch",
     "where_how_figure",
 ]

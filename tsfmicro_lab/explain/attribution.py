@@ -1,90 +1,83 @@
-"""Attribution: which pixels of its inputs a prediction rests on; where-how, of the onset and the difference frame."""
+"""Attribution: which pixels of its inputs a prediction rests on, for every model; where-how, of TSFmicro's two."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from tsfmicro_lab.explain.methods import (
+    ANY_SHAPE,
     COMPLETE,
     METHODS,
     REGIONAL,
+    ByPosition,
     Mask,
-    Pair,
-    Settings,
+    Tensors,
     deep_lift,
-    gradient_shap,
-    input_x_gradient,
-    integrated_gradients,
-    saliency,
     seeded,
-    smooth_grad,
 )
 from tsfmicro_lab.models import Recognizer
-from tsfmicro_lab.progress import track
 
-Heat = Float[np.ndarray, "_ _"]
-#: Methods that take inputs of any shape, such as a row of frames; the others need one image per input.
-ANY_SHAPE = {integrated_gradients, input_x_gradient, saliency, smooth_grad, gradient_shap}
+#: A map: (H, W), or of a row of frames (frames, H, W).
+Heat = Float[np.ndarray, "... _ _"]
 #: DeepLift's maps are refused if they miss more than this share of the change of the logit.
 DEEP_LIFT_TOLERANCE = 0.1
 
 
-@dataclass(frozen=True)
-class WhereHow:
-    """Attribution of one logit to the two inputs, raw values: positive speaks for the target, negative against it.
+@dataclass(frozen=True, eq=False)
+class WhereHow(Mapping[str, Heat]):
+    """Attribution of one logit to the inputs of a model: a map for each, indexed by the input's name.
+
+    Raw values, summed over colours: positive speaks for the target, negative against it.
 
     Attributes:
-        where: To the onset frame, summed over colours.
-        how: To the difference frame, summed over colours.
+        maps: For each input that is a picture, its map.
         target: Index of the explained class.
         method: How it was computed.
-        completeness_error: |sum of both maps - (logit - logit at the baseline)|, relative to that change of the logit;
+        completeness_error: |sum of all maps - (logit - logit at the baseline)|, relative to that change of the logit;
             NaN for methods that do not share the logit out.
+
+    Example:
+        >>> maps = WhereHow({"onset": np.eye(2), "difference": 3 * np.eye(2)}, target=0, method="x")
+        >>> maps.share("difference"), float(maps.as_shares()["onset"].sum())
+        (0.75, 0.25)
     """
 
-    where: Heat = field(repr=False)
-    how: Heat = field(repr=False)
+    maps: Mapping[str, Heat] = field(repr=False)
     target: int
     method: str
-    completeness_error: float
+    completeness_error: float = float("nan")
 
-    @property
-    def how_share(self) -> float:
-        """Share of the difference frame in all attribution, by absolute value."""
-        where, how = np.abs(self.where).sum(), np.abs(self.how).sum()
-        return float(how / max(where + how, np.finfo(float).tiny))
+    def __getitem__(self, name: str) -> Heat:
+        if name not in self.maps:
+            raise KeyError(f"there is no map of '{name}': the explained model reads {', '.join(self.maps)}")
+        return self.maps[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.maps)
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def share(self, name: str) -> float:
+        """Share of one input in all attribution, by absolute value."""
+        return float(np.abs(self[name]).sum()) / self._mass()
 
     def as_shares(self) -> "WhereHow":
-        """Both maps divided by the sum of all absolute values, so that methods of different units can be compared."""
-        total = max(float(np.abs(self.where).sum() + np.abs(self.how).sum()), np.finfo(float).tiny)
-        return replace(self, where=self.where / total, how=self.how / total)
+        """All maps divided by the sum of their absolute values, so that methods of different units can be compared."""
+        mass = self._mass()
+        return replace(self, maps={name: heat / mass for name, heat in self.items()})
 
-
-@dataclass(frozen=True)
-class Attribution:
-    """Attribution of one logit to all inputs of a model, raw values.
-
-    Attributes:
-        maps: For each input that is a picture, its pixels, summed over colours: (H, W), or (frames, H, W).
-        target: Index of the explained class.
-        method: How it was computed.
-        completeness_error: See :class:`WhereHow`.
-    """
-
-    maps: Mapping[str, Float[np.ndarray, "*places"]] = field(repr=False)
-    target: int
-    method: str
-    completeness_error: float
+    def _mass(self) -> float:
+        return max(sum(float(np.abs(heat).sum()) for heat in self.values()), float(np.finfo(np.float32).tiny))
 
 
 def where_how(
     model: Recognizer,
-    sample: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor],
     target: int | None = None,
     method: str = "integrated gradients",
     *,
@@ -94,180 +87,101 @@ def where_how(
     baseline: Mapping[str, Tensor] | None = None,
     regions: Mapping[str, Mask] | None = None,
 ) -> WhereHow:
-    r"""Explains one prediction over both inputs at once, by default with integrated gradients.
+    r"""Explains one prediction over all inputs that are pictures at once, by default with integrated gradients.
 
     .. math:: a_i = (x_i - x'_i) \int_0^1 \frac{\partial f}{\partial x_i}\bigl(x' + \alpha (x - x')\bigr)\,d\alpha
 
-    (Sundararajan, Taly, Yan, ICML 2017, arXiv 1703.01365; computed by captum.) The baseline x' is an onset
-    frame of ImageNet's mean colour and a difference frame of zero, that is: no face known, nothing moved. The other
-    methods are told in :mod:`~tsfmicro_lab.explain.methods`.
+    (Sundararajan, Taly, Yan, ICML 2017, arXiv 1703.01365; computed by captum.) The baseline x' is the model's: for
+    TSFmicro an onset frame of ImageNet's mean colour and a difference frame of zero, that is: no face known, nothing
+    moved. The other methods are told in :mod:`~tsfmicro_lab.explain.methods`. Other inputs, such as landmarks, are held
+    as they are.
 
     Args:
-        model: Reads an onset and a difference frame.
-        sample: `onset` and `difference`, normalised, (3, H, W) or (1, 3, H, W) (see `training.to_inputs`).
+        model: Any model.
+        inputs: Its inputs by name, of one sample, with or without a batch axis (see `Recognizer.inputs`).
         target: Class to explain; the predicted one by default.
-        method: One of :data:`~tsfmicro_lab.explain.methods.METHODS`.
-        steps: Points of the integral, noisy copies, or, times 4, coalitions. The completeness error tells whether
-            they were enough.
+        method: One of :data:`~tsfmicro_lab.explain.methods.METHODS`; for inputs of several frames, and for models that
+            read more than pictures, one that works by gradients.
+        steps: Points of the integral, noisy copies, or, times 4, coalitions of regions. The completeness error tells
+            whether they were enough.
         batch_size: Inputs computed at once, which bounds the memory. Where noise is drawn, it is drawn batch by batch.
         seed: Of the methods that draw.
-        baseline: Another x': `onset` and `difference`, (K, 3, H, W). Gradient SHAP draws from all K and feature
-            ablation averages over them; the others take the first.
-        regions: For feature ablation and KernelSHAP: masks by name (see `data.motion.unit_regions`).
+        baseline: Another x', by name, with a batch axis of K. Gradient SHAP draws from all K and feature ablation
+            averages over them; the others take the first.
+        regions: For feature ablation and KernelSHAP: masks by name (see `regions.clip_regions`).
 
     Returns:
-        The two maps, unscaled.
+        A map for each input, unscaled.
 
     Raises:
-        ValueError: The method is unknown or lacks its regions, the model reads only one stream or ignores one, its
-            weights were made in inference mode, the target is none of its classes, or a map is not finite.
+        ValueError: The method is unknown, lacks its regions or does not fit the model; the model lacks an input or
+            ignores one; its weights were made in inference mode; the target is none of its classes; or a map is not
+            finite.
 
     Example:
         >>> from tsfmicro_lab.models import create_model
         >>> model = create_model("tsfmicro_late", 3, seed=0)
         >>> noise = torch.Generator().manual_seed(0)
-        >>> sample = {name: torch.randn(3, 56, 56, generator=noise) for name in model.input_names}
-        >>> maps = where_how(model, sample, target=1)
-        >>> maps.where.shape, maps.completeness_error < 0.05
-        ((56, 56), True)
-    """
-    missing = {"onset", "difference"} - set(model.input_names)
-    if missing:
-        raise ValueError(
-            f"{type(model).__name__} does not read the {' and '.join(sorted(missing))} frame, "
-            "so nothing can be attributed to it: explain a fusion variant such as tsfmicro_late"
-        )
-    found = attribute(
-        model,
-        sample,
-        target,
-        method,
-        steps=steps,
-        batch_size=batch_size,
-        seed=seed,
-        baseline=baseline,
-        regions=regions,
-    )
-    maps = found.maps
-    return WhereHow(maps["onset"], maps["difference"], found.target, method, found.completeness_error)
-
-
-def attribute(
-    model: Recognizer,
-    sample: Mapping[str, Tensor],
-    target: int | None = None,
-    method: str = "integrated gradients",
-    *,
-    steps: int = 32,
-    batch_size: int = 32,
-    seed: int = 0,
-    baseline: Mapping[str, Tensor] | None = None,
-    regions: Mapping[str, Mask] | None = None,
-) -> Attribution:
-    """Explains one prediction over all inputs of any model that are pictures; the others are held as they are.
-
-    Args:
-        model: Any model.
-        sample: Its inputs by name, one sample with or without a batch axis.
-        target: See :func:`where_how`, as of all that follow. The baseline is the model's
-            `nothing_known`: zero, and for flow pictures black.
-        method: For inputs of several frames, one that works by gradients.
-        steps: Points of the integral.
-        batch_size: Inputs computed at once.
-        seed: Of the methods that draw.
-        baseline: Another baseline.
-        regions: Masks by name.
-
-    Raises:
-        ValueError: See :func:`where_how`.
-
-    Example:
-        >>> from tsfmicro_lab.models import create_model
-        >>> model = create_model("slstt_mean", 3, seed=0)
-        >>> attribute(model, {"flow": torch.randn(11, 3, 56, 56)}, method="saliency").maps["flow"].shape
-        (11, 56, 56)
+        >>> inputs = {name: torch.randn(3, 56, 56, generator=noise) for name in model.input_names}
+        >>> maps = where_how(model, inputs, target=1)
+        >>> list(maps), maps.completeness_error < 0.05
+        (['onset', 'difference'], True)
     """
     _check(model, method, regions)
-    sample = {name: sample[name].reshape(1, *shape) for name, shape in model.input_shapes.items()}
     # Outside inference mode a clone makes tensors that gradients can flow to, wherever the sample came from.
     with torch.inference_mode(False), torch.enable_grad(), seeded(seed):
-        names = [name for name in model.input_names if name not in model.fixed_names]
-        asked = _Fixed(model, _pair(model, sample, model.fixed_names)) if model.fixed_names else model
-        inputs = _pair(model, sample, names)
-        known = dict(zip(names, inputs, strict=True))
-        origin = _pair(model, baseline or model.nothing_known(known), names)
-        target = _target(asked, names, inputs, target)
-        settings = Settings(steps, batch_size, seed, origin, regions)
-        maps = METHODS[method](asked, inputs, target, settings)
-        heat = dict(zip(names, (m.detach().sum(-3)[0].float().cpu().numpy() for m in maps), strict=True))
+        sample = one_sample(model, inputs)
+        asked = ByPosition(model, sample)
+        x = asked.free(sample)
+        origin = asked.free(model.nothing_known(sample) if baseline is None else baseline)
+        target = _target(asked, x, target)
+        settings = {"baseline": origin, "steps": steps, "batch_size": batch_size, "regions": regions}
+        maps = METHODS[method](asked, x, target, **settings)
+        heat = {n: m.detach().sum(-3)[0].float().cpu().numpy() for n, m in zip(asked.names, maps, strict=True)}
         if not all(np.isfinite(m).all() for m in heat.values()):
             raise ValueError("the attribution is not finite: check the sample and the model's weights for NaN")
         error = float("nan")
         if METHODS[method] in COMPLETE:
-            error = _completeness(asked, inputs, origin, target, sum(float(m.sum()) for m in heat.values()))
+            error = _completeness(asked, x, origin, target, sum(float(m.sum()) for m in heat.values()))
     if METHODS[method] is deep_lift and error > DEEP_LIFT_TOLERANCE:
         raise ValueError(
             f"DeepLift does not fit {type(model).__name__}: its maps miss {error:.0%} of the change of the logit, "
             "since captum has no rule for GELU, SiLU, layer norm and fused attention; choose integrated gradients"
         )
-    return Attribution(heat, target, method, error)
+    return WhereHow(heat, target, method, error)
 
 
-def where_how_batch(
-    model: Recognizer,
-    batch: Mapping[str, Tensor],
-    targets: Sequence[int] | None = None,
-    method: str = "integrated gradients",
-    *,
-    regions: Sequence[Mapping[str, Mask]] | None = None,
-    progress: bool = False,
-    **settings: Any,
-) -> list[WhereHow]:
-    """Explains many predictions, one after the other: what is held at once does not grow with their number.
+def one_sample(model: Recognizer, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of a model's inputs, of one sample, with a batch axis and on its device.
 
-    Args:
-        model: Reads an onset and a difference frame.
-        batch: `onset` and `difference`, (B, 3, H, W).
-        targets: Class to explain of each; the predicted ones by default.
-        method: See :func:`where_how`.
-        regions: For the methods that ask per region: masks of each.
-        progress: Whether to show a progress bar.
-        **settings: Others of :func:`where_how`.
-
-    Returns:
-        The maps, in order.
-
-    Example:
-        >>> from tsfmicro_lab.models import create_model
-        >>> model = create_model("tsfmicro_late", 3, seed=0)
-        >>> batch = {name: torch.randn(2, 3, 56, 56) for name in model.input_names}
-        >>> len(where_how_batch(model, batch, method="saliency"))
-        2
+    Raises:
+        ValueError: An input is missing, or there are several samples.
     """
-    count = len(batch["difference"])
-    return [
-        where_how(
-            model,
-            {name: x[i] for name, x in batch.items()},
-            None if targets is None else int(targets[i]),
-            method,
-            regions=None if regions is None else regions[i],
-            **settings,
+    if missing := [name for name in model.input_names if name not in inputs]:
+        raise ValueError(
+            f"{type(model).__name__} reads {', '.join(model.input_names)}, but there is no {' and no '.join(missing)}: "
+            "make the inputs with model.inputs"
         )
-        for i in track(range(count), method, progress)
-    ]
+    device = next(model.parameters()).device
+    sample = {}
+    for name, shape in model.input_shapes.items():
+        x = inputs[name].detach()
+        sample[name] = (x if x.ndim > len(shape) else x[None]).clone().to(device)
+        if len(sample[name]) != 1:
+            raise ValueError(f"'{name}' holds {len(sample[name])} samples: explain one at a time")
+    return sample
 
 
 def _check(model: Recognizer, method: str, regions: Mapping[str, Mask] | None) -> None:
     if method not in METHODS:
         raise ValueError(f"unknown method '{method}': choose from {', '.join(METHODS)}")
-    if any(len(s) != 3 for n, s in model.input_shapes.items() if n not in model.fixed_names) or model.fixed_names:
+    if model.fixed_names or any(len(shape) != 3 for shape in model.input_shapes.values()):
         able = [name for name, how in METHODS.items() if how in ANY_SHAPE]
         if method not in able:
             raise ValueError(f"{method} does not fit the inputs of {type(model).__name__}: choose {', '.join(able)}")
     if METHODS[method] in REGIONAL and not regions:
         raise ValueError(
-            f"{method} asks region by region: give regions=, such as unit_regions(clip.landmarks, size) of data.motion"
+            f"{method} asks region by region: give regions=, such as clip_regions(clip) of tsfmicro_lab.explain.regions"
         )
     if any(p.is_inference() for p in model.parameters()):
         raise ValueError(
@@ -277,67 +191,46 @@ def _check(model: Recognizer, method: str, regions: Mapping[str, Mask] | None) -
     model.eval()
 
 
-class _Fixed(nn.Module):
-    """A model with its last inputs held as they are, which captum need not know of."""
-
-    def __init__(self, model: Recognizer, fixed: Pair) -> None:
-        super().__init__()
-        self.model, self.fixed = model, fixed
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        free, held = iter(inputs), iter(self.fixed)
-        names = self.model.input_names
-        fixed = self.model.fixed_names
-        given = [next(held).expand(len(inputs[0]), -1, -1) if name in fixed else next(free) for name in names]
-        return self.model(*given)
-
-
-def _pair(model: Recognizer, sample: Mapping[str, Tensor], names: Sequence[str]) -> Pair:
-    device = next(model.parameters()).device
-    return tuple(sample[name].detach().clone().to(device) for name in names)
-
-
-def _target(model: nn.Module, names: Sequence[str], inputs: Pair, target: int | None) -> int:
-    """The class to explain, after a look at whether each stream has a say in it."""
+def _target(model: ByPosition, inputs: Tensors, target: int | None) -> int:
+    """The class to explain, after a look at whether each input has a say in it."""
     looked = tuple(x.clone().requires_grad_() for x in inputs)
     logits = model(*looked)[0]
     chosen = int(logits.argmax()) if target is None else target
     if not 0 <= chosen < len(logits):
         raise ValueError(f"target {chosen} is none of the model's {len(logits)} classes (0 to {len(logits) - 1})")
     slopes = torch.autograd.grad(logits[chosen], looked, allow_unused=True)
-    unused = [name for name, slope in zip(names, slopes, strict=True) if slope is None]
-    if unused:
+    if unused := [name for name, slope in zip(model.names, slopes, strict=True) if slope is None]:
         raise ValueError(
-            f"{type(model).__name__} takes the {' and '.join(unused)} frame and ignores it, "
+            f"{type(model.model).__name__} takes the {' and '.join(unused)} frame and ignores it, "
             "so nothing can be attributed to it: check the variant's forward"
         )
     return chosen
 
 
 @torch.no_grad()
-def _completeness(model: nn.Module, inputs: Pair, baseline: Pair, target: int, total: float) -> float:
+def _completeness(model: ByPosition, inputs: Tensors, baseline: Tensors, target: int, total: float) -> float:
     change = float(model(*inputs)[0, target] - model(*baseline)[:, target].mean())
     return abs(total - change) / max(abs(change), 1e-6)
 
 
-def share_inside(heat: Heat, region: Bool[np.ndarray, "_ _"]) -> tuple[float, float]:
-    """Share of the attribution that lies in a region, and the share that chance would put there: the region's area.
+def mass_inside(heat: Heat, region: Bool[np.ndarray, "_ _"]) -> tuple[float, float]:
+    """Attribution mass inside a region, and what chance would put there: the region's share of the picture.
 
     Args:
-        heat: A map of a :class:`WhereHow`.
+        heat: A map of a :class:`WhereHow`; its absolute value counts.
         region: For rendered clips, `clip.truth.moved`.
 
     Returns:
-        (share of the absolute attribution, share of the area); (0, area) for a map of zeros.
+        (share of the attribution, share of the area); (0, area) for a map of zeros.
 
     Raises:
         ValueError: The shapes differ.
 
     Example:
-        >>> share_inside(np.array([[3.0, -1.0], [0.0, 0.0]]), np.array([[True, False], [False, False]]))
+        >>> mass_inside(np.array([[3.0, -1.0], [0.0, 0.0]]), np.array([[True, False], [False, False]]))
         (0.75, 0.25)
     """
-    if heat.shape != region.shape:
+    if heat.shape[-2:] != region.shape:
         raise ValueError(f"map {heat.shape} and region {region.shape} differ: align the clip to the model's size")
     mass = np.abs(heat)
-    return float(mass[region].sum() / max(float(mass.sum()), np.finfo(float).tiny)), float(region.mean())
+    return float(mass[..., region].sum() / max(float(mass.sum()), np.finfo(float).tiny)), float(region.mean())

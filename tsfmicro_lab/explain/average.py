@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Real
-from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
 from tsfmicro_lab.clips import Clip, Points
-from tsfmicro_lab.explain.attribution import WhereHow
+from tsfmicro_lab.explain.attribution import WhereHow, one_sample
 from tsfmicro_lab.models import Recognizer
+from tsfmicro_lab.models.base import STREAMS
 
 
 def to_face(
@@ -33,6 +33,8 @@ def to_face(
         >>> bool(np.abs(to_face(heat, points, points) - heat).max() < 1e-3)
         True
     """
+    from scipy.interpolate import RBFInterpolator
+
     height, width = image.shape[:2]
     edge = np.array(
         [(x, y) for x in (0, width / 2, width) for y in (0, height / 2, height) if (x, y) != (width / 2, height / 2)]
@@ -49,33 +51,24 @@ def to_face(
 
 
 def average_maps(maps: Sequence[WhereHow], clips: Sequence[Clip]) -> tuple[WhereHow, Float[np.ndarray, "size size 3"]]:
-    """Mean of many pairs of maps on the mean of their faces, each clip counting alike.
+    """Mean of many explanations on the mean of their faces, each clip counting alike.
 
-    Every pair is divided by its sum of absolute values first, else a few clips with large logits would be the mean.
+    Every explanation is divided by its sum of absolute values first, else a few clips with large logits would be the
+    mean.
 
     Args:
         maps: Of one method, of the clips' size.
-        clips: Aligned clips with landmarks, one for each pair.
+        clips: Aligned clips with landmarks, one for each.
 
     Returns:
-        (mean maps, mean onset frame, 0 to 255). A pixel's value is the mean share of the attribution, with its sign.
+        (mean maps, mean onset frame, 0 to 255). A pixel's value is the mean share of the attribution, with its sign;
+        the target is -1 where the explained classes differ.
 
     Raises:
         ValueError: There are none, methods are mixed, or a clip has no landmarks.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> from tsfmicro_lab.preprocess import align_clip
-        >>> clips = [align_clip(clip, 56) for clip in SyntheticMicroExpressions(2, 1, image_size=64)]
-        >>> even = WhereHow(np.ones((56, 56)), np.ones((56, 56)), target=0, method="x", completeness_error=0.0)
-        >>> mean, face = average_maps([even, even], clips)
-        >>> float(mean.how.sum().round(3)), face.shape
-        (0.5, (56, 56, 3))
     """
     if not maps or len(maps) != len(clips):
-        raise ValueError(
-            f"there are {len(maps)} pairs of maps for {len(clips)} clips: give one for each, and at least one"
-        )
+        raise ValueError(f"there are {len(maps)} explanations for {len(clips)} clips: give one for each, at least one")
     if len({m.method for m in maps}) > 1:
         raise ValueError(f"maps of different methods have different units: {sorted({m.method for m in maps})}")
     for clip in clips:
@@ -83,54 +76,54 @@ def average_maps(maps: Sequence[WhereHow], clips: Sequence[Clip]) -> tuple[Where
             raise ValueError(f"clip {clip.id} has no landmarks to warp by: call preprocess.align_clip first")
     points = [np.asarray(clip.landmarks) for clip in clips]
     mean = np.mean(points, 0)
-    faces = [to_face(clip.frame(clip.onset), p, mean) for clip, p in zip(clips, points, strict=True)]
+    face = np.mean([to_face(clip.frame(clip.onset), p, mean) for clip, p in zip(clips, points, strict=True)], 0)
     shares = [m.as_shares() for m in maps]
-    where, how = (
-        np.mean([to_face(getattr(m, stream), p, mean) for m, p in zip(shares, points, strict=True)], 0)
-        for stream in ("where", "how")
-    )
+    heat = {
+        name: np.mean([to_face(m[name], p, mean) for m, p in zip(shares, points, strict=True)], 0) for name in maps[0]
+    }
     targets = {m.target for m in maps}
-    target = targets.pop() if len(targets) == 1 else -1
-    return WhereHow(where, how, target, maps[0].method, float("nan")), np.mean(faces, 0)
+    return WhereHow(heat, targets.pop() if len(targets) == 1 else -1, maps[0].method), face
 
 
 @torch.no_grad()
-def complementarity(model: Recognizer, sample: Mapping[str, Tensor], maps: WhereHow) -> dict[str, float]:
-    """How far two streams say the same: in the picture, and in the logit.
+def complementarity(model: Recognizer, inputs: Mapping[str, Tensor], maps: WhereHow) -> dict[str, float]:
+    """How far onset and difference say the same: in the picture, and in the logit.
 
     Args:
-        model: The explained model.
-        sample: The explained inputs.
+        model: The explained model, of these two inputs.
+        inputs: The explained inputs.
         maps: The explanation.
 
     Returns:
-        `overlap`: common area of both maps' absolute shares, 0 (apart) to 1 (the same places). In logits, an input
-        being "there" or at the baseline: `where alone`, `how alone`: what one adds to nothing; `where given how`, `how
-        given where`: what it adds to the other; `synergy`: what both say together beyond the sum of each alone.
+        `overlap`: common area of both maps' absolute shares, 0 (apart) to 1 (the same pixels). In logits, an input
+        being there or at the baseline: `onset alone`, `difference alone`: what one adds to the baseline; `onset given
+        difference`, `difference given onset`: what it adds to the other; `synergy` (interaction): what both say
+        together beyond the sum of each alone.
 
     Example:
         >>> from tsfmicro_lab.explain import where_how
         >>> from tsfmicro_lab.models import create_model
         >>> model = create_model("tsfmicro_late", 3, seed=0)
-        >>> sample = {name: torch.randn(1, 3, 56, 56) for name in model.input_names}
-        >>> list(complementarity(model, sample, where_how(model, sample)))[:3]
-        ['overlap', 'where alone', 'how alone']
+        >>> inputs = {name: torch.randn(1, 3, 56, 56) for name in model.input_names}
+        >>> list(complementarity(model, inputs, where_how(model, inputs)))[:3]
+        ['overlap', 'onset alone', 'difference alone']
     """
-    masses = [np.abs(m).astype(float) for m in (maps.where, maps.how)]
-    where, how = (m / max(m.sum(), np.finfo(float).tiny) for m in masses)
-    device = next(model.parameters()).device
-    onset, difference = (sample[n].reshape(1, *sample[n].shape[-3:]).to(device) for n in ("onset", "difference"))
+    first, second = (np.abs(maps[name]).astype(float) for name in STREAMS)
+    tiny = np.finfo(float).tiny
+    overlap = np.minimum(first / max(first.sum(), tiny), second / max(second.sum(), tiny)).sum()
+    x = one_sample(model, inputs)
+    none = model.nothing_known(x)
     batch = {
-        "onset": torch.cat([onset, onset, 0 * onset, 0 * onset]),
-        "difference": torch.cat([difference, 0 * difference, difference, 0 * difference]),
+        "onset": torch.cat([x["onset"], x["onset"], none["onset"], none["onset"]]),
+        "difference": torch.cat([x["difference"], none["difference"]] * 2),
     }
     logits = model.eval()(*(batch[name] for name in model.input_names))[:, maps.target].float()
-    both, only_where, only_how, none = logits.tolist()
+    both, onset, difference, nothing = logits.tolist()
     return {
-        "overlap": float(np.minimum(where, how).sum()),
-        "where alone": only_where - none,
-        "how alone": only_how - none,
-        "where given how": both - only_how,
-        "how given where": both - only_where,
-        "synergy": both - only_where - only_how + none,
+        "overlap": float(overlap),
+        "onset alone": onset - nothing,
+        "difference alone": difference - nothing,
+        "onset given difference": both - difference,
+        "difference given onset": both - onset,
+        "synergy": both - onset - difference + nothing,
     }

@@ -1,4 +1,4 @@
-"""What if this muscle had not moved? A drawn face can be asked, and the answer is no attribution but a cause."""
+"""Counterfactual logits of a drawn face: what if this muscle had not moved? No attribution, but a cause."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,18 +10,16 @@ from jaxtyping import Float
 
 from tsfmicro_lab.data.motion import ACTION_UNITS
 from tsfmicro_lab.data.moving_face import MovingFace
-from tsfmicro_lab.explain.attribution import WhereHow
-from tsfmicro_lab.explain.methods import Mask
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.preprocess import align_clip
 from tsfmicro_lab.training import to_inputs
 
 
 @torch.no_grad()
-def respond(
+def counterfactual_logits(
     model: Recognizer, moving: MovingFace, expressions: Sequence[Mapping[str, float]]
 ) -> Float[np.ndarray, "expressions classes"]:
-    """What a model says if the same person in the same clip had made other movements.
+    """Counterfactual logits: what a model says if the same person in the same clip had made other movements.
 
     Face, timing, head drift, light and camera noise stay as they are, to the bit.
 
@@ -37,7 +35,7 @@ def respond(
         >>> from tsfmicro_lab.data import SyntheticMicroExpressions
         >>> from tsfmicro_lab.models import create_model
         >>> moving = SyntheticMicroExpressions(1, 1, image_size=64).moving_face(0)
-        >>> respond(create_model("tsfmicro_late", 5), moving, [{}, {"12": 1.0}]).shape
+        >>> counterfactual_logits(create_model("tsfmicro_late", 5), moving, [{}, {"12": 1.0}]).shape
         (2, 5)
     """
     size = model.config.image_size
@@ -89,7 +87,7 @@ def unit_effects(
     chosen = list(units) if units is not None else list(dict.fromkeys([*own, *ACTION_UNITS]))
     strength = pixels or max(own.values(), default=1.5 * moving.size / 224)
     changed = [{k: v for k, v in own.items() if k != u} if u in own else {**own, u: strength} for u in chosen]
-    logits = respond(model, moving, [own, *changed])
+    logits = counterfactual_logits(model, moving, [own, *changed])
     if not 0 <= target < logits.shape[1]:
         raise ValueError(f"target {target} is none of the model's {logits.shape[1]} classes")
     effect = (logits[0] - logits[1:])[:, target]
@@ -98,19 +96,3 @@ def unit_effects(
     return pd.DataFrame(
         {"unit": chosen, "name": names, "present": present, "effect": np.where(present, effect, -effect)}
     )
-
-
-def beside_attribution(effects: pd.DataFrame, maps: WhereHow, regions: Mapping[str, Mask]) -> pd.DataFrame:
-    """The cause beside the claim: the effect of each unit, and what a map gives to its region.
-
-    Args:
-        effects: From :func:`unit_effects`.
-        maps: An explanation of the same class.
-        regions: Masks of the units (see `regions.clip_regions`).
-
-    Returns:
-        The effects with a column `claimed`: the sum of the how-map inside the unit's region, logits for the methods
-        that share a logit out. Regions overlap, so a claim may count twice.
-    """
-    claimed = [float(maps.how[regions[unit]].sum()) for unit in effects.unit]
-    return effects.assign(claimed=claimed)

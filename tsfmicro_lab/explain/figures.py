@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 
 from tsfmicro_lab.clips import Clip, Field
 from tsfmicro_lab.explain.attribution import Heat, WhereHow
+from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.preprocess import difference_frame, optical_flow
 
 #: Orange for, purple against: told apart by colour-blind readers, and neither is skin.
 DIVERGING = "PuOr_r"
+MAP_LABEL = "attribution, square-root scale: orange for the class, purple against it"
 
 
 class Picture(Figure):
@@ -63,27 +65,21 @@ def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Figure:
 
 
 def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: Sequence[str]) -> Figure:
-    """Where and how maps beside the difference and the truly moved region, one row per clip, one scale for all maps.
+    """Maps of every input beside the difference and the truly moved region, one row per clip, one scale for all maps.
 
-    Colours grow with the square root of the attribution, so that a weak map is pale but can be read.
+    Colours grow with the square root of the attribution, so that a weak map is pale but can be read. Maps of several
+    frames are summed over them.
 
     Args:
         clips: Aligned clips, of the maps' size or larger: maps are stretched over the face.
-        maps: Attribution of each.
+        maps: Attribution of each, by one model.
         classes: Names of the classes.
 
     Returns:
         A matplotlib figure.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> clip = SyntheticMicroExpressions(1, 1, image_size=64)[0]
-        >>> heat = np.random.default_rng(0).normal(size=(64, 64))
-        >>> maps = WhereHow(heat, -heat, target=0, method="noise", completeness_error=0.0)
-        >>> len(where_how_figure([clip], [maps], ["others"]).axes)
-        5
     """
-    figure, axes = _grid(len(clips), ("onset frame", "difference", "where: onset", "how: difference"))
+    names = list(maps[0]) if maps else []
+    figure, axes = _grid(len(clips), ("onset frame", "difference", *map(stream_title, names)))
     limit = shared_limit(maps)
     for row, clip, attribution in zip(axes, clips, maps, strict=True):
         onset, apex = map(clip.frame, clip.key_frames)
@@ -91,52 +87,54 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
         bound = float(np.quantile(np.abs(difference), 0.995)) or 1.0
         row[0].imshow(onset)
         row[1].imshow(difference, cmap=DIVERGING, vmin=-bound, vmax=bound)
-        overlay_map(row[2], onset, attribution.where, limit)
-        heat = overlay_map(row[3], onset, attribution.how, limit)
+        for axis, name in zip(row[2:], names, strict=True):
+            image = overlay_map(axis, onset, attribution[name], limit)
         if clip.truth:
             for axis in row[1:]:
                 axis.contour(clip.truth.moved, [0.5], colors="black", linewidths=1.0)
         verdict = classes[attribution.target]
         name = f"truth: {clip.emotion}" if clip.emotion else clip.name
         row[0].set_ylabel(f"{name}\nexplained: {verdict}", fontsize=11)
-    _scale(figure, 2, 4, heat, "attribution, square-root scale: orange for the class, purple against it")
+    _scale(figure, 2 if len(names) > 1 else 1, axes.shape[1], image, MAP_LABEL)
     return figure
 
 
 def maps_figure(faces: Sequence[np.ndarray], maps: Sequence[WhereHow], titles: Sequence[str]) -> Figure:
-    """Where above how, a column for each pair of maps, one scale for all: `maps.maps_chart` as a still picture.
+    """Maps of several clips, methods or models over their faces: a column for each, a row per input, one scale for all.
 
-    Maps of different methods are drawn as shares of their own attribution.
+    Maps of different methods are drawn as shares of their own attribution. A map of zeros says so.
 
     Args:
-        faces: RGB frames, 0 to 255, one for each pair of maps; or one for all.
-        maps: The pairs.
-        titles: One for each pair.
+        faces: RGB frames, 0 to 255, one for each explanation; or one for all.
+        maps: The explanations, of the same inputs.
+        titles: One for each.
 
     Returns:
         A matplotlib figure; `figure.savefig("maps.png")` needs no browser.
 
-    Example:
-        >>> heat = np.random.default_rng(0).normal(size=(56, 56))
-        >>> pair = WhereHow(heat, 0 * heat, target=0, method="noise", completeness_error=0.0)
-        >>> len(maps_figure([np.full((56, 56, 3), 128.0)], [pair], ["noise"]).axes)
-        3
+    Raises:
+        ValueError: There is no map, titles and faces are not as many, or a map is not finite.
     """
-    figure, axes = _grid(2, titles, side=2.6 if len(titles) < 7 else 1.7)
-    maps = comparable(maps)
+    faces = [*faces] * len(maps) if len(faces) == 1 else list(faces)
+    if not maps or len(titles) != len(maps) or len(faces) != len(maps):
+        raise ValueError(f"there are {len(maps)} explanations, {len(faces)} faces and {len(titles)} titles")
+    names = list(maps[0])
+    figure, axes = _grid(len(names), titles, side=2.6 if len(titles) < 7 else 1.7)
+    if len({m.method for m in maps}) > 1:
+        maps = [m.as_shares() for m in maps]
     limit = shared_limit(maps)
-    for column, (face, pair) in enumerate(zip([*faces] * (len(maps) // len(faces)), maps, strict=True)):
-        for axis, heat in zip(axes[:, column], (pair.where, pair.how), strict=True):
-            image = overlay_map(axis, face, heat, limit)
-    for axis, name in zip(axes[:, 0], ("where: onset", "how: difference"), strict=True):
-        axis.set_ylabel(name, fontsize=11)
-    _scale(figure, 0, len(titles), image, "attribution, square-root scale: orange for the class, purple against it")
+    for column, face, one in zip(axes.T, faces, maps, strict=True):
+        for axis, name in zip(column, names, strict=True):
+            image = overlay_map(axis, face, one[name], limit)
+    for axis, name in zip(axes[:, 0], names, strict=True):
+        axis.set_ylabel(stream_title(name), fontsize=11)
+    _scale(figure, 0, len(titles), image, MAP_LABEL)
     return figure
 
 
-def comparable(maps: Sequence[WhereHow]) -> list[WhereHow]:
-    """Maps of one method as they are; of several, whose units differ, each as shares of its own attribution."""
-    return list(maps) if len({m.method for m in maps}) == 1 else [m.as_shares() for m in maps]
+def stream_title(name: str) -> str:
+    """What a picture of an input is headed: `where: onset`, `how: difference`, else the input's name."""
+    return f"{STREAMS[name]}: {name}" if name in STREAMS else name
 
 
 def shared_limit(maps: Sequence[WhereHow]) -> float:
@@ -144,27 +142,16 @@ def shared_limit(maps: Sequence[WhereHow]) -> float:
 
     Raises:
         ValueError: A map is not finite: it must not be drawn.
-
-    Example:
-        >>> heat = np.array([[0.0, -2.0]])
-        >>> shared_limit([WhereHow(heat, heat, target=0, method="x", completeness_error=0.0)])
-        2.0
     """
-    pooled = np.abs(np.concatenate([heat.ravel() for m in maps for heat in (m.where, m.how)]))
+    pooled = np.abs(np.concatenate([heat.ravel() for m in maps for heat in m.values()]))
     if not np.isfinite(pooled).all():
         raise ValueError("a map is not finite, so it is not drawn: check the sample and the model's weights for NaN")
     return float(np.quantile(pooled, 0.9995)) or float(pooled.max()) or 1.0
 
 
 def overlay_map(axis: Axes, face: np.ndarray, heat: Heat, limit: float) -> mpl.image.AxesImage:
-    """Draws a signed map over a pale face; nothing is coloured where the map is zero.
-
-    Args:
-        axis: Where to draw.
-        face: RGB frame.
-        heat: The map.
-        limit: Value of full colour, the same for all maps that are to be compared.
-    """
+    """Draws a signed map over a pale face, `limit` in full colour; nothing is coloured where the map is zero."""
+    heat = heat.reshape(-1, *heat.shape[-2:]).sum(0)
     _pale(axis, face)
     if not heat.any():
         axis.text(0.5, 0.5, "all zero", transform=axis.transAxes, ha="center", va="center")

@@ -1,14 +1,14 @@
-"""The attribution methods, each one thin function over captum on both inputs at once.
+"""The attribution methods: each one a thin function over captum, on all inputs that are pictures at once.
 
-All share their arguments: the model, the inputs (1, 3, H, W) in the order of its `input_names`, the class, and the
-settings. All return one map per input, (1, channels, H, W), channels to be summed. `attribution.where_how` calls them
-by their name in :data:`METHODS`, checks what goes in and what comes out, and documents what they share.
+All take the model, its inputs (1, 3, H, W), the class, and the settings that they need by name; all return one map per
+input, (1, channels, H, W), channels to be summed. `attribution.where_how` calls them by their name in :data:`METHODS`,
+checks what goes in and what comes out, and documents the settings.
 """
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,69 +30,84 @@ from tsfmicro_lab.explain.tokens import attention_rollout, token_grad_cam
 from tsfmicro_lab.models import Recognizer
 
 Mask = Bool[np.ndarray, "_ _"]
-Pair = tuple[Tensor, ...]
+Masks = Mapping[str, Mask]
+Tensors = tuple[Tensor, ...]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What the methods may need besides model and inputs.
+class ByPosition(nn.Module):
+    """A model as captum calls it: with its pictures in order, the other inputs of the sample held as they are.
 
-    Attributes:
-        steps: Points of an integral, noisy copies, or, times 4, coalitions of regions.
-        batch_size: Inputs computed at once, which bounds the memory.
-        seed: Of the methods that draw.
-        baseline: What stands for "nothing known": one tensor per input, or several to draw from, (K, 3, H, W).
-        regions: Masks by name, for the methods that ask per region.
+    Args:
+        model: Any model.
+        sample: All its inputs, of one sample.
     """
 
-    steps: int
-    batch_size: int
-    seed: int
-    baseline: Pair
-    regions: Mapping[str, Mask] | None = None
+    def __init__(self, model: Recognizer, sample: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = [name for name in model.input_names if name not in model.fixed_names]
+        self.fixed = {name: sample[name] for name in model.fixed_names}
+
+    def free(self, inputs: Mapping[str, Tensor]) -> Tensors:
+        """The pictures among some inputs, in order."""
+        device = next(self.model.parameters()).device
+        return tuple(inputs[name].detach().clone().to(device) for name in self.names)
+
+    def named(self, inputs: Tensors) -> dict[str, Tensor]:
+        """All inputs of the model by name."""
+        fixed = {name: x.expand(len(inputs[0]), *x.shape[1:]) for name, x in self.fixed.items()}
+        return dict(zip(self.names, inputs, strict=True)) | fixed
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Returns the logits."""
+        named = self.named(inputs)
+        return self.model(*(named[name] for name in self.model.input_names))
 
 
-def integrated_gradients(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
+def integrated_gradients(
+    model: ByPosition, x: Tensors, target: int, *, baseline: Tensors, steps: int, batch_size: int, **_: Any
+) -> Tensors:
     """The gradient, averaged on the way from the baseline, times that way (Sundararajan et al., arXiv 1703.01365)."""
-    first = tuple(b[:1] for b in s.baseline)
     explainer = IntegratedGradients(model)
-    return tuple(explainer.attribute(inputs, first, target, n_steps=s.steps, internal_batch_size=s.batch_size))
+    return explainer.attribute(x, _first(baseline), target, n_steps=steps, internal_batch_size=batch_size)
 
 
-def input_x_gradient(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
+def input_x_gradient(model: ByPosition, x: Tensors, target: int, **_: Any) -> Tensors:
     """The same with one step, at the input; the baseline is zero."""
-    return tuple(InputXGradient(model).attribute(_wanting_gradients(inputs), target))
+    return InputXGradient(model).attribute(_wanting_gradients(x), target)
 
 
-def saliency(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
-    """The slope's absolute value (Simonyan et al., arXiv 1312.6034). It has no sign."""
-    return tuple(Saliency(model).attribute(_wanting_gradients(inputs), target))
+def saliency(model: ByPosition, x: Tensors, target: int, **_: Any) -> Tensors:
+    """The gradient's absolute value (Simonyan et al., arXiv 1312.6034). It has no sign."""
+    return Saliency(model).attribute(_wanting_gradients(x), target)
 
 
-def smooth_grad(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
-    """Absolute mean slope over copies with noise of 15 % of each input's range (Smilkov et al., arXiv 1706.03825)."""
-    noise = tuple(0.15 * float(x.max() - x.min()) for x in inputs)
+def smooth_grad(model: ByPosition, x: Tensors, target: int, *, steps: int, batch_size: int, **_: Any) -> Tensors:
+    """Absolute mean gradient over copies with noise of 15 % of each input's range (Smilkov, arXiv 1706.03825)."""
     maps = NoiseTunnel(Saliency(model)).attribute(
-        inputs,
+        x,
         nt_type="smoothgrad",
-        nt_samples=s.steps,
-        nt_samples_batch_size=s.batch_size,
-        stdevs=noise,
+        nt_samples=steps,
+        nt_samples_batch_size=batch_size,
+        stdevs=tuple(0.15 * float(one.max() - one.min()) for one in x),
         target=target,
         abs=False,
     )
     return tuple(m.abs() for m in maps)
 
 
-def gradient_shap(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
+def gradient_shap(
+    model: ByPosition, x: Tensors, target: int, *, baseline: Tensors, steps: int, batch_size: int, **_: Any
+) -> Tensors:
     """The gradient at random points on the ways from random baselines (Lundberg and Lee, arXiv 1705.07874)."""
-    parts = [min(s.batch_size, s.steps - done) for done in range(0, s.steps, s.batch_size)]
-    drawn = [GradientShap(model).attribute(inputs, s.baseline, part, 0.0, target) for part in parts]
-    shares = torch.tensor(parts) / s.steps
-    return tuple(sum(share * maps[i] for share, maps in zip(shares, drawn, strict=True)) for i in range(len(inputs)))
+    parts = [min(batch_size, steps - done) for done in range(0, steps, batch_size)]
+    drawn = [GradientShap(model).attribute(x, baseline, part, 0.0, target) for part in parts]
+    return tuple(
+        sum(part / steps * m for part, m in zip(parts, maps, strict=True)) for maps in zip(*drawn, strict=True)
+    )
 
 
-def deep_lift(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
+def deep_lift(model: ByPosition, x: Tensors, target: int, *, baseline: Tensors, **_: Any) -> Tensors:
     """Differences passed back layer by layer (Shrikumar et al., arXiv 1704.02685).
 
     captum knows rules for ReLU and its like, softmax modules and max pooling. For GELU, SiLU, layer norm and fused
@@ -101,73 +116,68 @@ def deep_lift(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # captum announces its hooks, which it takes away again
-        first = tuple(b[:1] for b in s.baseline)
-        return tuple(DeepLift(_Inner(model)).attribute(_wanting_gradients(inputs), first, target))
+        return DeepLift(model).attribute(_wanting_gradients(x), _first(baseline), target)
 
 
-def occlusion(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
+def occlusion(model: ByPosition, x: Tensors, target: int, *, baseline: Tensors, batch_size: int, **_: Any) -> Tensors:
     """How far the logit falls when a window (an eighth of the side) shows the baseline, mean of all windows on a pixel.
 
     The idea is Zeiler and Fergus's (arXiv 1311.2901). Windows overlap by half.
     """
-    side = max(inputs[0].shape[-1] // 8, 1)
-    window, stride = (3, side, side), (3, (side + 1) // 2, (side + 1) // 2)
+    windows, strides = [], []
+    for one in x:
+        channels, side = one.shape[1], max(one.shape[-1] // 8, 1)
+        windows.append((channels, side, side))
+        strides.append((channels, (side + 1) // 2, (side + 1) // 2))
     maps = Occlusion(model).attribute(
-        inputs,
-        (window,) * len(inputs),
-        (stride,) * len(inputs),
-        tuple(b[:1] for b in s.baseline),
-        target,
-        perturbations_per_eval=s.batch_size,
+        x, tuple(windows), tuple(strides), _first(baseline), target, perturbations_per_eval=batch_size
     )
     return tuple(m / m.shape[1] for m in maps)  # captum writes the fall into each colour
 
 
-def feature_ablation(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
+def feature_ablation(
+    model: ByPosition, x: Tensors, target: int, *, baseline: Tensors, batch_size: int, regions: Masks, **_: Any
+) -> Tensors:
     """How far the logit falls when one region of one input shows the baseline: no motion there, or another's face.
 
     Averaged over the baselines, where several are given.
     """
-    maps = [
-        FeatureAblation(model).attribute(
-            inputs,
-            tuple(b[k : k + 1] for b in s.baseline),
-            target,
-            feature_mask=_feature_mask(inputs, s),
-            perturbations_per_eval=s.batch_size,
-        )
-        for k in range(len(s.baseline[0]))
+    masks, count = _feature_masks(x, regions), len(baseline[0])
+    settings = {"feature_mask": masks, "perturbations_per_eval": batch_size}
+    drawn = [
+        FeatureAblation(model).attribute(x, tuple(b[[k]] for b in baseline), target, **settings) for k in range(count)
     ]
-    return _spread(tuple(sum(m[i] for m in maps) / len(maps) for i in range(len(inputs))), inputs, s)
+    return _spread(tuple(sum(maps) / count for maps in zip(*drawn, strict=True)), masks)
 
 
-def kernel_shap(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
-    """Shapley values of regions and streams, fitted to random coalitions (Lundberg and Lee, arXiv 1705.07874)."""
-    maps = KernelShap(model).attribute(
-        inputs,
-        tuple(b[:1] for b in s.baseline),
-        target,
-        feature_mask=_feature_mask(inputs, s),
-        n_samples=4 * s.steps,
-        perturbations_per_eval=s.batch_size,
-    )
-    return _spread(maps, inputs, s)
+def kernel_shap(
+    model: ByPosition,
+    x: Tensors,
+    target: int,
+    *,
+    baseline: Tensors,
+    steps: int,
+    batch_size: int,
+    regions: Masks,
+    **_: Any,
+) -> Tensors:
+    """Shapley values of regions and inputs, fitted to random coalitions (Lundberg and Lee, arXiv 1705.07874)."""
+    masks = _feature_masks(x, regions)
+    settings = {"feature_mask": masks, "n_samples": 4 * steps, "perturbations_per_eval": batch_size}
+    return _spread(KernelShap(model).attribute(x, _first(baseline), target, **settings), masks)
 
 
-def grad_cam(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
+def grad_cam(model: ByPosition, x: Tensors, target: int, **_: Any) -> Tensors:
     """Grad-CAM of both streams where the model adds them (:func:`~tsfmicro_lab.explain.tokens.token_grad_cam`)."""
-    assert isinstance(model, Recognizer)
-    return token_grad_cam(model, inputs, target)
+    return token_grad_cam(model.model, model.named(x), target)
 
 
-def rollout(model: nn.Module, inputs: Pair, target: int, s: Settings) -> Pair:
+def rollout(model: ByPosition, x: Tensors, target: int, **_: Any) -> Tensors:
     """What retention and attention pass on; knows no class (:func:`~tsfmicro_lab.explain.tokens.attention_rollout`)."""
-    assert isinstance(model, Recognizer)
-    return attention_rollout(model, inputs)
+    return attention_rollout(model.model, model.named(x))
 
 
-Method = Callable[[nn.Module, Pair, int, Settings], Pair]
-METHODS: dict[str, Method] = {
+METHODS: dict[str, Callable[..., Tensors]] = {
     "integrated gradients": integrated_gradients,
     "input × gradient": input_x_gradient,
     "saliency": saliency,
@@ -180,10 +190,12 @@ METHODS: dict[str, Method] = {
     "token Grad-CAM": grad_cam,
     "rollout": rollout,
 }
-#: Both maps together must sum to the change of the logit from the baseline: checked, and told as completeness error.
+#: All maps together must sum to the change of the logit from the baseline: checked, and told as completeness error.
 COMPLETE = {integrated_gradients, gradient_shap, deep_lift, kernel_shap}
 #: Ask per region, and need to be told which.
 REGIONAL = {feature_ablation, kernel_shap}
+#: Take inputs of any shape, such as a row of frames; the others need one picture per input.
+ANY_SHAPE = {integrated_gradients, input_x_gradient, saliency, smooth_grad, gradient_shap}
 
 
 @contextmanager
@@ -199,14 +211,14 @@ def seeded(seed: int) -> Iterator[None]:
             np.random.set_state(state)  # noqa: NPY002
 
 
-def partition(regions: Mapping[str, Mask]) -> Int64[np.ndarray, "_ _"]:
+def partition(regions: Masks) -> Int64[np.ndarray, "_ _"]:
     """Each pixel's region by number, so that no pixel counts twice.
 
     Args:
         regions: Masks, which may overlap: a pixel goes to the smallest of its regions.
 
     Returns:
-        0 where there is none, else 1 + the region's place in the mapping.
+        0 where there is none, else 1 + the region's position in the mapping.
 
     Example:
         >>> large, small = np.array([[True, True, False]]), np.array([[False, True, False]])
@@ -220,31 +232,21 @@ def partition(regions: Mapping[str, Mask]) -> Int64[np.ndarray, "_ _"]:
     return parts
 
 
-class _Inner(nn.Module):
-    """The model one level down: captum hands pairs of tensors to the outermost call, which TSFmicro's check refuses."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        logits: Tensor = self.model(*inputs)
-        return logits
-
-
-def _feature_mask(inputs: Pair, s: Settings) -> Pair:
-    assert s.regions is not None
-    parts = torch.from_numpy(partition(s.regions)).to(inputs[0].device)[None, None]
+def _feature_masks(x: Tensors, regions: Masks) -> Tensors:
+    parts = torch.from_numpy(partition(regions)).to(x[0].device)[None, None]
     count = int(parts.max()) + 1
-    return tuple(parts + i * count for i in range(len(inputs)))
+    return tuple(parts + i * count for i in range(len(x)))
 
 
-def _spread(maps: Pair, inputs: Pair, s: Settings) -> Pair:
+def _spread(maps: Tensors, masks: Tensors) -> Tensors:
     """A region's value is written into each of its pixels and channels: shared out, it sums to itself again."""
-    masks = _feature_mask(inputs, s)
     size = masks[0].flatten().bincount()
-    return tuple(m / (size[masks[0]] * inputs[0].shape[1]) for m in maps)
+    return tuple(m / (size[masks[0]] * m.shape[1]) for m in maps)
 
 
-def _wanting_gradients(inputs: Pair) -> Pair:
-    return tuple(x.detach().clone().requires_grad_() for x in inputs)
+def _first(baseline: Tensors) -> Tensors:
+    return tuple(b[:1] for b in baseline)
+
+
+def _wanting_gradients(x: Tensors) -> Tensors:
+    return tuple(one.detach().clone().requires_grad_() for one in x)

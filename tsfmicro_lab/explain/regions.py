@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.motion import ACTION_UNITS, displacement, moved_region, unit_regions
-from tsfmicro_lab.explain.attribution import WhereHow, share_inside
+from tsfmicro_lab.explain.attribution import WhereHow, mass_inside
 from tsfmicro_lab.explain.methods import Mask
 
 
@@ -43,25 +43,46 @@ def clip_regions(clip: Clip) -> dict[str, Mask]:
 
 
 def region_table(maps: WhereHow, regions: Mapping[str, Mask]) -> pd.DataFrame:
-    """Share of each map inside each region, beside the share that an even map would have there.
+    """Attribution mass of each map inside each region, beside what an even map would have there.
 
     Args:
         maps: Attribution of one prediction.
-        regions: Masks by name, of the maps' size (see `data.motion.unit_regions`). They may overlap.
+        regions: Masks by name, of the maps' size (see :func:`clip_regions`). They may overlap.
 
     Returns:
-        One row per region: `region`, `where`, `how`, `area`, shares between 0 and 1.
+        One row per region: `region`, a column for each input, `area`; shares between 0 and 1.
 
     Example:
-        >>> maps = WhereHow(np.eye(2), np.ones((2, 2)), target=0, method="x", completeness_error=0.0)
-        >>> region_table(maps, {"top": np.array([[True, True], [False, False]])}).values.tolist()
-        [['top', 0.5, 0.5, 0.5]]
+        >>> maps = WhereHow({"onset": np.eye(2), "difference": np.ones((2, 2))}, target=0, method="x")
+        >>> region_table(maps, {"top": np.array([[True, True], [False, False]])}).to_dict("records")
+        [{'region': 'top', 'onset': 0.5, 'difference': 0.5, 'area': 0.5}]
     """
     rows = []
-    for name, mask in regions.items():
-        where, area = share_inside(maps.where, mask)
-        rows.append({"region": name, "where": where, "how": share_inside(maps.how, mask)[0], "area": area})
+    for region, mask in regions.items():
+        inside = {name: mass_inside(heat, mask)[0] for name, heat in maps.items()}
+        rows.append({"region": region, **inside, "area": float(mask.mean())})
     return pd.DataFrame(rows)
+
+
+def frame_table(heat: Float[np.ndarray, "frames _ _"], regions: Mapping[str, Mask]) -> pd.DataFrame:
+    """Share of all attribution that lies in each region of each frame, by absolute value.
+
+    Args:
+        heat: One map per frame, such as `maps["flow"]` of SLSTT.
+        regions: Masks by name, of the maps' size, which may overlap. `elsewhere` is what lies in none of them.
+
+    Returns:
+        Rows `frame` (from 0), `region`, `share`; all shares of an attribution lie between 0 and 1.
+
+    Example:
+        >>> heat = np.array([[[3.0, 0.0]], [[0.0, -1.0]]])
+        >>> frame_table(heat, {"left": np.array([[True, False]])}).share.tolist()
+        [0.75, 0.0, 0.0, 0.25]
+    """
+    mass = np.abs(heat) / max(float(np.abs(heat).sum()), np.finfo(float).tiny)
+    named = {**regions, "elsewhere": ~np.any(list(regions.values()), axis=0)}
+    rows = [(i, name, float(frame[mask].sum())) for i, frame in enumerate(mass) for name, mask in named.items()]
+    return pd.DataFrame(rows, columns=["frame", "region", "share"])
 
 
 def without_motion(difference: Float[Tensor, "1 3 height width"], region: Mask) -> Float[Tensor, "1 3 height width"]:

@@ -21,14 +21,14 @@ from tsfmicro_lab.models import Recognizer
 
 
 def similarity(first: WhereHow, second: WhereHow) -> float:
-    """Spearman's correlation of two pairs of maps by absolute value, mean of both streams.
+    """Spearman's correlation of two explanations by absolute value, mean of the maps of all inputs.
 
     Example:
-        >>> maps = WhereHow(np.eye(3), np.eye(3), target=0, method="x", completeness_error=0.0)
+        >>> maps = WhereHow({"onset": np.eye(3), "difference": np.eye(3)}, target=0, method="x")
         >>> similarity(maps, maps)
         1.0
     """
-    return (rank_correlation(first.where, second.where) + rank_correlation(first.how, second.how)) / 2
+    return float(np.mean([rank_correlation(first[name], second[name]) for name in first]))
 
 
 def cascade(model: Recognizer, seed: int = 0) -> Iterator[tuple[str, Recognizer]]:

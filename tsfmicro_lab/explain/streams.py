@@ -18,54 +18,34 @@ from tsfmicro_lab.models.tsfmicro import StreamSum
 from tsfmicro_lab.training.augmentation import inputs_of
 from tsfmicro_lab.training.metrics import scores
 
-
-@dataclass(frozen=True)
-class Intervention:
-    """What is done to the two streams at test time.
-
-    Attributes:
-        how_weight: Factor of the stream of the difference frame, where the streams are added.
-        where_weight: Factor of the stream of the onset frame.
-        swap: Input that is taken from a clip of another subject.
-    """
-
-    how_weight: float = 1.0
-    where_weight: float = 1.0
-    swap: str | None = None
-
-
-INTERVENTIONS = {
-    "intact": Intervention(),
-    "onset of another": Intervention(swap="onset"),
-    "where off": Intervention(where_weight=0.0),
-    "difference of another": Intervention(swap="difference"),
-    "how off": Intervention(how_weight=0.0),
+#: What is done at test time: the weight of each stream, and the input that is taken from a clip of another subject.
+INTERVENTIONS: dict[str, tuple[dict[str, float], str | None]] = {
+    "intact": ({}, None),
+    "onset of another": ({}, "onset"),
+    "where off": ({"onset": 0.0}, None),
+    "difference of another": ({}, "difference"),
+    "how off": ({"difference": 0.0}, None),
 }
 
 
 @contextmanager
-def stream_weights(model: Recognizer, how: float, where: float) -> Iterator[None]:
-    """Weighs the two streams differently for a while.
-
-    Args:
-        model: A fusion variant.
-        how: Factor of the difference's stream where both are added, 1 in training.
-        where: Factor of the onset frame's stream, 1 in training.
+def stream_weights(model: Recognizer, *, onset: float = 1.0, difference: float = 1.0) -> Iterator[None]:
+    """Weighs the two streams of a fusion variant differently for a while; both have weight 1 in training.
 
     Raises:
-        ValueError: The model has one stream only.
+        ValueError: The model adds no streams.
 
     Example:
         >>> from tsfmicro_lab.models import create_model
         >>> model = create_model("tsfmicro_late", 3).eval()
         >>> x = [torch.randn(2, 3, 56, 56) for _ in model.input_names]
-        >>> with stream_weights(model, how=0, where=1):
+        >>> with stream_weights(model, difference=0):
         ...     print(torch.equal(model(x[0], x[1]), model(x[0], -x[1])))
         True
     """
     fuse = fuse_of(model)
     before = fuse.how_weight, fuse.where_weight
-    fuse.how_weight, fuse.where_weight = how, where
+    fuse.how_weight, fuse.where_weight = difference, onset
     try:
         yield
     finally:
@@ -73,42 +53,38 @@ def stream_weights(model: Recognizer, how: float, where: float) -> Iterator[None
 
 
 @dataclass(frozen=True)
-class Inside:
-    """What one sample looks like on its way through a fusion variant.
+class StreamActivations:
+    """Activations of one sample on its way through a fusion variant.
 
     Attributes:
         logits: One per class.
-        how: How much each place stands out in the difference's stream, where the streams are added: the length of its
-            vector, measured from the mean over all places (a layer norm may have made all vectors equally long).
-        where: The same for the onset frame's stream.
-        evidence: Per class, what each place says for it; the mean over places is the logit, less the class's bias.
+        streams: For `onset` and `difference`, how much each token stands out where the streams are added, weights
+            included: the norm of its vector, measured from the mean over all tokens (a layer norm may have made all
+            vectors equally long).
+        evidence: Per class, what each token says for it (class activation map); the mean is the logit, less the bias.
     """
 
     logits: Float[np.ndarray, " classes"]
-    how: Float[np.ndarray, "fine fine"] = field(repr=False)
-    where: Float[np.ndarray, "fine fine"] = field(repr=False)
+    streams: dict[str, Float[np.ndarray, "fine fine"]] = field(repr=False)
     evidence: Float[np.ndarray, "classes grid grid"] = field(repr=False)
 
 
 @torch.no_grad()
-def look_inside(model: Recognizer, inputs: Mapping[str, Tensor]) -> Inside:
-    """Runs one sample and keeps both streams and the evidence map.
+def stream_activations(model: Recognizer, inputs: Mapping[str, Tensor]) -> StreamActivations:
+    """Runs one sample through a fusion variant and keeps both streams and the class activation maps.
 
     Args:
         model: A fusion variant; left in evaluation mode.
         inputs: `onset` and `difference`, normalised, (1, 3, H, W).
 
-    Returns:
-        Maps on the grids where the network holds them, weights of the streams included.
-
     Raises:
-        ValueError: The model has one stream only.
+        ValueError: The model adds no streams.
 
     Example:
         >>> from tsfmicro_lab.models import create_model
         >>> model = create_model("tsfmicro_early", 3, seed=0)
-        >>> inside = look_inside(model, {name: torch.randn(1, 3, 56, 56) for name in model.input_names})
-        >>> inside.how.shape, inside.evidence.shape
+        >>> found = stream_activations(model, {name: torch.randn(1, 3, 56, 56) for name in model.input_names})
+        >>> found.streams["difference"].shape, found.evidence.shape
         ((28, 28), (3, 14, 14))
     """
     fuse = fuse_of(model)
@@ -123,25 +99,27 @@ def look_inside(model: Recognizer, inputs: Mapping[str, Tensor]) -> Inside:
     finally:
         for hook in hooks:
             hook.remove()
-    maps = [stream if stream.ndim == 4 else to_map(stream) for stream in seen["streams"]]
-    how, where = ((x[0] - x[0].mean((1, 2), keepdim=True)).float().norm(dim=0).cpu().numpy() for x in maps)
-    return Inside(
-        logits=logits[0].float().cpu().numpy(),
-        how=abs(fuse.how_weight) * how,
-        where=abs(fuse.where_weight) * where,
-        evidence=classifier.evidence(seen["last"])[0].float().cpu().numpy(),
-    )
+    weights = {"difference": fuse.how_weight, "onset": fuse.where_weight}
+    streams = {}
+    for (name, weight), x in zip(weights.items(), seen["streams"], strict=True):
+        x = (x if x.ndim == 4 else to_map(x))[0]
+        streams[name] = abs(weight) * (x - x.mean((1, 2), keepdim=True)).float().norm(dim=0).cpu().numpy()
+    evidence = classifier.evidence(seen["last"])[0].float().cpu().numpy()
+    return StreamActivations(logits[0].float().cpu().numpy(), streams, evidence)
 
 
 def fuse_of(model: Recognizer) -> StreamSum:
-    """The place where a fusion variant adds its streams.
+    """The layer in which a fusion variant adds its streams.
 
     Raises:
-        ValueError: The model has one stream only.
+        ValueError: The model has none.
     """
     fuse = getattr(model, "fuse", None)
     if not isinstance(fuse, StreamSum):
-        raise ValueError(f"{model.name} reads {' and '.join(model.input_names)} alone: there is nothing to weigh")
+        raise ValueError(
+            f"{model.name} reads {' and '.join(model.input_names)} and adds no two streams: "
+            "choose a fusion variant such as tsfmicro_late"
+        )
     return fuse
 
 
@@ -165,15 +143,7 @@ def intervene(
         One row per clip, intervention and donor: `subject`, `intervention`, `truth`, `predicted`, `p_truth`.
 
     Raises:
-        ValueError: The model has one stream only, or there is no other subject to swap with.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
-        >>> from tsfmicro_lab.models import create_model
-        >>> samples = prepare(SyntheticMicroExpressions(2, 5, image_size=64), 56, progress=False)
-        >>> table = intervene(create_model("tsfmicro_late", 5), samples, np.arange(5), donors=2)
-        >>> table.intervention.value_counts(sort=False).tolist()
-        [5, 10, 5, 10, 5]
+        ValueError: The model adds no streams, or there is no other subject to swap with.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -181,26 +151,17 @@ def intervene(
     rng = np.random.default_rng(seed)
     inputs = {n: x.to(device) for n, x in inputs_of(samples.pick(torch.arange(len(samples)))).items()}
     swapped = np.stack([_donors(samples, i, donors, rng) for i in index.tolist()])
+    labels = samples.label.numpy()[index]
     tables = []
-    for name, change in INTERVENTIONS.items():
-        for others in swapped.T if change.swap else (index,):
-            rows = {n: torch.from_numpy(others if n == change.swap else index) for n in inputs}
-            batch = {n: x[rows[n].to(device)] for n, x in inputs.items()}
-            with stream_weights(model, change.how_weight, change.where_weight):
-                logits = model(*(batch[n] for n in model.input_names))
+    for name, (weights, swap) in INTERVENTIONS.items():
+        for others in swapped.T if swap else (index,):
+            rows = {n: torch.from_numpy(others if n == swap else index).to(device) for n in model.input_names}
+            with stream_weights(model, **weights):
+                logits = model(*(inputs[n][rows[n]] for n in model.input_names))
             p = logits.float().softmax(-1).cpu().numpy()
-            labels = samples.label.numpy()[index]
-            tables.append(
-                pd.DataFrame(
-                    {
-                        "subject": samples.subjects[index],
-                        "intervention": name,
-                        "truth": names[labels],
-                        "predicted": names[p.argmax(1)],
-                        "p_truth": p[np.arange(len(p)), labels],
-                    }
-                )
-            )
+            about = {"subject": samples.subjects[index], "intervention": name, "truth": names[labels]}
+            said = {"predicted": names[p.argmax(1)], "p_truth": p[np.arange(len(p)), labels]}
+            tables.append(pd.DataFrame(about | said))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -11,8 +11,8 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from tsfmicro_lab.clips import Truth
-from tsfmicro_lab.explain.attribution import Heat, WhereHow, share_inside
-from tsfmicro_lab.explain.methods import Mask, Pair, seeded
+from tsfmicro_lab.explain.attribution import Heat, WhereHow, mass_inside, one_sample
+from tsfmicro_lab.explain.methods import ByPosition, Mask, Tensors, seeded
 from tsfmicro_lab.models import Recognizer
 
 #: Which end of each score is good: 1 the high one, -1 the low one.
@@ -78,7 +78,7 @@ def truth_scores(heat: Heat, truth: Truth) -> dict[str, float]:
         >>> scores["pointing"], round(scores["rank"], 3)
         (1.0, 1.0)
     """
-    share, area = share_inside(heat, truth.moved)
+    share, area = mass_inside(heat, truth.moved)
     return {
         "pointing": pointing(heat, truth.moved),
         "mass": share,
@@ -90,59 +90,49 @@ def truth_scores(heat: Heat, truth: Truth) -> dict[str, float]:
 
 @torch.no_grad()
 def perturbation_curves(
-    model: Recognizer, sample: Mapping[str, Tensor], maps: WhereHow, stream: str = "difference", points: int = 17
+    model: Recognizer, inputs: Mapping[str, Tensor], maps: WhereHow, name: str = "difference", points: int = 17
 ) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
-    """Probability of the explained class as pixels are taken out, the most supporting first, and as they are put in.
+    """Deletion and insertion: probability of the explained class as pixels are taken out or put in, strongest first.
 
-    Deletion and insertion (Petsiuk, Das, Saenko, arXiv 1806.07421), here of one stream while the other stays. A good
-    map makes the first fall soon and the second rise soon; the mean of each curve is the score.
+    Petsiuk, Das, Saenko (arXiv 1806.07421), here of one input while the others stay. A good map makes the first fall
+    soon and the second rise soon; the mean of each curve is the score.
 
     Args:
         model: The explained model.
-        sample: The explained inputs.
+        inputs: The explained inputs.
         maps: The explanation. Its sign counts.
-        stream: `difference` or `onset`.
+        name: The input that is changed.
         points: Points of each curve, from no pixel to all.
 
     Returns:
         (deletion, insertion).
-
-    Example:
-        >>> from tsfmicro_lab.explain import where_how
-        >>> from tsfmicro_lab.models import create_model
-        >>> model = create_model("tsfmicro_late", 3, seed=0)
-        >>> sample = {name: torch.randn(1, 3, 56, 56) for name in model.input_names}
-        >>> deletion, insertion = perturbation_curves(model, sample, where_how(model, sample, method="saliency"))
-        >>> bool(np.isclose(deletion[0], insertion[-1])), bool(np.isclose(deletion[-1], insertion[0]))
-        (True, True)
     """
-    heat = maps.how if stream == "difference" else maps.where
-    device = next(model.parameters()).device
-    x = {name: sample[name].reshape(1, *sample[name].shape[-3:]).to(device) for name in model.input_names}
-    order = np.argsort(-heat.ravel(), kind="stable")
+    heat, x = maps[name], one_sample(model, inputs)
     rank = np.empty(heat.size)
-    rank[order] = np.arange(heat.size)
-    limits = np.linspace(0, heat.size, points)[:, None, None, None]
-    kept = torch.from_numpy(rank.reshape(1, 1, *heat.shape) >= limits).to(x[stream])
+    rank[np.argsort(-heat.ravel(), kind="stable")] = np.arange(heat.size)
+    limits = np.linspace(0, heat.size, points).reshape(-1, *[1] * x[name][0].ndim)
+    kept = torch.from_numpy(rank.reshape(1, *heat.shape[:-2], 1, *heat.shape[-2:]) >= limits).to(x[name])
+    batch = {n: one.expand(points, *one.shape[1:]) for n, one in x.items()}
     curves = []
     for keep in (kept, 1 - kept):
-        batch = {n: x[n] * keep if n == stream else x[n].expand(points, -1, -1, -1) for n in model.input_names}
-        p = model(*batch.values()).float().softmax(-1)[:, maps.target]
+        changed = batch | {name: x[name] * keep}
+        p = model(*(changed[n] for n in model.input_names)).float().softmax(-1)[:, maps.target]
         curves.append(p.cpu().numpy())
     return curves[0], curves[1]
 
 
-def unfaithfulness(
-    model: Recognizer, sample: Mapping[str, Tensor], maps: WhereHow, *, count: int = 40, seed: int = 0
+def relative_infidelity(
+    model: Recognizer, inputs: Mapping[str, Tensor], maps: WhereHow, *, count: int = 40, seed: int = 0
 ) -> float:
-    """Infidelity (Yeh et al., arXiv 1901.09392), as a share: how much of the model's answers a map leaves unexplained.
+    """Relative infidelity: the share of the model's answers to perturbations that a map leaves unexplained.
 
-    Random halves of 7×7 tiles of both inputs are set to the baseline. The map predicts that the logit falls by what it
-    gives those tiles, times the one factor that suits it best. Computed by captum.
+    Infidelity is Yeh et al.'s (arXiv 1901.09392), computed by captum. Random halves of 7×7 tiles of all inputs are set
+    to zero. The map predicts that the logit falls by what it gives those tiles, times the one factor that suits it
+    best.
 
     Args:
         model: The explained model.
-        sample: The explained inputs.
+        inputs: The explained inputs.
         maps: The explanation.
         count: Random draws.
         seed: Of the draws.
@@ -150,41 +140,46 @@ def unfaithfulness(
     Returns:
         Mean squared error over the mean squared fall: 0 is perfect, 1 no better than a map of zeros.
     """
-    inputs = tuple(sample[n].detach().reshape(1, *sample[n].shape[-3:]) for n in model.input_names)
-    heat = {"onset": maps.where, "difference": maps.how}
+    sample = one_sample(model, inputs)
+    asked = ByPosition(model, sample)
+    x = asked.free(sample)
 
-    def tiles(inputs: Pair) -> tuple[Pair, Pair]:
-        drawn = [torch.rand(len(x), 1, 7, 7) < 0.5 for x in inputs]
-        masks = [torch.nn.functional.interpolate(d.float(), x.shape[-2:]) for d, x in zip(drawn, inputs, strict=True)]
-        gone = tuple(m.expand_as(x).contiguous() for m, x in zip(masks, inputs, strict=True))
-        return gone, tuple(x * (1 - m) for x, m in zip(inputs, gone, strict=True))
+    def tiles(x: Tensors) -> tuple[Tensors, Tensors]:
+        drawn = [torch.rand(len(one), 1, 7, 7) < 0.5 for one in x]
+        masks = [torch.nn.functional.interpolate(d.float(), one.shape[-2:]) for d, one in zip(drawn, x, strict=True)]
+        gone = tuple(m.to(one).expand_as(one).contiguous() for m, one in zip(masks, x, strict=True))
+        return gone, tuple(one * (1 - m) for one, m in zip(x, gone, strict=True))
 
     def error(scale: float) -> float:
-        shares = tuple(scale * torch.from_numpy(heat[n])[None, None].expand(1, 3, -1, -1) / 3 for n in heat)
+        shares = (
+            scale * torch.from_numpy(maps[n]).to(one) / one.shape[1] for n, one in zip(asked.names, x, strict=True)
+        )
+        heat = tuple(s.expand_as(one).contiguous() for s, one in zip(shares, x, strict=True))
         with seeded(seed), torch.no_grad():
-            arguments = {"target": maps.target, "n_perturb_samples": count, "normalize": scale != 0}
-            return float(infidelity(model, tiles, inputs, tuple(s.contiguous() for s in shares), **arguments))
+            settings = {"target": maps.target, "n_perturb_samples": count, "normalize": scale != 0}
+            return float(infidelity(asked, tiles, x, heat, **settings))
 
-    if not maps.where.any() and not maps.how.any():
+    if not any(heat.any() for heat in maps.values()):
         return 1.0
     return error(1.0) / max(error(0.0), 1e-12)
 
 
 def sensitivity(
     explain: Callable[[dict[str, Tensor]], WhereHow],
-    sample: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor],
     *,
     radius: float = 0.02,
     count: int = 4,
     seed: int = 0,
 ) -> float:
-    """How far the maps move, relative to their length, when the inputs move a little; the largest of a few draws.
+    """Max-sensitivity: how far the maps move, relative to their norm, when the inputs move a little.
 
-    Yeh et al. (arXiv 1901.09392), computed by captum. 0.02 is about one grey level of the onset frame.
+    Yeh et al. (arXiv 1901.09392), computed by captum; the largest of a few draws. 0.02 is about one grey level of the
+    onset frame.
 
     Args:
         explain: From inputs to maps, such as a `where_how` with its model, class and method.
-        sample: The inputs.
+        inputs: The inputs, with a batch axis.
         radius: Largest change of a normalised pixel.
         count: Draws.
         seed: Of the draws.
@@ -193,18 +188,14 @@ def sensitivity(
         0 for maps that do not move.
 
     Example:
-        >>> still = WhereHow(np.ones((4, 4)), np.ones((4, 4)), target=0, method="x", completeness_error=0.0)
-        >>> sensitivity(lambda sample: still, {name: torch.zeros(1, 3, 4, 4) for name in ("onset", "difference")})
+        >>> still = WhereHow({"onset": np.ones((4, 4)), "difference": np.ones((4, 4))}, target=0, method="x")
+        >>> sensitivity(lambda inputs: still, {name: torch.zeros(1, 3, 4, 4) for name in still})
         0.0
     """
-    names = ("onset", "difference")
-    inputs = tuple(sample[name].reshape(1, *sample[name].shape[-3:]) for name in names)
 
-    def maps(inputs: Pair) -> Pair:
-        explained = [
-            explain(dict(zip(names, (x[i : i + 1] for x in inputs), strict=True))) for i in range(len(inputs[0]))
-        ]
-        return tuple(torch.from_numpy(np.stack([getattr(e, s) for e in explained])) for s in ("where", "how"))
+    def maps(x: Tensors) -> Tensors:
+        explained = [explain({n: t[[i]] for n, t in zip(inputs, x, strict=True)}) for i in range(len(x[0]))]
+        return tuple(torch.from_numpy(np.stack([e[name] for e in explained])) for name in explained[0])
 
     with seeded(seed):
-        return float(sensitivity_max(maps, inputs, perturb_radius=radius, n_perturb_samples=count))
+        return float(sensitivity_max(maps, tuple(inputs.values()), perturb_radius=radius, n_perturb_samples=count))

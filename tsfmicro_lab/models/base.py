@@ -14,6 +14,8 @@ from tsfmicro_lab.models.card import model_card
 
 #: Mean and standard deviation of ImageNet's images, by which frames are normalised.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: The two inputs of TSFmicro and their nicknames; everything else calls a stream by its input's name.
+STREAMS = {"onset": "where", "difference": "how"}
 
 
 #: Gives the tensors of some training clips by name, augmented.

@@ -9,7 +9,7 @@ import torch
 from IPython.display import Image
 
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.explain.streams import Inside, look_inside, stream_weights
+from tsfmicro_lab.explain.streams import StreamActivations, stream_activations, stream_weights
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.retention import ManhattanRetention
 from tsfmicro_lab.training import to_inputs
@@ -58,7 +58,7 @@ class FusionExplorer(widgets.VBox):
             models = {models.name.removeprefix("tsfmicro_"): models}
         self.models = {name: copy.deepcopy(model).cpu().eval() for name, model in models.items()}
         self.samples = samples
-        self.inside: dict[str, Inside] = {}
+        self.inside: dict[str, StreamActivations] = {}
         self._decays = {
             layer: layer.gamma
             for model in self.models.values()
@@ -112,23 +112,23 @@ class FusionExplorer(widgets.VBox):
         borrowed = "" if donor == i else f", onset frame of {self.samples.table.subject[donor]}"
         self.story.value = f"subject {row.subject}{borrowed}, label <b>{truth}</b>"
         for name, model in self.models.items():
-            as_trained = look_inside(model, inputs)
-            with stream_weights(model, self.how_weight.value, self.where_weight.value):
-                self.inside[name] = look_inside(model, inputs)
+            as_trained = stream_activations(model, inputs)
+            with stream_weights(model, onset=self.where_weight.value, difference=self.how_weight.value):
+                self.inside[name] = stream_activations(model, inputs)
             self._show(name, donor, inputs["difference"], as_trained)
 
-    def _show(self, name: str, donor: int, difference: torch.Tensor, as_trained: Inside) -> None:
+    def _show(self, name: str, donor: int, difference: torch.Tensor, as_trained: StreamActivations) -> None:
         inside, classes = self.inside[name], self.samples.classes
         predicted = int(inside.logits.argmax())
         chosen = predicted if self.target.value == "predicted" else classes.index(self.target.value)
         face = self.samples.onset[donor].permute(1, 2, 0).numpy()
         moved = difference[0].mean(0).numpy()
-        loudest = float(max(as_trained.how.max(), as_trained.where.max()))
+        loudest = max(float(stream.max()) for stream in as_trained.streams.values())
         evidence, most = inside.evidence[chosen], float(np.abs(as_trained.evidence).max())
         onset, change, how, where, end = self.tiles[name]
         onset.show(face, smooth=True)
         change.show(signed(moved, float(np.quantile(np.abs(moved), 0.995))))
-        how.show(strength(inside.how, loudest))
-        where.show(strength(inside.where, loudest))
+        how.show(strength(inside.streams["difference"], loudest))
+        where.show(strength(inside.streams["onset"], loudest))
         end.show(over_face(face, signed(evidence, most), np.sqrt(np.abs(evidence) / max(most, 1e-12))))
         self.bars[name].show(inside.logits)

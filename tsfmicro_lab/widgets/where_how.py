@@ -14,16 +14,17 @@ from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.motion import ACTION_UNITS
 from tsfmicro_lab.data.schema import Dataset
 from tsfmicro_lab.explain.attribution import WhereHow, where_how
-from tsfmicro_lab.explain.figures import shared_limit
+from tsfmicro_lab.explain.figures import shared_limit, stream_title
 from tsfmicro_lab.explain.methods import METHODS
 from tsfmicro_lab.explain.regions import clip_regions, region_table, without_motion
 from tsfmicro_lab.models import Recognizer
+from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.preprocess import Landmarker, align_clip, with_apex
 from tsfmicro_lab.training import to_inputs
 from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, clip_menu, labelled, over_face, signed, snapshot
 
 #: Which inputs a switched-off region is taken from.
-STREAMS = {
+TAKEN_FROM = {
     "how: it holds still": ("difference",),
     "where: it is blotted out": ("onset",),
     "both": ("onset", "difference"),
@@ -55,7 +56,7 @@ class WhereHowExplorer(widgets.VBox):
         table: Share of each map in each region, the last maps' ones.
 
     Raises:
-        ValueError: The model has one stream only, or classes do not fit it.
+        ValueError: The model does not read onset and difference, or classes do not fit it.
 
     Example:
         >>> from tsfmicro_lab.data import SyntheticMicroExpressions
@@ -80,16 +81,21 @@ class WhereHowExplorer(widgets.VBox):
     ) -> None:
         if len(classes) != model.config.num_classes:
             raise ValueError(f"the model has {model.config.num_classes} classes: name them all with classes=")
+        if missing := [name for name in STREAMS if name not in model.input_names]:
+            raise ValueError(
+                f"{type(model).__name__} does not read the {' and '.join(missing)} frame: explore a model that reads "
+                "onset and difference, such as tsfmicro_late"
+            )
         self.model, self.data, self.classes = copy.deepcopy(model).cpu().eval(), data, list(classes)
         self.clip = clip_menu(data, index)
         self.target = labelled(widgets.Dropdown(options=["predicted", *classes]), "explain")
         self.method = labelled(widgets.Dropdown(options=list(METHODS)), "method")
-        self.stream = labelled(widgets.Dropdown(options=STREAMS), "a region that is off")
+        self.stream = labelled(widgets.Dropdown(options=TAKEN_FROM), "a region that is off")
         self.blend = labelled(widgets.FloatSlider(1, min=0, max=1, step=0.05), "strength of colours")
         self.still = {unit: self._switch(unit) for unit in ACTION_UNITS}
         moving = widgets.Button(description="all regions on", icon="undo")
         moving.on_click(lambda _: self.reset())
-        titles = ("onset", "difference", "where: onset", "how: difference")
+        titles = ("onset", "difference", *map(stream_title, STREAMS))
         self.tiles = [Tile(title, size, self._click) for title in titles]
         self.bars, self.message, self.story, self.rows = Bars(classes), Message(), widgets.HTML(), widgets.HTML()
         switches = widgets.HBox([*self.still.values(), moving], layout={"flex_flow": "row wrap"})
@@ -156,22 +162,22 @@ class WhereHowExplorer(widgets.VBox):
         face = self.shown.frame(self.shown.onset)
         difference = self.inputs["difference"][0].mean(0).numpy()
         limit = shared_limit([self.maps])
-        onset, moved, where, how = self.tiles
+        onset, moved, *heats = self.tiles
         onset.show(self._outlined(face, onset.size), smooth=True)
         most = float(np.quantile(np.abs(difference), 0.995))
         moved.show(self._outlined(signed(difference, most), moved.size))
-        for tile, heat in ((where, self.maps.where), (how, self.maps.how)):
+        for tile, heat in zip(heats, self.maps.values(), strict=True):
             alpha = self.blend.value * np.sqrt(np.clip(np.abs(heat) / limit, 0, 1))
             rooted = np.sign(heat) * np.sqrt(np.abs(heat))
             tile.show(self._outlined(over_face(face, signed(rooted, limit**0.5), alpha), tile.size))
         self.bars.show(self.logits)
-        self.rows.value = self.table.sort_values("how", ascending=False).to_html(
+        self.rows.value = self.table.sort_values("difference", ascending=False).to_html(
             index=False, float_format=lambda share: f"{share:.0%}"
         )
         self.story.value = (
             f"{self.shown.id}: label <b>{self.shown.emotion or 'none'}</b>; explained <b>"
-            f"{self.classes[self.maps.target]}</b>; {self.maps.how_share:.0%} of all attribution goes to the difference"
-            + ("" if self.maps.where.any() and self.maps.how.any() else "; <b>a map is all zero</b>")
+            f"{self.classes[self.maps.target]}</b>; {self.maps.share('difference'):.0%} of all attribution goes to the "
+            "difference" + ("" if all(heat.any() for heat in self.maps.values()) else "; <b>a map is all zero</b>")
         )
 
     def _outlined(self, picture: np.ndarray, size: int) -> np.ndarray:
