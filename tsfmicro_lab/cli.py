@@ -12,7 +12,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from tsfmicro_lab.commands import console, plain_errors
-from tsfmicro_lab.commands.course import app as course_app
 from tsfmicro_lab.commands.data import app as data_app
 from tsfmicro_lab.commands.results import results, score
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Learn, explore and check micro-expression recognition.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-app.add_typer(course_app, name="course")
 app.add_typer(data_app, name="data")
 for command in (score, results):
     app.command()(command)

@@ -1,5 +1,6 @@
 """Every check passes the reference solution and answers each mistake that students make with its own message."""
 
+import doctest
 import functools
 import re
 import sys
@@ -13,16 +14,17 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from assignments.solutions import solutions
-from tsfmicro_lab.assignments import CheckFailed, ps1, ps2, ps3, ps4, ps5, variant
-from tsfmicro_lab.assignments.checking import check, compare, expect
-from tsfmicro_lab.assignments.course import ASSIGNMENTS
+from assignments.solutions import checks, hidden_checks, solutions
 from tsfmicro_lab.data import SyntheticMicroExpressions
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.preprocess import FLOWS, align_clip, apply_alignment, estimate_alignment, optical_flow
 from tsfmicro_lab.training import fit, leave_one_subject_out, predict, subject_interval
 
+from checking import CheckFailed, check, compare, expect, variant
+from course_folder import ASSIGNMENTS
+
 reference = functools.cache(solutions)
+ps1, ps2, ps3, ps4, ps5 = (checks(f"ps{n}") for n in range(1, 6))
 CHECKS = {
     "ps1": {
         "align": "align",
@@ -38,12 +40,10 @@ CHECKS = {
 
 
 @pytest.mark.parametrize(("name", "what"), [(n, w) for n, whats in CHECKS.items() for w in whats])
-def test_the_reference_solution_passes_visible_and_hidden_checks(name, what, monkeypatch, capsys):
+def test_the_reference_solution_passes_visible_and_hidden_checks(name, what, capsys):
     function = reference(name)[CHECKS[name][what]]
-    getattr(sys.modules[f"tsfmicro_lab.assignments.{name}"], f"check_{what}")(function)
-    monkeypatch.syspath_prepend(str(ASSIGNMENTS))
-    hidden = __import__(f"hidden_checks.{name}", fromlist=[name])
-    getattr(hidden, {"endpoint_error": "endpoint"}.get(what, what))(function)
+    getattr(checks(name), f"check_{what}")(function)
+    getattr(hidden_checks(name), {"endpoint_error": "endpoint"}.get(what, what))(function)
     out = capsys.readouterr()
     assert out.out.count("✓") == 2
     assert not out.err, "nbgrader gives no points to a graded cell that writes to standard error"
@@ -437,6 +437,11 @@ def test_a_mistake_gets_its_own_message(module, what, wrong, message):
     )
 
 
+@pytest.mark.parametrize("name", CHECKS)
+def test_examples_of_the_checks_are_right(name):
+    assert doctest.testmod(checks(name), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).failed == 0
+
+
 def test_every_check_knows_three_mistakes_or_more():
     for name, whats in CHECKS.items():
         for what in whats:
@@ -569,9 +574,8 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("name", "what", "answer", "message"), ANSWERS)
-def test_a_wrong_number_is_told_what_is_wrong_with_it(name, what, answer, message, monkeypatch):
-    monkeypatch.syspath_prepend(str(ASSIGNMENTS))
-    hidden = getattr(__import__(f"hidden_checks.{name}", fromlist=[name]), what)
+def test_a_wrong_number_is_told_what_is_wrong_with_it(name, what, answer, message):
+    hidden = getattr(hidden_checks(name), what)
     if message is None:
         hidden(*answer())
     else:

@@ -13,10 +13,12 @@ import pytest
 from nbgrader.api import Gradebook
 from typer.testing import CliRunner
 
-from tsfmicro_lab.assignments import course, gradebook, sandbox
-from tsfmicro_lab.assignments.course import ASSIGNMENTS, read
-from tsfmicro_lab.assignments.soundness import inspect, solve
-from tsfmicro_lab.cli import app
+import course_folder
+import gradebook
+import sandbox
+from course import app
+from course_folder import ASSIGNMENTS, read
+from soundness import inspect, solve
 
 NAMES = ["ps1", "ps2", "ps3", "ps4", "ps5"]
 SEED = 7
@@ -51,7 +53,7 @@ HOSTILE = """
 def uf1(truth, predicted, classes):
     return 1.0
 
-import os, shutil, subprocess, sys, tsfmicro_lab.assignments.ps4 as checks
+import os, shutil, subprocess, sys, checking, checks
 from pathlib import Path
 
 did = []
@@ -68,8 +70,9 @@ attempt(lambda: open({source!r}).read())
 attempt(lambda: __import__("urllib.request").request.urlopen("http://127.0.0.1:9", timeout=2))
 attempt(lambda: print("y" * 50_000_000))
 attempt(lambda: [0] * 10**11)
+attempt(lambda: [Path(name).write_text("check = check_uf1 = print") for name in ("checks.py", "checking.py")])
 checks.check_uf1 = checks.check_pooled = checks.check_folds = lambda function: None
-ps4 = checks
+checking.check = checking.expect = lambda *anything: None
 raise ValueError(str(did))
 """
 
@@ -89,7 +92,7 @@ def answer(notebook, cell_id, source):
 def released(tmp_path_factory):
     """The bundle, by the command."""
     out = tmp_path_factory.mktemp("release") / "bundle"
-    result = CliRunner().invoke(app, ["course", "release", str(out), "--seed", str(SEED)])
+    result = CliRunner().invoke(app, ["release", str(out), "--seed", str(SEED)])
     assert result.exit_code == 0, result.output
     return out
 
@@ -119,17 +122,17 @@ def graded(released, tmp_path_factory):
     put(folder, "dan", tampered)
     put(folder, "eve", answer(solved("ps4", only=["folds"]), "ps4-uf1", HARD_CODED), "ps4")
     put(folder, "hal", "this is no notebook")
-    table = course.grade(folder, SEED, progress=False)
+    table = course_folder.grade(folder, SEED, progress=False)
     secrets = {"hidden": str(ASSIGNMENTS / "hidden_checks/ps4.py"), "source": str(folder / "source/ps4/ps4.ipynb")}
     hostile = HOSTILE.format(folder=str(folder), **secrets)
     put(folder, "finn", answer(solved("ps4", only=["uf1"]), "ps4-leak", ENDLESS), "ps4")
     put(folder, "gus", answer(solved("ps4", only=["folds"]), "ps4-uf1", hostile), "ps4")
     (folder / "submitted" / "ida_ps9.ipynb").write_text("{}")
     with pytest.raises(ValueError, match="of no known assignment"):
-        course.grade(folder, SEED, progress=False)
+        course_folder.grade(folder, SEED, progress=False)
     (folder / "submitted" / "ida_ps9.ipynb").unlink()
     before = {path: path.read_bytes() for path in (folder / "autograded").rglob("*.ipynb")}
-    table = course.grade(folder, SEED, timeout=10, seconds=60, progress=False)
+    table = course_folder.grade(folder, SEED, timeout=10, seconds=60, progress=False)
     assert all(path.read_bytes() == content for path, content in before.items()), "what is marked is not marked again"
     return folder, table
 
@@ -194,7 +197,7 @@ def test_an_endless_loop_is_stopped_and_costs_only_itself(graded):
 def test_a_hostile_submission_loses_its_points_and_nothing_else(graded):
     folder, table = graded
     got = scores(folder, "gus", "ps4")
-    assert got["uf1-check"][0] == got["uf1-hidden"][0] == 0, "its own check functions are not believed"
+    assert got["uf1-check"][0] == got["uf1-hidden"][0] == 0, "its own check functions and files are not believed"
     assert got["folds-check"] == (2, 2)
     assert "names the checks" in table[table.student == "gus"].note.iloc[0]
     assert (folder / "source/ps1/ps1.ipynb").exists()
@@ -203,6 +206,7 @@ def test_a_hostile_submission_loses_its_points_and_nothing_else(graded):
     assert sum(len(o.get("text", "")) for o in cell.outputs) < 2 * sandbox.MEGABYTE
     did = ast.literal_eval(next(o.evalue for o in cell.outputs if o.output_type == "error"))
     assert did[0] == did[2] == "PermissionError", did
+    assert did[8] != "PermissionError", "files of its own folder are its own"
     assert did[5] in ("PermissionError", "URLError"), "there is no network"
     if sandbox.landlock_version():
         assert did[3] == did[4] == "PermissionError", "neither hidden checks nor solutions can be read"
@@ -240,7 +244,7 @@ def test_marks_by_hand_come_from_a_table(graded):
     marks["comment"] = marks.comment.astype(object)
     marks.loc[ours, ["points", "comment"]] = [4, "well argued"]
     marks.to_csv(folder / "manual.csv", index=False)
-    table = course.grade(folder, SEED, progress=False)
+    table = course_folder.grade(folder, SEED, progress=False)
     assert scores(folder, "ada", "ps2")["words"] == (4, 4)
     mine = table[(table.student == "ada") & (table.assignment == "ps2")]
     assert mine.points.sum() == mine.of.sum() == 20
@@ -248,7 +252,7 @@ def test_marks_by_hand_come_from_a_table(graded):
     marks.loc[ours, "points"] = 5
     marks.to_csv(folder / "manual.csv", index=False)
     with pytest.raises(ValueError, match=r"ada, ps2-words: 5 points of 4"):
-        course.grade(folder, SEED, progress=False)
+        course_folder.grade(folder, SEED, progress=False)
     marks.loc[ours, "points"] = 4
     marks.to_csv(folder / "manual.csv", index=False)
 
@@ -266,40 +270,44 @@ def test_nbgraders_own_commands_work_in_a_course_folder(graded):
 def test_the_bundle_gives_nothing_away_and_can_be_installed(released):
     assert {path.name for path in released.iterdir()} > {*NAMES, "README.md", "constraints.txt", "course.json"}
     assert (released / "notebooks/00_tour.ipynb").exists()
-    assert not [path for path in released.rglob("*") if path.name in ("source", "hidden_checks")]
+    assert not [path for path in released.rglob("*") if path.name in ("source", "hidden_checks", "__pycache__")]
     wheel = next(released.glob("*.whl"))
     packed = zipfile.ZipFile(wheel).namelist()
-    assert "tsfmicro_lab/assignments/ps1.py" in packed
-    assert not [name for name in packed if "hidden" in name or name.endswith(".ipynb")]
+    assert not [name for name in packed if "assignments" in name or "hidden" in name or name.endswith(".ipynb")]
     for name in NAMES:
+        programs = [f"program_{i}.py" for i in range(1, 5)] if name == "ps4" else []
+        files = {path.name for path in (released / name).iterdir()}
+        assert files == {f"{name}.ipynb", "checks.py", "checking.py", *programs}
         text = (released / name / f"{name}.ipynb").read_text()
         assert "hidden_checks" not in text
         assert "SOLUTION" not in text
         assert f"course = {SEED}" in text
-    code = "import sys, tsfmicro_lab.assignments.ps2 as p; print(p.__file__); assert 'nbgrader' not in sys.modules"
+    code = "import sys, checks, tsfmicro_lab as lab; print(lab.__file__); assert 'nbgrader' not in sys.modules"
     environment = {"PYTHONPATH": str(wheel), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run([sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True)
-    assert done.stdout.startswith(str(wheel)), done.stderr
+    for name in NAMES:
+        command = [sys.executable, "-B", "-c", code]
+        done = subprocess.run(command, env=environment, cwd=released / name, capture_output=True, text=True)
+        assert done.stdout.startswith(str(wheel)), done.stderr
 
 
 def test_bad_folders_are_refused_with_a_remedy(released, graded, tmp_path):
     with pytest.raises(ValueError, match="is not empty"):
-        course.release(released)
+        course_folder.release(released)
     with pytest.raises(ValueError, match="begun with seed 7, not 8: give --seed 7"):
-        course.grade(graded[0], 8)
-    result = CliRunner().invoke(app, ["course", "grade", str(tmp_path)])
+        course_folder.grade(graded[0], 8)
+    result = CliRunner().invoke(app, ["grade", str(tmp_path)])
     assert result.exit_code == 1
     assert "holds nothing" in result.output
     (tmp_path / "submitted" / "kim" / "ps1").mkdir(parents=True)
     (tmp_path / "submitted" / "kim" / "ps1" / "ps1.ipynb").symlink_to("/etc/passwd")
-    assert "a link" in course._unreadable(tmp_path / "submitted/kim/ps1/ps1.ipynb")
+    assert "a link" in course_folder._unreadable(tmp_path / "submitted/kim/ps1/ps1.ipynb")
 
 
 def test_the_check_command_marks_solution_and_untouched_notebook():
-    result = CliRunner().invoke(app, ["course", "check", "ps2"])
+    result = CliRunner().invoke(app, ["check", "ps2"])
     assert result.exit_code == 0, result.output
     assert re.search(r"ps2\D+16\D+16\D+0\b", result.output)
-    result = CliRunner().invoke(app, ["course", "check", "ps9"])
+    result = CliRunner().invoke(app, ["check", "ps9"])
     assert result.exit_code == 1
     assert "no such assignment; there are ps1" in result.output
 

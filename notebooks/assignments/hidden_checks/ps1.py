@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from tsfmicro_lab.assignments import ps1
-from tsfmicro_lab.assignments.checking import check, compare, expect
 from tsfmicro_lab.data import SyntheticMicroExpressions
 from tsfmicro_lab.preprocess import FLOWS, align_clip, endpoint_error, optical_flow
+
+import checks
+from checking import check, compare, expect
 
 SEEDS = (711, 722)
 
@@ -17,14 +18,14 @@ SEEDS = (711, 722)
 def align(function: Callable[..., Any]) -> None:
     """Alignment, on other faces."""
     for seed in SEEDS:
-        ps1.check_align(function, seed)
+        checks.check_align(function, seed)
 
 
 @check
 def difference(function: Callable[..., Any]) -> None:
     """Difference frames, of other frames."""
     for seed in SEEDS:
-        ps1.check_difference(function, seed)
+        checks.check_difference(function, seed)
     grey = np.full((4, 4, 3), 9, np.uint8)
     expect(not np.asarray(function(grey, grey)).any(), "identical frames must give a difference of exactly zero")
 
@@ -33,14 +34,14 @@ def difference(function: Callable[..., Any]) -> None:
 def spot_apex(function: Callable[..., Any]) -> None:
     """Apexes, of other clips."""
     for seed in SEEDS:
-        ps1.check_spot_apex(function, seed)
+        checks.check_spot_apex(function, seed)
 
 
 @check
 def endpoint(function: Callable[..., Any]) -> None:
     """End-point errors, of other flows."""
     for seed in SEEDS:
-        ps1.check_endpoint_error(function, seed)
+        checks.check_endpoint_error(function, seed)
 
 
 @check

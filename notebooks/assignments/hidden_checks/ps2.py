@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 
-from tsfmicro_lab.assignments import ps2
-from tsfmicro_lab.assignments.checking import check, compare
 from tsfmicro_lab.models import causal_retention
+
+import checks
+from checking import check, compare
 
 SEEDS = (811, 822)
 
@@ -23,7 +24,7 @@ def _edges(function: Callable[..., Any], *more: int) -> None:
 def parallel(function: Callable[..., Any]) -> None:
     """The parallel form, of other sequences."""
     for seed in SEEDS:
-        ps2.check_parallel(function, seed)
+        checks.check_parallel(function, seed)
     _edges(function)
 
 
@@ -31,7 +32,7 @@ def parallel(function: Callable[..., Any]) -> None:
 def recurrent(function: Callable[..., Any]) -> None:
     """The recurrent form, of other sequences."""
     for seed in SEEDS:
-        ps2.check_recurrent(function, seed)
+        checks.check_recurrent(function, seed)
     _edges(function)
 
 
@@ -39,7 +40,7 @@ def recurrent(function: Callable[..., Any]) -> None:
 def chunkwise(function: Callable[..., Any]) -> None:
     """The chunkwise form, of other sequences."""
     for seed in SEEDS:
-        ps2.check_chunkwise(function, seed)
+        checks.check_chunkwise(function, seed)
     _edges(function, 4)
 
 
@@ -47,14 +48,14 @@ def chunkwise(function: Callable[..., Any]) -> None:
 def manhattan(function: Callable[..., Any]) -> None:
     """The Manhattan mask, of other grids."""
     for seed in SEEDS:
-        ps2.check_manhattan(function, seed)
+        checks.check_manhattan(function, seed)
 
 
 @check
 def cost(function: Callable[..., Any]) -> None:
     """The cost, at other sizes."""
     for seed in SEEDS:
-        ps2.check_cost(function, seed)
+        checks.check_cost(function, seed)
 
 
 @check

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from tsfmicro_lab.assignments import ps4
-from tsfmicro_lab.assignments.checking import check, expect
+import checks
+from checking import check, expect
 
 SEEDS = (11, 22)
 #: The leak of each program, in their order.
@@ -15,21 +15,21 @@ LEAKS = ("statistics", "choice", "copies", "columns")
 def uf1(function: Callable[..., Any]) -> None:
     """UF1, of other predictions."""
     for seed in SEEDS:
-        ps4.check_uf1(function, seed)
+        checks.check_uf1(function, seed)
 
 
 @check
 def pooled(function: Callable[..., Any]) -> None:
     """Pooled scores, of other predictions."""
     for seed in SEEDS:
-        ps4.check_pooled(function, seed)
+        checks.check_pooled(function, seed)
 
 
 @check
 def folds(function: Callable[..., Any]) -> None:
     """Folds, of other subjects."""
     for seed in SEEDS:
-        ps4.check_folds(function, seed)
+        checks.check_folds(function, seed)
 
 
 @check
@@ -43,4 +43,4 @@ def leak(name: str, seed: int) -> None:
 def honest(function: Callable[..., Any]) -> None:
     """The repaired evaluation, on other features."""
     for seed in SEEDS:
-        ps4.check_honest(function, seed)
+        checks.check_honest(function, seed)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from tsfmicro_lab.assignments import ps5
-from tsfmicro_lab.assignments.checking import check, expect
+import checks
+from checking import check, expect
 
 SEEDS = (51, 52)
 
@@ -13,27 +13,27 @@ SEEDS = (51, 52)
 def integrated_gradients(function: Callable[..., Any]) -> None:
     """Integrated gradients, of other models."""
     for seed in SEEDS:
-        ps5.check_integrated_gradients(function, seed)
+        checks.check_integrated_gradients(function, seed)
 
 
 @check
 def score(function: Callable[..., Any]) -> None:
     """The score, of other maps."""
     for seed in SEEDS:
-        ps5.check_score(function, seed)
+        checks.check_score(function, seed)
 
 
 @check
 def cover(function: Callable[..., Any]) -> None:
     """Covering, at other places."""
     for seed in SEEDS:
-        ps5.check_cover(function, seed)
+        checks.check_cover(function, seed)
 
 
 @check
 def shortcut(stream: str, y: int, x: int, seed: int) -> None:
     """The shortcut that was planted for you."""
-    true_y, true_x = ps5.PLACES[seed % 4]
+    true_y, true_x = checks.PLACES[seed % 4]
     expect(stream in ("onset", "difference"), f"the stream is 'onset' or 'difference', got {stream!r}")
     right = stream == ("difference" if seed // 4 % 2 else "onset")
     swapped = max(abs(y - true_x), abs(x - true_y)) <= 6 < max(abs(y - true_y), abs(x - true_x))

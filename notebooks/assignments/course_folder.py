@@ -16,18 +16,20 @@ import nbformat
 import pandas as pd
 from nbformat import NotebookNode
 from nbgrader.apps import NbGraderAPI
+from tqdm.auto import tqdm
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
-from tsfmicro_lab.assignments import gradebook
-from tsfmicro_lab.progress import track
+import gradebook
 
-#: The checkout that this package belongs to, and its assignments.
-CHECKOUT = Path(__file__).parents[2]
-ASSIGNMENTS = CHECKOUT / "notebooks" / "assignments"
-CONFIG = """# Written by `tsfmicro-lab course grade`; nbgrader's own commands read it, too.
+#: The assignments, and the checkout that they lie in.
+ASSIGNMENTS = Path(__file__).resolve().parent
+CHECKOUT = ASSIGNMENTS.parents[1]
+CONFIG = """# Written by notebooks/assignments/course.py; nbgrader's own commands read it, too.
 import os
 import sys
+
+sys.path.append({assignments!r})  # where the module `grading` is
 
 here = os.path.dirname(sys.executable)  # nbgrader looks for a program of its database there, activated or not
 if here not in os.environ.get("PATH", "").split(os.pathsep):
@@ -36,9 +38,9 @@ c = get_config()  # noqa: F821
 c.ClearSolutions.text_stub = "*Your answer: double-click here, write, press Shift and Enter.*"
 c.Execute.timeout = {timeout}  # seconds for a cell
 c.SandboxedExecute.seconds = {seconds}  # and for a notebook
-c.SandboxedExecute.hidden_checks = {hidden!r}
+c.SandboxedExecute.assignments = {assignments!r}
 c.Autograde.autograde_preprocessors = [
-    "tsfmicro_lab.assignments.grading.SandboxedExecute",
+    "grading.SandboxedExecute",
     "nbgrader.preprocessors.IgnorePattern",
     "nbconvert.preprocessors.ClearMetadataPreprocessor",
     "nbgrader.preprocessors.LimitOutput",
@@ -72,7 +74,7 @@ def release(out: Path | str, seed: int = 1) -> list[str]:
 
     Raises:
         ValueError: The folder is not empty.
-        OSError: This installation is no checkout of the repository.
+        OSError: The lab's package cannot be built.
     """
     out = Path(out)
     if out.exists() and any(out.iterdir()):
@@ -123,11 +125,11 @@ def grade(
     names = open_course(folder, seed, timeout, seconds)
     api = _nbgrader(folder)
     handed_in = gradebook.sort_in(folder / "submitted", names)
-    for student, name in track(handed_in, "marking", progress):
+    for student, name in tqdm(handed_in, "marking", disable=not progress):
         _mark(api, folder, student, name, force)
     table = gradebook.collect(api, handed_in)
     gradebook.write(folder, table)
-    for student, name in track(handed_in, "feedback", progress):
+    for student, name in tqdm(handed_in, "feedback", disable=not progress):
         if (folder / "autograded" / student / name).exists():
             api.generate_feedback(name, student, force=True)
     return table
@@ -153,15 +155,10 @@ def open_course(folder: Path, seed: int, timeout: int = 60, seconds: int = 300) 
 
     Raises:
         ValueError: The folder was begun with another seed, or a source cannot be released.
-        OSError: This installation is no checkout of the repository.
     """
-    if not (ASSIGNMENTS / "source").is_dir():
-        raise OSError(
-            f"{ASSIGNMENTS} is not there: teachers need a checkout of the repository, pip install -e '.[course]'"
-        )
     names = sorted(path.name for path in (ASSIGNMENTS / "source").iterdir() if path.is_dir())
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"timeout": timeout, "seconds": seconds, "hidden": str(ASSIGNMENTS / "hidden_checks")}
+    settings = {"timeout": timeout, "seconds": seconds, "assignments": str(ASSIGNMENTS)}
     (folder / "nbgrader_config.py").write_text(CONFIG.format(**settings))
     about = folder / "course.json"
     if about.exists():
@@ -173,7 +170,9 @@ def open_course(folder: Path, seed: int, timeout: int = 60, seconds: int = 300) 
         return names
     api = _nbgrader(folder)
     for name in names:
-        shutil.copytree(ASSIGNMENTS / "source" / name, folder / "source" / name, dirs_exist_ok=True)
+        own = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        shutil.copytree(ASSIGNMENTS / "source" / name, folder / "source" / name, ignore=own, dirs_exist_ok=True)
+        shutil.copy(ASSIGNMENTS / "checking.py", folder / "source" / name)  # beside checks.py, which imports it
         path = folder / "source" / name / f"{name}.ipynb"
         text = path.read_text()
         if text.count('"course = 1"') != 1:

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tsfmicro_lab.assignments.checking import check, compare, expect
 from tsfmicro_lab.data import Samples, SyntheticMicroExpressions, prepare
+
+from checking import check, compare, expect
 
 #: Where a lamp may hang in the picture, (y, x) pixels of 56, and its colour for each of three classes.
 PLACES = ((7, 7), (7, 48), (48, 7), (48, 48))

@@ -68,10 +68,14 @@ def readable() -> list[Path]:
     """Folders that Python and the lab need; the rest of a checkout is none of a student's business."""
     import tsfmicro_lab
 
-    lab = Path(tsfmicro_lab.__file__).parent
+    own, lab = Path(__file__).resolve().parent, Path(tsfmicro_lab.__file__).parent
+
+    def private(path: Path) -> bool:
+        return own.is_relative_to(path) or path.is_relative_to(own) or (path / "notebooks" / "assignments").is_dir()
+
     roots = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *filter(None, sys.path)}
     system = ["/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/dev", "/sys", "/opt/hostedtoolcache"]
-    return [lab, lab.parent / "data_cards", *(Path(p) for p in [*roots, *system] if not lab.is_relative_to(p))]
+    return [lab, lab.parent / "data_cards", *(p for p in map(Path, [*roots, *system]) if not private(p))]
 
 
 def confine(writable: Path, folders: Iterable[Path]) -> None:
@@ -156,7 +160,7 @@ def bound_text() -> Callable[..., None]:
 
 
 def main() -> None:
-    """Starts a kernel inside: `python -m tsfmicro_lab.assignments.sandbox FOLDER CONNECTION_FILE`."""
+    """Starts a kernel inside: `python sandbox.py FOLDER CONNECTION_FILE`."""
     folder, connection = Path(sys.argv[1]), sys.argv[2]
     from ipykernel.kernelapp import IPKernelApp
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tsfmicro_lab.assignments.checking import check, compare
+from checking import check, compare
 
 
 def _by_the_sum(q: Tensor, k: Tensor, v: Tensor, gamma: float, shift: int = 0, both: bool = False) -> Tensor:

@@ -10,7 +10,7 @@ import pandas as pd
 from nbformat import NotebookNode
 from nbgrader.utils import is_grade, is_solution
 
-from tsfmicro_lab.assignments.course import grade, open_course, read
+from course_folder import grade, open_course, read
 
 
 def check(only: Sequence[str] = (), progress: bool = True) -> pd.DataFrame:

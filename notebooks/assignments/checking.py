@@ -38,7 +38,7 @@ def check(function: Callable[..., None]) -> Callable[..., None]:
         >>> answer(41)
         Traceback (most recent call last):
         ...
-        tsfmicro_lab.assignments.checking.CheckFailed: think again
+        checking.CheckFailed: think again
     """
 
     @functools.wraps(function)
@@ -95,7 +95,7 @@ def compare(
         >>> compare(-2.0, 2.0, {"the sign is turned": -2.0}, "the sum")
         Traceback (most recent call last):
         ...
-        tsfmicro_lab.assignments.checking.CheckFailed: the sign is turned
+        checking.CheckFailed: the sign is turned
     """
     result, right = _array(got, what), _array(expected, what)
     if result.shape == right.shape and _close(result, right, tolerance):
@@ -117,7 +117,7 @@ def variant(student: str, course: int = 1) -> int:
 
     Args:
         student: Name; case, spaces and signs do not count.
-        course: Seed of the course, which `tsfmicro-lab course release --seed` sets.
+        course: Seed of the course, which `course.py release --seed` sets.
 
     Returns:
         A number below 100 000.

@@ -6,10 +6,11 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from tsfmicro_lab.assignments.checking import CheckFailed, check, compare, expect
 from tsfmicro_lab.clips import Frame
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions
 from tsfmicro_lab.preprocess import apply_alignment, estimate_alignment, onset_landmarks
+
+from checking import CheckFailed, check, compare, expect
 
 
 def trembling_clip(seed: int, still: bool = False, frames: int = 5) -> tuple[list[Frame], np.ndarray]:

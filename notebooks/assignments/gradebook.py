@@ -15,7 +15,7 @@ from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
 from nbgrader.utils import is_grade, is_locked, is_solution
 
-from tsfmicro_lab.assignments.checking import plain
+from checking import plain
 
 COLUMNS = ["student", "assignment", "question", "kind", "points", "of", "waits", "note"]
 MANUAL = ["student", "assignment", "question", "points", "of", "comment"]
@@ -25,6 +25,10 @@ STOPPED = {
     "CellTimeoutError": "a cell ran too long",
     "MemoryError": "out of memory",
 }
+
+
+#: Code that has the check functions in view: imports them, looks for their modules or files.
+NAMES_CHECKS = r"""hidden_checks|(?:\bimport\s[^\n#]*|\bfrom\s+|['"/])check(?:s|ing)\b"""
 
 
 def sort_in(submitted: Path, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -185,7 +189,7 @@ def notes(folder: Path, student: str, name: str) -> str:
     edited = [i for i in after if before.get(i, "").strip() != _shown(after[i])]
     found += [f"edited or deleted, and restored: {', '.join(edited)}"] if edited else []
     own = "\n".join(c.source for c in handed.cells if not is_locked(c) and not (is_grade(c) and not is_solution(c)))
-    found += ["names the checks"] if re.search(r"hidden_checks|tsfmicro_lab\.assignments", own) else []
+    found += ["names the checks"] if re.search(NAMES_CHECKS, own) else []
     said = re.search(r"^me = ['\"](.*?)['\"]", own, re.MULTILINE)
     if said and plain(said[1]) != plain(student):
         found.append(f"gave the name '{said[1]}': numbers typed in for it fit other data")

@@ -21,7 +21,7 @@ from nbgrader.preprocessors import Execute
 from nbgrader.utils import is_grade
 from traitlets import Int, Type, Unicode
 
-from tsfmicro_lab.assignments import sandbox
+import sandbox
 
 #: Variables of the environment that a kernel keeps; the rest may hold secrets of the teacher.
 KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "SYSTEMROOT", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "TSFMICRO_STUDENT")
@@ -56,8 +56,7 @@ class SandboxedKernelManager(AsyncKernelManager):
             *sandbox.namespaces(),
             sys.executable,
             "-P",
-            "-m",
-            sandbox.__name__,
+            str(Path(sandbox.__file__).resolve()),
             str(self.folder),
             self.connection_file,
         ]
@@ -86,11 +85,12 @@ class SandboxedKernelManager(AsyncKernelManager):
 class SandboxedExecute(Execute):
     """Runs the cells of a submission in the sandbox; whatever it does, its remaining cells count as failed and no more.
 
-    Before a graded cell the check functions are loaded anew, so that a submission cannot replace them; hidden ones are
-    handed over for that cell only, and the code of a submission cannot read them.
+    Before a graded cell the check functions are loaded anew, from the teacher's files and not from the submission's, so
+    that a submission cannot replace them; hidden ones are handed over for that cell only, and the code of a submission
+    cannot read them.
     """
 
-    hidden_checks = Unicode(help="Folder of the hidden checks.").tag(config=True)
+    assignments = Unicode(help="Folder with source/NAME/checks.py, checking.py and hidden_checks/.").tag(config=True)
     seconds = Int(300, help="Seconds for a whole notebook; `timeout` is for one cell.").tag(config=True)
 
     def __init__(self, **settings: Any) -> None:
@@ -103,6 +103,7 @@ class SandboxedExecute(Execute):
         deadline = time.monotonic() + self.seconds
         self.timeout_func = lambda cell: max(min(self.timeout, int(deadline - time.monotonic())), 1)
         self.stopped, self.received = "", 0
+        self.name = resources["nbgrader"]["assignment"]
         os.environ["TSFMICRO_STUDENT"] = resources["nbgrader"]["student"]
         nb, resources = super().preprocess(nb, resources, km)
         return nb, resources
@@ -115,7 +116,7 @@ class SandboxedExecute(Execute):
         try:
             if not self.stopped:
                 if graded:
-                    self._silently(REFRESH + self._hidden(cell.source))
+                    self._silently(REFRESH + self._checks(cell.source))
                 cell, resources = super().preprocess_cell(cell, resources, index)
                 if graded:
                     self._silently(REFRESH)
@@ -135,31 +136,35 @@ class SandboxedExecute(Execute):
             return None
         return super().process_message(msg, cell, cell_index)
 
-    def _hidden(self, source: str) -> str:
-        names = re.findall(r"from hidden_checks import (\w+)", source)
-        sources = {name: (Path(self.hidden_checks) / f"{name}.py").read_text() for name in names}
-        return HAND_OVER.format(sources=sources) if sources else ""
+    def _checks(self, source: str) -> str:
+        """Code that makes the checks importable which a graded cell may use."""
+        folder = Path(self.assignments)
+        files = {"checking": folder / "checking.py", "checks": folder / "source" / self.name / "checks.py"}
+        for name in re.findall(r"from hidden_checks import (\w+)", source):
+            files["hidden_checks"] = folder / "hidden_checks" / "__init__.py"
+            files[f"hidden_checks.{name}"] = folder / "hidden_checks" / f"{name}.py"
+        return HAND_OVER.format(sources={name: path.read_text() for name, path in files.items() if path.exists()})
 
     def _silently(self, code: str) -> None:
         self.wait_for_reply(self.kc.execute(code, silent=True, store_history=False))
 
 
 #: Forgets the check functions, so that the next import reads them again.
-REFRESH = f"""
+REFRESH = """
 import sys as _sys
-for _name in [name for name in _sys.modules if name.startswith(("{sandbox.__package__}", "hidden_checks"))]:
+for _name in [name for name in _sys.modules if name.split(".")[0] in ("checking", "checks", "hidden_checks")]:
     del _sys.modules[_name]
 del _sys
 """
-#: Makes modules importable whose source is given and whose file cannot be read.
+#: Makes modules importable whose source is given and whose file cannot be read, each after those that it imports.
 HAND_OVER = """
 import sys as _sys, types as _types
-_package = _sys.modules["hidden_checks"] = _types.ModuleType("hidden_checks")
 for _name, _source in {sources!r}.items():
-    _module = _sys.modules["hidden_checks." + _name] = _types.ModuleType("hidden_checks." + _name)
+    _module = _sys.modules[_name] = _types.ModuleType(_name)
     exec(_source, vars(_module))
-    setattr(_package, _name, _module)
-del _sys, _types, _package, _name, _source, _module
+    if "." in _name:
+        setattr(_sys.modules[_name.split(".")[0]], _name.split(".")[1], _module)
+del _sys, _types, _name, _source, _module
 """
 
 

@@ -8,11 +8,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from tsfmicro_lab.assignments.checking import check, compare, expect
 from tsfmicro_lab.data import Samples
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig
 from tsfmicro_lab.training import Recipe
+
+from checking import check, compare, expect
 
 
 @check

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from tsfmicro_lab.assignments.checking import check, compare, expect
+from checking import check, compare, expect
 
 
 def drawn_table(seed: int, people: int = 5, classes: str = "abc") -> pd.DataFrame:
