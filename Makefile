@@ -5,32 +5,34 @@ BIN := $(VENV)/bin
 # Idle threads of torch otherwise spin: two kernels on two cores then take about ten times as long.
 export OMP_WAIT_POLICY ?= passive
 INSTALLED := $(VENV)/.installed
+DEVELOPER := $(VENV)/.developer
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --upgrade-strategy only-if-needed -c constraints.txt
 
 .PHONY: demo test lab lint format bench constraints clean
 
 demo: $(INSTALLED) ## draw faces, train, explain: build/demo/index.html
 	$(BIN)/tsfmicro-lab demo --out build/demo
 
-test: $(INSTALLED) lint ## everything that CI checks
+test: $(DEVELOPER) lint ## everything that CI checks
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lab: $(INSTALLED) ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
-lint: $(INSTALLED)
+lint: $(DEVELOPER)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(INSTALLED)
+format: $(DEVELOPER)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/nbstripout --extra-keys "metadata.papermill cell.metadata.papermill cell.metadata.execution" notebooks/*.ipynb
 
-bench: $(INSTALLED) ## benchmarks: two ways in one run
+bench: $(DEVELOPER) ## benchmarks: two ways in one run
 	$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only
 
-constraints: $(INSTALLED) ## write down what is installed; the local version of torch exists on no registry
+constraints: $(DEVELOPER) ## write down what is installed; the local version of torch exists on no registry
 	$(BIN)/pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean:
@@ -38,5 +40,9 @@ clean:
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade-strategy only-if-needed -c constraints.txt -e ".[dev]"
+	$(INSTALL) -e ".[recordings]"
+	touch $@
+
+$(DEVELOPER): $(INSTALLED) # linters, test tools, nbgrader, dask: what only tests and teachers need
+	$(INSTALL) -e ".[dev]"
 	touch $@

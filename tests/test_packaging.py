@@ -20,10 +20,16 @@ def requirements():
 
 def test_conda_ends_in_the_install_of_make():
     pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][-1]["pip"]
-    command = re.search(r"pip install .*", (ROOT / "Makefile").read_text())[0]
-    assert pip == ["-c constraints.txt", "-e .[dev]"]
-    assert "-c constraints.txt" in command
-    assert '-e ".[dev]"' in command
+    makefile = (ROOT / "Makefile").read_text()
+    assert pip == ["-c constraints.txt", "-e .[recordings]"]
+    assert "-c constraints.txt" in re.search(r"pip install .*", makefile)[0]
+    assert re.findall(r'\$\(INSTALL\) -e "(.*)"', makefile) == [".[recordings]", ".[dev]"]
+
+
+def test_the_demo_installs_no_developer_tools():
+    makefile = (ROOT / "Makefile").read_text()
+    assert "\ndemo: $(INSTALLED)" in makefile
+    assert "\nlab: $(INSTALLED)" in makefile
 
 
 def test_every_requirement_is_pinned_within_its_range():

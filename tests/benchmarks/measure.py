@@ -2,7 +2,7 @@
 
     python tests/benchmarks/measure.py --device cuda --save notebooks/results/speed_gpu.json --minutes 8.5
     python tests/benchmarks/measure.py --device cpu  --save notebooks/results/speed_cpu.json --minutes 12
-    python tests/benchmarks/measure.py --readme notebooks/results/speed_cpu.json notebooks/results/speed_gpu.json
+    python tests/benchmarks/measure.py --docs notebooks/results/speed_cpu.json notebooks/results/speed_gpu.json
 
 Sections run in the order of their worth; what no longer fits the minutes is left out and named in the file. Every ratio
 is of two ways that took turns in this one run. The file says device, versions, commit and command.
@@ -268,14 +268,16 @@ def main():
     parser.add_argument("--minutes", type=float, default=8.5)
     parser.add_argument("--only", nargs="*", help="data models protocol layers stacked evaluations scaling side")
     parser.add_argument("--commit", help="where the checkout is a copy without git")
-    parser.add_argument("--readme", nargs="*", type=Path, help="write the README's table from files, measure nothing")
+    parser.add_argument(
+        "--docs", nargs="*", type=Path, help="write the table of docs/scaling.md from files, measure nothing"
+    )
     options = parser.parse_args()
-    if options.readme:
-        text = Path("README.md").read_text()
+    if options.docs:
+        text = Path("docs/scaling.md").read_text()
         before, _, rest = text.partition("<!-- speed -->")
         after = rest.partition("<!-- /speed -->")[2]
-        table = readme_table([path for path in options.readme if path.exists()])
-        Path("README.md").write_text(f"{before}<!-- speed -->\n{table}\n<!-- /speed -->{after}")
+        table = docs_table([path for path in options.docs if path.exists()])
+        Path("docs/scaling.md").write_text(f"{before}<!-- speed -->\n{table}\n<!-- /speed -->{after}")
         return
     device, began = options.device, time.monotonic()
     if device == "cuda":
@@ -332,8 +334,8 @@ def dump(result):
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def readme_table(paths):
-    """The README's table: ratios to the plain way, of the files that exist."""
+def docs_table(paths):
+    """The table of docs/scaling.md: ratios to the plain way, of the files that exist."""
     lines = [
         "| device | preset, batch | what | way | time | plain ÷ this | of a matrix product |",
         "|---|---|---|---|---|---|---|",

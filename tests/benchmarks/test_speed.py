@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from measure import readme_table
+from measure import docs_table
 from plain import encoded_clips, plain_loader, plain_of
 from stacked import single_step, stacked_step, without_draws
 
@@ -28,10 +28,10 @@ def pair(preset, **settings):
     return model, plain_of(model), [torch.randn(2, 3, side, side) for _ in range(2)]
 
 
-def test_the_readme_tells_what_is_stored():
-    readme = (ROOT / "README.md").read_text()
-    assert readme_table([path for path in (STORED, STORED.with_name("speed_gpu.json")) if path.exists()]) in readme
-    content, text = json.loads(STORED.read_text()), " ".join(readme.split())
+def test_the_page_on_scaling_tells_what_is_stored():
+    page = (ROOT / "docs" / "scaling.md").read_text()
+    assert docs_table([path for path in (STORED, STORED.with_name("speed_gpu.json")) if path.exists()]) in page
+    content, text = json.loads(STORED.read_text()), " ".join(page.split())
     plain = [r for r in content["models"] if r["way"] == "plain float32" and r["preset"] == "base"]
     [least] = [f"{r['of_gemm']:.0%}" for r in plain if r["what"] == "training step"]
     assert f"At base size even that reaches {least.replace('%', ' %')} of" in text

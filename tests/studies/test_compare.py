@@ -71,8 +71,8 @@ def test_started_again_it_trains_nothing(made, monkeypatch):
     pd.testing.assert_frame_equal(again.streams, comparison.streams)
 
 
-def test_the_readmes_table_is_the_stored_comparison():
-    """Every cell of the stored table at the usual layout stands in the README, in the row of its model."""
+def test_the_documented_table_is_the_stored_comparison():
+    """Every cell of the stored table at the usual layout stands in docs/results.md, in the row of its model."""
     stored = Comparison.load(ROOT / "notebooks" / "results" / "variants.json").table().query("layout == 1")
     names = {
         "tsfmicro_late": "late fusion",
@@ -84,7 +84,7 @@ def test_the_readmes_table_is_the_stored_comparison():
         "tsfmicro_spatial": "spatial alone (onset frame)",
         "majority": "majority class",
     }
-    lines = (ROOT / "README.md").read_text().replace("−", "-").splitlines()
+    lines = (ROOT / "docs" / "results.md").read_text().replace("−", "-").splitlines()
     assert set(stored.model) == set(names)
     for row in stored.itertuples():
         [line] = [line for line in lines if line.startswith(f"| {names[row.model]} |")]

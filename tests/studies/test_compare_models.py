@@ -50,20 +50,20 @@ def test_wrong_key_frames_stay_in_order(data):
 
 
 def paragraph(begin):
-    [text] = [text for text in (ROOT / "README.md").read_text().split("\n\n") if text.startswith(begin)]
+    [text] = [text for text in (ROOT / "docs" / "results.md").read_text().split("\n\n") if text.startswith(begin)]
     return " ".join(text.split())
 
 
-def test_the_readmes_table_of_models_is_the_stored_one():
+def test_the_documented_table_of_models_is_the_stored_one():
     stored = ModelComparison.load(STORED / "models.json").table()
     assert set(stored["model"]) == {run.label for run in (*VARIANTS, *OTHERS)} | {"majority"}
-    lines = (ROOT / "README.md").read_text().splitlines()
+    lines = (ROOT / "docs" / "results.md").read_text().splitlines()
     for row in stored.itertuples(index=False):
         [line] = [line for line in lines if line.startswith(f"| `{row.model}` |")]
         assert [cell.strip() for cell in line.split("|")[2:-1]] == list(row)[1:]
 
 
-def test_the_readmes_losses_by_wrong_key_frames_are_the_stored_ones():
+def test_the_documented_losses_by_wrong_key_frames_are_the_stored_ones():
     shifts = ModelComparison.load(STORED / "models.json").shifts.set_index(["model", "off"]).uf1
     text = paragraph("**Wrong key frames.**")
     for model, name in {"ststnet": "STSTNet", "slstt_mean flow=short": "short flow", "frl_dgt": "FRL-DGT"}.items():
@@ -73,7 +73,7 @@ def test_the_readmes_losses_by_wrong_key_frames_are_the_stored_ones():
     assert shifts["tsfmicro_late", 5] >= shifts["tsfmicro_late", 0]
 
 
-def test_the_readmes_displacements_are_the_stored_ones():
+def test_the_documented_displacements_are_the_stored_ones():
     errors = Displacements.load(STORED / "displacement.json").errors.query("condition == 'none'")
     means = errors.groupby(["method", "seed", "subject"]).expression.mean().groupby("method").mean()
     text = paragraph("**Is a learned displacement a displacement?**")

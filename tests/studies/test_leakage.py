@@ -143,7 +143,7 @@ def test_the_picture_draws_every_leak_with_its_interval(stored):
     assert BY_SUBJECT in set(table.labels)
 
 
-def test_the_readmes_number_is_the_stored_one(stored):
+def test_the_documented_number_is_the_stored_one(stored):
     row = gains(stored.scores(labels="noise")).set_index("leak").loc["best F1 of each subject"]
-    text = (ROOT / "README.md").read_text().replace("−", "-")
+    text = (ROOT / "docs" / "results.md").read_text().replace("−", "-")
     assert f"{row.gain:+.3f} ({row.low:+.2f} to {row.high:+.2f}" in text
