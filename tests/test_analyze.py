@@ -44,7 +44,7 @@ def test_a_folder_of_frames_gives_what_the_video_gives(take, frames, video, land
     for i, frame in enumerate(frames):
         cv2.imwrite(str(tmp_path / f"frame{i}.png"), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     one, other = analyze(video, progress=False), analyze(tmp_path, fps=200, progress=False)
-    np.testing.assert_allclose(one.watched.curve, other.watched.curve, atol=1e-4)
+    np.testing.assert_allclose(one.trace.curve, other.trace.curve, atol=1e-4)
     assert abs(one.table.apex - take.table.apex / 200).max() < 0.03
     assert one.notes == other.notes
 

@@ -16,8 +16,16 @@ from tsfmicro_lab.explain import WhereHow, clips_figure, where_how, where_how_fi
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.page import Page
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, MediaPipeLandmarker
-from tsfmicro_lab.preprocess.spotting import cut, spot, threshold
-from tsfmicro_lab.preprocess.watching import REACH, FaceFinder, Stream, Watched, watch
+from tsfmicro_lab.preprocess.spotting import (
+    HALF_WINDOW,
+    FaceFinder,
+    MotionTrace,
+    Stream,
+    cut,
+    spot,
+    threshold,
+    trace_motion,
+)
 from tsfmicro_lab.progress import progress_bar
 
 #: Points of a long curve that are drawn; the highest of each group is kept.
@@ -30,7 +38,7 @@ class Analysis:
 
     Attributes:
         video: The video.
-        watched: The curve and what it rests on.
+        trace: The curve and what it rests on.
         strictness: Of the spotting.
         clips: An aligned clip for each spotted moment.
         table: One row per moment: onset, apex and offset (seconds), duration (ms), strength, head (pixels), and with a
@@ -41,7 +49,7 @@ class Analysis:
     """
 
     video: Video
-    watched: Watched = field(repr=False)
+    trace: MotionTrace = field(repr=False)
     strictness: float
     clips: list[Clip]
     table: pd.DataFrame = field(repr=False)
@@ -98,16 +106,17 @@ def analyze(
         if len(classes) != model.config.num_classes:
             raise ValueError(f"the model has {model.config.num_classes} classes, {len(classes)} are named: name all")
     video = Video(path, fps)
-    watched = watch(
+    trace = trace_motion(
         _shown(video, "looking for movements", progress), find_faces or MediaPipeLandmarker(faces=4).find_all
     )
-    if not watched.looks.faces.any():
+    if not trace.searches.faces.any():
+        searched = len(trace.searches)
         raise VideoError(
-            f"{path}: no face in any of the {len(watched.looks)} frames that were searched: show it whole, upright, lit"
+            f"{path}: no face in any of the {searched} frames that were searched: show it whole, upright, lit"
         )
-    spots = spot(watched, strictness, most)
-    clips = cut(_shown(video, "cutting out what was found", progress), watched, spots, subject=video.path.stem)
-    table = _moments(watched, spots, clips)
+    spots = spot(trace, strictness, most)
+    clips = cut(_shown(video, "cutting out what was found", progress), trace, spots, subject=video.path.stem)
+    table = _moments(trace, spots, clips)
     maps: list[WhereHow] = []
     if model is not None and clips:
         rows = []
@@ -120,7 +129,7 @@ def analyze(
             if {"onset", "difference"} <= set(model.input_names):
                 maps.append(where_how(model, inputs))
         table = table.join(pd.DataFrame(rows))
-    return Analysis(video, watched, strictness, clips, table, maps, tuple(classes), list(_notes(video, watched, table)))
+    return Analysis(video, trace, strictness, clips, table, maps, tuple(classes), list(_notes(video, trace, table)))
 
 
 def write_report(found: Analysis, folder: Path | str, trained_on: str = "") -> Path:
@@ -156,21 +165,19 @@ def curve_chart(found: Analysis) -> go.Figure:
     Returns:
         A plotly figure.
     """
-    watched = found.watched
-    step = -(-len(watched.curve) // DRAWN)
-    whole = np.pad(watched.curve, (0, -len(watched.curve) % step), constant_values=np.nan).reshape(-1, step)
+    trace = found.trace
+    step = -(-len(trace.curve) // DRAWN)
+    whole = np.pad(trace.curve, (0, -len(trace.curve) % step), constant_values=np.nan).reshape(-1, step)
     known = np.isfinite(whole).any(1)
     highest = np.where(known, np.nan_to_num(whole, nan=-1.0).max(1), np.nan)
-    figure = go.Figure(
-        go.Scatter(x=watched.times[::step], y=highest, line={"color": "#444", "width": 1}, name="change")
-    )
+    figure = go.Figure(go.Scatter(x=trace.times[::step], y=highest, line={"color": "#444", "width": 1}, name="change"))
     if known.any():
-        limit = threshold(watched, found.strictness)
+        limit = threshold(trace, found.strictness)
         figure.add_hline(limit, line={"color": "#D55E00", "dash": "dot"}, annotation_text="threshold")
     for row in found.table.to_dict("records"):
         figure.add_vrect(row["onset"], row["offset"], fillcolor="#E69F00", opacity=0.35, line_width=0)
         figure.add_vline(row["apex"], line={"color": "#0072B2", "width": 1})
-    for first, last in unknown_spans(watched):
+    for first, last in unknown_spans(trace):
         figure.add_vrect(first, last, fillcolor="#999999", opacity=0.25, line_width=0)
     figure.update_layout(template="plotly_white", showlegend=False)
     figure.update_xaxes(title="seconds")
@@ -178,22 +185,22 @@ def curve_chart(found: Analysis) -> go.Figure:
     return figure
 
 
-def unknown_spans(watched: Watched, shortest: float = 2 * REACH + 0.1) -> list[tuple[float, float]]:
+def unknown_spans(trace: MotionTrace, shortest: float = 2 * HALF_WINDOW + 0.1) -> list[tuple[float, float]]:
     """Times at which nothing could be spotted, since no face or no still head was seen, seconds.
 
     Args:
-        watched: From `preprocess.spotting.watch`.
-        shortest: Shorter ones are not told: each shot loses a reach at both ends.
+        trace: From `preprocess.spotting.trace_motion`.
+        shortest: Shorter ones are not told: each segment loses half a window at both ends.
 
     Example:
         >>> curve = np.ones(100)
         >>> curve[50:] = np.nan
-        >>> unknown_spans(Watched(np.arange(100) / 50, curve, [], pd.DataFrame()))
+        >>> unknown_spans(MotionTrace(np.arange(100) / 50, curve, [], pd.DataFrame()))
         [(1.0, 1.98)]
     """
-    gone = np.concatenate([[0], ~np.isfinite(watched.curve), [0]])
+    gone = np.concatenate([[0], ~np.isfinite(trace.curve), [0]])
     edges = np.flatnonzero(np.diff(gone)).reshape(-1, 2)
-    spans = [(float(watched.times[a]), float(watched.times[b - 1])) for a, b in edges]
+    spans = [(float(trace.times[a]), float(trace.times[b - 1])) for a, b in edges]
     return [(a, b) for a, b in spans if b - a > shortest]
 
 
@@ -204,18 +211,18 @@ def _shown(video: Video, title: str, progress: bool) -> Stream:
             bar.update()
 
 
-def _moments(watched: Watched, spots: pd.DataFrame, clips: list[Clip]) -> pd.DataFrame:
+def _moments(trace: MotionTrace, spots: pd.DataFrame, clips: list[Clip]) -> pd.DataFrame:
     rows = []
     for i, clip in enumerate(clips):
         within = np.array([*clip.key_frames, clip.offset])
-        onset, apex, offset = watched.times[within + int(spots.apex[i]) - within[1]]
+        onset, apex, offset = trace.times[within + int(spots.apex[i]) - within[1]]
         rows.append([clip.name, onset, apex, offset, 1e3 * (offset - onset), spots.strength[i], spots["head"][i]])
     return pd.DataFrame(rows, columns=["moment", "onset", "apex", "offset", "duration", "strength", "head"])
 
 
-def _notes(video: Video, watched: Watched, table: pd.DataFrame) -> Iterator[str]:
-    yield from _of_time(video, watched.times)
-    yield from _of_faces(watched)
+def _notes(video: Video, trace: MotionTrace, table: pd.DataFrame) -> Iterator[str]:
+    yield from _of_time(video, trace.times)
+    yield from _of_faces(trace)
     if (moved := table.moment[table["head"] > 1]).any():
         yield f"The head moved by more than a pixel during {', '.join(moved)}: the difference shows that, too."
     if (long := table.moment[table.duration > 500]).any():
@@ -239,21 +246,21 @@ def _of_time(video: Video, times: np.ndarray) -> Iterator[str]:
         yield f"Only {len(times)} of the {video.claimed} announced frames could be read: the file may be cut off."
 
 
-def _of_faces(watched: Watched) -> Iterator[str]:
-    times, looks = watched.times, watched.looks
-    if (several := looks.faces > 1).any():
+def _of_faces(trace: MotionTrace) -> Iterator[str]:
+    times, searches = trace.times, trace.searches
+    if (several := searches.faces > 1).any():
         yield (
-            f"{looks.faces.max()} faces: more than one is in {100 * several.mean():.0f} % of the searched frames. "
+            f"{searches.faces.max()} faces: more than one is in {100 * several.mean():.0f} % of the searched frames. "
             "The one that was largest at first was followed."
         )
-    if (lost := looks.faces == 0).any():
-        first = times[looks.frame[lost].iloc[0]]
+    if (lost := searches.faces == 0).any():
+        first = times[searches.frame[lost].iloc[0]]
         yield f"No face in {100 * lost.mean():.0f} % of the searched frames, for the first time at {first:.1f} s."
-    if spans := unknown_spans(watched):
+    if spans := unknown_spans(trace):
         listed = ", ".join(f"{a:.1f} to {b:.1f} s" for a, b in spans[:5]) + (" and more" if len(spans) > 5 else "")
-        share = 100 * float(np.isnan(watched.curve).mean())
+        share = 100 * float(np.isnan(trace.curve).mean())
         yield f"Nothing can be spotted in {share:.0f} % of the time ({listed}): the head moved, or no face was seen."
-    for shot in watched.shots[:1]:
-        right, left = (shot.landmarks[POINT_INDEX[f"{side}_eye_outer"]] for side in ("right", "left"))
+    for segment in trace.segments[:1]:
+        right, left = (segment.landmarks[POINT_INDEX[f"{side}_eye_outer"]] for side in ("right", "left"))
         if (wide := float(np.hypot(*(left - right)))) < 50:
             yield f"The face is small, {wide:.0f} px from eye to eye: what moves it by less than a pixel is lost."

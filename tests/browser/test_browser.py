@@ -295,8 +295,8 @@ def test_the_camera_is_recorded_and_the_recording_read(open_notebook, recording,
     notebook.page.get_by_text(f"kept in {recording}").wait_for(timeout=30_000)
     found = analyze(recording, progress=False)
     assert found.video.size == (480, 480)
-    assert 2 < found.watched.times[-1] < 4.5
-    assert (found.watched.looks.faces == 1).all()
+    assert 2 < found.trace.times[-1] < 4.5
+    assert (found.trace.searches.faces == 1).all()
     assert "frames per second" in found.notes[0]
 
 

@@ -7,9 +7,15 @@ import pytest
 from tsfmicro_lab.clips import Clip, ClipError
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions
 from tsfmicro_lab.data.motion import warp
-from tsfmicro_lab.preprocess import POINT_NAMES, FaceNotFoundError, align_clip, difference_frame, estimate_alignment
-from tsfmicro_lab.preprocess.alignment import ANCHORS, apply_alignment, transform_points
-from tsfmicro_lab.preprocess.landmarks import POINT_INDEX
+from tsfmicro_lab.preprocess.alignment import (
+    ANCHORS,
+    align_clip,
+    apply_alignment,
+    estimate_alignment,
+    transform_points,
+)
+from tsfmicro_lab.preprocess.keyframes import difference_frame
+from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, POINT_NAMES, FaceNotFoundError
 
 
 @pytest.mark.parametrize("size", [56, 112, 224])

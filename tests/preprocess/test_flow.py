@@ -1,9 +1,23 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from tsfmicro_lab.clips import ClipError
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions
 from tsfmicro_lab.data.motion import warp
-from tsfmicro_lab.preprocess import FLOWS, align_clip, endpoint_error, flow_colours, magnify, optical_flow
+from tsfmicro_lab.preprocess.alignment import align_clip
+from tsfmicro_lab.preprocess.flow import (
+    FLOWS,
+    clip_flow,
+    endpoint_error,
+    flow_colours,
+    magnify,
+    optical_flow,
+    resize_flow,
+    square_crop,
+)
+from tsfmicro_lab.preprocess.landmarks import POINT_INDEX
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +27,7 @@ def clip():
 
 
 def pair(clip):
-    return clip.frame(clip.onset), clip.frame(clip.apex)
+    return map(clip.frame, clip.key_frames)
 
 
 @pytest.mark.parametrize(("method", "limit"), [("dis", 0.25), ("tvl1", 0.5), ("farneback", 0.6)])
@@ -54,3 +68,35 @@ def test_wrong_input_is_named(clip):
         optical_flow(onset, apex, "raft")
     with pytest.raises(ValueError, match="must have one size: align the clip first"):
         optical_flow(onset, apex[:-1])
+
+
+def test_the_crop_is_centred_on_the_nose_and_carries_landmarks_along(data):
+    cropped = square_crop(data[0], 64)
+    assert np.allclose(cropped.landmarks[POINT_INDEX["nose_tip"]], 31.5, atol=1e-3)
+    away = replace(data[0], landmarks=data[0].landmarks + 500)
+    with pytest.raises(ClipError, match=r"face crop .* lies outside the 96×96 px frame"):
+        square_crop(away, 64)
+
+
+def test_nothing_moves_where_all_frames_are_the_onset(data):
+    for clip in (data[i] for i in range(4)):
+        still = replace(clip, frames=[clip.frame(clip.onset)] * len(clip.frames))
+        assert np.abs(clip_flow(still, 48)).max() < 1e-3
+        assert np.abs(clip_flow(still, 48, short=True)).max() < 1e-3
+
+
+def test_short_flow_adds_up_to_long_flow(data):
+    clip = max((data[i] for i in range(len(data))), key=lambda clip: float(np.abs(clip.truth.field).max()))
+    clip = replace(clip, onset=clip.apex - 5)  # so that the frame before the first of the eleven is the onset
+    long, short = clip_flow(clip, 48), clip_flow(clip, 48, short=True)
+    moved = np.hypot(*long[4]) > 0.5 * np.hypot(*long[4]).max()
+    assert np.corrcoef(short[:5].sum(0)[:, moved].ravel(), long[4][:, moved].ravel())[0, 1] > 0.75
+    assert np.abs(short[1:]).max() < np.abs(long).max()
+    earlier = clip_flow(replace(clip, onset=clip.apex - 8), 48, short=True)
+    assert np.allclose(earlier[1:], short[:-1]), "short flow does not know how far away the onset is"
+
+
+def test_flow_shrinks_with_its_image(data):
+    clip = square_crop(data[1], 128)
+    fine = optical_flow(*pair(clip))
+    assert np.abs(resize_flow(fine, 32)).mean() == pytest.approx(np.abs(fine).mean() / 4, rel=0.25)

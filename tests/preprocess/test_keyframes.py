@@ -3,10 +3,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.clips import Clip, ClipError
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
-from tsfmicro_lab.preprocess import align_clip, difference_frame, intensity_curve, spot_apex, with_apex
-from tsfmicro_lab.preprocess.keyframes import strongest_pair
+from tsfmicro_lab.preprocess.alignment import align_clip
+from tsfmicro_lab.preprocess.keyframes import (
+    apex_frames,
+    difference_frame,
+    intensity_curve,
+    spot_apex,
+    strongest_pair,
+    with_apex,
+)
 
 
 def test_the_apex_is_spotted_in_clean_clips():
@@ -54,3 +61,24 @@ def test_the_strongest_pair_is_the_one_that_differs_most():
     clip = Clip("a", "s", list(frames), 0, 60, 60)
     assert strongest_pair(clip) == (1, 58)
     assert strongest_pair(clip, share=0.0) == (0, 60)
+
+
+def test_frames_are_centred_on_the_apex_in_numeric_order(data):
+    clip = data[0]
+    long = replace(clip, frames=[np.full((4, 4, 3), i, np.uint8) for i in range(60)], onset=0, apex=30, offset=59)
+    assert [int(f[0, 0, 0]) for f in apex_frames(long)] == list(range(25, 36))
+    early = replace(long, apex=2)
+    assert [int(f[0, 0, 0]) for f in apex_frames(early)] == list(range(1, 12))
+    short = replace(long, apex=2, offset=6)
+    made = [int(f[0, 0, 0]) for f in apex_frames(short)]
+    assert made[0] == 1
+    assert made[-1] == 6
+    assert made == sorted(made)
+    assert len(made) == 11
+
+
+@pytest.mark.parametrize(("onset", "apex", "offset"), [(3, 3, 3), (3, 4, 4)])
+def test_a_clip_too_short_to_interpolate_is_named(data, onset, apex, offset):
+    clip = replace(data[0], onset=onset, apex=apex, offset=offset)
+    with pytest.raises(ClipError, match=r"clip sub01/EP01 has [01] frame after its onset, 11 are read"):
+        apex_frames(clip)

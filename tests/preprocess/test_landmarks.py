@@ -7,8 +7,14 @@ import pytest
 from skimage.data import astronaut
 
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
-from tsfmicro_lab.preprocess import FaceNotFoundError, MediaPipeLandmarker, landmarks
-from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, POINT_NAMES, find_model
+from tsfmicro_lab.preprocess import landmarks
+from tsfmicro_lab.preprocess.landmarks import (
+    POINT_INDEX,
+    POINT_NAMES,
+    FaceNotFoundError,
+    MediaPipeLandmarker,
+    find_model,
+)
 
 MEASURED = ("eye_outer", "eye_inner", "mouth_corner", "nose_tip")
 

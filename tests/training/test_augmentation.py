@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from tsfmicro_lab.preprocess import POINT_NAMES
+from tsfmicro_lab.data import prepare
+from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, POINT_NAMES
 from tsfmicro_lab.training import Augmentation, to_inputs
 from tsfmicro_lab.training.augmentation import MEAN, MIRRORED, STD
 
@@ -79,3 +80,30 @@ def test_points_and_displacements_go_where_their_pixels_go():
         place = MIRRORED[index] if mirrored else index
         assert torch.allclose(centre, moved["landmarks"][i, place], atol=0.15)
         assert moved["flow_dis"][i, :, 28, 28].norm() == pytest.approx(3, abs=0.01)
+
+
+def test_one_draw_moves_images_displacements_and_points_alike(data):
+    samples = prepare(data, 56, tensors=("onset", "landmarks", "flow_dis"), progress=False)
+    batch = samples.pick(torch.arange(16))
+    marked = torch.zeros(16, 3, 56, 56, dtype=torch.uint8)
+    tip = POINT_INDEX["left_mouth_corner"]
+    x, y = batch["landmarks"][:, tip].round().long().T
+    for i in range(16):
+        marked[i, :, y[i] - 1 : y[i] + 2, x[i] - 1 : x[i] + 2] = 255
+    right = torch.zeros(16, 2, 56, 56, dtype=torch.float16)
+    right[:, 0] = 1
+    torch.manual_seed(1)
+    moved = Augmentation(56)({"onset": marked, "flow_dis": right, "landmarks": batch["landmarks"]})
+    dx, dy = moved["flow_dis"][:, :, 28, 28].T
+    flipped = dx < 0
+    assert 2 < flipped.sum() < 14
+    assert torch.allclose(dx.abs(), torch.ones(16), atol=0.01)  # up to 3 degrees
+    assert dy.abs().max() < 0.06
+    for i in range(16):
+        name = "right_mouth_corner" if flipped[i] else "left_mouth_corner"
+        at = moved["landmarks"][i, POINT_INDEX[name]]
+        heat = moved["onset"][i, 0]
+        grid = torch.stack(torch.meshgrid(*[torch.arange(56.0)] * 2, indexing="xy"))
+        if heat.sum() > 1000:  # not shifted out
+            middle = (grid * heat).sum((1, 2)) / heat.sum()
+            assert (middle - at).abs().max() < 1.0

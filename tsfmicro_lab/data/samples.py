@@ -12,7 +12,7 @@ from torch import Tensor
 from tsfmicro_lab.data.composite import action_unit_table
 from tsfmicro_lab.data.schema import Dataset
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order, prepare_clip
-from tsfmicro_lab.preprocess import Landmarker
+from tsfmicro_lab.preprocess.landmarks import Landmarker
 from tsfmicro_lab.progress import track
 
 

@@ -14,9 +14,10 @@ from typing import Any, Literal
 import numpy as np
 
 from tsfmicro_lab.clips import Clip, Points
-from tsfmicro_lab.preprocess import POINT_NAMES, Landmarker, align_clip, clip_flow, key_flow, onset_landmarks, with_apex
-from tsfmicro_lab.preprocess.flow_clip import FRAMES
-from tsfmicro_lab.preprocess.keyframes import strongest_pair
+from tsfmicro_lab.preprocess.alignment import align_clip, onset_landmarks
+from tsfmicro_lab.preprocess.flow import clip_flow, optical_flow, resize_flow
+from tsfmicro_lab.preprocess.keyframes import FRAMES, strongest_pair, with_apex
+from tsfmicro_lab.preprocess.landmarks import POINT_NAMES, Landmarker
 
 #: What TSFmicro reads.
 KEY_FRAMES = ("onset", "apex")
@@ -98,7 +99,8 @@ class Prepared:
 def _flow(source: Source, method: str) -> np.ndarray:
     """Flow between the key frames, computed at 128 px or more."""
     fine = align_clip(replace(source.clip, apex=source.apex), max(source.size, 128))
-    return key_flow(fine, source.size, method)
+    onset, apex = map(fine.frame, fine.key_frames)
+    return resize_flow(optical_flow(onset, apex, method), source.size)
 
 
 def _pairs(source: Source) -> np.ndarray:

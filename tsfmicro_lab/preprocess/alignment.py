@@ -9,7 +9,6 @@ from dataclasses import replace
 import cv2
 import numpy as np
 from jaxtyping import Float
-from skimage.transform import SimilarityTransform
 
 from tsfmicro_lab.clips import Clip, ClipError, Field, Frame, LazyFrames, Points, Truth
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, FaceNotFoundError, Landmarker, default_landmarker
@@ -40,45 +39,47 @@ def estimate_alignment(landmarks: Points, size: int) -> Matrix:
         ValueError: The landmarks are not finite or all in one place.
 
     Example:
-        >>> import numpy as np
         >>> points = np.zeros((30, 2), np.float32)
         >>> points[[6, 8, 10, 12]] = np.array(list(ANCHORS.values())) * 100 - 0.5
         >>> estimate_alignment(points, 100).round(3) + 0.0
         array([[1., 0., 0.],
                [0., 1., 0.]])
     """
+    from skimage.transform import SimilarityTransform
+
     source = landmarks[[POINT_INDEX[name] for name in ANCHORS]].astype(np.float64)
     target = np.array(list(ANCHORS.values())) * size - 0.5
     if not np.isfinite(source).all() or np.ptp(source, axis=0).max() < 1:
         raise ValueError(f"the eye corners {source.round(1).tolist()} give no face to align: check the landmarks")
-    matrix: Matrix = SimilarityTransform.from_estimate(source, target).params[:2]
-    return matrix
+    return SimilarityTransform.from_estimate(source, target).params[:2]
 
 
 def apply_alignment(image: Frame, matrix: Matrix, size: int) -> Frame:
-    """Brings a frame into the aligned square, with a low-pass filter where it shrinks.
+    """Brings a frame into the aligned square (bicubic), with a low-pass filter where it shrinks.
+
+    Only the part that the square shows is read, so that a face in a 4K frame costs no more than its own size.
 
     Args:
         image: The frame.
         matrix: From :func:`estimate_alignment`.
-        size: Side of the output, pixels.
-
-    Returns:
-        The aligned frame, size × size.
+        size: Side of the square, pixels.
 
     Example:
-        >>> grey = np.full((100, 100, 3), 128, np.uint8)
-        >>> half = apply_alignment(grey, np.array([[0.5, 0, 0], [0, 0.5, 0]]), 50)
-        >>> half.shape, half.min()
-        ((50, 50, 3), np.uint8(128))
+        >>> stripes = np.zeros((100, 100, 3), np.uint8)
+        >>> stripes[:, ::2] = 200  # finer than the pixels of the output
+        >>> apply_alignment(stripes, np.array([[0.25, 0, 0], [0, 0.25, 0]]), 25)[12, 12].tolist()
+        [100, 100, 100]
     """
     scale = float(np.hypot(*matrix[:, 0]))
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]])
+    seen = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+    low, high = (seen.min(0) - 4 / scale - 4).astype(int), (seen.max(0) + 4 / scale + 5).astype(int)
+    if (low > 0).all() and (high < image.shape[1::-1]).all():
+        image = image[low[1] : high[1], low[0] : high[0]]
+        matrix = np.column_stack([matrix[:, :2], matrix[:, :2] @ low + matrix[:, 2]])
     if scale < 1:
-        sigma = (1 / scale - 1) / 2
-        image = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT).astype(np.uint8)
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT).astype(
-        np.uint8
-    )
+        image = cv2.GaussianBlur(image, (0, 0), (1 / scale - 1) / 2, borderType=cv2.BORDER_REFLECT)
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
 
 
 def transform_points(points: Points, matrix: Matrix) -> Points:
@@ -88,19 +89,15 @@ def transform_points(points: Points, matrix: Matrix) -> Points:
         >>> transform_points(np.array([[1.0, 2.0]]), np.array([[2.0, 0.0, 1.0], [0.0, 2.0, 0.0]]))
         array([[3., 4.]], dtype=float32)
     """
-    moved: Points = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-    return moved
+    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
 def onset_landmarks(clip: Clip, landmarker: Landmarker | None = None) -> Points:
-    """Landmarks of the onset frame: the clip's own if it has them, else found on the image.
+    """Landmarks of the onset frame, pixels: the clip's own if it has them, else found on the image.
 
     Args:
         clip: The clip.
         landmarker: What finds them; MediaPipe by default.
-
-    Returns:
-        The named points, pixels.
 
     Raises:
         ClipError: No face is found.
@@ -116,24 +113,21 @@ def onset_landmarks(clip: Clip, landmarker: Landmarker | None = None) -> Points:
 
 
 def align_clip(clip: Clip, size: int = 224, landmarker: Landmarker | None = None) -> Clip:
-    """The clip with every frame aligned by the transform of its onset frame.
+    """The clip with every frame aligned by the transform of its onset frame, each when it is asked for.
 
     Args:
-        clip: The clip.
+        clip: The clip; landmarks and true motion move along.
         size: Side of the aligned frames, pixels.
         landmarker: What finds the landmarks where the clip brings none; MediaPipe by default.
-
-    Returns:
-        A clip whose frames are aligned when asked for; landmarks and true motion move along.
 
     Raises:
         ClipError: No face is found, or its eye corners make no sense.
 
     Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> clip = SyntheticMicroExpressions(subjects=2, clips_per_subject=5, image_size=96)[0]
-        >>> align_clip(clip, 56).frame(0).shape
-        (56, 56, 3)
+        >>> from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
+        >>> clip = align_clip(SyntheticMicroExpressions(subjects=2, image_size=96)[0], 112)
+        >>> clip.landmarks[[POINT_INDEX[name] for name in ANCHORS]].mean(0).round().tolist()  # 0.5 and 0.36 of 112
+        [56.0, 40.0]
     """
     landmarks = onset_landmarks(clip, landmarker)
     try:
@@ -144,30 +138,21 @@ def align_clip(clip: Clip, size: int = 224, landmarker: Landmarker | None = None
 
 
 def align_with(clip: Clip, matrix: Matrix, size: int) -> Clip:
-    """The clip with one transform applied to all its frames, its landmarks and its true motion.
+    """The clip with one transform applied to all its frames, its landmarks and its true motion."""
 
-    Args:
-        clip: The clip.
-        matrix: From frame pixels to those of the square that comes out.
-        size: Side of the square, pixels.
-    """
+    def aligned(field: Field) -> Field:
+        turned = np.einsum("ij,jhw->hwi", matrix[:, :2], field).astype(np.float32)
+        return np.moveaxis(cv2.warpAffine(turned, matrix, (size, size)), -1, 0)
+
+    truth = clip.truth and Truth(
+        field=aligned(clip.truth.field),
+        expression=aligned(clip.truth.expression),
+        moved=cv2.warpAffine(clip.truth.moved.astype(np.float32), matrix, (size, size)) >= 0.5,
+        apex_landmarks=transform_points(clip.truth.apex_landmarks, matrix),
+    )
     return replace(
         clip,
         frames=LazyFrames(lambda i: apply_alignment(clip.frame(i), matrix, size), range(len(clip.frames))),
         landmarks=None if clip.landmarks is None else transform_points(clip.landmarks, matrix),
-        truth=_align_truth(clip.truth, matrix, size) if clip.truth else None,
+        truth=truth,
     )
-
-
-def _align_truth(truth: Truth, matrix: Matrix, size: int) -> Truth:
-    return Truth(
-        field=_align_field(truth.field, matrix, size),
-        expression=_align_field(truth.expression, matrix, size),
-        moved=cv2.warpAffine(truth.moved.astype(np.float32), matrix, (size, size)) >= 0.5,
-        apex_landmarks=transform_points(truth.apex_landmarks, matrix),
-    )
-
-
-def _align_field(field: Field, matrix: Matrix, size: int) -> Field:
-    turned = np.einsum("ij,jhw->hwi", matrix[:, :2], field).astype(np.float32)
-    return np.moveaxis(np.asarray(cv2.warpAffine(turned, matrix, (size, size)), np.float32), -1, 0)

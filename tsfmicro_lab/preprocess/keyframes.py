@@ -6,15 +6,14 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from tsfmicro_lab.clips import Clip, Frame
+from tsfmicro_lab.clips import Clip, ClipError, Frame
+
+#: Frames that SLSTT reads of a clip.
+FRAMES = 11
 
 
 def difference_frame(onset: Frame, apex: Frame) -> Float[np.ndarray, "_ _ 3"]:
     """Signed difference apex - onset, in grey levels from -255 to 255; exactly zero for identical frames.
-
-    Args:
-        onset: RGB frame.
-        apex: RGB frame of the same size.
 
     Raises:
         ValueError: The sizes differ.
@@ -39,31 +38,20 @@ def intensity_curve(clip: Clip) -> Float[np.ndarray, " frames"]:
 
     Returns:
         One value per frame, grey levels; 0 at the onset.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> clip = SyntheticMicroExpressions(1, 1, image_size=64)[0]
-        >>> curve = intensity_curve(clip)
-        >>> len(curve) == len(clip.frames), float(curve[clip.onset])
-        (True, 0.0)
     """
-    onset = comparable(clip.frame(clip.onset))
-    levels = [np.abs(comparable(clip.frame(i)) - onset).mean() for i in range(len(clip.frames))]
+    onset = normalized_grey(clip.frame(clip.onset))
+    levels = [np.abs(normalized_grey(clip.frame(i)) - onset).mean() for i in range(len(clip.frames))]
     return np.array(levels, np.float32)
 
 
 def spot_apex(clip: Clip) -> int:
-    """Index of the frame that is farthest from the onset, between onset and offset.
+    """Index of the frame of an aligned clip that is farthest from the onset, between onset and offset.
 
-    Args:
-        clip: An aligned clip.
-
-    Returns:
-        The spotted apex. Compare with an annotated one before you trust it: a head that drifts or a blink can outweigh
-        the expression. On 40 rendered clips of 128 px with all distractors the median error was 10 frames (0.05 s).
+    Compare with an annotated apex before you trust it: a head that drifts or a blink can outweigh the expression. On 40
+    rendered clips of 128 px with all distractors the median error was 10 frames (0.05 s).
 
     Example:
-        >>> from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions
+        >>> from tsfmicro_lab.data.synthetic import Distractors, SyntheticMicroExpressions
         >>> clip = SyntheticMicroExpressions(1, 1, image_size=64, distractors=Distractors.none())[0]
         >>> abs(spot_apex(clip) - clip.apex) <= 3
         True
@@ -77,49 +65,34 @@ def with_apex(clip: Clip) -> Clip:
     """The clip itself if its apex is annotated, else with the spotted one.
 
     Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> clip = SyntheticMicroExpressions(1, 1, image_size=64)[0]
+        >>> clip = Clip("EP01", "sub01", [np.full((4, 4, 3), i, np.uint8) for i in range(3)], 0, 1, 2)
         >>> with_apex(clip) is clip, with_apex(replace(clip, apex=None)).apex is None
         (True, False)
     """
     return clip if clip.apex is not None else replace(clip, apex=spot_apex(clip))
 
 
-def comparable(image: Frame) -> Float[np.ndarray, "_ _"]:
-    """Grey frame without camera noise and flicker: smoothed, and brought to a mean brightness of 128.
-
-    Args:
-        image: An aligned RGB frame.
+def normalized_grey(image: Frame) -> Float[np.ndarray, "_ _"]:
+    """Grey frame with camera noise smoothed out, and flicker by scaling to a mean brightness of 128.
 
     Example:
-        >>> round(float(comparable(np.full((50, 50, 3), 90, np.uint8)).mean()))
+        >>> round(float(normalized_grey(np.full((50, 50, 3), 90, np.uint8)).mean()))
         128
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     smooth = cv2.GaussianBlur(grey, (0, 0), max(image.shape[0] / 100, 0.5))
-    return np.asarray(smooth * (128 / max(float(grey.mean()), 1.0)), np.float32)
+    return smooth * np.float32(128 / max(float(grey.mean()), 1.0))
 
 
 def strongest_pair(clip: Clip, share: float = 0.15) -> tuple[int, int]:
-    """The pair of frames near onset and apex that differs most, as the public TSFmicro code seeks it for training.
+    """Indices of the pair of frames near onset and apex that differs most, as the public TSFmicro code trains on.
 
     Of onset + i and apex - j, with i and j up to share · (apex - onset) / 4, the pair with the largest Euclidean
-    distance of its pixels. The public code reads and compares them for every sample of every epoch; the answer is
-    always the same.
+    distance of its pixels.
 
     Args:
         clip: An aligned clip with an apex.
         share: Of the way from onset to apex; the public code has 0.15 for CASME II.
-
-    Returns:
-        Indices of both frames.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> clip = SyntheticMicroExpressions(1, 1, image_size=64)[0]
-        >>> onset, apex = strongest_pair(clip)
-        >>> clip.onset <= onset < apex <= clip.apex
-        True
     """
     onset, apex = clip.key_frames
     reach = int(share * (apex - onset) / 4)
@@ -128,3 +101,39 @@ def strongest_pair(clip: Clip, share: float = 0.15) -> tuple[int, int]:
     distance = np.linalg.norm(first[:, None] - last[None], axis=-1)
     i, j = divmod(int(distance.argmax()), reach + 1)
     return early[i], late[j]
+
+
+def apex_frames(clip: Clip, count: int = FRAMES, *, before: bool = False) -> list[Frame]:
+    """Frames around the apex in numeric order, interpolated between neighbours where the clip has fewer.
+
+    They run from max(apex - count // 2, onset + 1) to min(start + count - 1, offset). A frame between two others is
+    their weighted mean, which is enough for motion of a pixel; the paper's program has a network draw it.
+
+    Args:
+        clip: With an apex.
+        count: How many.
+        before: One more, as far before the first as the others are apart.
+
+    Raises:
+        ClipError: The clip has no apex, or fewer than two frames after its onset to interpolate between.
+
+    Example:
+        >>> frames = [np.full((2, 2, 3), 20 * i, np.uint8) for i in range(4)]
+        >>> [int(f[0, 0, 0]) for f in apex_frames(Clip("EP01", "sub01", frames, 0, 2, 3), 5)]
+        [20, 30, 40, 50, 60]
+    """
+    onset, apex = clip.key_frames
+    start = max(apex - count // 2, onset + 1)
+    end = min(start + count - 1, clip.offset)
+    if end <= start:
+        raise ClipError(
+            f"clip {clip.id} has {max(end - start + 1, 0)} frame after its onset, {count} are read, and interpolation "
+            "needs two: correct onset and offset, or leave the clip out"
+        )
+    frames = []
+    step = (end - start) / (count - 1)  # at most 1, so that the frame before the first is in the clip
+    for place in start + step * np.arange(-1 if before else 0, count):
+        first, part = int(place), float(place % 1)
+        frame = clip.frame(first)
+        frames.append(cv2.addWeighted(frame, 1 - part, clip.frame(first + 1), part, 0) if part > 1e-9 else frame)
+    return frames

@@ -1,63 +1,48 @@
 """Facial landmarks: the points this lab names, and the model that finds them on a real face."""
 
 import atexit
+import hashlib
 import os
+import re
+from collections.abc import Callable
 from functools import cache
+from http.client import HTTPException
 from itertools import product
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
-#: The named points and their indices in MediaPipe's face mesh of 478 points.
+from tsfmicro_lab.clips import Frame, Points
+from tsfmicro_lab.files import write_whole
+
+#: The named points and their indices in MediaPipe's face mesh of 478 points, a row for each part of the face.
 #: Left and right are the subject's own, as in FACS: the subject's right eye is on the image's left.
-FACE_POINTS = MappingProxyType(
-    {
-        "right_brow_outer": 70,
-        "right_brow_middle": 105,
-        "right_brow_inner": 107,
-        "left_brow_inner": 336,
-        "left_brow_middle": 334,
-        "left_brow_outer": 300,
-        "right_eye_outer": 33,
-        "right_eye_top": 159,
-        "right_eye_inner": 133,
-        "right_eye_bottom": 145,
-        "left_eye_inner": 362,
-        "left_eye_top": 386,
-        "left_eye_outer": 263,
-        "left_eye_bottom": 374,
-        "nose_root": 168,
-        "nose_tip": 4,
-        "nose_base": 2,
-        "right_nose_wing": 129,
-        "left_nose_wing": 358,
-        "right_mouth_corner": 61,
-        "left_mouth_corner": 291,
-        "upper_lip_top": 0,
-        "upper_lip_bottom": 13,
-        "lower_lip_top": 14,
-        "lower_lip_bottom": 17,
-        "right_cheek": 50,
-        "left_cheek": 280,
-        "right_jaw": 172,
-        "left_jaw": 397,
-        "chin": 152,
-    }
-)
+FACE_POINTS = {
+    name: int(index)
+    for name, index in re.findall(
+        r"(\w+) (\d+)",
+        """
+        right_brow_outer 70, right_brow_middle 105, right_brow_inner 107
+        left_brow_inner 336, left_brow_middle 334, left_brow_outer 300
+        right_eye_outer 33, right_eye_top 159, right_eye_inner 133, right_eye_bottom 145
+        left_eye_inner 362, left_eye_top 386, left_eye_outer 263, left_eye_bottom 374
+        nose_root 168, nose_tip 4, nose_base 2, right_nose_wing 129, left_nose_wing 358
+        right_mouth_corner 61, left_mouth_corner 291
+        upper_lip_top 0, upper_lip_bottom 13, lower_lip_top 14, lower_lip_bottom 17
+        right_cheek 50, left_cheek 280, right_jaw 172, left_jaw 397, chin 152
+        """,
+    )
+}
 POINT_NAMES = tuple(FACE_POINTS)
-POINT_INDEX = MappingProxyType({name: i for i, name in enumerate(POINT_NAMES)})
-
-Landmarks = Float[np.ndarray, f"{len(POINT_NAMES)} 2"]
+POINT_INDEX = {name: i for i, name in enumerate(POINT_NAMES)}
 
 MODEL_URL = (
     "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
 )
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 MODEL_VARIABLE = "TSFMICRO_FACE_LANDMARKER"
-
 
 #: Side above which a picture without a face is searched in parts, pixels.
 LARGE = 1000
@@ -67,20 +52,13 @@ class FaceNotFoundError(ValueError):
     """No face was found in an image."""
 
 
-@runtime_checkable
-class Landmarker(Protocol):
-    """Anything that finds the named points of one face in an image."""
-
-    def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> Landmarks:
-        """Returns x, y of each of `POINT_NAMES` in pixels, or raises :class:`FaceNotFoundError`."""
-        ...
+#: Finds the named points of one face in an image, pixels, or raises :class:`FaceNotFoundError`.
+Landmarker = Callable[[Frame], Points]
 
 
 def cached_model() -> Path:
     """Where a downloaded landmarker model is kept."""
-    import pooch
-
-    return Path(pooch.os_cache("tsfmicro-lab")) / "face_landmarker.task"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tsfmicro-lab" / "face_landmarker.task"
 
 
 def find_model(download: bool = True) -> Path:
@@ -95,8 +73,7 @@ def find_model(download: bool = True) -> Path:
     Raises:
         FileNotFoundError: There is no model; the message says how to get it.
     """
-    given = os.environ.get(MODEL_VARIABLE)
-    if given:
+    if given := os.environ.get(MODEL_VARIABLE):
         if not Path(given).is_file():
             raise FileNotFoundError(f"{MODEL_VARIABLE} names {given}, which is no file: correct or unset it")
         return Path(given)
@@ -106,14 +83,16 @@ def find_model(download: bool = True) -> Path:
     remedy = f"download {MODEL_URL} to {target}, or set {MODEL_VARIABLE} to where it lies"
     if not download:
         raise FileNotFoundError(f"the face landmarker model is not on this machine; the demo fetches it, or {remedy}")
-    import pooch
-
     try:
-        return Path(pooch.retrieve(MODEL_URL, MODEL_SHA256, fname=target.name, path=target.parent, progressbar=False))
-    except Exception as error:
-        # A wrong checksum explains itself in a line; what a network says fills a screen.
-        reason = str(error).splitlines()[0] if isinstance(error, ValueError) else type(error).__name__
+        with urlopen(MODEL_URL, timeout=60) as answer:
+            content: bytes = answer.read()
+        if (digest := hashlib.sha256(content).hexdigest()) != MODEL_SHA256:
+            raise OSError(f"its sha256 is {digest[:8]}…, not {MODEL_SHA256[:8]}…")
+        write_whole(target, lambda path: path.write_bytes(content))
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
         raise FileNotFoundError(f"the face landmarker model could not be downloaded ({reason}): {remedy}") from error
+    return target
 
 
 class MediaPipeLandmarker:
@@ -136,7 +115,6 @@ class MediaPipeLandmarker:
         path = Path(model) if model else find_model()
         os.environ.setdefault("GLOG_minloglevel", "2")  # its start-up notes drown what a reader should see
         try:
-            import mediapipe
             from mediapipe.tasks.python import BaseOptions, vision
 
             base = BaseOptions(model_asset_path=str(path))
@@ -144,22 +122,22 @@ class MediaPipeLandmarker:
             self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
             # It closes itself through a thread pool that is gone when Python ends, and prints a trace: let it rest.
             atexit.register(setattr, self._landmarker, "_handle", None)
-            self._image: Any = lambda rgb: mediapipe.Image(
-                image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb)
-            )
         except OSError as error:
             raise ImportError(f"MediaPipe cannot start ({error}): on Debian, apt install libegl1 libgles2") from error
         except RuntimeError as error:
             raise ValueError(f"{path} is no landmarker model ({error}): delete it, it is downloaded again") from error
 
-    def meshes(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Float[np.ndarray, "478 2"]]:
+    def meshes(self, image: Frame) -> list[Points]:
         """All 478 points of the mesh of every face that is seen, pixels."""
+        from mediapipe import Image, ImageFormat
+
         height, width = image.shape[:2]
-        faces = self._landmarker.detect(self._image(image)).face_landmarks
+        picture = Image(image_format=ImageFormat.SRGB, data=np.ascontiguousarray(image))
+        faces = self._landmarker.detect(picture).face_landmarks
         # MediaPipe's coordinates run from the image's edge, ours from the centre of the first pixel.
         return [np.array([(p.x * width - 0.5, p.y * height - 0.5) for p in face], np.float32) for face in faces]
 
-    def find_all(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Landmarks]:
+    def find_all(self, image: Frame) -> list[Points]:
         """The named points of every face that is seen, pixels; none if there is no face.
 
         MediaPipe's detector sees 192 pixels of the whole picture. Where a large one shows it no face, its parts of half
@@ -173,7 +151,7 @@ class MediaPipeLandmarker:
                 meshes += [m for m in (mesh + np.array([x, y], np.float32) for mesh in part) if not _known(m, meshes)]
         return [mesh[list(FACE_POINTS.values())] for mesh in meshes]
 
-    def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> Landmarks:
+    def __call__(self, image: Frame) -> Points:
         """The named points of the face, pixels.
 
         Raises:

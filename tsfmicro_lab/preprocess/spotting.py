@@ -1,30 +1,171 @@
-"""Spotting: when a face that was watched moved for a moment, and the clips that show it."""
+"""Spotting: how quickly a face changes, frame by frame, in a video of any length, and the clips of its quick movements.
+
+The idea of comparing each frame with the mean of one before and one after it, block by block, is that of Moilanen, Zhao
+and Pietikäinen, "Spotting rapid facial movements from videos using appearance-based feature difference analysis"
+(ICPR 2014): a slow drift cancels, a quick movement there and back remains. They compare texture histograms; here it is
+brightness after alignment, so that the curve needs no more than a reader of this course has met.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from statistics import NormalDist
 
 import cv2
 import numpy as np
 import pandas as pd
-from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks
-from scipy.stats import norm
+from jaxtyping import Bool, Float
 
 from tsfmicro_lab.clips import Clip, Frame, Points
-from tsfmicro_lab.preprocess.alignment import estimate_alignment, transform_points
-from tsfmicro_lab.preprocess.keyframes import comparable
-from tsfmicro_lab.preprocess.watching import LOOK, REACH, SIZE, Shot, Stream, Watched, align_frame, change
+from tsfmicro_lab.preprocess.alignment import ANCHORS, apply_alignment, estimate_alignment, transform_points
+from tsfmicro_lab.preprocess.keyframes import normalized_grey
+from tsfmicro_lab.preprocess.landmarks import POINT_INDEX
 
+#: Time of a frame (seconds) and a function that reads it, one after another, as `data.video.Video` gives them.
+Stream = Iterable[tuple[float, Callable[[], Frame]]]
+#: Finds all faces of an image: the named points of each, pixels.
+FaceFinder = Callable[[Frame], list[Points]]
+
+#: Side of the aligned face that is compared, and of its blocks, pixels.
+SIZE, BLOCK = 112, 8
+#: Seconds between two searches for the face; the frames between them share one alignment.
+SEARCH_INTERVAL = 0.1
+#: A frame is compared with those this long before and after it: half a micro-expression, seconds.
+HALF_WINDOW = 0.15
+#: Share of the face's blocks that count: those that changed most. A one-sided movement fills few.
+TOP_SHARE = 1 / 12
+#: A head that moved by so many aligned pixels, 6 % of the distance between the eyes' outer corners, is aligned anew.
+HEAD_SHIFT = 0.06 * SIZE * (ANCHORS["left_eye_outer"][0] - ANCHORS["right_eye_outer"][0])
 #: What lies within this time of a spotted apex belongs to its clip, seconds.
 AROUND = 0.4
 
 
-def spot(watched: Watched, strictness: float = 6.0, most: int = 8) -> pd.DataFrame:
-    """Finds the moments at which the face changed quickly.
+class Segment:
+    """Frames that share one alignment, since the head hardly moved between them.
 
-    A moment is a peak of the curve above :func:`threshold`, at least half a second from a higher one.
+    Attributes:
+        start: Its first frame.
+        end: The frame after the last one in which the head was seen in its place.
+        landmarks: On its first frame, pixels.
+        shift: How far the eyes were from their place when they were last seen, (x, y), aligned pixels.
+        levels: The motion trace by frame.
+    """
+
+    def __init__(self, start: int, landmarks: Points) -> None:
+        self.start, self.end, self.landmarks, self.shift = start, start + 1, landmarks, np.zeros(2)
+        self.levels: dict[int, float] = {}
+        self._matrix = estimate_alignment(landmarks, SIZE)
+        self._unconfirmed: list[tuple[int, float, np.ndarray]] = []  # since the last search for the face
+        self._window: list[tuple[int, float, np.ndarray]] = []
+        self._centre = 0  # the first of the window whose level is unknown
+
+    def add(self, index: int, time: float, image: Frame) -> None:
+        """Aligns a frame; whether the face was still there is told by the next search."""
+        self._unconfirmed.append((index, time, normalized_grey(apply_alignment(image, self._matrix, SIZE))))
+
+    def confirm(self, landmarks: Points | None) -> bool:
+        """Whether the head is in its place still; if so, the frames since the last search count."""
+        frames, self._unconfirmed = self._unconfirmed, []
+        if landmarks is not None:
+            eyes = [POINT_INDEX[name] for name in ANCHORS]
+            here, place = (transform_points(points[eyes], self._matrix) for points in (landmarks, self.landmarks))
+            self.shift = (here - place).mean(0)
+        if landmarks is None or np.hypot(*self.shift) > HEAD_SHIFT:
+            self._window = []
+            return False
+        for index, time, grey in frames:
+            self.end = index + 1
+            self._window.append((index, time, grey))
+            while (middle := self._window[self._centre])[1] + HALF_WINDOW <= time + 1e-6:
+                before = sum(then <= middle[1] - HALF_WINDOW + 1e-6 for _, then, _ in self._window)
+                if before:
+                    self._window = self._window[before - 1 :]
+                    self.levels[middle[0]] = block_difference(middle[2], (self._window[0][2] + grey) / 2)
+                self._centre += 1 - max(before - 1, 0)
+        return True
+
+
+@dataclass(frozen=True)
+class MotionTrace:
+    """How quickly the face of a video changes.
+
+    Attributes:
+        times: Time of each frame, seconds.
+        curve: How far each frame is from the mean of those before and after it, grey levels; NaN where no face or no
+            still head was seen for long enough.
+        segments: Stretches with a face that holds about still.
+        searches: One row per search for the face: frame, faces found, and x, y of the followed face's eyes (aligned
+            pixels).
+    """
+
+    times: Float[np.ndarray, " frames"] = field(repr=False)
+    curve: Float[np.ndarray, " frames"] = field(repr=False)
+    segments: list[Segment] = field(repr=False)
+    searches: pd.DataFrame = field(repr=False)
+
+
+def trace_motion(frames: Stream, find_faces: FaceFinder) -> MotionTrace:
+    """Goes through a video once and measures how quickly the face changes; memory does not grow with its length.
+
+    The largest face is followed. While the head holds still, all frames are aligned by the landmarks of one frame, as
+    for a clip (see :func:`~tsfmicro_lab.preprocess.align_clip`); when it moves, or the face is lost, a new segment
+    begins. The eyes are left out, since blinks are quicker and stronger than what is looked for; with them goes what
+    moves only the lids.
 
     Args:
-        watched: From :func:`watch`.
+        frames: The video.
+        find_faces: Such as `MediaPipeLandmarker(faces=4).find_all`.
+
+    Raises:
+        ValueError: The video has no frame.
+
+    Example:
+        >>> still = np.full((64, 64, 3), 90, np.uint8)
+        >>> nobody = trace_motion([(i / 100, lambda: still) for i in range(30)], lambda image: [])
+        >>> nobody.searches.faces.tolist(), bool(np.isnan(nobody.curve).all())
+        ([0, 0, 0], True)
+    """
+    times: list[float] = []
+    searches: list[dict[str, float]] = []
+    segments: list[Segment] = []
+    current, followed, next_search = None, None, -np.inf
+    for i, (time, read) in enumerate(frames):
+        image = read()
+        times.append(time)
+        if current:
+            current.add(i, time, image)
+        if time < next_search - 1e-6:
+            continue
+        next_search = time + SEARCH_INTERVAL
+        faces = find_faces(image)
+        points = _follow(faces, followed)
+        if current and not current.confirm(points):
+            current = None
+        if points is not None:
+            followed = points
+            if current is None:
+                current = Segment(i, points)
+                current.add(i, time, image)
+                segments.append(current)
+        x, y = current.shift if current else (np.nan, np.nan)
+        searches.append({"frame": i, "faces": len(faces), "x": x, "y": y})
+    if not times:
+        raise ValueError("the video has no frame")
+    if current:
+        current.confirm(followed)
+    curve = np.full(len(times), np.nan, np.float32)
+    for segment in segments:
+        curve[list(segment.levels)] = list(segment.levels.values())
+    return MotionTrace(np.array(times), curve, segments, pd.DataFrame(searches))
+
+
+def spot(trace: MotionTrace, strictness: float = 6.0, most: int = 8) -> pd.DataFrame:
+    """Finds the moments at which the face changed quickly: peaks of the motion trace above :func:`threshold`.
+
+    Args:
+        trace: The motion trace.
         strictness: Less finds more, and more that is nothing.
-        most: At most so many, the strongest.
+        most: At most so many, the strongest; each at least half a second from a higher one.
 
     Returns:
         One row per moment in the order of time: apex (frame), time (seconds), strength (in thresholds: 1 is just
@@ -33,111 +174,144 @@ def spot(watched: Watched, strictness: float = 6.0, most: int = 8) -> pd.DataFra
     Example:
         >>> t = np.arange(400) / 200
         >>> curve = 1 + 5 * np.exp(-(((t - 1.0) / 0.05) ** 2)) + 0.1 * np.sin(40 * t)
-        >>> looks = pd.DataFrame({"frame": range(0, 400, 20), "faces": 1, "x": 0.0, "y": 0.0})
-        >>> spot(Watched(t, curve, [], looks)).apex.tolist()
+        >>> searches = pd.DataFrame({"frame": range(0, 400, 20), "faces": 1, "x": 0.0, "y": 0.0})
+        >>> spot(MotionTrace(t, curve, [], searches)).apex.tolist()
         [200]
     """
-    known = watched.curve[np.isfinite(watched.curve)]
+    from scipy.signal import find_peaks
+
     columns = ["apex", "time", "strength", "head"]
-    if not len(known):
+    if not np.isfinite(trace.curve).any():
         return pd.DataFrame(columns=columns)
-    limit = threshold(watched, strictness)
-    apart = max(int(0.5 / max(float(np.median(np.diff(watched.times))), 1e-3)), 1)
-    peaks, _ = find_peaks(np.nan_to_num(watched.curve), height=limit, distance=apart)
-    strongest = sorted(sorted(peaks, key=lambda peak: -watched.curve[peak])[:most])
-    rows = [[p, watched.times[p], watched.curve[p] / limit, _head_motion(watched, int(p))] for p in strongest]
+    limit = threshold(trace, strictness)
+    apart = max(int(0.5 / max(float(np.median(np.diff(trace.times))), 1e-3)), 1)
+    peaks, _ = find_peaks(np.nan_to_num(trace.curve), height=limit, distance=apart)
+    strongest = sorted(sorted(peaks, key=lambda peak: -trace.curve[peak])[:most])
+    rows = [[p, trace.times[p], trace.curve[p] / limit, _head_motion(trace, int(p))] for p in strongest]
     return pd.DataFrame(rows, columns=columns).astype({"apex": int})
 
 
-def threshold(watched: Watched, strictness: float = 6.0) -> float:
-    """Height above which a peak of the curve counts, grey levels.
+def threshold(trace: MotionTrace, strictness: float = 6.0) -> float:
+    """Height above which a peak of the curve counts, grey levels: so many standard deviations above the mean of rest.
 
     Rest is told from movement by the curve alone: its 10th and 30th percentile are taken for those of a normal
-    distribution of rest, whose mean and spread follow. So a short clip that is half movement can be spotted in, too.
-
-    Args:
-        watched: From :func:`watch`.
-        strictness: Spreads above the mean of rest.
+    distribution of rest, whose mean and standard deviation follow. So a short clip that is half movement can be spotted
+    in, too.
 
     Example:
-        >>> looks = pd.DataFrame({"frame": [0], "faces": 1, "x": 0.0, "y": 0.0})
-        >>> threshold(Watched(np.arange(4.0), np.array([1.0, 1.0, 1.0, np.nan]), [], looks))
+        >>> searches = pd.DataFrame({"frame": [0], "faces": 1, "x": 0.0, "y": 0.0})
+        >>> threshold(MotionTrace(np.arange(4.0), np.array([1.0, 1.0, 1.0, np.nan]), [], searches))
         1.0
     """
-    known = watched.curve[np.isfinite(watched.curve)]
-    low, high = (float(np.percentile(known, share)) for share in (10, 30))
-    z_low, z_high = (float(norm.ppf(share)) for share in (0.10, 0.30))
+    low, high = np.nanpercentile(trace.curve, (10, 30))
+    z_low, z_high = map(NormalDist().inv_cdf, (0.10, 0.30))
     return float(high + (strictness - z_high) * (high - low) / (z_high - z_low))
 
 
-def cut(frames: Stream, watched: Watched, spots: pd.DataFrame, size: int = 224, subject: str = "video") -> list[Clip]:
+def cut(frames: Stream, trace: MotionTrace, spots: pd.DataFrame, size: int = 224, subject: str = "video") -> list[Clip]:
     """Goes through the video a second time and cuts an aligned clip around each spotted moment.
 
     Onset and offset are where the distance from the apex, going back and on, first comes to 90 % of its largest value.
 
     Args:
         frames: The same video again.
-        watched: What :func:`watch` made of it.
+        trace: Its motion trace.
         spots: From :func:`spot`.
         size: Side of the aligned frames, pixels.
         subject: Whose name the clips bear.
 
     Returns:
         A clip for each row of `spots`, with landmarks; it holds its frames, 0.8 s at most.
-
-    Example:
-        >>> nothing = pd.DataFrame(columns=["apex", "time", "strength", "head"])
-        >>> looks = pd.DataFrame({"frame": [0], "faces": 0, "x": 0.0, "y": 0.0})
-        >>> cut([], Watched(np.zeros(1), np.zeros(1), [], looks), nothing)
-        []
     """
-    spans = [_span(watched, int(apex)) for apex in spots.apex]
-    matrices = [estimate_alignment(shot.landmarks, size) for shot, _, _ in spans]
+    spans = [_span(trace, int(apex)) for apex in spots.apex]
+    matrices = [estimate_alignment(segment.landmarks, size) for segment, _, _ in spans]
     kept: list[list[Frame]] = [[] for _ in spans]
     for i, (_, read) in enumerate(frames):
         wanted = [k for k, (_, first, last) in enumerate(spans) if first <= i < last]
         if wanted:
             image = read()
             for k in wanted:
-                kept[k].append(align_frame(image, matrices[k], size))
-    return [
-        _clip(
-            f"spot{k + 1:02d}",
-            subject,
-            kept[k],
-            apex - spans[k][1],
-            watched,
-            transform_points(spans[k][0].landmarks, m),
-        )
-        for k, (apex, m) in enumerate(zip(spots.apex.astype(int), matrices, strict=True))
-    ]
+                kept[k].append(apply_alignment(image, matrices[k], size))
+    fps = 1 / max(float(np.median(np.diff(trace.times))), 1e-4)
+    clips = []
+    for k, (segment, first, _) in enumerate(spans):
+        onset, apex, offset = _key_frames(kept[k], int(spots.apex.iloc[k]) - first)
+        landmarks = transform_points(segment.landmarks, matrices[k])
+        clips.append(Clip(f"spot{k + 1:02d}", subject, kept[k], onset, apex, offset, fps, landmarks=landmarks))
+    return clips
 
 
-def _head_motion(watched: Watched, apex: int) -> float:
-    """How far the eyes went within a reach of the apex, pixels at 224 px, after a median over three looks."""
-    near = np.abs(watched.times[watched.looks.frame] - watched.times[apex]) <= REACH + LOOK
-    path = watched.looks.loc[near, ["x", "y"]].rolling(3, min_periods=1, center=True).median().dropna()
+def block_difference(a: Float[np.ndarray, "_ _"], b: Float[np.ndarray, "_ _"]) -> float:
+    """Mean absolute difference of the face's blocks that changed most, less what head and light explain.
+
+    Args:
+        a: Aligned grey frame of `SIZE` pixels, from `keyframes.normalized_grey`.
+        b: What it is compared with.
+
+    Example:
+        >>> grey = np.random.default_rng(0).random((SIZE, SIZE), np.float32)
+        >>> block_difference(grey, grey)
+        0.0
+    """
+    rest = np.abs(_residual(a, b))
+    blocks = cv2.resize(rest, (SIZE // BLOCK,) * 2, interpolation=cv2.INTER_AREA)[_face_blocks()]
+    top = round(TOP_SHARE * len(blocks))
+    return float(np.partition(blocks, -top)[-top:].mean())
+
+
+def _residual(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Difference a - b, less the least-squares share of a shift, turn, zoom and change of light of the whole face."""
+    dy, dx = np.gradient(b)
+    y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j].astype(np.float32)
+    basis = np.stack([dx, dy, x * dy - y * dx, x * dx + y * dy, b, np.ones_like(b)])
+    inside = np.kron(_face_blocks(), np.ones((BLOCK, BLOCK), bool))
+    seen = basis[:, inside]
+    share = np.linalg.solve(seen @ seen.T + 1e-3 * np.eye(len(seen)), seen @ (a - b)[inside])
+    return (a - b - np.tensordot(share, basis, 1)).astype(np.float32)
+
+
+@cache
+def _face_blocks() -> Bool[np.ndarray, "rows columns"]:
+    """Blocks of the aligned face that are compared: the oval of the face without the eyes."""
+    places = (np.arange(SIZE // BLOCK) + 0.5) * BLOCK / SIZE
+    x, y = np.meshgrid(places, places)
+    oval = ((x - 0.5) / 0.40) ** 2 + ((y - 0.57) / 0.45) ** 2 <= 1
+    eyes = (np.abs(np.abs(x - 0.5) - 0.165) < 0.125) & (np.abs(y - 0.36) < 0.08)
+    return oval & ~eyes
+
+
+def _follow(faces: list[Points], last: Points | None) -> Points | None:
+    """The face nearest to where the followed one was; the largest, to begin with."""
+    if last is None:
+        return max(faces, key=lambda face: float(np.prod(np.ptp(face, axis=0))), default=None)
+    return min(faces, key=lambda face: float(np.abs(face - last).mean()), default=None)
+
+
+def _head_motion(trace: MotionTrace, apex: int) -> float:
+    """How far the eyes went around the apex, pixels at 224 px, after a median over three searches."""
+    near = np.abs(trace.times[trace.searches.frame] - trace.times[apex]) <= HALF_WINDOW + SEARCH_INTERVAL
+    path = trace.searches.loc[near, ["x", "y"]].rolling(3, min_periods=1, center=True).median().dropna()
     return float(np.hypot(*np.ptp(path.to_numpy(), axis=0)) * 224 / SIZE) if len(path) else float("nan")
 
 
-def _span(watched: Watched, apex: int) -> tuple[Shot, int, int]:
-    """The shot of an apex, and the frames around it that belong to its clip."""
-    shot = next(shot for shot in watched.shots if shot.start <= apex < shot.end)
-    first, last = np.searchsorted(watched.times, watched.times[apex] + np.array([-AROUND, AROUND]))
-    return shot, max(int(first), shot.start), min(int(last), shot.end)
+def _span(trace: MotionTrace, apex: int) -> tuple[Segment, int, int]:
+    """The segment of an apex, and the frames around it that belong to its clip."""
+    segment = next(segment for segment in trace.segments if segment.start <= apex < segment.end)
+    first, last = np.searchsorted(trace.times, trace.times[apex] + np.array([-AROUND, AROUND]))
+    return segment, max(int(first), segment.start), min(int(last), segment.end)
 
 
-def _clip(name: str, subject: str, kept: list[Frame], apex: int, watched: Watched, landmarks: Points) -> Clip:
-    greys = [comparable(cv2.resize(frame, (SIZE, SIZE), interpolation=cv2.INTER_AREA)) for frame in kept]
-    far = np.array([change(grey, greys[apex]) for grey in greys])
-    onset = apex - _first_far(far[apex::-1])
-    offset = apex + _first_far(far[apex:])
-    fps = 1 / max(float(np.median(np.diff(watched.times))), 1e-4)
-    return Clip(name, subject, kept, onset, apex, offset, fps, landmarks=landmarks)
+def _key_frames(frames: list[Frame], apex: int) -> tuple[int, int, int]:
+    """Onset, apex and offset of a clip whose apex is known."""
+    greys = [normalized_grey(cv2.resize(frame, (SIZE, SIZE), interpolation=cv2.INTER_AREA)) for frame in frames]
+    distance = np.array([block_difference(grey, greys[apex]) for grey in greys])
+    return apex - _rise_time(distance[apex::-1]), apex, apex + _rise_time(distance[apex:])
 
 
-def _first_far(distance: np.ndarray) -> int:
-    """Steps until a distance that begins at zero first comes near its largest value."""
+def _rise_time(distance: np.ndarray) -> int:
+    """Steps until a distance that begins at zero first comes to 90 % of its largest value."""
+    from scipy.ndimage import gaussian_filter1d
+
     if len(distance) < 3:
         return len(distance) - 1
     smooth = gaussian_filter1d(distance[1:], 1.5)

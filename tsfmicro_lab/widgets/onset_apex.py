@@ -14,17 +14,10 @@ from tsfmicro_lab.clips import Clip, Frame, LazyFrames, Points
 from tsfmicro_lab.data.motion import ACTION_UNITS, unit_regions
 from tsfmicro_lab.data.schema import Dataset
 from tsfmicro_lab.models import Recognizer
-from tsfmicro_lab.preprocess import (
-    FLOWS,
-    Landmarker,
-    align_clip,
-    difference_frame,
-    flow_colours,
-    intensity_curve,
-    magnify,
-    optical_flow,
-    spot_apex,
-)
+from tsfmicro_lab.preprocess.alignment import align_clip
+from tsfmicro_lab.preprocess.flow import FLOWS, flow_colours, magnify, optical_flow
+from tsfmicro_lab.preprocess.keyframes import difference_frame, intensity_curve, spot_apex
+from tsfmicro_lab.preprocess.landmarks import Landmarker
 from tsfmicro_lab.training import to_inputs
 from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, clip_menu, labelled, signed, snapshot
 

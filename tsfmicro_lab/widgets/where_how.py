@@ -19,7 +19,9 @@ from tsfmicro_lab.explain.methods import METHODS
 from tsfmicro_lab.explain.regions import clip_regions, region_table, without_motion
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.base import STREAMS
-from tsfmicro_lab.preprocess import Landmarker, align_clip, with_apex
+from tsfmicro_lab.preprocess.alignment import align_clip
+from tsfmicro_lab.preprocess.keyframes import with_apex
+from tsfmicro_lab.preprocess.landmarks import Landmarker
 from tsfmicro_lab.training import to_inputs
 from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, clip_menu, labelled, over_face, signed, snapshot
 
