@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 MEGABYTE = 2**20
+#: The assignments with their solutions and hidden checks.
+HERE = Path(__file__).resolve().parent
 #: CPU seconds, bytes of memory, of one file, and characters that a cell may print.
 LIMITS = {"cpu": 600, "memory": 4096 * MEGABYTE, "file": 64 * MEGABYTE, "text": MEGABYTE}
 # System calls and access rights of Landlock, from linux/landlock.h; the numbers are those of every architecture.
@@ -68,10 +70,10 @@ def readable() -> list[Path]:
     """Folders that Python and the lab need; the rest of a checkout is none of a student's business."""
     import tsfmicro_lab
 
-    own, lab = Path(__file__).resolve().parent, Path(tsfmicro_lab.__file__).parent
+    lab = Path(tsfmicro_lab.__file__).parent
 
     def private(path: Path) -> bool:
-        return own.is_relative_to(path) or path.is_relative_to(own) or (path / "notebooks" / "assignments").is_dir()
+        return HERE.is_relative_to(path) or path.is_relative_to(HERE) or (path / "notebooks" / "assignments").is_dir()
 
     roots = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *filter(None, sys.path)}
     system = ["/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/dev", "/sys", "/opt/hostedtoolcache"]
@@ -166,6 +168,7 @@ def main() -> None:
 
     set_limits()
     confine(folder, readable())
+    sys.path[:] = [path for path in sys.path if not Path(path).resolve().is_relative_to(HERE)]
     forbid(folder)
     app = IPKernelApp.instance()
     app.initialize(["-f", connection, "--HistoryManager.enabled=False", "--InteractiveShellApp.ignore_cwd=True"])

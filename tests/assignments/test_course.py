@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -212,6 +213,18 @@ def test_a_hostile_submission_loses_its_points_and_nothing_else(graded):
         assert did[3] == did[4] == "PermissionError", "neither hidden checks nor solutions can be read"
     if sys.platform == "linux":
         assert did[7] == "MemoryError", did
+
+
+def test_a_path_of_the_teachers_neither_hides_nor_shows_the_checks(released, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(ASSIGNMENTS)]))
+    notebook, source = read(released / "ps2/ps2.ipynb"), read(ASSIGNMENTS / "source/ps2/ps2.ipynb")
+    put(tmp_path, "ada", solve(notebook, source), "ps2")
+    peek = answer(read(released / "ps2/ps2.ipynb"), "ps2-parallel", "import hidden_checks")
+    put(tmp_path, "ivy", peek, "ps2")
+    table = course_folder.grade(tmp_path, SEED, progress=False)
+    assert table[table.student == "ada"].points.sum() == 16
+    outputs = [o for c in read(tmp_path / "autograded/ivy/ps2/ps2.ipynb").cells for o in c.get("outputs", [])]
+    assert "No module named 'hidden_checks'" in str(outputs)
 
 
 def test_a_file_that_is_no_notebook_gets_a_page_and_no_points(graded):
