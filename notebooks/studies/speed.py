@@ -2,7 +2,6 @@
 
 import ctypes
 import gc
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -12,13 +11,15 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.benchmark import Timer, timer  # both wait for a GPU
 
 from tsfmicro_lab.models import Recognizer
+from tsfmicro_lab.models.anatomy import cost, flops_of_modules
 from tsfmicro_lab.training.device import compile_model
 
 DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
+#: Modules that are one row of the roofline, with what is in them.
+WHOLE = ("ManhattanRetention", "SelfAttention")
 
 
 @dataclass(frozen=True)
@@ -49,36 +50,24 @@ def machine(device: str = "cpu", precision: str = "32-true") -> Machine:
     a, b = torch.randn(2, side, side, device=device).to(dtype)
     x = torch.empty(2**30 if device != "cpu" else 2**25, dtype=torch.uint8, device=device)
     y = torch.empty_like(x)
-    product, copy = seconds(lambda: a @ b, device, 5), seconds(lambda: y.copy_(x), device, 5)
+    product, copy = seconds(lambda: a @ b), seconds(lambda: y.copy_(x))
     return Machine(2 * side**3 / product / 1e9, 2 * x.numel() / copy / 1e9)
 
 
-def seconds(run: Callable[[], object], device: str = "cpu", repeats: int = 5) -> float:
-    """Least time of several runs, after two that warm up: whatever else the machine does only adds.
+def seconds(run: Callable[[], object], budget: float = 0.2) -> float:
+    """Least time of a run, after some that warm up: whatever else the machine does only adds.
 
     Args:
-        run: What is timed.
-        device: Waited for before and after.
-        repeats: Runs that count.
+        run: What is timed, on any device.
+        budget: Runs are repeated for so many seconds, and at least once.
 
     Example:
-        >>> seconds(lambda: time.sleep(0.01), repeats=2) >= 0.01
+        >>> import time
+        >>> 0.01 <= seconds(lambda: time.sleep(0.01), budget=0.05) < 0.02
         True
     """
-    times = []
-    for _ in range(repeats + 2):
-        wait(device)
-        began = time.perf_counter()
-        run()
-        wait(device)
-        times.append(time.perf_counter() - began)
-    return min(times[2:])
-
-
-def wait(device: str) -> None:
-    """Until the device has done what it was told."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
+    measured = Timer("run()", globals={"run": run}, num_threads=torch.get_num_threads())
+    return min(measured.blocked_autorange(min_run_time=budget).times)
 
 
 def runner(
@@ -136,13 +125,7 @@ def flops(model: Recognizer, batch: int = 1, *, train: bool = False) -> int:
         >>> round(flops(create_model("tsfmicro_late", preset="base")) / 1e9, 2)
         13.44
     """
-    twin = type(model)(model.config).eval()
-    inputs = [torch.zeros(1, *shape) for shape in model.input_shapes.values()]
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:  # the counter knows no fused attention
-        twin(*inputs)
-    # Each product has two gradients. The counter itself takes depthwise convolutions for dense ones on the way back.
-    return batch * int(counter.get_total_flops()) * (3 if train else 1)
+    return batch * cost(model)[1] * (3 if train else 1)  # each product has two gradients
 
 
 def measure(
@@ -153,7 +136,7 @@ def measure(
     train: bool = True,
     precision: str = "32-true",
     compiled: str = "",
-    repeats: int = 5,
+    budget: float = 0.2,
     roof: Machine | None = None,
 ) -> dict[str, Any]:
     """Throughput, memory and share of the machine's matrix rate for one way to run a model.
@@ -165,7 +148,7 @@ def measure(
         train: A training step; else a forward pass.
         precision: See :func:`runner`.
         compiled: See :func:`runner`.
-        repeats: Timed runs.
+        budget: See :func:`seconds`.
         roof: From :func:`machine`, measured anew if None.
 
     Returns:
@@ -174,26 +157,25 @@ def measure(
 
     Example:
         >>> from tsfmicro_lab.models import create_model
-        >>> row = measure(create_model("tsfmicro_spatial"), 2, repeats=1, roof=Machine(100, 10))
+        >>> row = measure(create_model("tsfmicro_spatial"), 2, budget=0.01, roof=Machine(100, 10))
         >>> row["clips_per_s"] > 0, row["what"]
         (True, 'training step')
     """
     roof = roof or machine(device, precision)
-    model, side = model.to(device), model.config.image_size
+    operations, model = flops(model, batch, train=train), model.to(device)
     inputs = [torch.randn(batch, *shape, device=device) for shape in model.input_shapes.values()]
     with memory(device) as used:
-        took = seconds(runner(model, inputs, train=train, precision=precision, compiled=compiled), device, repeats)
-    rate = flops(model, batch, train=train) / took / 1e9
+        took = seconds(runner(model, inputs, train=train, precision=precision, compiled=compiled), budget)
     return {
         "batch": batch,
-        "side": side,
+        "side": model.config.image_size,
         "what": "training step" if train else "forward pass",
         "precision": precision,
         "compiled": compiled or "no",
         "ms": 1e3 * took,
         "clips_per_s": batch / took,
-        "gflops": rate,
-        "of_gemm": rate / roof.gflops,
+        "gflops": operations / took / 1e9,
+        "of_gemm": operations / took / 1e9 / roof.gflops,
         **used,
     }
 
@@ -247,51 +229,41 @@ def roofline(model: Recognizer, batch: int, *, device: str = "cpu", precision: s
         precision: `32-true` or `bf16-mixed`.
 
     Returns:
-        One row per kind of layer and stage: `layer`, `kind`, `flops`, `bytes` (inputs, outputs and weights once each),
-        `intensity` (operations per byte), `ms`, `gflops`, the slowest first.
+        One row per layer: `layer`, `kind`, `bytes` (inputs, outputs and weights once each), `ms`, `flops`, `intensity`
+        (operations per byte), `gflops` (a second), the slowest first.
     """
-    model = model.to(device).eval()
+    operations, model = flops_of_modules(model), model.to(device).eval()
     size = torch.finfo(DTYPES[precision]).bits // 8
     inputs = [torch.randn(batch, *shape, device=device) for shape in model.input_shapes.values()]
-    leaves = {n: m for n, m in model.named_modules() if not list(m.children()) or type(m).__name__ in WHOLE}
-    leaves = {n: m for n, m in leaves.items() if not any(n.startswith(f"{o}.") for o in leaves if o != n)}
-    rows: dict[str, dict[str, Any]] = {}
-    counter = FlopCounterMode(display=False)
-    began = [0.0, 0.0]
+    layers = {n: m for n, m in model.named_modules() if not list(m.children()) or type(m).__name__ in WHOLE}
+    layers = {n: m for n, m in layers.items() if not any(n.startswith(f"{o}.") for o in layers if o != n)}
+    rows: list[dict[str, Any]] = []
+    began = 0.0
 
     def enter(*_: Any) -> None:
-        wait(device)
-        began[:] = [time.perf_counter(), counter.get_total_flops()]
+        nonlocal began
+        began = timer()
 
     def leave(name: str, module: nn.Module, given: Any, made: Any) -> None:
-        wait(device)
-        took = time.perf_counter() - began[0]
+        took = timer() - began
         moved = sum(t.numel() for t in (*given, made, *module.parameters()) if isinstance(t, Tensor)) * size
-        row = {"layer": name, "kind": type(module).__name__, "flops": counter.get_total_flops() - began[1]}
-        rows.setdefault(name, {**row, "bytes": moved, "ms": 1e3 * took})
-        rows[name]["ms"] = min(rows[name]["ms"], 1e3 * took)
+        rows.append({"turn": turn, "layer": name, "kind": type(module).__name__, "bytes": moved, "ms": 1e3 * took})
 
-    hooks = [m.register_forward_pre_hook(enter) for m in leaves.values()]
-    hooks += [m.register_forward_hook(lambda *a, n=n: leave(n, *a)) for n, m in leaves.items()]
+    hooks = [m.register_forward_pre_hook(enter) for m in layers.values()]
+    hooks += [m.register_forward_hook(lambda *a, n=n: leave(n, *a)) for n, m in layers.items()]
     run = runner(model, inputs, train=False, precision=precision)
     try:
-        with sdpa_kernel(SDPBackend.MATH), counter:  # counts; its times are those of no fused kernel
-            run()
-        for row in rows.values():
-            row["ms"] = float("inf")
-        for _ in range(3):
+        for turn in range(4):  # noqa: B007  `leave` notes it; the first warms up, the least of each layer counts
             run()
     finally:
         for hook in hooks:
             hook.remove()
-    table = pd.DataFrame(rows.values()).query("ms > 0")
+    turns = pd.DataFrame(rows).groupby(["turn", "layer", "kind"], sort=False)[["bytes", "ms"]].sum()
+    table = turns.groupby(["layer", "kind"], sort=False).min().reset_index()
+    table["flops"] = batch * table["layer"].map(operations).fillna(0)
     table["intensity"] = table.flops / table.bytes
     table["gflops"] = table.flops / table.ms / 1e6
     return table.sort_values("ms", ascending=False, ignore_index=True)
-
-
-#: Modules that are one row of the roofline, with what is in them.
-WHOLE = ("ManhattanRetention", "SelfAttention")
 
 
 @contextmanager
@@ -303,14 +275,14 @@ def energy() -> Iterator[dict[str, float]]:
 
     Example:
         >>> with energy() as used:
-        ...     time.sleep(0.01)
-        >>> used["seconds"] >= 0.01
+        ...     _ = torch.ones(9)
+        >>> used["seconds"] > 0
         True
     """
     used: dict[str, float] = {}
-    before, began = _joules(), time.perf_counter()
+    before, began = _joules(), timer()
     yield used
-    used["seconds"] = time.perf_counter() - began
+    used["seconds"] = timer() - began
     if before is not None:
         used["joules"] = (_joules() or before) - before
 

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pandas as pd
+import plotly.express as px
 import plotly.graph_objects as go
 
 from studies.speed import Machine
-from tsfmicro_lab.explain.charts import COLOURS
+
+LABELS = {"clips_per_s": "clips a second", "ms": "milliseconds a step", "mb": "memory, MiB", "side": "side, pixels"}
+LABELS |= {"seconds": "seconds, evaluation", "intensity": "operations for each byte moved"}
+LABELS |= {"gflops": "10⁹ operations a second", "share": "share of time"}
 
 
 def speed_chart(table: pd.DataFrame, over: str = "batch", value: str = "clips_per_s", by: str = "way") -> go.Figure:
@@ -22,16 +26,9 @@ def speed_chart(table: pd.DataFrame, over: str = "batch", value: str = "clips_pe
         >>> speed_chart(rows).data[0].y
         array([5., 9.])
     """
-    figure = go.Figure()
-    for colour, (name, rows) in zip(COLOURS, table.groupby(by, sort=False), strict=False):
-        figure.add_scatter(
-            x=rows[over].to_numpy(), y=rows[value].to_numpy(), name=str(name), marker_color=colour, mode="lines+markers"
-        )
-    names = {"clips_per_s": "clips a second", "ms": "milliseconds a step", "mb": "memory, MiB", "side": "side, pixels"}
-    names |= {"seconds": "seconds, evaluation"}
-    figure.update_xaxes(type="log", title=names.get(over, over), tickvals=sorted(set(table[over])))
-    figure.update_yaxes(type="log", title=names.get(value, value))
-    return figure.update_layout(template="plotly_white", showlegend=True, height=380)
+    figure = px.line(table, over, value, color=by, markers=True, log_x=True, log_y=True, labels=LABELS, height=380)
+    figure.update_xaxes(tickvals=sorted(set(table[over])))
+    return figure
 
 
 def roofline_chart(table: pd.DataFrame, roof: Machine) -> go.Figure:
@@ -43,25 +40,13 @@ def roofline_chart(table: pd.DataFrame, roof: Machine) -> go.Figure:
 
     Example:
         >>> row = {"layer": "stem.0", "kind": "Conv2d", "intensity": 5.0, "gflops": 9.0, "ms": 1.0, "flops": 9e6}
-        >>> roofline_chart(pd.DataFrame([row]), Machine(100.0, 10.0)).data[0].name
-        'roof'
+        >>> [trace.name for trace in roofline_chart(pd.DataFrame([row]), Machine(100.0, 10.0)).data]
+        ['Conv2d', 'roof']
     """
-    counted = table[table.flops > 0]
+    counted = table[table.flops > 0].assign(share=table.ms / table.ms.sum())
     knee = roof.gflops / roof.gbytes
     x = np.array([min(counted.intensity.min(), knee) / 2, knee, max(counted.intensity.max(), knee) * 2])
-    figure = go.Figure()
-    figure.add_scatter(
-        x=x, y=np.minimum(x * roof.gbytes, roof.gflops), name="roof", mode="lines", line={"color": "black"}
-    )
-    for colour, (kind, rows) in zip(COLOURS, counted.groupby("kind", sort=False), strict=False):
-        figure.add_scatter(
-            x=rows.intensity,
-            y=rows.gflops,
-            name=str(kind),
-            mode="markers",
-            marker={"color": colour, "size": 6 + 60 * np.sqrt(rows.ms / table.ms.sum())},
-            text=[f"{r.layer}: {r.ms:.2f} ms" for r in rows.itertuples()],
-        )
-    figure.update_xaxes(type="log", title="operations for each byte moved")
-    figure.update_yaxes(type="log", title="10⁹ operations a second")
-    return figure.update_layout(template="plotly_white", height=460)
+    dots = {"color": "kind", "size": "share", "size_max": 60, "hover_name": "layer", "hover_data": ["ms"]}
+    figure = px.scatter(counted, "intensity", "gflops", **dots, log_x=True, log_y=True, labels=LABELS, height=420)
+    figure.add_scatter(x=x, y=np.minimum(x * roof.gbytes, roof.gflops), name="roof", mode="lines", line_color="black")
+    return figure

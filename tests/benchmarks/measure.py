@@ -26,8 +26,9 @@ from lightning_fabric import Fabric
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "notebooks"))
 from plain import encoded_clips, plain_loader, plain_of
+from torch.utils.benchmark import timer
 
-from studies.speed import energy, flops, machine, measure, memory, roofline, runner, seconds, wait
+from studies.speed import energy, flops, machine, measure, memory, roofline, runner, seconds
 from tsfmicro_lab.data import Samples
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.provenance import device_name, environment
@@ -76,14 +77,14 @@ def models(device, presets, left):
                 own = (plain_of(own) if way.get("plain") else own).to(device)
                 options = {k: v for k, v in way.items() if k != "plain"}
                 run = runner(own, inputs, train=train, fused=not way.get("plain"), **options)
-                began = time.perf_counter()
+                began = timer()  # it waits for a GPU
                 with memory(device) as used:
                     run()
-                    wait(device)
-                runs[name], warm[name], needed[name] = run, time.perf_counter() - began, used.get("mb")
+                    warm[name] = timer() - began
+                runs[name], needed[name] = run, used.get("mb")
             for _ in range(3):  # turns
                 for name, run in runs.items():
-                    best[name] = min(best.get(name, 1e9), seconds(run, device, 10 if device == "cuda" else 2))
+                    best[name] = min(best.get(name, 1e9), seconds(run))
             for name, took in best.items():
                 roof = roofs["bf16-mixed" if "bf16" in name else "32-true"]
                 row = {"preset": preset, "batch": batch, "what": what, "way": name, "ms": 1e3 * took}
@@ -111,7 +112,7 @@ def scaling(device, left):
             overrides = {"image_size": side} if side else {}
             try:
                 model = create_model("tsfmicro_late", 5, preset, seed=0, **overrides)
-                row = measure(model, batch, device=device, precision=precision, repeats=3, roof=roofs[precision])
+                row = measure(model, batch, device=device, precision=precision, roof=roofs[precision])
                 rows.append({"preset": preset, **row})
             except torch.OutOfMemoryError:
                 rows.append({"preset": preset, "batch": batch, "side": side, "precision": precision, "ms": None})
@@ -151,7 +152,7 @@ def data_path(device):
     side, batch = (224, 32) if device == "cuda" else (112, 16)
     samples = random_samples(4, 64, side).to(device)
     augment, rows = Augmentation(side), torch.arange(batch, device=device)
-    ours = seconds(lambda: inputs_of(samples.pick(rows), augment), device, 10)
+    ours = seconds(lambda: inputs_of(samples.pick(rows), augment))
     clips = encoded_clips(64, 61, side)
     found = []
     for workers in (0, 8) if device == "cuda" else (0,):
@@ -187,11 +188,10 @@ def protocol(device, left):
     ):
         if left() < 0:
             break
-        marks = [time.perf_counter()]
+        marks = [timer()]
 
         def mark(*_, marks=marks):
-            wait(device)
-            marks.append(time.perf_counter())
+            marks.append(timer())
 
         epochs = 8
         with energy() as used:

@@ -81,7 +81,7 @@ def compare_stacked(device, left):
             for i, model in enumerate(models)
             for name, p in model.named_parameters()
         )
-        one, all_ = seconds(alone, device, 5), seconds(stacked, device, 5)
+        one, all_ = seconds(alone), seconds(stacked)
         rows.append({"folds": folds, "batch": batch, "alone_ms": 1e3 * one, "stacked_ms": 1e3 * all_})
         rows[-1] |= {"ratio": one / all_, "weights_apart_after_a_step": apart}
         print(rows[-1], flush=True)
