@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from tsfmicro_lab.data.motion import sample
 from tsfmicro_lab.models import create_model, from_pretrained
 from tsfmicro_lab.models.au_regions import AU_REGIONS, crop_regions, region_centres
-from tsfmicro_lab.models.dgm import normalization, reconstruction, self_supervised, smoothing, warp
+from tsfmicro_lab.models.dgm import normalization, reconstruction, self_supervised, smoothing
 from tsfmicro_lab.training import Recipe, fit
 
 
@@ -18,7 +19,7 @@ def test_losses_are_least_where_they_should_be():
     onset = torch.nn.functional.interpolate(onset, 64, mode="bicubic").clamp(0, 1)
     true = torch.zeros(1, 2, 64, 64)
     true[:, 0] = 1.5
-    apex = warp(onset, -true)  # apex(x + 1.5) = onset(x)
+    apex = sample(onset, -true, "bilinear")  # apex(x + 1.5) = onset(x)
     assert reconstruction(true, onset, apex) < 0.5 * reconstruction(torch.zeros_like(true), onset, apex)
     assert normalization(true) == pytest.approx(1.5**2)
     assert smoothing(true, onset) == 0
@@ -69,7 +70,7 @@ def test_self_supervision_learns_motion():
     onset = torch.nn.functional.interpolate(small, 56, mode="bicubic").clamp(0, 1)
     true = torch.zeros(8, 2, 56, 56)
     true[:, 0, 16:40, 16:40] = 1.0
-    apex = warp(onset, -true)
+    apex = sample(onset, -true, "bilinear")
     optimizer = torch.optim.AdamW(model.parameters(), 5e-3)
     for _ in range(60):
         loss = self_supervised(model(onset, apex), onset, apex, (10.0, 0.1, 0.01))

@@ -10,22 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tsfmicro_lab.data.motion import sample
+
 Image = Float[Tensor, "batch 3 height width"]
 Displacement = Float[Tensor, "batch 2 height width"]
-
-
-def warp(image: Image, displacement: Displacement) -> Image:
-    """Reads an image where a displacement points to: result(x) = image(x + displacement(x)).
-
-    Example:
-        >>> image = torch.arange(4.0).expand(1, 3, 4, 4)
-        >>> warp(image, torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4))[0, 0, 0].tolist()
-        [1.0, 2.0, 3.0, 3.0]
-    """
-    height, width = image.shape[-2:]
-    y, x = torch.meshgrid(*(torch.arange(n, device=image.device) for n in (height, width)), indexing="ij")
-    at = torch.stack((2 * (x + displacement[:, 0]) / (width - 1), 2 * (y + displacement[:, 1]) / (height - 1)), -1) - 1
-    return F.grid_sample(image, at, mode="bilinear", padding_mode="border", align_corners=True)
 
 
 def reconstruction(displacement: Displacement, onset: Image, apex: Image) -> Tensor:
@@ -36,7 +24,7 @@ def reconstruction(displacement: Displacement, onset: Image, apex: Image) -> Ten
     """
     from kornia.losses import ssim_loss
 
-    back = warp(apex, displacement)
+    back = sample(apex, displacement, "bilinear")
     ssim: Tensor = ssim_loss(back, onset, window_size=5)
     return (back - onset).abs().mean() + ssim
 
