@@ -59,11 +59,6 @@ def apply_alignment(image: Frame, matrix: Matrix, size: int) -> Frame:
 
     Only the part that the square shows is read, so that a face in a 4K frame costs no more than its own size.
 
-    Args:
-        image: The frame.
-        matrix: From :func:`estimate_alignment`.
-        size: Side of the square, pixels.
-
     Example:
         >>> stripes = np.zeros((100, 100, 3), np.uint8)
         >>> stripes[:, ::2] = 200  # finer than the pixels of the output
@@ -83,21 +78,12 @@ def apply_alignment(image: Frame, matrix: Matrix, size: int) -> Frame:
 
 
 def transform_points(points: Points, matrix: Matrix) -> Points:
-    """Points of the frame in aligned pixels.
-
-    Example:
-        >>> transform_points(np.array([[1.0, 2.0]]), np.array([[2.0, 0.0, 1.0], [0.0, 2.0, 0.0]]))
-        array([[3., 4.]], dtype=float32)
-    """
+    """Points of the frame in aligned pixels."""
     return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
 def onset_landmarks(clip: Clip, landmarker: Landmarker | None = None) -> Points:
-    """Landmarks of the onset frame, pixels: the clip's own if it has them, else found on the image.
-
-    Args:
-        clip: The clip.
-        landmarker: What finds them; MediaPipe by default.
+    """Landmarks of the onset frame, pixels: the clip's own, else found on the image, by default by MediaPipe.
 
     Raises:
         ClipError: No face is found.

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from tsfmicro_lab.clips import Clip, ClipError, Field, Frame
 from tsfmicro_lab.preprocess.alignment import align_with
-from tsfmicro_lab.preprocess.keyframes import FRAMES, apex_frames
+from tsfmicro_lab.preprocess.keyframes import apex_frames
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX
 
 #: Frames are continued so many pixels beyond their border: at the lower and right one OpenCV's Farnebäck else finds up
@@ -121,7 +121,7 @@ def _square(clip: Clip) -> tuple[Float[np.ndarray, " 2"], float]:
     return at["nose_tip"], float(2 * at["chin"][1] - brow - at["lower_lip_bottom"][1])
 
 
-def clip_flow(clip: Clip, size: int, *, short: bool = False, count: int = FRAMES) -> Float[np.ndarray, "_ 2 _ _"]:
+def clip_flow(clip: Clip, size: int, *, short: bool = False) -> Float[np.ndarray, "_ 2 _ _"]:
     """Farnebäck flow of the frames around the apex, inside the face crop.
 
     Args:
@@ -129,17 +129,16 @@ def clip_flow(clip: Clip, size: int, *, short: bool = False, count: int = FRAMES
         size: Side of the result, pixels.
         short: From each frame to the next (t - 1 → t) instead of from the onset (onset → t). The paper's title speaks
             of both ranges, but its program and its results use the long one only.
-        count: How many frames.
 
     Returns:
-        (count, 2, size, size), pixels of the result.
+        (11, 2, size, size), pixels of the result.
 
     Raises:
-        ClipError: See :func:`square_crop` and :func:`apex_frames`.
+        ClipError: See :func:`square_crop` and :func:`~tsfmicro_lab.preprocess.apex_frames`.
     """
     native = max(size, min(round(_square(clip)[1]), 384))  # flow needs the resolution, the model does not
     cropped = square_crop(clip, native)
-    frames = apex_frames(cropped, count, before=short)
+    frames = apex_frames(cropped, before=short)
     pairs = pairwise(frames) if short else [(cropped.frame(cropped.onset), frame) for frame in frames]
     # The settings of SLSTT's public code.
     return np.stack([resize_flow(optical_flow(*pair, "farneback", iterations=3, sigma=1.2), size) for pair in pairs])
@@ -177,18 +176,9 @@ def magnify(frame: Frame, flow: Field, factor: float) -> Frame:
 
 
 def flow_colours(flow: Field, limit: float) -> Frame:
-    """Flow as colours: the hue is the direction, the strength of the colour the length.
+    """Flow as colours: the hue is the direction, the strength of the colour the length, full at `limit` pixels.
 
-    Args:
-        flow: (dx, dy), pixels.
-        limit: Length of full colour, pixels.
-
-    Returns:
-        RGB picture, white where nothing moves. Right is red, down yellow-green, left cyan, up violet.
-
-    Example:
-        >>> flow_colours(np.zeros((2, 1, 1), np.float32), 1.0).ravel().tolist()
-        [255, 255, 255]
+    White where nothing moves; right is red, down yellow-green, left cyan, up violet.
     """
     length = np.clip(np.hypot(*flow) / max(limit, 1e-6), 0, 1)
     hue = np.degrees(np.arctan2(flow[1], flow[0])) % 360
@@ -197,10 +187,5 @@ def flow_colours(flow: Field, limit: float) -> Frame:
 
 
 def endpoint_error(flow: Field, truth: Field) -> Float[np.ndarray, "_ _"]:
-    """Distance between estimated and true end point of every pixel, pixels.
-
-    Example:
-        >>> endpoint_error(np.full((2, 1, 1), 3.0), np.stack([np.full((1, 1), 0.0), np.full((1, 1), -1.0)])).tolist()
-        [[5.0]]
-    """
+    """Distance between estimated and true end point of every pixel, pixels."""
     return np.hypot(*(flow - truth))

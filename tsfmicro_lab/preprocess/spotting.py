@@ -118,12 +118,6 @@ def trace_motion(frames: Stream, find_faces: FaceFinder) -> MotionTrace:
 
     Raises:
         ValueError: The video has no frame.
-
-    Example:
-        >>> still = np.full((64, 64, 3), 90, np.uint8)
-        >>> nobody = trace_motion([(i / 100, lambda: still) for i in range(30)], lambda image: [])
-        >>> nobody.searches.faces.tolist(), bool(np.isnan(nobody.curve).all())
-        ([0, 0, 0], True)
     """
     times: list[float] = []
     searches: list[dict[str, float]] = []
@@ -197,11 +191,6 @@ def threshold(trace: MotionTrace, strictness: float = 6.0) -> float:
     Rest is told from movement by the curve alone: its 10th and 30th percentile are taken for those of a normal
     distribution of rest, whose mean and standard deviation follow. So a short clip that is half movement can be spotted
     in, too.
-
-    Example:
-        >>> searches = pd.DataFrame({"frame": [0], "faces": 1, "x": 0.0, "y": 0.0})
-        >>> threshold(MotionTrace(np.arange(4.0), np.array([1.0, 1.0, 1.0, np.nan]), [], searches))
-        1.0
     """
     low, high = np.nanpercentile(trace.curve, (10, 30))
     z_low, z_high = map(NormalDist().inv_cdf, (0.10, 0.30))
@@ -227,11 +216,9 @@ def cut(frames: Stream, trace: MotionTrace, spots: pd.DataFrame, size: int = 224
     matrices = [estimate_alignment(segment.landmarks, size) for segment, _, _ in spans]
     kept: list[list[Frame]] = [[] for _ in spans]
     for i, (_, read) in enumerate(frames):
-        wanted = [k for k, (_, first, last) in enumerate(spans) if first <= i < last]
-        if wanted:
-            image = read()
-            for k in wanted:
-                kept[k].append(apply_alignment(image, matrices[k], size))
+        for k, (_, first, last) in enumerate(spans):
+            if first <= i < last:
+                kept[k].append(apply_alignment(read(), matrices[k], size))
     fps = 1 / max(float(np.median(np.diff(trace.times))), 1e-4)
     clips = []
     for k, (segment, first, _) in enumerate(spans):
@@ -244,14 +231,7 @@ def cut(frames: Stream, trace: MotionTrace, spots: pd.DataFrame, size: int = 224
 def block_difference(a: Float[np.ndarray, "_ _"], b: Float[np.ndarray, "_ _"]) -> float:
     """Mean absolute difference of the face's blocks that changed most, less what head and light explain.
 
-    Args:
-        a: Aligned grey frame of `SIZE` pixels, from `keyframes.normalized_grey`.
-        b: What it is compared with.
-
-    Example:
-        >>> grey = np.random.default_rng(0).random((SIZE, SIZE), np.float32)
-        >>> block_difference(grey, grey)
-        0.0
+    Both are aligned frames of `SIZE` pixels from :func:`~tsfmicro_lab.preprocess.keyframes.normalized_grey`.
     """
     rest = np.abs(_residual(a, b))
     blocks = cv2.resize(rest, (SIZE // BLOCK,) * 2, interpolation=cv2.INTER_AREA)[_face_blocks()]
@@ -273,8 +253,7 @@ def _residual(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @cache
 def _face_blocks() -> Bool[np.ndarray, "rows columns"]:
     """Blocks of the aligned face that are compared: the oval of the face without the eyes."""
-    places = (np.arange(SIZE // BLOCK) + 0.5) * BLOCK / SIZE
-    x, y = np.meshgrid(places, places)
+    x, y = np.meshgrid(*[(np.arange(SIZE // BLOCK) + 0.5) * BLOCK / SIZE] * 2)
     oval = ((x - 0.5) / 0.40) ** 2 + ((y - 0.57) / 0.45) ** 2 <= 1
     eyes = (np.abs(np.abs(x - 0.5) - 0.165) < 0.125) & (np.abs(y - 0.36) < 0.08)
     return oval & ~eyes
@@ -315,5 +294,4 @@ def _rise_time(distance: np.ndarray) -> int:
     if len(distance) < 3:
         return len(distance) - 1
     smooth = gaussian_filter1d(distance[1:], 1.5)
-    floor, top = smooth[0], smooth.max()
-    return 1 + int(np.argmax(smooth >= floor + 0.9 * (top - floor)))
+    return 1 + int(np.argmax(smooth >= smooth[0] + 0.9 * (smooth.max() - smooth[0])))
