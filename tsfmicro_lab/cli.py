@@ -78,7 +78,9 @@ def evaluate(
     """Evaluate models on synthetic clips, by default leaving one subject out; print mean and spread over seeds."""
     import pandas as pd
 
-    from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
+    from tsfmicro_lab.data.moving_face import Distractors
+    from tsfmicro_lab.data.samples import prepare
+    from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
     from tsfmicro_lab.models import create_model
     from tsfmicro_lab.run_report import save_frames
     from tsfmicro_lab.training import RECIPES, Run, cross_validate, fold_processes, score_table, summary

@@ -9,7 +9,9 @@ import pandas as pd
 import torch
 from rich.markup import escape
 
-from tsfmicro_lab.data import Samples, SyntheticMicroExpressions, photograph, prepare
+from tsfmicro_lab.data.moving_face import photograph
+from tsfmicro_lab.data.samples import Samples, prepare
+from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 from tsfmicro_lab.explain import WhereHow, clips_figure, mass_inside, where_how, where_how_figure
 from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
 from tsfmicro_lab.models import from_pretrained

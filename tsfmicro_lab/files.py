@@ -3,7 +3,9 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 #: Longest name that is kept; file systems allow 255 bytes, and endings are added to it.
@@ -59,3 +61,21 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file, by which its content is known."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps a second run from writing to the same folder, which is created; a run that is killed lets go.
+
+    The lock is that of an SQLite file: the operating system frees it when the process ends, however that happens.
+
+    Raises:
+        OSError: Another run has the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(folder / ".lock", timeout=0)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            raise OSError(f"another run is writing to {folder} ({error}): wait for it, or stop it") from error
+        yield

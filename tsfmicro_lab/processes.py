@@ -3,18 +3,16 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, which can be fewer than the machine has.
-
-    Example:
-        >>> usable_cores() >= 1
-        True
-    """
+    """Cores that this process may use, which can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -22,6 +20,8 @@ def process_pool(
     workers: int | None = None, start: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()
 ) -> ProcessPoolExecutor:
     """Processes of one torch thread each: on many cores, many small jobs side by side beat one job on all cores.
+
+    They end when the program that started them is killed.
 
     Args:
         workers: Number of processes; one per usable core by default.
@@ -37,6 +37,27 @@ def process_pool(
     return ProcessPoolExecutor(workers or usable_cores(), context, initializer=_start, initargs=(start, arguments))
 
 
+def spread(function: Callable[[T], R], items: Sequence[T], workers: int | None = 1) -> Iterator[R]:
+    """`map` on several processes: results in order, with a few items per process under way at a time.
+
+    Args:
+        function: Sent to each process once, with all that it holds; it must be picklable.
+        items: What it is called with.
+        workers: Number of processes; one works in this process, None stands for one per usable core.
+
+    Example:
+        >>> list(spread(len, ["a", "bb"]))
+        [1, 2]
+    """
+    workers = workers or usable_cores()
+    if workers == 1:
+        yield from map(function, items)
+        return
+    with process_pool(workers, _keep, (function,)) as pool:
+        for begin in range(0, len(items), 8 * workers):
+            yield from pool.map(_call, items[begin : begin + 8 * workers])
+
+
 def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     import torch
 
@@ -47,8 +68,17 @@ def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> Non
 
 
 def _end_with_parent() -> None:
-    """Without this, the processes of a program that was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent:
+    if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)
+
+
+_kept: list[Callable[[Any], Any]] = []
+
+
+def _keep(function: Callable[[Any], Any]) -> None:
+    _kept.append(function)
+
+
+def _call(item: Any) -> Any:
+    return _kept[0](item)

@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from tsfmicro_lab.data import read_log
-from tsfmicro_lab.data.megc_log import CLASSES
+from tsfmicro_lab.data.megc_log import CLASSES, read_log
 from tsfmicro_lab.training import calibration, score_table, subject_interval
 from tsfmicro_lab.training.metrics import has_units
 from tsfmicro_lab.training.protocols import LEAKY

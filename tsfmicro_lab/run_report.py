@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from tsfmicro_lab.clips import Clip
-from tsfmicro_lab.data import Samples
+from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.data.tensors import PREPARED
 from tsfmicro_lab.explain import WhereHow, where_how, where_how_figure
 from tsfmicro_lab.explain.charts import confusion_chart

@@ -7,7 +7,7 @@ import torch
 from jpeg_clips import JpegClips
 
 from tsfmicro_lab.clips import Clip, frame_files, read_image
-from tsfmicro_lab.data import SyntheticMicroExpressions, open_store, prepare_store
+from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.data.face_params import FaceParams
 from tsfmicro_lab.data.faces import draw_face
 from tsfmicro_lab.data.tensors import prepare_clip
@@ -106,7 +106,7 @@ def test_slider_step(benchmark, with_model):
 def test_read_back(benchmark, tmp_path, way):
     data = JpegClips(SyntheticMicroExpressions(2, 10, image_size=224), tmp_path / "jpegs")
     if way == "store":
-        samples = open_store(prepare_store(data, 224, tmp_path / "store", workers=1, progress=False))
+        samples = prepare(data, 224, folder=tmp_path / "store", progress=False)
         index = torch.arange(20)
         batch = benchmark(samples.pick, index)
         assert batch["apex"].shape == (20, 3, 224, 224)

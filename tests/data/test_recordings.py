@@ -13,7 +13,6 @@ from lookalikes import synthesize
 from lookalikes.layouts import LAYOUTS
 from tsfmicro_lab.clips import ClipError
 from tsfmicro_lab.data import (
-    ANNOTATIONS,
     Casme,
     Casme2,
     Casme3,
@@ -25,6 +24,7 @@ from tsfmicro_lab.data import (
     Samm,
     Smic,
     SyntheticMicroExpressions,
+    check_annotations,
     load,
     prepare,
 )
@@ -93,7 +93,7 @@ def test_what_was_written_is_what_is_read(name, tree, source):
     root, truth = tree(name)
     data = LOADERS[name](root)
     assert isinstance(data, Dataset)
-    ANNOTATIONS.validate(data.annotations)
+    check_annotations(data.annotations)
     found = table_of(data)
     sound = truth[~truth.faulty]
     assert len(sound) >= 5

@@ -9,15 +9,18 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from filelock import FileLock
 from jpeg_clips import JpegClips
+from torch.utils.data import DataLoader
 from typer.testing import CliRunner
 
 from lookalikes import synthesize
 from tsfmicro_lab.cli import app
-from tsfmicro_lab.data import SyntheticMicroExpressions, load, open_store, prepare, prepare_store, store
+from tsfmicro_lab.data import SyntheticMicroExpressions, load, open_store, prepare, store
+from tsfmicro_lab.data.store import prepare_store
+from tsfmicro_lab.files import alone, file_digest
 
 
 @pytest.fixture
@@ -30,15 +33,16 @@ def test_a_store_holds_what_prepare_gives(jpegs, tmp_path):
     for workers in (1, 2):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            samples = open_store(prepare_store(jpegs, 48, tmp_path / str(workers), workers=workers, progress=False))
+            samples = prepare(jpegs, 48, folder=tmp_path / str(workers), workers=workers, progress=False)
         for name in ("onset", "apex", "label"):
             assert torch.equal(getattr(samples, name), getattr(expected, name))
         assert samples.classes == expected.classes
-        assert samples.table["clip"].tolist() == expected.table["clip"].tolist()
+        pd.testing.assert_frame_equal(samples.table, expected.table)
+        assert samples.source == expected.source
 
 
 def test_writing_to_samples_leaves_the_file_alone(jpegs, tmp_path):
-    place = prepare_store(jpegs, 32, tmp_path, workers=1, progress=False)
+    place = prepare_store(jpegs, 32, tmp_path, progress=False)
     before = open_store(place).onset.clone()
     open_store(place).onset.zero_()
     assert torch.equal(open_store(place).onset, before)
@@ -51,29 +55,29 @@ def aligned_rows(monkeypatch):
 
 
 def test_only_what_changed_is_aligned_again(jpegs, tmp_path, monkeypatch):
-    place = prepare_store(jpegs, 32, tmp_path / "s", workers=1, progress=False)
+    place = prepare_store(jpegs, 32, tmp_path / "s", progress=False)
     rows = aligned_rows(monkeypatch)
-    assert prepare_store(jpegs, 32, tmp_path / "s", workers=1, progress=False) == place
+    assert prepare_store(jpegs, 32, tmp_path / "s", progress=False) == place
     assert rows == []
     clip = jpegs[4]
     clip.frames.items[clip.apex].write_bytes(clip.frames.items[clip.onset].read_bytes())
-    prepare_store(jpegs, 32, tmp_path / "s", workers=1, progress=False)
+    prepare_store(jpegs, 32, tmp_path / "s", progress=False)
     assert rows == [clip.id]
     assert torch.equal(open_store(place).onset[4], open_store(place).apex[4])
 
 
 def test_other_parameters_make_another_store(jpegs, tmp_path):
     places = {
-        prepare_store(jpegs, size, tmp_path, target=target, workers=1, progress=False)
+        prepare_store(jpegs, size, tmp_path, target=target, progress=False)
         for size, target in [(32, "emotion"), (40, "emotion"), (32, "emotion_megc")]
     }
     assert len(places) == 3
 
 
-@pytest.mark.parametrize("name", ["onset.npy", "annotations.parquet", "manifest.json"])
+@pytest.mark.parametrize("name", ["onset.npy", "manifest.json"])
 @pytest.mark.parametrize("harm", ["truncated", "altered"])
 def test_harm_is_noticed_and_mended(jpegs, tmp_path, name, harm):
-    place = prepare_store(jpegs, 32, tmp_path, workers=1, progress=False)
+    place = prepare_store(jpegs, 32, tmp_path, progress=False)
     content = bytearray((place / name).read_bytes())
     if harm == "truncated":
         content = content[: len(content) // 2]
@@ -81,16 +85,16 @@ def test_harm_is_noticed_and_mended(jpegs, tmp_path, name, harm):
         at = content.index(b'"target": "emotion"') + 12 if name == "manifest.json" else len(content) // 2
         content[at] ^= 1
     (place / name).write_bytes(content)
-    with pytest.raises(ValueError, match="run prepare_store again"):
+    with pytest.raises(ValueError, match="prepare the data set again"):
         open_store(place)
-    prepare_store(jpegs, 32, tmp_path, workers=1, progress=False)
+    prepare_store(jpegs, 32, tmp_path, progress=False)
     assert torch.equal(open_store(place).apex, prepare(jpegs, 32, progress=False).apex)
 
 
 def test_a_killed_run_goes_on(tmp_path, monkeypatch):
     script = (
         "from tsfmicro_lab.data import *\n"
-        f"prepare_store(SyntheticMicroExpressions(3, 40, image_size=96), 32, {str(tmp_path)!r}, workers=1)"
+        f"prepare(SyntheticMicroExpressions(3, 40, image_size=96), 32, folder={str(tmp_path)!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -106,23 +110,23 @@ def test_a_killed_run_goes_on(tmp_path, monkeypatch):
     finished = len((place / "done.jsonl").read_text().splitlines())
     rows = aligned_rows(monkeypatch)
     data = SyntheticMicroExpressions(3, 40, image_size=96)
-    assert prepare_store(data, 32, tmp_path, workers=1, progress=False) == place
+    assert prepare_store(data, 32, tmp_path, progress=False) == place
     assert 120 - finished <= len(rows) <= 121 - finished
-    assert len(json.loads((place / "manifest.json").read_text())["sources"]) == len(open_store(place)) == 120
+    assert len((place / "done.jsonl").read_text().splitlines()) == len(open_store(place)) == 120
 
 
 def test_drawn_clips_and_loaded_ones_go_to_other_processes(tmp_path, landmarker):
     faces = SyntheticMicroExpressions(1, 3, image_size=224)
     synthesize("samm", tmp_path / "copy", faces, clips=3, faults=False)
     for data in (faces, load("samm", tmp_path / "copy")):
-        samples = open_store(prepare_store(data, 32, tmp_path / "stores", workers=2, progress=False))
+        samples = prepare(data, 32, folder=tmp_path / "stores", workers=2, progress=False)
         assert torch.equal(samples.apex, prepare(data, 32, landmarker=landmarker, progress=False).apex)
 
 
 def test_a_store_stays_in_its_folder(tmp_path):
     data = SyntheticMicroExpressions(1, 2, image_size=64)
     data.name = "../../outside"
-    place = prepare_store(data, 16, tmp_path / "stores", workers=1, progress=False)
+    place = prepare_store(data, 16, tmp_path / "stores", progress=False)
     assert place.parent == tmp_path / "stores"
 
 
@@ -146,10 +150,10 @@ def test_command(tmp_path, landmarker):
 
 
 def test_a_second_run_on_the_same_store_is_refused(jpegs, tmp_path):
-    place = prepare_store(jpegs, 56, tmp_path, workers=1, progress=False)
-    with FileLock(place / ".lock"), pytest.raises(OSError, match="another run"):
-        prepare_store(jpegs, 56, tmp_path, workers=1, progress=False)
-    assert prepare_store(jpegs, 56, tmp_path, workers=1, progress=False) == place
+    place = prepare_store(jpegs, 56, tmp_path, progress=False)
+    with alone(place), pytest.raises(OSError, match="another run"):
+        prepare_store(jpegs, 56, tmp_path, progress=False)
+    assert prepare_store(jpegs, 56, tmp_path, progress=False) == place
 
 
 def test_another_landmarker_aligns_again(jpegs, tmp_path, monkeypatch):
@@ -159,7 +163,67 @@ def test_another_landmarker_aligns_again(jpegs, tmp_path, monkeypatch):
     for content in (b"one", b"another"):
         model.write_bytes(content)
         monkeypatch.setenv("TSFMICRO_FACE_LANDMARKER", str(model))
-        store._landmarker_digest.cache_clear()
         sources.add(store._source(clip, key_frames_only=True))
-    store._landmarker_digest.cache_clear()
     assert len(sources) == 2
+
+
+def test_annotations_come_back_as_they_were(jpegs, tmp_path):
+    n = len(jpegs)
+    jpegs.annotations = jpegs.annotations.assign(
+        text=["006", "", None, "NA", "nan", "1.0"],
+        apex=pd.array([*jpegs.annotations.apex[:-1], None], dtype="Int64"),
+        number=np.nextafter(0.1, 1) * np.arange(n),
+        gap=[0.5, None, *range(n - 2)],
+    )
+    jpegs.clips[-1] = replace(jpegs.clips[-1], frames=[np.full((96, 96, 3), i, np.uint8) for i in range(200)])
+    place = prepare_store(jpegs, 32, tmp_path, progress=False)
+    pd.testing.assert_frame_equal(open_store(place).table, jpegs.annotations, check_exact=True)
+
+
+def test_an_unknown_tensor_is_named(jpegs, tmp_path):
+    for folder in (None, tmp_path):
+        with pytest.raises(ValueError, match="no tensor is called 'flow_raft': choose from onset, apex"):
+            prepare(jpegs, 32, tensors=("onset", "flow_raft"), folder=folder)
+
+
+def forged(place, change):
+    """A store whose maker meant harm: the hash of its manifest is right."""
+    manifest = json.loads((place / "manifest.json").read_text())
+    change(manifest)
+    del manifest["hash"]
+    (place / "manifest.json").write_text(json.dumps(manifest | {"hash": store._hash(manifest)}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.update(tensors=["../../secret"]),
+        lambda m: m.update(size=10**9),
+        lambda m: m.update(size="large"),
+        lambda m: m.update(target="joy"),
+        lambda m: m.update(annotations=3),
+        lambda m: m["annotations"]["clip"][1].pop(),
+        lambda m: m.pop("files"),
+        lambda m: m["annotations"]["emotion"][1].__setitem__(0, None),
+    ],
+)
+def test_a_forged_manifest_is_refused_in_one_sentence(jpegs, tmp_path, change):
+    place = prepare_store(jpegs, 32, tmp_path, progress=False)
+    forged(place, change)
+    with pytest.raises(ValueError, match="prepare the data set again"):
+        open_store(place)
+
+
+def test_nothing_in_a_store_is_executed(jpegs, tmp_path):
+    place = prepare_store(jpegs, 32, tmp_path, progress=False)
+    np.save(place / "onset.npy", np.array([print], dtype=object), allow_pickle=True)
+    forged(place, lambda m: m["files"].update({"onset": file_digest(place / "onset.npy")}))
+    with pytest.raises(ValueError, match="prepare the data set again"):
+        open_store(place)
+
+
+def test_samples_are_a_torch_data_set(jpegs):
+    samples = prepare(jpegs, 32, progress=False)
+    batch = next(iter(DataLoader(samples.as_torch(), batch_size=4)))
+    assert torch.equal(batch["apex"], samples.apex[:4])
+    assert torch.equal(batch["label"], samples.label[:4])

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from skimage.data import astronaut
 
-from tsfmicro_lab.data import ANNOTATIONS, Distractors, SyntheticMicroExpressions, photograph, prepare
+from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, check_annotations, photograph, prepare
 from tsfmicro_lab.data.motion import warp
 from tsfmicro_lab.data.synthetic import CLASS_COUNTS, MEGC, PROTOTYPES
 
@@ -127,7 +127,7 @@ def test_a_blink_closes_the_eyes_and_opens_them_again():
 
 def test_annotations_keep_the_contract_and_casme2s_balance():
     data = SyntheticMicroExpressions(10, 25, 64, seed=0)
-    ANNOTATIONS.validate(data.annotations)
+    check_annotations(data.annotations)
     shares = data.annotations.emotion.value_counts(normalize=True)
     for emotion, count in CLASS_COUNTS.items():
         assert shares[emotion] == pytest.approx(count / 246, abs=0.005)

@@ -1,4 +1,5 @@
 import struct
+import sys
 import zipfile
 
 import pandas as pd
@@ -114,6 +115,15 @@ def test_broken_files_are_named(tmp_path, content):
     (tmp_path / "t.xlsx").write_bytes(content)
     with pytest.raises(ValueError, match=r"t\.xlsx cannot be read as a table: .*copy it again"):
         read_table(tmp_path / "t.xlsx")
+
+
+@pytest.mark.parametrize(("library", "content"), [("openpyxl", None), ("xlrd", b"\xd0\xcf\x11\xe0")])
+def test_without_the_readers_of_excel_one_sentence_says_what_to_install(workbook, monkeypatch, library, content):
+    monkeypatch.setitem(sys.modules, library, None)
+    if content:
+        workbook.write_bytes(content)
+    with pytest.raises(ValueError, match=r"t\.xlsx is an Excel table: pip install 'tsfmicro-lab\[recordings\]'"):
+        read_table(workbook)
 
 
 def test_a_missing_sheet_lists_those_there_are(workbook):

@@ -11,7 +11,7 @@ import pandas as pd
 from tsfmicro_lab.data.action_units import parse_action_units
 from tsfmicro_lab.data.cards import OPTIONAL, REQUIRED, Card, Expected, Fault, Labels
 from tsfmicro_lab.data.frame_files import list_frames
-from tsfmicro_lab.data.schema import ANNOTATIONS
+from tsfmicro_lab.data.schema import check_annotations
 from tsfmicro_lab.data.tables import pick_columns, read_table
 
 KEY = ("subject", "clip", "onset")
@@ -55,7 +55,7 @@ def read_annotations(card: Card, labels: Labels, root: Path, report: Report) -> 
         report: Gets a row for each correction, drop and doubt.
 
     Returns:
-        One row per clip, as `ANNOTATIONS` has it, with the original texts and the class sets of the card besides.
+        One row per clip (see `data.schema.COLUMNS`), with the original texts and the class sets of the card besides.
 
     Raises:
         FileNotFoundError: The root is not what the card describes; the message says what was expected inside.
@@ -81,7 +81,7 @@ def read_annotations(card: Card, labels: Labels, root: Path, report: Report) -> 
     for name, mapping in card.maps.items():
         table[f"emotion_{name}"] = table["emotion"].map(mapping).astype("str")
     compare_counts(table, table["emotion"], labels.expected, report)
-    return ANNOTATIONS.validate(table)
+    return check_annotations(table)
 
 
 def compare_counts(

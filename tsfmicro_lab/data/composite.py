@@ -11,7 +11,7 @@ from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.annotations import REPORT_COLUMNS, Report, compare_counts
 from tsfmicro_lab.data.cards import Expected, Part, read_card
 from tsfmicro_lab.data.recordings import Recordings
-from tsfmicro_lab.data.schema import ANNOTATIONS, Dataset
+from tsfmicro_lab.data.schema import Dataset, check_annotations
 
 #: MEGC2018 counts objective classes I to V: 253 clips, by the tables of both data sets.
 OBJECTIVE = ("I", "II", "III", "IV", "V")
@@ -60,7 +60,7 @@ class Composite:
         if table.empty:
             raise ValueError(f"no clip of {', '.join(names)} has a value in '{target}'")
         table["emotion"], table["subject"] = table[target], table["data"] + "_" + table["subject"]
-        self.annotations = ANNOTATIONS.validate(table)
+        self.annotations = check_annotations(table)
         self.classes: tuple[str, ...] = tuple(sorted(table["emotion"].unique()))
         reports = [part.report.reindex(columns=REPORT_COLUMNS).assign(data=part.name) for part in parts]
         self.report = pd.concat([r for r in reports if len(r)] or reports, ignore_index=True)

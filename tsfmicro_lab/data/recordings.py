@@ -21,8 +21,8 @@ class Recordings:
         card: Its card.
         root: Its folder.
         labels: Which release of the annotations.
-        annotations: One row per clip, as `ANNOTATIONS` has it; `emotion_text` and `action_units_text` keep the words of
-            the table, `emotion_megc` and kin the class sets of the card, `frames` counts the frames on disk.
+        annotations: One row per clip (see `data.schema.COLUMNS`); `emotion_text` and `action_units_text` keep the words
+            of the table, `emotion_megc` and kin the class sets of the card, `frames` counts the frames on disk.
         classes: The emotions.
         report: One row per correction, drop or doubt.
 

@@ -2,17 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Int64
 from torch import Tensor
+from torch.utils.data import StackDataset
 
 from tsfmicro_lab.data.composite import action_unit_table
-from tsfmicro_lab.data.schema import Dataset
+from tsfmicro_lab.data.schema import Dataset, rows_with
+from tsfmicro_lab.data.store import prepare_store, read_store
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order, prepare_clip
 from tsfmicro_lab.preprocess.landmarks import Landmarker
+from tsfmicro_lab.processes import spread
 from tsfmicro_lab.progress import track
 
 
@@ -85,6 +91,11 @@ class Samples:
         chosen = {name: self[name][index] for name in (self.tensors if names is None else names)}
         return chosen | {"label": self.label[index]}
 
+    def as_torch(self) -> StackDataset[Any]:
+        """The same as a `torch.utils.data.Dataset`, for loaders of your own: `[i]` is a dict of one sample."""
+        parts: dict[str, Any] = {**self.tensors, "label": self.label}
+        return StackDataset(**parts)
+
     def to(self, device: torch.device | str) -> "Samples":
         """The same samples with their tensors on a device."""
         return replace(self, tensors={n: x.to(device) for n, x in self.tensors.items()}, label=self.label.to(device))
@@ -96,10 +107,15 @@ def prepare(
     *,
     target: str = "emotion",
     tensors: Sequence[str] = KEY_FRAMES,
+    folder: Path | str | None = None,
+    workers: int | None = 1,
     landmarker: Landmarker | None = None,
     progress: bool = True,
 ) -> Samples:
     """Aligns every clip once and keeps what models read: by default onset and apex.
+
+    With a folder, the tensors go to a store in it: memory-mapped files that a later call with the same arguments finds
+    again. Interrupted, it goes on where it was, and of a finished store it aligns only the clips that changed.
 
     Args:
         dataset: The clips. Those whose target is missing are left out.
@@ -107,7 +123,9 @@ def prepare(
         target: Column of the annotations that is to be recognised. With `action_units`, every unit that occurs is a
             question of its own, and a clip may have several.
         tensors: Names of `data.tensors.PREPARED`; a model's are its `prepared`.
-        landmarker: What finds landmarks where the data set brings none.
+        folder: Where stores lie; without one the tensors are kept in memory.
+        workers: Number of processes, None for one per usable core. The data set must then be picklable.
+        landmarker: What finds landmarks where the data set brings none; MediaPipe's, one in each process, by default.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -116,6 +134,7 @@ def prepare(
     Raises:
         ValueError: No clip has the target, or a tensor is unknown.
         ClipError: A clip cannot be read, no face is found in it, or it is too short; the message names it.
+        OSError: Another run is making the same store.
 
     Example:
         >>> from tsfmicro_lab.data import SyntheticMicroExpressions
@@ -123,56 +142,59 @@ def prepare(
         >>> samples.classes, tuple(samples.onset.shape)
         (('negative', 'positive', 'surprise'), (7, 3, 56, 56))
     """
-    rows = target_rows(dataset, target)
-    names = in_order(tensors)
-    clips = [
-        prepare_clip(dataset[r], size, names, landmarker) for r in track(rows.tolist(), "aligning clips", progress)
-    ]
+    names, rows = in_order(tensors), rows_with(dataset, target)
+    if folder is not None:
+        place = prepare_store(
+            dataset,
+            size,
+            folder,
+            target=target,
+            tensors=names,
+            workers=workers,
+            landmarker=landmarker,
+            progress=progress,
+        )
+        return replace(open_store(place), source=repr(dataset))
+    align = partial(_align, dataset, size, names, landmarker)
+    clips = list(track(spread(align, rows.tolist(), workers), "aligning clips", progress, len(rows)))
     arrays = {name: np.stack([clip[name] for clip in clips]) for name in names}
-    samples = samples_of(arrays, dataset.annotations.iloc[rows].reset_index(drop=True), target)
-    return replace(samples, source=repr(dataset))
+    return _samples(arrays, dataset.annotations.iloc[rows].reset_index(drop=True), target, repr(dataset))
 
 
-def target_rows(dataset: Dataset, target: str) -> Int64[np.ndarray, " n"]:
-    """Rows of the annotations that have a value in the target column.
+def open_store(path: Path | str) -> Samples:
+    """Opens a store that :func:`prepare` made: its frames stay on disk until they are used.
+
+    What is written to the tensors stays in memory. No clips are needed, so a store can be taken to another machine.
 
     Args:
-        dataset: The clips.
-        target: Column of the annotations.
+        path: Folder of the store.
 
     Raises:
-        ValueError: There is no such column, or no clip has a value in it.
+        FileNotFoundError: There is no finished store.
+        ValueError: A file was truncated or altered.
 
     Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> target_rows(SyntheticMicroExpressions(1, 3), "emotion")
-        array([0, 1, 2])
+        >>> open_store("nowhere")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: nowhere holds no finished store (no manifest.json): prepare the data set into it
     """
-    if target not in dataset.annotations:
-        raise ValueError(f"no column '{target}' in the annotations: choose from {list(dataset.annotations)}")
-    rows = np.flatnonzero(dataset.annotations[target].notna())
-    if not len(rows):
-        raise ValueError(f"no clip of '{dataset.name}' has a value in '{target}'")
-    return rows
+    arrays, table, manifest = read_store(Path(path))
+    return _samples(arrays, table, manifest["target"], manifest["dataset"])
 
 
-def samples_of(arrays: Mapping[str, np.ndarray], table: pd.DataFrame, target: str) -> Samples:
-    """Samples over prepared arrays, which are shared where their memory allows it.
+def _align(
+    dataset: Dataset, size: int, names: Sequence[str], landmarker: Landmarker | None, row: int
+) -> dict[str, np.ndarray]:
+    return prepare_clip(dataset[row], size, names, landmarker)
 
-    Args:
-        arrays: By name, the first axis counts the samples.
-        table: One row per sample.
-        target: Column of the table that is to be recognised.
 
-    Example:
-        >>> table = pd.DataFrame({"subject": ["s1", "s2"], "emotion": ["surprise", "disgust"]})
-        >>> samples_of({"onset": np.zeros((2, 3, 8, 8), np.uint8)}, table, "emotion").label
-        tensor([1, 0])
-    """
+def _samples(arrays: Mapping[str, np.ndarray], table: pd.DataFrame, target: str, source: str) -> Samples:
+    """Samples over prepared arrays, which are shared where their memory allows it."""
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     if target == "action_units":
         units = action_unit_table(table)
-        return Samples(tensors, torch.tensor(units.to_numpy(np.int64)), tuple(map(str, units)), table)
+        return Samples(tensors, torch.tensor(units.to_numpy(np.int64)), tuple(map(str, units)), table, source)
     classes = sorted(table[target].unique())
     label = torch.tensor([classes.index(value) for value in table[target]])
-    return Samples(tensors, label, tuple(classes), table)
+    return Samples(tensors, label, tuple(classes), table, source)

@@ -1,27 +1,26 @@
 """The contract that every data set of the lab keeps."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import pandas as pd
-import pandera.pandas as pa
+from jaxtyping import Int64
+from pandas.api.types import is_float_dtype, is_integer_dtype, is_string_dtype
 
 from tsfmicro_lab.clips import Clip
 
-#: One row per clip; a data set may have more columns.
-ANNOTATIONS = pa.DataFrameSchema(
-    {
-        "subject": pa.Column(str),
-        "clip": pa.Column(str),
-        "onset": pa.Column(int, pa.Check.ge(0)),
-        "apex": pa.Column("Int64", nullable=True, coerce=True),
-        "offset": pa.Column(int, pa.Check.ge(0)),
-        "emotion": pa.Column(str, nullable=True),
-        "action_units": pa.Column(str),
-        "fps": pa.Column(float, pa.Check.gt(0)),
-    },
-    unique=["subject", "clip", "onset"],
-    strict=False,
-)
+#: What tells one clip from another.
+KEY = ("subject", "clip", "onset")
+_Check = tuple[str, Callable[[Any], bool]]
+_TEXT: _Check = "text", is_string_dtype
+_FRAME: _Check = "frame numbers from 0", lambda x: is_integer_dtype(x) and not (x < 0).any()
+_RATE: _Check = "numbers above 0", lambda x: is_float_dtype(x) and not (x <= 0).any()
+#: Columns of the annotations and what they hold; a data set may have more. Only `apex` and `emotion` may be missing.
+COLUMNS = {
+    **{"subject": _TEXT, "clip": _TEXT, "onset": _FRAME, "apex": _FRAME, "offset": _FRAME},
+    **{"emotion": _TEXT, "action_units": _TEXT, "fps": _RATE},
+}
 
 
 @runtime_checkable
@@ -30,7 +29,7 @@ class Dataset(Protocol):
 
     Attributes:
         name: Name of the data set.
-        annotations: One row per clip, in the order of the clips; see `ANNOTATIONS`.
+        annotations: One row per clip, in the order of the clips; see :data:`COLUMNS`.
         classes: The emotions that `annotations.emotion` may hold.
         report: One row per correction, drop or doubt.
     """
@@ -47,3 +46,49 @@ class Dataset(Protocol):
     def __getitem__(self, index: int) -> Clip:
         """The clip of that row of the annotations."""
         ...
+
+
+def check_annotations(table: pd.DataFrame) -> pd.DataFrame:
+    """Checks that a table is what every data set promises.
+
+    Args:
+        table: One row per clip.
+
+    Returns:
+        The table, its apex as whole numbers that may be missing.
+
+    Raises:
+        ValueError: A column of :data:`COLUMNS` is missing or holds something else, or a clip comes twice.
+
+    Example:
+        >>> check_annotations(pd.DataFrame({"subject": ["s1"]}))
+        Traceback (most recent call last):
+        ...
+        ValueError: the annotations lack clip, onset, apex, offset, emotion, action_units, fps
+    """
+    if missing := [name for name in COLUMNS if name not in table]:
+        raise ValueError(f"the annotations lack {', '.join(missing)}")
+    table = table.astype({"apex": "Int64"})
+    for name, (what, holds) in COLUMNS.items():
+        there = table[name].dropna()
+        if len(there) < len(table) and name not in ("apex", "emotion"):
+            raise ValueError(f"column '{name}' of the annotations must have a value in every row")
+        if len(there) and not holds(there):
+            raise ValueError(f"column '{name}' of the annotations must hold {what}, got {there.tolist()[0]!r}")
+    for subject, clip, onset in table.loc[table.duplicated([*KEY]), [*KEY]].itertuples(index=False):
+        raise ValueError(f"the annotations have clip {subject}/{clip} with onset {onset} twice")
+    return table
+
+
+def rows_with(dataset: Dataset, target: str) -> Int64[np.ndarray, " n"]:
+    """Rows of the annotations that have a value in the target column.
+
+    Raises:
+        ValueError: There is no such column, or no clip has a value in it.
+    """
+    if target not in dataset.annotations:
+        raise ValueError(f"no column '{target}' in the annotations: choose from {list(dataset.annotations)}")
+    rows = np.flatnonzero(dataset.annotations[target].notna())
+    if not len(rows):
+        raise ValueError(f"no clip of '{dataset.name}' has a value in '{target}'")
+    return rows

@@ -1,39 +1,33 @@
 """Store: the prepared tensors of a whole data set in memory-mapped files, made once and checked when opened.
 
-A store is a folder: a file per tensor (`onset.npy`, `apex.npy`), `annotations.parquet` and `manifest.json`, which
-says what they were made from and their hashes. While it is made, `done.jsonl` notes every finished clip.
+A store is a folder: a file per tensor (`onset.npy`, `apex.npy`) and `manifest.json`, which holds the annotations, what
+the tensors were made from and their hashes. While it is made, `done.jsonl` notes every finished clip.
 """
 
 import hashlib
-import importlib.metadata
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
-from functools import cache, partial
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from tsfmicro_lab.clips import Clip, LazyFrames
-from tsfmicro_lab.data.samples import Samples, samples_of, target_rows
-from tsfmicro_lab.data.schema import Dataset
+from tsfmicro_lab.data.schema import Dataset, check_annotations, rows_with
 from tsfmicro_lab.data.tensors import KEY_FRAMES, PREPARED, in_order, prepare_clip
-from tsfmicro_lab.files import file_digest, safe_name
-from tsfmicro_lab.preprocess.landmarks import find_model
-from tsfmicro_lab.processes import process_pool, usable_cores
-from tsfmicro_lab.progress import progress_bar
+from tsfmicro_lab.files import alone, file_digest, safe_name, write_whole
+from tsfmicro_lab.preprocess.landmarks import Landmarker, find_model
+from tsfmicro_lab.processes import spread
+from tsfmicro_lab.progress import track
 
-ANNOTATIONS_FILE, MANIFEST, DONE = "annotations.parquet", "manifest.json", "done.jsonl"
-
-Arrays = dict[str, np.ndarray]
-Aligned = tuple[int, str, Arrays | None]
-
+MANIFEST, DONE = "manifest.json", "done.jsonl"
 #: Largest manifest that is read: a thousand bytes for each of 64 thousand clips.
 MAX_MANIFEST_BYTES = 64 * 2**20
+#: Columns of annotations of any other type come back as `object`.
+DTYPES = ("str", "int64", "Int64", "float64", "bool")
 
 
 def prepare_store(
@@ -43,164 +37,101 @@ def prepare_store(
     *,
     target: str = "emotion",
     tensors: Sequence[str] = KEY_FRAMES,
-    workers: int | None = None,
+    workers: int | None = 1,
+    landmarker: Landmarker | None = None,
     progress: bool = True,
 ) -> Path:
-    """Aligns every clip once, in parallel, and keeps what models read on disk: by default onset and apex.
+    """Makes a store, or goes on with one: what `data.prepare` does when it is given a folder.
 
-    Call it again after it was interrupted: finished clips whose source is unchanged are not aligned again. Only the
-    clips in work are in memory. Where a clip brings no landmarks, each process creates MediaPipe's landmarker.
-
-    Args:
-        dataset: The clips; it must be picklable. Those whose target is missing are left out.
-        size: Side of the aligned frames, pixels.
-        folder: Where stores lie. Each data set and set of parameters gets a folder of its own in it.
-        target: Column of the annotations that is to be recognised.
-        tensors: Names of `data.tensors.PREPARED`; a model's are its `prepared`.
-        workers: Number of processes; one per usable core by default, and 1 works without any.
-        progress: Whether to show a progress bar.
+    Finished clips whose source is unchanged are not aligned again, and only the clips in work are in memory.
 
     Returns:
-        The folder of the store, for :func:`open_store`.
+        The folder of the store, inside the folder given: each data set and set of parameters has its own.
 
     Raises:
-        ValueError: No clip has the target.
-        ClipError: A clip cannot be read, or no face is found in it; the message names it.
         OSError: Another run is making the same store.
-
-    Example:
-        >>> import tempfile
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> data = SyntheticMicroExpressions(1, 3, image_size=96)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     tuple(open_store(prepare_store(data, 56, folder, workers=1, progress=False)).onset.shape)
-        (3, 3, 56, 56)
     """
-    rows = target_rows(dataset, target)
-    table = dataset.annotations.iloc[rows].reset_index(drop=True)
-    names = in_order(tensors)
+    names, rows = in_order(tensors), rows_with(dataset, target)
     facts = {
         "dataset": dataset.name,
         "size": size,
         "target": target,
-        "tensors": names,
-        "clips": len(rows),
-        "annotations": hashlib.sha256(table.to_csv().encode()).hexdigest(),
-        "version": importlib.metadata.version("tsfmicro-lab"),
+        "tensors": list(names),
+        "version": version("tsfmicro-lab"),
+        "annotations": _columns(dataset.annotations.iloc[rows]),
     }
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    place = Path(folder) / f"{safe_name(f'{dataset.name}-{size}-{target}')}-{key[:12]}"
-    place.mkdir(parents=True, exist_ok=True)
-    with _alone(place):
-        table.to_parquet(place / ANNOTATIONS_FILE)
-        sources = _fill(dataset, place, rows, size, names, workers, progress)
-        hashes = {file: file_digest(place / file) for file in _files(names)}
-        manifest = {**facts, "files": hashes, "sources": sources}
-        text = json.dumps({**manifest, "manifest": _manifest_digest(manifest)}, indent=1)
-        unfinished = place / f"{MANIFEST}.part"
-        unfinished.write_text(text)
-        unfinished.replace(place / MANIFEST)
+    place = Path(folder) / f"{safe_name(f'{dataset.name}-{size}-{target}')}-{_hash(facts)[:12]}"
+    with alone(place):
+        (place / MANIFEST).unlink(missing_ok=True)  # what is in work is no store
+        arrays = {name: _open_for_writing(place, name, size, len(rows)) for name in names}
+        done = _read_done(place / DONE, arrays, len(rows))
+        tasks = [(i, int(row), done.get(i)) for i, row in enumerate(rows)]
+        align = partial(_align, dataset, size, names, landmarker)
+        with (place / DONE).open("a") as notes:
+            for i, source, made in track(spread(align, tasks, workers), "aligning clips", progress, len(tasks)):
+                if made is None:
+                    continue
+                for name, array in made.items():
+                    arrays[name][i] = array
+                notes.write(json.dumps({"row": i, "source": source, "tensors": _digest(*made.values())}) + "\n")
+                notes.flush()
+        for memory in arrays.values():
+            memory.flush()
+        manifest = facts | {"files": {name: file_digest(place / f"{name}.npy") for name in names}}
+        text = json.dumps(manifest | {"hash": _hash(manifest)}, default=str)
+        write_whole(place / MANIFEST, lambda path: path.write_text(text))
     return place
 
 
-def open_store(path: Path | str) -> Samples:
-    """Opens a store: its frames stay on disk until they are used, and what is written to them stays in memory.
+def read_store(place: Path) -> tuple[dict[str, np.ndarray], pd.DataFrame, dict[str, Any]]:
+    """Checks a store, which may come from elsewhere, and opens its files; nothing in them is executed.
 
-    Args:
-        path: Folder that :func:`prepare_store` returned.
+    Returns:
+        Arrays by name, which stay on disk until they are used, the annotations, and all that the manifest says.
 
     Raises:
         FileNotFoundError: There is no finished store.
         ValueError: A file was truncated or altered.
-
-    Example:
-        >>> open_store("nowhere")
-        Traceback (most recent call last):
-        ...
-        FileNotFoundError: nowhere holds no finished store (no manifest.json): make it with prepare_store
     """
-    place = Path(path)
-    if not (place / MANIFEST).is_file():
-        raise FileNotFoundError(f"{place} holds no finished store (no {MANIFEST}): make it with prepare_store")
-    manifest = _read_manifest(place / MANIFEST)
-    for name in _files(manifest["tensors"]):
-        if not (place / name).is_file() or file_digest(place / name) != manifest["files"][name]:
-            raise ValueError(f"{place / name} is missing, truncated or altered: run prepare_store again")
-    arrays = {name: np.load(place / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in manifest["tensors"]}
-    table = pd.read_parquet(place / ANNOTATIONS_FILE)
-    fits = [x.shape == (len(table), *PREPARED[name].shape(manifest["size"])) for name, x in arrays.items()]
-    if not all(fits) or manifest["target"] not in table:
-        raise ValueError(f"{place / MANIFEST} does not fit its files: run prepare_store again")
-    return samples_of(arrays, table, manifest["target"])
-
-
-def _files(names: Sequence[str]) -> list[str]:
-    return [*(f"{name}.npy" for name in names), ANNOTATIONS_FILE]
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Keeps a second run from writing to the same store; a run that is killed lets go."""
-    lock = FileLock(place / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise OSError(f"another run is making {place}: wait for it, or stop it") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _fill(
-    dataset: Dataset,
-    place: Path,
-    rows: np.ndarray,
-    size: int,
-    names: Sequence[str],
-    workers: int | None,
-    progress: bool,
-) -> list[str]:
-    """Aligns what is not there yet and returns the source of each clip."""
-    arrays = {name: _open_for_writing(place, name, size, len(rows)) for name in names}
-    done = _read_done(place / DONE, arrays, len(rows))
-    (place / MANIFEST).unlink(missing_ok=True)  # what is in work is no store
-    with (place / DONE).open("a") as notes, progress_bar(len(rows), "aligning clips", progress) as bar:
-        tasks = [(i, int(row), done.get(i)) for i, row in enumerate(rows)]
-        for i, source, made in _in_parallel(dataset, size, names, tasks, workers):
-            if made is not None:
-                for name, array in made.items():
-                    arrays[name][i] = array
-                done[i] = source
-                line = {"row": i, "source": source, "tensors": _digest(*made.values())}
-                notes.write(json.dumps(line) + "\n")
-                notes.flush()
-            bar.update()
-    for array in arrays.values():
-        array.flush()
-    return [done[i] for i in range(len(rows))]
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
+    path = place / MANIFEST
+    if not path.is_file():
+        raise FileNotFoundError(f"{place} holds no finished store (no {MANIFEST}): prepare the data set into it")
     try:
         if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise ValueError("too large")
-        manifest: dict[str, Any] = json.loads(path.read_text())
-        if manifest.pop("manifest") != _manifest_digest(manifest):
-            raise ValueError("its hash differs")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is truncated or altered ({error}): run prepare_store again") from error
-    return manifest
+            raise ValueError(f"{MANIFEST} is too large")
+        manifest = json.loads(path.read_text())
+        if manifest.pop("hash") != _hash(manifest):
+            raise ValueError(f"the hash of {MANIFEST} differs")
+        columns = manifest["annotations"].items()
+        table = pd.DataFrame({n: pd.Series(x, dtype=kind if kind in DTYPES else object) for n, (kind, x) in columns})
+        if check_annotations(table)[manifest["target"]].isna().any():
+            raise ValueError(f"a clip of {MANIFEST} lacks its {manifest['target']}")
+        arrays = {}
+        for name in in_order(manifest["tensors"]):
+            file, made = place / f"{name}.npy", PREPARED[name]
+            if file_digest(file) != manifest["files"][name]:
+                raise ValueError(f"the hash of {file.name} differs")
+            arrays[name] = np.load(file, mmap_mode="c", allow_pickle=False)
+            if (arrays[name].dtype, arrays[name].shape) != (made.dtype, (len(table), *made.shape(manifest["size"]))):
+                raise ValueError(f"{file.name} is not what {MANIFEST} says")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{place} is truncated or altered ({error}): prepare the data set again") from error
+    return arrays, table, manifest
 
 
-def _manifest_digest(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+def _columns(table: pd.DataFrame) -> dict[str, tuple[str, list[Any]]]:
+    """Type and values of each column, without a loss: texts such as 006 and missing values stay what they are."""
+    return {str(n): (str(x.dtype), x.astype(object).where(x.notna(), None).tolist()) for n, x in table.items()}
 
 
-def _open_for_writing(place: Path, name: str, size: int, count: int) -> np.memmap[Any, np.dtype[Any]]:
+def _hash(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _open_for_writing(place: Path, name: str, size: int, count: int) -> np.memmap[Any, Any]:
     path, shape, dtype = place / f"{name}.npy", (count, *PREPARED[name].shape(size)), PREPARED[name].dtype
     try:
-        array: np.memmap[Any, np.dtype[Any]] = np.load(path, mmap_mode="r+", allow_pickle=False)
+        array: np.memmap[Any, Any] = np.load(path, mmap_mode="r+", allow_pickle=False)
         if array.shape == shape and array.dtype == dtype:
             return array
     except (OSError, ValueError):
@@ -208,7 +139,7 @@ def _open_for_writing(place: Path, name: str, size: int, count: int) -> np.memma
     return np.lib.format.open_memmap(path, "w+", dtype, shape)
 
 
-def _read_done(path: Path, arrays: Mapping[str, np.ndarray], count: int) -> dict[int, str]:
+def _read_done(path: Path, arrays: dict[str, np.memmap[Any, Any]], count: int) -> dict[int, str]:
     """Source of each finished clip whose tensors are on disk as they were written."""
     done = {}
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -222,71 +153,33 @@ def _read_done(path: Path, arrays: Mapping[str, np.ndarray], count: int) -> dict
     return done
 
 
-def _in_parallel(
+def _align(
     dataset: Dataset,
     size: int,
     names: Sequence[str],
-    tasks: Sequence[tuple[int, int, str | None]],
-    workers: int | None,
-) -> Iterator[Aligned]:
-    """Results as they come, with no more than two clips per process under way."""
-    workers = workers or usable_cores()
-    if workers == 1:
-        yield from map(partial(_align, dataset, size, names), tasks)
-        return
-    with process_pool(workers, _start_worker, (dataset, size, names)) as pool:
-        under_way: set[Future[Aligned]] = set()
-        try:
-            for task in tasks:
-                under_way.add(pool.submit(_work, task))
-                if len(under_way) >= 2 * workers:
-                    finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in finished)
-            yield from (future.result() for future in under_way)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-_worker: dict[str, Any] = {}
-
-
-def _start_worker(dataset: Dataset, size: int, names: Sequence[str]) -> None:
-    _worker.update(dataset=dataset, size=size, names=names)
-
-
-def _work(task: tuple[int, int, str | None]) -> Aligned:
-    return _align(_worker["dataset"], _worker["size"], _worker["names"], task)
-
-
-def _align(dataset: Dataset, size: int, names: Sequence[str], task: tuple[int, int, str | None]) -> Aligned:
+    landmarker: Landmarker | None,
+    task: tuple[int, int, str | None],
+) -> tuple[int, str, dict[str, np.ndarray] | None]:
     """A clip's source and its tensors, or None where they are there already."""
     i, row, known = task
     clip = dataset[row]
-    source = _source(clip, set(names) <= {*KEY_FRAMES, "landmarks"})
-    return i, source, None if source == known else prepare_clip(clip, size, names)
+    source = _source(clip, set(names) <= {*KEY_FRAMES, "landmarks"}, landmarker)
+    return i, source, None if source == known else prepare_clip(clip, size, names, landmarker)
 
 
-def _source(clip: Clip, key_frames_only: bool) -> str:
+def _source(clip: Clip, key_frames_only: bool, landmarker: Landmarker | None = None) -> str:
     """Hash of what the tensors are made from: files, or pixels where there are none; landmarks, or their finder."""
-    used = clip.key_frames if key_frames_only and clip.apex is not None else range(clip.onset, clip.offset + 1)
     digest = hashlib.sha256(repr((clip.id, clip.onset, clip.apex, clip.offset)).encode())
     if clip.landmarks is not None:
-        digest.update(np.ascontiguousarray(clip.landmarks).tobytes())
+        digest.update(_digest(clip.landmarks).encode())
     else:
-        digest.update(_landmarker_digest().encode())
+        digest.update((repr(type(landmarker)) if landmarker else file_digest(find_model())).encode())
+    used = clip.key_frames if key_frames_only and clip.apex is not None else range(clip.onset, clip.offset + 1)
     for index in used:
         item = clip.frames.items[index] if isinstance(clip.frames, LazyFrames) else None
-        if isinstance(item, Path) and item.is_file():
-            digest.update(file_digest(item).encode())
-        else:
-            digest.update(_digest(clip.frame(index)).encode())
+        path = item if isinstance(item, Path) and item.is_file() else None
+        digest.update((file_digest(path) if path else _digest(clip.frame(index))).encode())
     return digest.hexdigest()
-
-
-@cache
-def _landmarker_digest() -> str:
-    return file_digest(find_model())
 
 
 def _digest(*arrays: np.ndarray) -> str:

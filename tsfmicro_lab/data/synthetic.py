@@ -12,7 +12,7 @@ from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.face_params import FaceParams
 from tsfmicro_lab.data.faces import Face, draw_face
 from tsfmicro_lab.data.moving_face import FPS, REFERENCE_SIZE, Distractors, Motion, MovingFace
-from tsfmicro_lab.data.schema import ANNOTATIONS
+from tsfmicro_lab.data.schema import check_annotations
 
 #: Which action units show an emotion. The table is ours, in the spirit of FACS prototypes and of CASME II's classes
 #: (Yan et al., PLoS ONE 9(1): e86041, 2014), where "others" holds movements without a clear emotion.
@@ -108,7 +108,7 @@ class SyntheticMicroExpressions:
             }
             for (subject, number, emotion, units), motion in zip(self._plan, self._motions, strict=True)
         ]
-        self.annotations = ANNOTATIONS.validate(pd.DataFrame(rows))
+        self.annotations = check_annotations(pd.DataFrame(rows))
 
     def __len__(self) -> int:
         return len(self._plan)

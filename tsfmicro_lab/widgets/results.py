@@ -6,7 +6,7 @@ from pathlib import Path
 import ipywidgets as widgets
 from IPython.display import Image
 
-from tsfmicro_lab.data import Samples
+from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.explain.evaluation import run_figure
 from tsfmicro_lab.explain.figures import Picture, where_how_figure
 from tsfmicro_lab.results import Result, find_results, run_table
