@@ -9,7 +9,10 @@ from tsfmicro_lab.models import TSFmicro
 class Linear(TSFmicro):
     """Weight times input, summed; the second class is the negative of the first."""
 
-    def build(self, c):
+    name = "linear"
+
+    def __init__(self, c):
+        super().__init__(c)
         self.a, self.b = (nn.Parameter(torch.randn(3, c.image_size, c.image_size)) for _ in range(2))
 
     def forward(self, onset, difference):
@@ -20,7 +23,11 @@ class Linear(TSFmicro):
 class Symmetric(TSFmicro):
     """A curved function of the sum of both streams, made of parts that DeepLift knows."""
 
-    def build(self, c):
+    name = "symmetric"
+
+    def __init__(self, c):
+        super().__init__(c)
+        self.apply(self._init_weights)
         self.conv, self.curve, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Softplus(), nn.Linear(4, 2)
 
     def forward(self, onset, difference):

@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-import torch
 
 from tsfmicro_lab.clips import Clip
-from tsfmicro_lab.data.tensors import prepare_clip
 from tsfmicro_lab.data.video import Video, VideoError
 from tsfmicro_lab.explain import WhereHow, clips_figure, where_how, where_how_figure
 from tsfmicro_lab.models import Recognizer
@@ -121,13 +119,10 @@ def analyze(
     if model is not None and clips:
         rows = []
         for clip in clips:
-            made = prepare_clip(clip, model.config.image_size, model.prepared)
-            inputs = model.inputs({name: torch.from_numpy(x)[None] for name, x in made.items()})
-            with torch.no_grad():
-                p = model.eval()(*(inputs[name] for name in model.input_names))[0].softmax(0)
+            p = model.logits(clip)[0].softmax(0)
             rows.append({"predicted": classes[int(p.argmax())], "probability": float(p.max())})
             if {"onset", "difference"} <= set(model.input_names):
-                maps.append(where_how(model, inputs))
+                maps.append(where_how(model, model.inputs_of(clip)))
         table = table.join(pd.DataFrame(rows))
     return Analysis(video, trace, strictness, clips, table, maps, tuple(classes), list(_notes(video, trace, table)))
 

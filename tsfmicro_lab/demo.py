@@ -19,7 +19,7 @@ from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.page import Page
 from tsfmicro_lab.preprocess import MediaPipeLandmarker, align_clip
 from tsfmicro_lab.progress import track
-from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_processes, score_table, to_inputs
+from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_processes, score_table
 
 MODELS = ("tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial")
 SHOWN = 4
@@ -150,8 +150,7 @@ def _shown_clips(shares: pd.DataFrame) -> list[int]:
 def _held_out_map(folder: Path, samples: Samples, i: int) -> WhereHow:
     """Explains a clip with the model of the fold that held its subject out."""
     model = from_pretrained(folder / "runs" / MODELS[0] / "models" / str(samples.subjects[i]))
-    inputs = to_inputs(samples.onset[i : i + 1], samples.apex[i : i + 1])
-    return where_how(model, inputs)
+    return where_how(model, model.inputs_of(samples, [i]))
 
 
 def _photograph(page: Page, classes: tuple[str, ...]) -> None:
@@ -170,9 +169,7 @@ def _photograph(page: Page, classes: tuple[str, ...]) -> None:
     clip = moving.clip("EP01", "photograph", "happiness")
     clip = replace(clip, landmarks=landmarker(clip.frame(clip.onset)))
     page.picture("photograph", clips_figure([align_clip(clip, 224)]))
-    small = align_clip(clip, 56)
-    frames = [torch.from_numpy(small.frame(i)).permute(2, 0, 1)[None] for i in small.key_frames]
-    models = sorted((page.folder / "runs" / MODELS[0] / "models").iterdir())
-    maps = where_how(from_pretrained(models[0]), to_inputs(*frames))
+    model = from_pretrained(sorted((page.folder / "runs" / MODELS[0] / "models").iterdir())[0])
+    maps = where_how(model, model.inputs_of(clip))
     page.content["photograph_prediction"] = classes[maps.target]
     page.picture("photograph_map", where_how_figure([align_clip(clip, 224)], [maps], classes))

@@ -17,7 +17,7 @@ from tsfmicro_lab.explain.evaluation import folds_chart, reliability_chart
 from tsfmicro_lab.models import from_pretrained
 from tsfmicro_lab.page import Page
 from tsfmicro_lab.results import MAX_BYTES, Result
-from tsfmicro_lab.training import calibration, class_table, inputs_of
+from tsfmicro_lab.training import calibration, class_table
 from tsfmicro_lab.training.protocols import KEY, LEAKY, samples_digest
 from tsfmicro_lab.training.statistics import card_scores
 
@@ -48,7 +48,7 @@ def explain_clip(result: Result, samples: Samples, row: pd.Series) -> tuple[Clip
     model = from_pretrained(folder)
     if not {"onset", "difference"} <= set(model.input_names):
         return clip, None
-    return clip, where_how(model, inputs_of(samples.pick(torch.tensor([i])), model=model))
+    return clip, where_how(model, model.inputs_of(samples, [i]))
 
 
 def missed_figure(result: Result, samples: Samples, most: int = 4) -> Figure | None:

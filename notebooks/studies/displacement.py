@@ -22,7 +22,7 @@ from tsfmicro_lab.explain.figures import Picture
 from tsfmicro_lab.models.frl_dgt import FRLDGT
 from tsfmicro_lab.preprocess import align_clip, endpoint_error, flow_colours
 from tsfmicro_lab.progress import track
-from tsfmicro_lab.training import RECIPES, Run, fit, fold_processes, inputs_of
+from tsfmicro_lab.training import RECIPES, Run, fit, fold_processes
 
 #: What disturbs the clips; strength 2, so that it can be told from nothing.
 CONDITIONS: dict[str, Distractors] = {
@@ -70,7 +70,7 @@ class Displacements(Stored):
 
 def displacements(model: FRLDGT, samples: Samples, index: Sequence[int]) -> np.ndarray:
     """What a model's displacement network says of some samples, (N, 2, S, S) pixels."""
-    inputs = inputs_of(samples.pick(torch.tensor(index), ("onset", "apex", "landmarks")), model=model)
+    inputs = model.inputs(samples.pick(torch.tensor(index), ("onset", "apex", "landmarks")))
     with torch.no_grad():
         return np.asarray(model.eval().displacement(inputs["onset"], inputs["difference"]).numpy())
 

@@ -27,7 +27,7 @@ from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.preprocess import align_clip
 from tsfmicro_lab.progress import track
-from tsfmicro_lab.training import Run, fit, leave_one_subject_out, predict, to_inputs
+from tsfmicro_lab.training import Run, fit, leave_one_subject_out, predict
 
 #: The class that the planted mark gives away.
 GIVEN_AWAY = "disgust"
@@ -99,8 +99,8 @@ def cases(data: SyntheticMicroExpressions, samples: Samples, place: Path, explai
 def case(data: SyntheticMicroExpressions, samples: Samples, i: int, model: Recognizer) -> Case:
     """One clip and the model that is to explain it."""
     clip = align_clip(data[i], samples.onset.shape[-1])
-    inputs = to_inputs(samples.onset[i : i + 1], samples.apex[i : i + 1])
-    return Case(model, clip, inputs, clip_regions(clip), {"subject": clip.subject, "clip": clip.name, "index": i})
+    about = {"subject": clip.subject, "clip": clip.name, "index": i}
+    return Case(model, clip, model.inputs_of(samples, [i]), clip_regions(clip), about)
 
 
 def score_clips(

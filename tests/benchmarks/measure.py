@@ -33,7 +33,7 @@ from tsfmicro_lab.data import Samples
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.provenance import device_name, environment
 from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fit, fold_processes
-from tsfmicro_lab.training.augmentation import Augmentation, inputs_of
+from tsfmicro_lab.training.augmentation import Augmentation
 
 #: Batches per preset; a CPU of two cores gets smaller ones.
 BATCH = {"cuda": {"base": 32, "small": 32, "tiny": 32}, "cpu": {"base": 2, "small": 8, "tiny": 8}}
@@ -152,7 +152,8 @@ def data_path(device):
     side, batch = (224, 32) if device == "cuda" else (112, 16)
     samples = random_samples(4, 64, side).to(device)
     augment, rows = Augmentation(side), torch.arange(batch, device=device)
-    ours = seconds(lambda: inputs_of(samples.pick(rows), augment))
+    inputs = create_model("tsfmicro_late").inputs
+    ours = seconds(lambda: inputs(augment(samples.pick(rows))))
     clips = encoded_clips(64, 61, side)
     found = []
     for workers in (0, 8) if device == "cuda" else (0,):

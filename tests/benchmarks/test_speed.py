@@ -14,7 +14,7 @@ from stacked import single_step, stacked_step, without_draws
 from studies.speed import runner
 from tsfmicro_lab.data import Samples
 from tsfmicro_lab.models import create_model
-from tsfmicro_lab.training.augmentation import Augmentation, inputs_of
+from tsfmicro_lab.training.augmentation import Augmentation
 
 ROOT = Path(__file__).parents[2]
 STORED = ROOT / "notebooks" / "results" / "speed_cpu.json"
@@ -73,7 +73,8 @@ def test_data_path(benchmark, way):
         frames = torch.randint(0, 256, (2, 16, 3, 112, 112), dtype=torch.uint8)
         samples = Samples({"onset": frames[0], "apex": frames[1]}, torch.zeros(16, dtype=torch.long), ("a",), TABLE)
         augment, rows = Augmentation(112), torch.arange(16)
-        onset, difference = benchmark(lambda: inputs_of(samples.pick(rows), augment)).values()
+        inputs = create_model("tsfmicro_late").inputs
+        onset, difference = benchmark(lambda: inputs(augment(samples.pick(rows)))).values()
     assert onset.shape == difference.shape == (16, 3, 112, 112)
 
 

@@ -95,11 +95,11 @@ def test_every_model_is_explained(name, samples):
     if "landmarks" in x:
         x["landmarks"] = x["landmarks"] * 30 + 10
     maps = where_how(model, x, 0, steps=16)
-    assert set(maps) == set(model.input_names) - set(model.fixed_names)
+    assert set(maps) == set(model.input_names) - set(model.auxiliary_names)
     for n, heat in maps.items():
         assert heat.shape == (*x[n].shape[1:-3], *x[n].shape[-2:])
         assert heat.any()
-    other = where_how(model, {n: t if n in model.fixed_names else 1 - t for n, t in x.items()}, 0, steps=16)
+    other = where_how(model, {n: t if n in model.auxiliary_names else 1 - t for n, t in x.items()}, 0, steps=16)
     assert all(not np.allclose(maps[n], other[n]) for n in maps)
 
 

@@ -5,9 +5,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
+from tsfmicro_lab.data import prepare
 from tsfmicro_lab.models import PRESETS, TSFmicro, create_model, from_pretrained, list_models
+from tsfmicro_lab.models.base import MEAN, STD
 from tsfmicro_lab.models.spatial import ThumbnailViT
+from tsfmicro_lab.models.tsfmicro import TSFmicroConfig
 from tsfmicro_lab.models.vit import SelfAttention, TransformerBlock
+from tsfmicro_lab.preprocess import align_clip
 
 
 def inputs(model, batch=2):
@@ -94,7 +98,7 @@ def test_the_thumbnail_hides_what_is_fine():
         (lambda: create_model("tsfmicro_middle"), "unknown model 'tsfmicro_middle': choose from tsfmicro_late"),
         (lambda: create_model("tsfmicro_late", 3, "huge"), "unknown preset 'huge': choose from base, small, tiny"),
         (lambda: create_model("tsfmicro_late", 3, width=3), r"unknown settings \['width'\]"),
-        (lambda: TSFmicro(), "is no model by itself"),
+        (lambda: TSFmicro(TSFmicroConfig()), "TSFmicro is no model by itself: use create_model"),
     ],
 )
 def test_wrong_names_are_answered_with_the_right_ones(call, message):
@@ -105,16 +109,74 @@ def test_wrong_names_are_answered_with_the_right_ones(call, message):
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        ([torch.zeros(1, 3, 56, 56)], r"takes \('onset', 'difference'\), got 1 tensors"),
+        (
+            [torch.zeros(1, 3, 56, 56)],
+            "TSFmicroLate reads onset and difference, but 'difference' is missing: call it as",
+        ),
+        ([torch.zeros(1, 3, 56, 56)] * 3, "reads onset and difference, but 3 tensors are given"),
         ([torch.zeros(1, 3, 64, 64)] * 2, r"'onset' must have shape \(batch, 3, 56, 56\), got \(1, 3, 64, 64\): align"),
         ([torch.zeros(1, 1, 56, 56)] * 2, "'onset' must have shape"),
         ([torch.zeros(3, 56, 56)] * 2, "'onset' must have shape"),
-        ([torch.zeros(1, 3, 56, 56, dtype=torch.uint8)] * 2, "'onset' must be a normalised float tensor"),
+        ([torch.zeros(1, 3, 56, 56, dtype=torch.uint8)] * 2, "'onset' must be normalised floating-point numbers"),
     ],
 )
 def test_wrong_inputs_are_named(tensors, message):
     with pytest.raises(ValueError, match=message):
         create_model("tsfmicro_late")(*tensors)
+
+
+@pytest.mark.parametrize(
+    ("positional", "names", "message"),
+    [
+        ([], ["onset"], "'difference' is missing"),
+        ([], ["apex"], "'onset' is missing, 'difference' is missing, 'apex' is superfluous"),
+        ([], ["onset", "difference", "flow"], "'flow' is superfluous: call it as"),
+        (["onset"], ["onset", "difference"], "'onset' is given twice"),
+    ],
+)
+def test_inputs_missing_and_superfluous_are_named(positional, names, message):
+    x = torch.zeros(1, 3, 56, 56)
+    with pytest.raises(ValueError, match=f"TSFmicroLate reads onset and difference, but {message}"):
+        create_model("tsfmicro_late")(*[x for _ in positional], **dict.fromkeys(names, x))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", list_models())
+def test_a_model_answers_by_name_by_place_and_for_clips(name, data):
+    model = create_model(name, 5, seed=0).eval()
+    samples = prepare(data, model.config.image_size, tensors=model.prepared, progress=False)
+    inputs = model.inputs(samples.pick(torch.arange(3), model.prepared))
+    assert tuple(inputs) == model.input_names == tuple(model.input_shapes)
+    logits = model(**inputs)
+    assert torch.equal(logits, model(*inputs.values()))
+    assert torch.allclose(model.train().logits(samples, [0, 1, 2], batch_size=2), logits, atol=1e-5)
+    assert not model.training
+    assert torch.allclose(model.logits(data[1]), logits[1:2], atol=1e-5), "a clip is prepared as samples are"
+    assert model.logits(samples).shape == (len(samples), 5)
+    assert model.loss(samples.label[:3], **inputs).isfinite()
+
+
+def test_an_aligned_clip_is_answered_as_the_clip_that_was_recorded(data):
+    model = create_model("tsfmicro_late", 5, seed=0)
+    assert torch.allclose(model.logits(align_clip(data[0], 56)), model.logits(data[0]), atol=1e-4)
+
+
+def test_samples_without_what_a_model_reads_are_refused(samples):
+    with pytest.raises(ValueError, match=r"the samples hold onset, apex, but no 'landmarks': prepare"):
+        create_model("frl_dgt").logits(samples)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", list_models())
+def test_the_baseline_moves_nothing_and_leaves_auxiliary_inputs(name):
+    model = create_model(name, 5, imagenet=True) if "slstt" in name else create_model(name)
+    drawn = dict(zip(model.input_names, inputs(model), strict=True))
+    baseline = model.baseline(drawn)
+    for key, x in baseline.items():
+        assert x.shape == drawn[key].shape
+        black = -torch.tensor(MEAN) / torch.tensor(STD) if "slstt" in name else torch.zeros(())
+        expected = drawn[key] if key in model.auxiliary_names else black.view(-1, 1, 1).expand_as(x)
+        assert torch.allclose(x, expected)
 
 
 @torch.no_grad()
@@ -129,7 +191,6 @@ def test_a_saved_model_comes_back(name, tmp_path):
     assert not again.training
     x = inputs(model)
     assert torch.equal(model(*x), again(*x))
-    assert torch.equal(model(*x), type(model).from_pretrained(tmp_path).eval()(*x))  # the hub's own way
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):

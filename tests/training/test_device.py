@@ -10,8 +10,8 @@ import torch
 from lightning_fabric import Fabric
 
 from tsfmicro_lab.models import create_model
+from tsfmicro_lab.seeds import seeded
 from tsfmicro_lab.training import Recipe, Run, fit
-from tsfmicro_lab.training.device import seeded
 
 ONE_PROGRAM = """
 import torch

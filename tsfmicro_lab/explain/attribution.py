@@ -17,9 +17,9 @@ from tsfmicro_lab.explain.methods import (
     Mask,
     Tensors,
     deep_lift,
-    seeded,
 )
 from tsfmicro_lab.models import Recognizer
+from tsfmicro_lab.seeds import seeded
 
 #: A map: (H, W), or of a row of frames (frames, H, W).
 Heat = Float[np.ndarray, "... _ _"]
@@ -133,7 +133,7 @@ def where_how(
         sample = one_sample(model, inputs)
         asked = ByPosition(model, sample)
         x = asked.free(sample)
-        origin = asked.free(model.nothing_known(sample) if baseline is None else baseline)
+        origin = asked.free(model.baseline(sample) if baseline is None else baseline)
         target = _target(asked, x, target)
         settings = {"baseline": origin, "steps": steps, "batch_size": batch_size, "regions": regions}
         maps = METHODS[method](asked, x, target, **settings)
@@ -175,7 +175,7 @@ def one_sample(model: Recognizer, inputs: Mapping[str, Tensor]) -> dict[str, Ten
 def _check(model: Recognizer, method: str, regions: Mapping[str, Mask] | None) -> None:
     if method not in METHODS:
         raise ValueError(f"unknown method '{method}': choose from {', '.join(METHODS)}")
-    if model.fixed_names or any(len(shape) != 3 for shape in model.input_shapes.values()):
+    if any(len(shape) != 3 for shape in model.input_shapes.values()):
         able = [name for name, how in METHODS.items() if how in ANY_SHAPE]
         if method not in able:
             raise ValueError(f"{method} does not fit the inputs of {type(model).__name__}: choose {', '.join(able)}")

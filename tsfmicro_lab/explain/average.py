@@ -112,12 +112,12 @@ def complementarity(model: Recognizer, inputs: Mapping[str, Tensor], maps: Where
     tiny = np.finfo(float).tiny
     overlap = np.minimum(first / max(first.sum(), tiny), second / max(second.sum(), tiny)).sum()
     x = one_sample(model, inputs)
-    none = model.nothing_known(x)
+    none = model.baseline(x)
     batch = {
         "onset": torch.cat([x["onset"], x["onset"], none["onset"], none["onset"]]),
         "difference": torch.cat([x["difference"], none["difference"]] * 2),
     }
-    logits = model.eval()(*(batch[name] for name in model.input_names))[:, maps.target].float()
+    logits = model.eval()(**batch)[:, maps.target].float()
     both, onset, difference, nothing = logits.tolist()
     return {
         "overlap": float(overlap),

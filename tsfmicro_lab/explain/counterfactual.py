@@ -12,7 +12,6 @@ from tsfmicro_lab.data.motion import ACTION_UNITS
 from tsfmicro_lab.data.moving_face import MovingFace
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.preprocess import align_clip
-from tsfmicro_lab.training import to_inputs
 
 
 @torch.no_grad()
@@ -45,10 +44,9 @@ def counterfactual_logits(
     onset = aligned[0].frame(motion.onset)
     apexes = np.stack([clip.frame(motion.apex) for clip in aligned])
     pair = [torch.from_numpy(x).permute(0, 3, 1, 2) for x in (np.repeat(onset[None], len(apexes), 0), apexes)]
-    inputs = to_inputs(*pair)
     device = next(model.parameters()).device
-    model.eval()
-    return np.asarray(model(*(inputs[name].to(device) for name in model.input_names)).float().cpu().numpy())
+    inputs = model.inputs({name: x.to(device) for name, x in zip(("onset", "apex"), pair, strict=True)})
+    return np.asarray(model.eval()(**inputs).float().cpu().numpy())
 
 
 def unit_effects(

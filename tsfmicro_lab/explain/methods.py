@@ -6,8 +6,7 @@ checks what goes in and what comes out, and documents the settings.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,8 +44,8 @@ class ByPosition(nn.Module):
     def __init__(self, model: Recognizer, sample: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.model = model
-        self.names = [name for name in model.input_names if name not in model.fixed_names]
-        self.fixed = {name: sample[name] for name in model.fixed_names}
+        self.names = [name for name in model.input_names if name not in model.auxiliary_names]
+        self.fixed = {name: sample[name] for name in model.auxiliary_names}
 
     def free(self, inputs: Mapping[str, Tensor]) -> Tensors:
         """The pictures among some inputs, in order."""
@@ -60,8 +59,7 @@ class ByPosition(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Returns the logits."""
-        named = self.named(inputs)
-        return self.model(*(named[name] for name in self.model.input_names))
+        return self.model(**self.named(inputs))
 
 
 def integrated_gradients(
@@ -196,19 +194,6 @@ COMPLETE = {integrated_gradients, gradient_shap, deep_lift, kernel_shap}
 REGIONAL = {feature_ablation, kernel_shap}
 #: Take inputs of any shape, such as a row of frames; the others need one picture per input.
 ANY_SHAPE = {integrated_gradients, input_x_gradient, saliency, smooth_grad, gradient_shap}
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Fixes what captum draws, from torch and numpy, and leaves both global states as they were."""
-    state = np.random.get_state()  # noqa: NPY002 - captum draws from the global state
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            np.random.set_state(state)  # noqa: NPY002
 
 
 def partition(regions: Masks) -> Int64[np.ndarray, "_ _"]:

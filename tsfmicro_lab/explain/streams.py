@@ -15,7 +15,6 @@ from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.spatial import to_map
 from tsfmicro_lab.models.tsfmicro import StreamSum
-from tsfmicro_lab.training.augmentation import inputs_of
 from tsfmicro_lab.training.metrics import scores
 
 #: What is done at test time: the weight of each stream, and the input that is taken from a clip of another subject.
@@ -95,7 +94,7 @@ def stream_activations(model: Recognizer, inputs: Mapping[str, Tensor]) -> Strea
         classifier.register_forward_pre_hook(lambda _, arguments: seen.update(last=arguments[0])),
     ]
     try:
-        logits = model.eval()(*(inputs[name] for name in model.input_names))
+        logits = model.eval()(**inputs)
     finally:
         for hook in hooks:
             hook.remove()
@@ -146,18 +145,17 @@ def intervene(
         ValueError: The model adds no streams, or there is no other subject to swap with.
     """
     model.eval()
-    device = next(model.parameters()).device
     names = np.array(samples.classes, dtype=object)
     rng = np.random.default_rng(seed)
-    inputs = {n: x.to(device) for n, x in inputs_of(samples.pick(torch.arange(len(samples)))).items()}
+    inputs = model.inputs_of(samples)
     swapped = np.stack([_donors(samples, i, donors, rng) for i in index.tolist()])
     labels = samples.label.numpy()[index]
     tables = []
     for name, (weights, swap) in INTERVENTIONS.items():
         for others in swapped.T if swap else (index,):
-            rows = {n: torch.from_numpy(others if n == swap else index).to(device) for n in model.input_names}
+            rows = {n: torch.from_numpy(others if n == swap else index) for n in inputs}
             with stream_weights(model, **weights):
-                logits = model(*(inputs[n][rows[n]] for n in model.input_names))
+                logits = model(**{n: x[rows[n].to(x.device)] for n, x in inputs.items()})
             p = logits.float().softmax(-1).cpu().numpy()
             about = {"subject": samples.subjects[index], "intervention": name, "truth": names[labels]}
             said = {"predicted": names[p.argmax(1)], "p_truth": p[np.arange(len(p)), labels]}

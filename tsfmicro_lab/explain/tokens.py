@@ -49,7 +49,7 @@ def token_grad_cam(
     else:
         hook = layer.register_forward_hook(lambda _, __, out: held.append(out))
     try:
-        logit = model(*(inputs[n].detach().clone().requires_grad_() for n in model.input_names))[:, target].sum()
+        logit = model(**{n: x.detach().clone().requires_grad_() for n, x in inputs.items()})[:, target].sum()
     finally:
         hook.remove()
     name = type(layer).__name__
@@ -97,7 +97,7 @@ def attention_rollout(model: Recognizer, inputs: Inputs) -> tuple[Tensor, Tensor
     layers = [m for m in model.modules() if isinstance(m, ManhattanRetention | SelfAttention)]
     hooks = [m.register_forward_pre_hook(lambda m, x: seen.update({m: x[0]})) for m in layers]
     try:
-        model(*(inputs[name] for name in model.input_names))
+        model(**inputs)
     finally:
         for hook in hooks:
             hook.remove()

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from tsfmicro_lab.clips import Truth
 from tsfmicro_lab.explain.attribution import Heat, WhereHow, mass_inside, one_sample
-from tsfmicro_lab.explain.methods import ByPosition, Mask, Tensors, seeded
+from tsfmicro_lab.explain.methods import ByPosition, Mask, Tensors
 from tsfmicro_lab.models import Recognizer
+from tsfmicro_lab.seeds import seeded
 
 #: Which end of each score is good: 1 the high one, -1 the low one.
 BETTER = {
@@ -115,8 +116,7 @@ def perturbation_curves(
     batch = {n: one.expand(points, *one.shape[1:]) for n, one in x.items()}
     curves = []
     for keep in (kept, 1 - kept):
-        changed = batch | {name: x[name] * keep}
-        p = model(*(changed[n] for n in model.input_names)).float().softmax(-1)[:, maps.target]
+        p = model(**batch | {name: x[name] * keep}).float().softmax(-1)[:, maps.target]
         curves.append(p.cpu().numpy())
     return curves[0], curves[1]
 

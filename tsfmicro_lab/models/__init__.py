@@ -1,10 +1,9 @@
 """Models of the lab: created by name, saved as safetensors, loaded back or from the public TSFmicro code."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.models.frl_dgt import FRLDGT
@@ -20,6 +19,7 @@ from tsfmicro_lab.models.official import from_official
 from tsfmicro_lab.models.shallow import OffApexNet, STSTNet
 from tsfmicro_lab.models.slstt import SLSTTLSTM, SLSTTMean
 from tsfmicro_lab.models.tsfmicro import PRESETS, TSFmicro
+from tsfmicro_lab.seeds import seeded
 
 __all__ = ["PRESETS", "Recognizer", "TSFmicro", "create_model", "from_official", "from_pretrained", "list_models"]
 
@@ -78,9 +78,7 @@ def create_model(
     """
     if name not in MODELS:
         raise ValueError(f"unknown model '{name}': choose from {', '.join(MODELS)}")
-    with torch.random.fork_rng(enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
+    with nullcontext() if seed is None else seeded(seed):
         return MODELS[name].from_preset(preset, num_classes=num_classes, **overrides)
 
 
@@ -99,14 +97,16 @@ def from_pretrained(folder: Path | str) -> Recognizer:
     Example:
         >>> import tempfile
         >>> folder = tempfile.mkdtemp()
-        >>> _ = create_model("tsfmicro_late", seed=0).save_pretrained(folder)
+        >>> create_model("tsfmicro_late", seed=0).save_pretrained(folder)
         >>> type(from_pretrained(folder)).__name__
         'TSFmicroLate'
     """
     folder = Path(folder)
     try:
-        config = json.loads((folder / "config.json").read_text())
-        model = MODELS[config["name"]](config)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = MODELS[config.pop("name")]
+        fields = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
+        model = kind(kind.Config(**fields))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} holds no model of this lab ({error}): give a folder of save_pretrained") from error
     try:

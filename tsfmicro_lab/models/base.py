@@ -1,22 +1,27 @@
 """What every model of the lab keeps to, so that one program trains, tests, explains, saves and loads them all."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
-from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.data.samples import Samples
+from tsfmicro_lab.data.tensors import prepare_clip
 from tsfmicro_lab.models.card import model_card
 
 #: Mean and standard deviation of ImageNet's images, by which frames are normalised.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: The two inputs of TSFmicro and their nicknames; everything else calls a stream by its input's name.
 STREAMS = {"onset": "where", "difference": "how"}
-
 
 #: Gives the tensors of some training clips by name, augmented.
 Batches = Callable[[Tensor, tuple[str, ...]], dict[str, Tensor]]
@@ -61,16 +66,23 @@ def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:
     return 1 / (255 * std), mean / std
 
 
-class Recognizer(nn.Module, PyTorchModelHubMixin):
+class Recognizer(nn.Module):
     """A model that tells micro-expressions apart: its configuration, the check of its inputs, its loss, its file.
 
-    A model names the tensors that are to be prepared of a clip (`prepared`, see `data.tensors`), makes its inputs of
-    a batch of them (`inputs`), and is called with the tensors that `input_names` lists, in that order, so that each
-    can be attributed by itself.
+    A model names the tensors that are to be prepared of a clip (`prepared`, see `data.tensors`) and makes its inputs of
+    a batch of them (`inputs`). It is called with these by name, or in the order of `input_names`.
 
     Args:
         config: Sizes; the defaults of `Config` are those of the paper.
-            What a file of `save_pretrained` holds will do as well.
+
+    Example:
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
+        >>> from tsfmicro_lab.models import create_model
+        >>> model = create_model("tsfmicro_late", num_classes=5)
+        >>> samples = prepare(SyntheticMicroExpressions(2, 5, image_size=64), 56, progress=False)
+        >>> logits = model(**model.inputs(samples.pick(torch.arange(8))))  # to train on, or to explain
+        >>> tuple(logits.shape), tuple(model.logits(samples).shape)  # the answers alone: a clip, or samples
+        ((8, 5), (10, 5))
     """
 
     name: ClassVar[str]
@@ -80,46 +92,69 @@ class Recognizer(nn.Module, PyTorchModelHubMixin):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
     prepared: tuple[str, ...] = ("onset", "apex")
     input_names: tuple[str, ...] = ("onset", "difference")
-    #: Inputs that explanations hold fixed, since they are no picture of the face.
-    fixed_names: tuple[str, ...] = ()
+    #: Inputs that are no image and get no attribution: explanations hold them as they are.
+    auxiliary_names: tuple[str, ...] = ()
 
-    def __init__(self, config: Any = None) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
-        if isinstance(config, Mapping):
-            known = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items() if k != "name"}
-            config = self.Config(**known)
-        self.config = config or self.Config()
-        self.build(self.config)
-
-    def build(self, c: Any) -> None:
-        """Creates the parts."""
-        raise TypeError(f"{type(self).__name__} is no model by itself: use create_model('tsfmicro_late')")
-
-    @property
-    def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each input of one sample."""
-        side = self.config.image_size
-        return dict.fromkeys(self.input_names, (3, side, side))
+        if not hasattr(self, "name"):
+            raise TypeError(f"{type(self).__name__} is no model by itself: use create_model('tsfmicro_late')")
+        self.config = config
+        #: Shape of each input of one sample.
+        self.input_shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.input_names, (3, *[config.image_size] * 2))
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the model is called with, by name, made of prepared tensors; may hold more than it reads."""
-        return to_inputs(batch["onset"], batch["apex"])
+        """What the model reads, by name, made of a batch of prepared tensors (see `Samples.pick`)."""
+        both = to_inputs(batch["onset"], batch["apex"])
+        return {name: both[name] for name in self.input_names}
 
-    def nothing_known(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The baseline of explanations, of the inputs' shapes: no face and no motion."""
-        return {name: torch.zeros_like(x) for name, x in inputs.items()}
+    def inputs_of(self, given: Clip | Samples, index: Sequence[int] | Tensor | None = None) -> dict[str, Tensor]:
+        """What the model reads of a clip, or of some samples, on the model's device.
 
-    def loss(self, logits: Tensor, label: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        Args:
+            given: A clip, as it was recorded or aligned; or prepared samples.
+            index: Which of the samples; all by default.
+        """
+        if isinstance(given, Clip):
+            arrays = prepare_clip(given, self.config.image_size, self.prepared)
+            batch = {name: torch.from_numpy(x)[None] for name, x in arrays.items()}
+        else:
+            batch = given.pick(torch.arange(len(given)) if index is None else torch.as_tensor(index), self.prepared)
+        device = next(self.parameters()).device
+        return self.inputs({name: x.to(device) for name, x in batch.items()})
+
+    @torch.no_grad()
+    def logits(
+        self, given: Clip | Samples, index: Sequence[int] | Tensor | np.ndarray | None = None, batch_size: int = 64
+    ) -> Float[Tensor, "n classes"]:
+        """The model's answers for a clip or for samples, in evaluation mode, which it is left in, without gradient.
+
+        Args:
+            given: See :meth:`inputs_of`.
+            index: Which of the samples; all by default.
+            batch_size: Samples that are computed at once.
+
+        Returns:
+            One row of logits per clip, float32, on the CPU.
+        """
+        self.eval()
+        if isinstance(given, Clip):
+            return self(**self.inputs_of(given)).float().cpu()
+        rows = torch.arange(len(given)) if index is None else torch.as_tensor(index)
+        return torch.cat([self(**self.inputs_of(given, part)).float().cpu() for part in rows.split(batch_size)])
+
+    def baseline(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Reference input for attribution: mean-colour face, zero motion."""
+        return {name: x if name in self.auxiliary_names else torch.zeros_like(x) for name, x in inputs.items()}
+
+    def loss(self, label: Tensor, **inputs: Tensor) -> Tensor:
         """What training makes smaller: cross-entropy between classes, or of each action unit by itself.
 
         Args:
-            logits: What the model has just said.
             label: The truth, (B,) or (B, units).
-            inputs: What it was called with.
+            **inputs: What the model is called with.
         """
-        if label.ndim == 1:
-            return F.cross_entropy(logits, label)
-        return F.binary_cross_entropy_with_logits(logits, label.float())
+        return cross_entropy(self(**inputs), label)
 
     def pretrain(self, rows: Tensor, batch_of: Batches, lr: float) -> None:
         """What comes before the training proper, on training clips only and without their labels; nothing here.
@@ -130,42 +165,64 @@ class Recognizer(nn.Module, PyTorchModelHubMixin):
             lr: Learning rate of the recipe.
         """
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor, **named: Tensor) -> Tensor:
         """Checks the inputs, then runs the network.
 
-        Raises:
-            ValueError: The number, size or channels of the inputs are not what the model was built for.
-        """
-        if len(inputs) != len(self.input_names):
-            raise ValueError(f"{type(self).__name__} takes {self.input_names}, got {len(inputs)} tensors")
-        for (name, shape), x in zip(self.input_shapes.items(), inputs, strict=True):
-            if tuple(x.shape[1:]) != shape:
-                hint = ""
-                if len(shape) == x.ndim - 1 and x.shape[-1] == x.shape[-2]:
-                    hint = (
-                        f": align the clip to {self.config.image_size} px, or create the model with "
-                        f"image_size={x.shape[-1]}"
-                    )
-                expected = ", ".join(map(str, shape))
-                raise ValueError(f"'{name}' must have shape (batch, {expected}), got {tuple(x.shape)}{hint}")
-            if not x.is_floating_point():
-                raise ValueError(f"'{name}' must be a normalised float tensor, got {x.dtype}: see training.to_inputs")
-        logits: Tensor = super().__call__(*inputs)
-        return logits
+        Args:
+            *inputs: In the order of `input_names`, as captum gives them,
+            **named: or by name.
 
-    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> Any:
-        """Saves weights (safetensors) and configuration, with the name of the model for `models.from_pretrained`.
+        Raises:
+            ValueError: An input is missing or superfluous, or its size or type is not what the model was built for.
+        """
+        given = dict(zip(self.input_names, inputs, strict=False)) | named
+        if given.keys() != set(self.input_names) or len(given) != len(inputs) + len(named):
+            raise ValueError(self._wrong_names(inputs, named))
+        for name, shape in self.input_shapes.items():
+            self._check(name, shape, given[name])
+        return super().__call__(*(given[name] for name in self.input_names))
+
+    def _wrong_names(self, inputs: Sequence[Tensor], named: Mapping[str, Tensor]) -> str:
+        by_place = self.input_names[: len(inputs)]
+        problems = [f"'{name}' is missing" for name in self.input_names if name not in {*by_place, *named}]
+        problems += [f"'{name}' is superfluous" for name in named if name not in self.input_names]
+        problems += [f"'{name}' is given twice" for name in by_place if name in named]
+        if len(inputs) > len(self.input_names):
+            problems.append(f"{len(inputs)} tensors are given")
+        return (
+            f"{type(self).__name__} reads {' and '.join(self.input_names)}, but {', '.join(problems)}: "
+            "call it as model(**model.inputs(batch))"
+        )
+
+    def _check(self, name: str, shape: tuple[int, ...], x: Tensor) -> None:
+        if tuple(x.shape[1:]) != shape:
+            hint = ""
+            if len(shape) == x.ndim - 1 and x.shape[-1] == x.shape[-2]:
+                side = self.config.image_size
+                hint = f": align the clip to {side} px, or create the model with image_size={x.shape[-1]}"
+            raise ValueError(
+                f"'{name}' must have shape (batch, {', '.join(map(str, shape))}), got {tuple(x.shape)}{hint}"
+            )
+        if not x.is_floating_point():
+            raise ValueError(
+                f"'{name}' must be normalised floating-point numbers, got {x.dtype}: model.inputs(batch) makes them"
+            )
+
+    def save_pretrained(self, folder: Path | str, **facts: Any) -> None:
+        """Saves parameters (safetensors), configuration and card, for `models.from_pretrained`.
 
         Args:
-            save_directory: The folder; it is created.
-            **kwargs: Of `huggingface_hub.PyTorchModelHubMixin.save_pretrained`, but for `config`.
+            folder: Where they go; it is created.
+            **facts: What the card is to tell (see `models.card.model_card`).
         """
-        kwargs["config"] = {"name": self.name, **asdict(self.config)}
-        return super().save_pretrained(save_directory, **kwargs)
+        from safetensors.torch import save_file
 
-    def generate_model_card(self, **facts: Any) -> ModelCard:
-        """The card that `save_pretrained` writes; its `model_card_kwargs` are the facts of `models.card.model_card`."""
-        return model_card(self, **facts)
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: x.contiguous() for name, x in self.state_dict().items()}, folder / "model.safetensors")
+        config = {"name": self.name, **asdict(self.config)}
+        (folder / "config.json").write_text(json.dumps(config, sort_keys=True, indent=2), encoding="utf-8")
+        (folder / "README.md").write_text(model_card(self, **facts), encoding="utf-8")
 
     @classmethod
     def from_preset(cls, preset: str = "base", **overrides: Any) -> "Recognizer":
@@ -180,3 +237,10 @@ class Recognizer(nn.Module, PyTorchModelHubMixin):
         if unknown := overrides.keys() - fields.keys():
             raise ValueError(f"unknown settings {sorted(unknown)}: choose from {list(fields)}")
         return cls(cls.Config(**{**cls.presets[preset], **overrides}))
+
+
+def cross_entropy(logits: Float[Tensor, "batch classes"], label: Tensor) -> Tensor:
+    """Cross-entropy between classes, (B,) labels; or, (B, units) of 0 and 1, of each action unit by itself."""
+    if label.ndim == 1:
+        return F.cross_entropy(logits, label)
+    return F.binary_cross_entropy_with_logits(logits, label.float())

@@ -6,9 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub import ModelCard, ModelCardData
-from jinja2 import Environment, PackageLoader
-
 if TYPE_CHECKING:
     from tsfmicro_lab.models.base import Recognizer
 
@@ -16,24 +13,24 @@ if TYPE_CHECKING:
 MAX_CARD = 2**16
 
 
-def model_card(model: "Recognizer", **facts: Any) -> ModelCard:
-    """What a model is, how it came about, what it is worth, and where it must not be used.
+def model_card(model: "Recognizer", **facts: Any) -> str:
+    """What a model is, how it came about, what it is worth, and where it must not be used: YAML and Markdown.
 
     Args:
         model: The model.
-        **facts: `classes`, `data`, `protocol`, `selection`, `leaky`, `recipe`, `seed`, `device` and `scores`, as
+        **facts: `data`, `protocol`, `selection`, `leaky`, `recipe`, `seed`, `device` and `scores`, as
             `training.cross_validate` knows them. What is not given the card calls not told.
 
     Example:
         >>> from tsfmicro_lab.models import create_model
-        >>> "Not evaluated, or not told" in model_card(create_model("tsfmicro_late")).content
+        >>> "Not evaluated, or not told" in model_card(create_model("tsfmicro_late"))
         True
     """
-    data = ModelCardData(library_name="tsfmicro-lab", tags=["micro-expression"], model_name=model.name)
+    from jinja2 import Environment, PackageLoader
+
     loader = PackageLoader("tsfmicro_lab", package_path="templates")
     template = Environment(loader=loader, trim_blocks=True, autoescape=False).get_template("model_card.md.jinja")
     known = {
-        "card_data": data.to_yaml(),
         "name": model.name,
         "config": asdict(model.config),
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -42,7 +39,7 @@ def model_card(model: "Recognizer", **facts: Any) -> ModelCard:
         "classes": model.config.classes,
         "version": importlib.metadata.version("tsfmicro-lab"),
     }
-    return ModelCard(template.render(known | facts))
+    return template.render(known | facts)
 
 
 def training_data(folder: Path | str) -> str:

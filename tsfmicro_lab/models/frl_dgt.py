@@ -15,9 +15,9 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.au_regions import AU_REGIONS, crop_regions
-from tsfmicro_lab.models.base import MEAN, STD, Batches, Recognizer
-from tsfmicro_lab.models.dgm import DGM, self_supervised
+from tsfmicro_lab.models.au_regions import AU_REGIONS, Points, crop_regions
+from tsfmicro_lab.models.base import MEAN, STD, Batches, Recognizer, cross_entropy, to_inputs
+from tsfmicro_lab.models.dgm import DGM, Displacement, self_supervised
 from tsfmicro_lab.models.vit import PatchEmbedding, TransformerBlock
 from tsfmicro_lab.preprocess import POINT_NAMES
 
@@ -158,16 +158,19 @@ class FRLDGT(Recognizer):
     Config = FRLDGTConfig
     presets = PRESETS
     config: FRLDGTConfig
-    fixed_names = ("landmarks",)
+    auxiliary_names = ("landmarks",)
 
-    def build(self, c: FRLDGTConfig) -> None:
-        """Creates the displacement network, three transformers and the head."""
-        flow = () if c.displacement == "dgm" else ("flow",)
-        self.input_names = ("onset", "difference", "landmarks", *flow)
-        self.prepared = ("onset", "apex", "landmarks", *(f"flow_{c.displacement}" for _ in flow))
+    def __init__(self, c: FRLDGTConfig) -> None:
+        super().__init__(c)
+        self.prepared = ("onset", "apex", "landmarks")
+        self.input_shapes["landmarks"] = (len(POINT_NAMES), 2)
         if c.displacement == "dgm":
             self.dgm = DGM(c.dgm_width)
             self.prepared += ("pairs",) if c.pretrain_epochs else ()
+        else:
+            self.prepared += (f"flow_{c.displacement}",)
+            self.input_shapes["flow"] = (2, c.image_size, c.image_size)
+        self.input_names = tuple(self.input_shapes)
         regions = len(AU_REGIONS)
         given = (9, regions, (c.image_size // c.patch) ** 2)
         self.embed = nn.Conv2d(8, c.dim, c.crop // 3, stride=c.crop // 3)
@@ -178,33 +181,24 @@ class FRLDGT(Recognizer):
             for depth, n, mixed in zip(c.depths, given, c.mixed, strict=True)
         )
         self.head = nn.Linear(len(c.levels) * c.dim, c.num_classes)
-        self._motion: tuple[Tensor, ...] | None = None
-
-    @property
-    def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each input of one sample."""
-        side = self.config.image_size
-        shapes = {"onset": (3, side, side), "difference": (3, side, side), "landmarks": (len(POINT_NAMES), 2)}
-        return shapes | ({} if self.config.displacement == "dgm" else {"flow": (2, side, side)})
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Onset and difference as TSFmicro's, landmarks as they are, and flow where the model wants it."""
-        flow = f"flow_{self.config.displacement}"
-        more = {"flow": batch[flow].float()} if flow in batch else {}
-        return super().inputs(batch) | {"landmarks": batch["landmarks"].float()} | more
+        """Onset and difference as TSFmicro's, landmarks as they are, and flow where the model reads it."""
+        made = to_inputs(batch["onset"], batch["apex"]) | {"landmarks": batch["landmarks"].float()}
+        if "flow" in self.input_names:
+            made["flow"] = batch[f"flow_{self.config.displacement}"].float()
+        return made
 
     def displacement(self, onset: Image, difference: Image) -> Float[Tensor, "batch 2 height width"]:
         """What the displacement network says of normalised frames, pixels."""
-        moved: Tensor = self.dgm(*self._frames(onset, difference))
-        return moved
+        return self.dgm(*self._frames(onset, difference))
 
-    def features(self, *inputs: Tensor) -> Float[Tensor, "batch levels dim"]:
-        """Returns one vector per level that is used."""
+    def features(
+        self, onset: Image, difference: Image, landmarks: Points, flow: Displacement | None = None
+    ) -> Float[Tensor, "batch levels dim"]:
+        """Returns one vector per level that is used; of the displacement network's motion, or of a given one."""
         c = self.config
-        onset, difference, landmarks = inputs[:3]
-        motion = inputs[3] if c.displacement != "dgm" else self.displacement(onset, difference)
-        if self.training and c.displacement == "dgm":
-            self._motion = (motion, onset, difference)
+        motion = self.displacement(onset, difference) if flow is None else flow
         # Displacement in units of its largest size, so that all eight channels are of about one size.
         everything = torch.cat((motion / (0.04 * c.image_size), onset, onset + difference), 1)
         crops = crop_regions(everything, landmarks, c.region, c.crop)
@@ -221,25 +215,29 @@ class FRLDGT(Recognizer):
             found["full face"] = self.levels[2](self.patches(everything))
         return torch.stack([found[level] for level in c.levels], 1)
 
-    def forward(self, *inputs: Tensor) -> Logits:
+    def forward(self, onset: Image, difference: Image, landmarks: Points, flow: Displacement | None = None) -> Logits:
         """Returns the logits."""
-        logits: Tensor = self.head(self.features(*inputs).flatten(1))
-        return logits
+        return self.head(self.features(onset, difference, landmarks, flow).flatten(1))
 
-    def level_evidence(self, *inputs: Tensor) -> dict[str, Float[Tensor, "batch classes"]]:
+    def level_evidence(
+        self, onset: Image, difference: Image, landmarks: Points, flow: Displacement | None = None
+    ) -> dict[str, Float[Tensor, "batch classes"]]:
         """What each level adds to each logit: together they are the logits, less the head's bias."""
         weight = rearrange(self.head.weight, "c (l d) -> l c d", l=len(self.config.levels))
-        evidence = torch.einsum("b l d, l c d -> l b c", self.features(*inputs), weight)
+        features = self.features(onset, difference, landmarks, flow)
+        evidence = torch.einsum("b l d, l c d -> l b c", features, weight)
         return dict(zip(self.config.levels, evidence, strict=True))
 
-    def loss(self, logits: Tensor, label: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Cross-entropy, which flows back into the displacement network, and that network's own three losses."""
-        loss = super().loss(logits, label, inputs)
-        if self._motion is not None:
-            motion, onset, difference = self._motion
-            self._motion = None
-            loss = loss + self_supervised(motion, *self._frames(onset, difference), self._weights)
-        return loss
+    def loss(self, label: Tensor, **inputs: Tensor) -> Tensor:
+        """Cross-entropy, whose gradient also reaches the displacement network, and that network's own three losses."""
+        if self.config.displacement != "dgm":
+            return super().loss(label, **inputs)
+        onset, difference = inputs["onset"], inputs["difference"]
+        motion = self.displacement(onset, difference)
+        logits = self.forward(onset, difference, inputs["landmarks"], motion)
+        with torch.autocast(onset.device.type, enabled=False):  # variances of half precision would drown
+            alone = self_supervised(motion.float(), *self._frames(onset, difference), self._weights)
+        return cross_entropy(logits, label) + alone
 
     def pretrain(self, rows: Tensor, batch_of: Batches, lr: float) -> None:
         """Trains the displacement network alone on random frame pairs of the training clips."""

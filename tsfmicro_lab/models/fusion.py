@@ -29,19 +29,19 @@ class TSFmicroEarly(TSFmicro):
 
     name = "tsfmicro_early"
 
-    def build(self, c: TSFmicroConfig) -> None:
-        """Creates two stems, their sum, temporal branch and classifier."""
+    def __init__(self, c: TSFmicroConfig) -> None:
+        super().__init__(c)
         self.stem = ConvStem(c.dims[0])
         self.onset_stem = ConvStem(c.dims[0])
         self.fuse = StreamSum()
         self.temporal = self._temporal(c)
         self.classifier = Classifier(c.dims[-1], c.num_classes)
+        self.apply(self._init_weights)
 
     def forward(self, onset: Image, difference: Image) -> Logits:
         """Returns the logits."""
         both = self.fuse(self.stem(difference), self.onset_stem(onset))
-        logits: Logits = self.classifier(self.temporal(both))
-        return logits
+        return self.classifier(self.temporal(both))
 
 
 class TSFmicroLate(TSFmicro):
@@ -59,20 +59,20 @@ class TSFmicroLate(TSFmicro):
 
     name = "tsfmicro_late"
 
-    def build(self, c: TSFmicroConfig) -> None:
-        """Creates stem, temporal branch, spatial branch, sum and classifier."""
+    def __init__(self, c: TSFmicroConfig) -> None:
+        super().__init__(c)
         self.stem = ConvStem(c.dims[0])
         self.temporal = self._temporal(c)
         self.spatial = self._spatial(c)
         self.fuse = StreamSum()
         self.classifier = Classifier(c.dims[-1], c.num_classes)
+        self.apply(self._init_weights)
 
     def forward(self, onset: Image, difference: Image) -> Logits:
         """Returns the logits."""
         how = self.temporal(self.stem(difference))
         where = self.spatial(onset)
-        logits: Logits = self.classifier(self.fuse(how, where))
-        return logits
+        return self.classifier(self.fuse(how, where))
 
 
 class TSFmicroT2S(TSFmicroLate):
@@ -103,8 +103,7 @@ class TSFmicroT2S(TSFmicroLate):
             both = vit.blocks(self.fuse(how, where))
         else:
             both = self.fuse(how, vit.blocks(where))
-        logits: Logits = self.classifier(to_map(vit.norm(both)))
-        return logits
+        return self.classifier(to_map(vit.norm(both)))
 
 
 class TSFmicroS2T(TSFmicro):
@@ -124,8 +123,8 @@ class TSFmicroS2T(TSFmicro):
 
     name = "tsfmicro_s2t"
 
-    def build(self, c: TSFmicroConfig) -> None:
-        """Creates spatial branch, enlargement, stem, sum, temporal branch and classifier."""
+    def __init__(self, c: TSFmicroConfig) -> None:
+        super().__init__(c)
         self.spatial = self._spatial(c)
         steps = pairwise(reversed(c.dims))
         self.enlarge = nn.Sequential(*(nn.ConvTranspose2d(i, o, 4, stride=2, padding=1) for i, o in steps))
@@ -133,12 +132,12 @@ class TSFmicroS2T(TSFmicro):
         self.fuse = StreamSum()
         self.temporal = self._temporal(c)
         self.classifier = Classifier(c.dims[-1], c.num_classes)
+        self.apply(self._init_weights)
 
     def forward(self, onset: Image, difference: Image) -> Logits:
         """Returns the logits."""
         both = self.fuse(self.stem(difference), self.enlarge(self.spatial(onset)))
-        logits: Logits = self.classifier(self.temporal(both))
-        return logits
+        return self.classifier(self.temporal(both))
 
 
 class TSFmicroTemporal(TSFmicro):
@@ -156,16 +155,16 @@ class TSFmicroTemporal(TSFmicro):
     name = "tsfmicro_temporal"
     input_names = ("difference",)
 
-    def build(self, c: TSFmicroConfig) -> None:
-        """Creates stem, temporal branch and classifier."""
+    def __init__(self, c: TSFmicroConfig) -> None:
+        super().__init__(c)
         self.stem = ConvStem(c.dims[0])
         self.temporal = self._temporal(c)
         self.classifier = Classifier(c.dims[-1], c.num_classes)
+        self.apply(self._init_weights)
 
     def forward(self, difference: Image) -> Logits:
         """Returns the logits."""
-        logits: Logits = self.classifier(self.temporal(self.stem(difference)))
-        return logits
+        return self.classifier(self.temporal(self.stem(difference)))
 
 
 class TSFmicroSpatial(TSFmicro):
@@ -183,12 +182,12 @@ class TSFmicroSpatial(TSFmicro):
     name = "tsfmicro_spatial"
     input_names = ("onset",)
 
-    def build(self, c: TSFmicroConfig) -> None:
-        """Creates spatial branch and classifier."""
+    def __init__(self, c: TSFmicroConfig) -> None:
+        super().__init__(c)
         self.spatial = self._spatial(c)
         self.classifier = Classifier(c.dims[-1], c.num_classes)
+        self.apply(self._init_weights)
 
     def forward(self, onset: Image) -> Logits:
         """Returns the logits."""
-        logits: Logits = self.classifier(self.spatial(onset))
-        return logits
+        return self.classifier(self.spatial(onset))

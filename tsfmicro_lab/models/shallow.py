@@ -59,14 +59,10 @@ class _Shallow(Recognizer):
     config: ShallowConfig
     input_names = ("flow",)
 
-    def build(self, c: ShallowConfig) -> None:
-        """Names what is to be prepared."""
+    def __init__(self, c: ShallowConfig) -> None:
+        super().__init__(c)
         self.prepared = (f"flow_{c.flow}",)
-
-    @property
-    def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each input of one sample."""
-        return {"flow": (2, self.config.image_size, self.config.image_size)}
+        self.input_shapes = {"flow": (2, c.image_size, c.image_size)}
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Displacement in hundredths of the side."""
@@ -86,9 +82,8 @@ class STSTNet(_Shallow):
 
     name = "ststnet"
 
-    def build(self, c: ShallowConfig) -> None:
-        """Creates streams and head."""
-        super().build(c)
+    def __init__(self, c: ShallowConfig) -> None:
+        super().__init__(c)
         self.streams = nn.ModuleList(
             nn.Sequential(nn.Conv2d(3, n, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 3, padding=1)) for n in (3, 5, 8)
         )
@@ -116,9 +111,8 @@ class OffApexNet(_Shallow):
 
     name = "off_apexnet"
 
-    def build(self, c: ShallowConfig) -> None:
-        """Creates streams and head."""
-        super().build(c)
+    def __init__(self, c: ShallowConfig) -> None:
+        super().__init__(c)
         self.streams = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),

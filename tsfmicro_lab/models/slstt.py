@@ -139,9 +139,10 @@ class SLSTT(Recognizer):
     config: SLSTTConfig
     input_names = ("flow",)
 
-    def build(self, c: SLSTTConfig) -> None:
-        """Creates the transformer and what reads its class tokens."""
+    def __init__(self, c: SLSTTConfig) -> None:
+        super().__init__(c)
         self.prepared = (f"{c.flow}_flow",)
+        self.input_shapes = {"flow": (c.frames, 3, c.image_size, c.image_size)}
         self.vit = ViT(
             c.image_size,
             c.patch_size,
@@ -157,12 +158,6 @@ class SLSTT(Recognizer):
             self.vit.embed.requires_grad_(False)
             self.vit.blocks.requires_grad_(False)
 
-    @property
-    def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each input of one sample."""
-        c = self.config
-        return {"flow": (c.frames, 3, c.image_size, c.image_size)}
-
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Colour-coded flow, normalised where weights of ImageNet expect it."""
         flow = colour_code(batch[self.prepared[0]], self.config.scale)
@@ -171,10 +166,9 @@ class SLSTT(Recognizer):
         mean, std = (torch.tensor(v, device=flow.device).view(3, 1, 1) for v in (MEAN, STD))
         return {"flow": (flow - mean) / std}
 
-    def nothing_known(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Black pictures: nothing moves."""
-        still = self.inputs({self.prepared[0]: torch.zeros_like(inputs["flow"][..., :2, :, :])})
-        return {"flow": still["flow"]}
+    def baseline(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Reference input for attribution: black pictures, zero motion."""
+        return self.inputs({self.prepared[0]: torch.zeros_like(inputs["flow"][..., :2, :, :])})
 
     def encode(self, flow: Frames) -> Float[Tensor, "batch frames dim"]:
         """Returns the class token of every frame."""
@@ -194,9 +188,8 @@ class SLSTTMean(SLSTT):
 
     name = "slstt_mean"
 
-    def build(self, c: SLSTTConfig) -> None:
-        """Creates transformer and head."""
-        super().build(c)
+    def __init__(self, c: SLSTTConfig) -> None:
+        super().__init__(c)
         self.head = nn.Linear(c.dim, c.num_classes)
 
     def frame_logits(self, flow: Frames) -> Float[Tensor, "batch frames classes"]:
@@ -220,9 +213,8 @@ class SLSTTLSTM(SLSTT):
 
     name = "slstt_lstm"
 
-    def build(self, c: SLSTTConfig) -> None:
-        """Creates transformer, LSTM and two layers behind it."""
-        super().build(c)
+    def __init__(self, c: SLSTTConfig) -> None:
+        super().__init__(c)
         self.lstm = nn.LSTM(c.dim, c.hidden, c.lstm_layers, batch_first=True)
         self.fc1, self.fc2 = nn.Linear(c.hidden, c.hidden // 2), nn.Linear(c.hidden // 2, c.num_classes)
 

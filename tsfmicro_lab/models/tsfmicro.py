@@ -170,13 +170,6 @@ class TSFmicro(Recognizer):
     config: TSFmicroConfig
     classifier: Classifier
 
-    def __init__(self, config: Any = None) -> None:
-        super().__init__(config)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=self.config.init_std)
-                nn.init.zeros_(module.bias)
-
     def _temporal(self, c: TSFmicroConfig) -> RetentionPyramid:
         return RetentionPyramid(
             c.image_size // 2, c.dims, c.depths, c.heads, c.decomposed, c.spreads, drop_path=c.drop_path
@@ -184,3 +177,8 @@ class TSFmicro(Recognizer):
 
     def _spatial(self, c: TSFmicroConfig) -> ThumbnailViT:
         return ThumbnailViT(c.grid, c.dims[-1], c.spatial_depth, c.spatial_heads)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=self.config.init_std)
+            nn.init.zeros_(module.bias)

@@ -1,6 +1,6 @@
 """Training and honest evaluation."""
 
-from tsfmicro_lab.training.augmentation import Augmentation, inputs_of, to_inputs
+from tsfmicro_lab.training.augmentation import Augmentation, to_inputs
 from tsfmicro_lab.training.checkpoint import Checkpoint
 from tsfmicro_lab.training.cross_validation import cross_validate, cross_validate_runs, fold_processes
 from tsfmicro_lab.training.loop import RECIPES, Recipe, decide, fit, learning_curves, predict
@@ -27,7 +27,6 @@ __all__ = [
     "fit",
     "fold_processes",
     "fold_table",
-    "inputs_of",
     "learning_curves",
     "leave_one_subject_out",
     "paired_test",

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsfmicro_lab.data.tensors import kind_of
-from tsfmicro_lab.models.base import MEAN, STD, Recognizer, to_inputs
+from tsfmicro_lab.models.base import MEAN, STD, to_inputs
 from tsfmicro_lab.preprocess import POINT_NAMES
 
-__all__ = ["MEAN", "MIRRORED", "STD", "Augmentation", "inputs_of", "to_inputs"]
+__all__ = ["MEAN", "MIRRORED", "STD", "Augmentation", "to_inputs"]
 
 SWAP = {"left": "right", "right": "left"}
 #: For each named point, the one that takes its place in a mirror.
@@ -101,22 +101,3 @@ def _move_points(
     moved = ((torch.einsum("bji,bpj->bpi", place[:, :, :2], seen) + 1) * size - 1) / 2
     mirrored = torch.linalg.det(place[:, :, :2]) < 0
     return torch.where(mirrored[:, None, None], moved[:, list(MIRRORED)], moved)
-
-
-def inputs_of(
-    batch: Mapping[str, Tensor], augment: Augmentation | None = None, model: Recognizer | None = None
-) -> dict[str, Tensor]:
-    """The model's inputs for a batch of samples.
-
-    Args:
-        batch: Prepared tensors (see `Samples.pick`).
-        augment: Applied first, in training.
-        model: Whose inputs; those of TSFmicro by default.
-
-    Example:
-        >>> frames = torch.zeros(2, 3, 56, 56, dtype=torch.uint8)
-        >>> sorted(inputs_of({"onset": frames, "apex": frames}))
-        ['difference', 'onset']
-    """
-    moved = augment(batch) if augment else batch
-    return model.inputs(moved) if model else to_inputs(moved["onset"], moved["apex"])

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,7 @@ def _write_cards(run: Run, samples: Samples, folds: Sequence[Fold], table: pd.Da
     model = run.create(len(samples.classes))
     for fold in folds:
         card = model_card(model, **facts(run, samples, fold), scores=scores)
-        write_whole(place / fold.name / "README.md", card.save)
+        write_whole(place / fold.name / "README.md", partial(Path.write_text, data=card, encoding="utf-8"))
 
 
 def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -> Path:

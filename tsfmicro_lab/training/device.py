@@ -1,7 +1,6 @@
 """What training needs of a device: random numbers of its own, compiled networks, and advice when memory runs out."""
 
 import math
-import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,30 +10,6 @@ from torch import Tensor, nn
 
 #: Modes of `torch.compile` that pay here; empty means that nothing is compiled.
 COMPILED = ("", "default", "reduce-overhead", "max-autotune")
-
-_one_at_a_time = threading.Lock()
-
-
-@contextmanager
-def seeded(seed: int, rank: int = 0) -> Iterator[None]:
-    """Seeds torch's global random state and puts it back afterwards.
-
-    The state belongs to the process, so a second thread waits until the first has left: its numbers would get mixed.
-
-    Args:
-        seed: The seed.
-        rank: Of the device, where several draw at once.
-
-    Example:
-        >>> with seeded(1):
-        ...     first = torch.rand(1)
-        >>> with seeded(1):
-        ...     print(bool(torch.rand(1) == first))
-        True
-    """
-    with _one_at_a_time, torch.random.fork_rng():
-        torch.manual_seed(seed + rank)
-        yield
 
 
 def compile_model(model: nn.Module, mode: str) -> nn.Module:

@@ -10,15 +10,16 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int64
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.data.tensors import KEY_FRAMES, STRONGEST
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.progress import track
-from tsfmicro_lab.training.augmentation import Augmentation, inputs_of
+from tsfmicro_lab.seeds import seeded
+from tsfmicro_lab.training.augmentation import Augmentation
 from tsfmicro_lab.training.checkpoint import Checkpoint, State
-from tsfmicro_lab.training.device import any_batch, compile_model, memory_advice, seeded
+from tsfmicro_lab.training.device import any_batch, compile_model, memory_advice
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def fit(
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     optimizer: Any = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    network, optimizer = fabric.setup(compile_model(model, compiled), optimizer)
+    network, optimizer = fabric.setup(compile_model(_Loss(model), compiled), optimizer)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda e: recipe.decay ** min(e, recipe.decay_epochs))
     augment = Augmentation(model.config.image_size, recipe.degrees, recipe.shift)
     samples = samples.to(fabric.device)
@@ -117,9 +118,9 @@ def fit(
 
     def step(rows: Tensor) -> Tensor:
         batch = training_batch(samples, rows.to(fabric.device), model.prepared, recipe.sought)
-        inputs = inputs_of(batch, augment, model)
-        logits = network(*any_batch(inputs[name] for name in model.input_names))
-        loss = model.loss(logits, batch["label"], inputs)
+        label, inputs = batch.pop("label"), model.inputs(augment(batch))
+        any_batch((label, *inputs.values()))
+        loss = network(label, **inputs)
         optimizer.zero_grad()
         fabric.backward(loss)
         optimizer.step()
@@ -147,7 +148,17 @@ def fit(
     return losses
 
 
-@torch.no_grad()
+class _Loss(nn.Module):
+    """A model with its loss as one network, which can be compiled, or spread over devices, as a whole."""
+
+    def __init__(self, model: Recognizer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, label: Tensor, **inputs: Tensor) -> Tensor:
+        return self.model.loss(label, **inputs)
+
+
 def predict(
     model: Recognizer, samples: Samples, index: Int64[np.ndarray, " n"], batch_size: int = 64
 ) -> Float[np.ndarray, "n classes"]:
@@ -170,15 +181,8 @@ def predict(
         >>> predict(create_model("tsfmicro_late", num_classes=5), samples, np.array([0, 3])).shape
         (2, 5)
     """
-    model.eval()
-    device = next(model.parameters()).device
-    rows = []
-    for part in torch.from_numpy(index).split(batch_size):
-        batch = samples.pick(part, model.prepared)
-        inputs = inputs_of({name: t.to(device) for name, t in batch.items()}, model=model)
-        logits = model(*(inputs[name] for name in model.input_names))
-        rows.append((logits.float().softmax(-1) if samples.label.ndim == 1 else logits.float().sigmoid()).cpu())
-    return np.asarray(torch.cat(rows).numpy())
+    logits = model.logits(samples, index, batch_size)
+    return (logits.softmax(-1) if samples.label.ndim == 1 else logits.sigmoid()).numpy()
 
 
 def decide(probabilities: Float[np.ndarray, "n classes"], dimensions: int = 1) -> Int64[np.ndarray, "n *classes"]:

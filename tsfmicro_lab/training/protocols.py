@@ -143,7 +143,7 @@ def run_fold(
     if model_folder:
         shutil.rmtree(model_folder, ignore_errors=True)  # the remains of a fold that was interrupted
         model.config = replace(model.config, classes=samples.classes)
-        model.cpu().save_pretrained(model_folder, model_card_kwargs=facts(run, samples, fold))
+        model.cpu().save_pretrained(model_folder, **facts(run, samples, fold))
     rows.attrs = {
         "fold": fold.name,
         "device": device_name(fabric.device),

@@ -18,7 +18,6 @@ from tsfmicro_lab.preprocess.alignment import align_clip
 from tsfmicro_lab.preprocess.flow import FLOWS, flow_colours, magnify, optical_flow
 from tsfmicro_lab.preprocess.keyframes import difference_frame, intensity_curve, spot_apex
 from tsfmicro_lab.preprocess.landmarks import Landmarker
-from tsfmicro_lab.training import to_inputs
 from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, clip_menu, labelled, signed, snapshot
 
 #: Frames that are read for the curve of a long clip.
@@ -182,8 +181,8 @@ class OnsetApexExplorer(widgets.VBox):
         pair = [
             torch.from_numpy(self.read.frame(i)).permute(2, 0, 1)[None] for i in (self.onset.value, self.apex.value)
         ]
-        inputs = to_inputs(*pair)
-        logits = self.model.eval()(*(inputs[name] for name in self.model.input_names))
+        inputs = self.model.inputs(dict(zip(("onset", "apex"), pair, strict=True)))
+        logits = self.model.eval()(**inputs)
         return np.asarray(logits[0].cpu().numpy())
 
     def _tell(self) -> None:

@@ -10,7 +10,6 @@ from IPython.display import Image
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.retention import ManhattanRetention, manhattan_bias
-from tsfmicro_lab.training import to_inputs
 from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, labelled, over_face, snapshot, strength
 
 
@@ -124,7 +123,7 @@ class RetentionExplorer(widgets.VBox):
     def _reads(self, i: int, head: int) -> torch.Tensor:
         """What the chosen layer reads when the model sees a clip; on the way, what the model says with the decay."""
         layer = self.layer.value
-        self.inputs = to_inputs(self.samples.onset[[i]], self.samples.apex[[i]])
+        self.inputs = self.model.inputs_of(self.samples, [i])
         seen: list[torch.Tensor] = []
         hook = layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
         trained = layer.gamma
@@ -132,7 +131,7 @@ class RetentionExplorer(widgets.VBox):
         gamma[head] = self.decay.value
         try:
             layer.set_decay(gamma)
-            logits = self.model(*(self.inputs[name] for name in self.model.input_names))
+            logits = self.model(**self.inputs)
         finally:
             layer.set_decay(trained)
             hook.remove()

@@ -156,7 +156,7 @@ class WhereHowExplorer(widgets.VBox):
             target = None if self.target.value == "predicted" else self.classes.index(self.target.value)
             self.maps: WhereHow = where_how(self.model, self.inputs, target, self.method.value, regions=self.regions)
             with torch.no_grad():
-                self.logits = self.model(*(self.inputs[name] for name in self.model.input_names))[0].numpy()
+                self.logits = self.model(**self.inputs)[0].numpy()
             self.table = region_table(self.maps, self.regions)
         self._show()
 

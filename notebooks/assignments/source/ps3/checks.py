@@ -96,12 +96,10 @@ class Probe(TSFmicro):
 
     def __init__(self, name: str, seed: int, diary: list[dict[str, Any]]) -> None:
         super().__init__(TSFmicroConfig(2, image_size=8))
+        self.layer = nn.Linear(3, 2)
+        self.apply(self._init_weights)
         self.page: dict[str, Any] = {"model": name, "seed": seed, "seen": set(), "steps": 0}
         diary.append(self.page)
-
-    def build(self, c: TSFmicroConfig) -> None:
-        """Creates one layer."""
-        self.layer = nn.Linear(3, c.num_classes)
 
     def forward(self, onset: Tensor) -> Tensor:
         """Logits from the mean colour."""

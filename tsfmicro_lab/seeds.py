@@ -1,0 +1,37 @@
+"""Random numbers of one's own: seeded for a while, the global state put back afterwards."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+_one_at_a_time = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int, rank: int = 0) -> Iterator[None]:
+    """Seeds the global random state of torch and numpy and puts it back afterwards.
+
+    The state belongs to the process, so a second thread waits until the first has left: its numbers would get mixed.
+
+    Args:
+        seed: The seed.
+        rank: Of the device, where several draw at once.
+
+    Example:
+        >>> with seeded(1):
+        ...     first = torch.rand(1)
+        >>> with seeded(1):
+        ...     print(bool(torch.rand(1) == first))
+        True
+    """
+    with _one_at_a_time, torch.random.fork_rng():
+        state = np.random.get_state()  # noqa: NPY002 - captum draws from the global state
+        torch.manual_seed(seed + rank)
+        np.random.seed(seed + rank)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
