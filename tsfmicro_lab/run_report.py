@@ -12,8 +12,7 @@ from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.data.tensors import PREPARED
 from tsfmicro_lab.explain import WhereHow, where_how, where_how_figure
-from tsfmicro_lab.explain.charts import confusion_chart
-from tsfmicro_lab.explain.evaluation import folds_chart, reliability_chart
+from tsfmicro_lab.explain.charts import confusion_chart, folds_chart, reliability_chart
 from tsfmicro_lab.models import from_pretrained
 from tsfmicro_lab.page import Page
 from tsfmicro_lab.results import MAX_BYTES, Result

@@ -1,5 +1,6 @@
 """LeakageExplorer: what each leak adds, as more epochs are looked at, fewer subjects scored, more labels are noise."""
 
+import itertools
 from collections.abc import Sequence
 
 import ipywidgets as widgets
@@ -9,6 +10,7 @@ from IPython.display import Image
 from matplotlib.figure import Figure
 
 from studies.leakage_scores import Leakage, gains
+from tsfmicro_lab.explain.charts import COLOURS
 from tsfmicro_lab.explain.figures import Picture
 from tsfmicro_lab.widgets.tiles import Message, labelled
 
@@ -33,7 +35,7 @@ def leaks_figure(gains: pd.DataFrame, labels: Sequence[str] = ("noise", "true"))
     names += [leak for leak in shown.leak.unique() if leak not in names]
     figure = Picture(figsize=(9, 1.4 + 0.36 * len(names)), layout="constrained")
     axis = figure.add_subplot()
-    for i, (label, colour) in enumerate(zip(labels, ("#D55E00", "#0072B2", "#999999", "#009E73"), strict=False)):
+    for i, (label, colour) in enumerate(zip(labels, itertools.cycle(COLOURS), strict=False)):
         rows = shown[shown.labels == label].set_index("leak").reindex([n for n in names if n in set(shown.leak)])
         place = np.arange(len(names)) + 0.16 * (i - (len(labels) - 1) / 2)
         error = np.abs([rows.gain - rows.low, rows.high - rows.gain])

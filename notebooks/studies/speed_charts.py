@@ -6,6 +6,7 @@ import plotly.express as px
 import plotly.graph_objects as go
 
 from studies.speed import Machine
+from tsfmicro_lab.explain.charts import TEMPLATE
 
 LABELS = {"clips_per_s": "clips a second", "ms": "milliseconds a step", "mb": "memory, MiB", "side": "side, pixels"}
 LABELS |= {"seconds": "seconds, evaluation", "intensity": "operations for each byte moved"}
@@ -26,7 +27,8 @@ def speed_chart(table: pd.DataFrame, over: str = "batch", value: str = "clips_pe
         >>> speed_chart(rows).data[0].y
         array([5., 9.])
     """
-    figure = px.line(table, over, value, color=by, markers=True, log_x=True, log_y=True, labels=LABELS, height=380)
+    axes = {"log_x": True, "log_y": True, "labels": LABELS, "height": 380, "template": TEMPLATE}
+    figure = px.line(table, over, value, color=by, markers=True, **axes)
     figure.update_xaxes(tickvals=sorted(set(table[over])))
     return figure
 
@@ -47,6 +49,8 @@ def roofline_chart(table: pd.DataFrame, roof: Machine) -> go.Figure:
     knee = roof.gflops / roof.gbytes
     x = np.array([min(counted.intensity.min(), knee) / 2, knee, max(counted.intensity.max(), knee) * 2])
     dots = {"color": "kind", "size": "share", "size_max": 60, "hover_name": "layer", "hover_data": ["ms"]}
-    figure = px.scatter(counted, "intensity", "gflops", **dots, log_x=True, log_y=True, labels=LABELS, height=420)
-    figure.add_scatter(x=x, y=np.minimum(x * roof.gbytes, roof.gflops), name="roof", mode="lines", line_color="black")
+    axes = {"log_x": True, "log_y": True, "labels": LABELS, "height": 420, "template": TEMPLATE}
+    figure = px.scatter(counted, "intensity", "gflops", **dots, **axes)
+    line = {"color": "black", "dash": "solid"}
+    figure.add_scatter(x=x, y=np.minimum(x * roof.gbytes, roof.gflops), name="roof", mode="lines", line=line)
     return figure

@@ -1,7 +1,7 @@
 """One table, methods × scores: which explanations find what truly moved, and which of them look at the model."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import typer
 from scipy.stats import spearmanr
 
@@ -22,6 +23,7 @@ from studies.stored import Stored, provenance, writable
 from studies.trials import CONTROLS, randomise, score_clips, shortcut
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain import truth
+from tsfmicro_lab.explain.charts import intervals_chart
 from tsfmicro_lab.training import Run, cross_validate, fold_processes
 from tsfmicro_lab.training.statistics import group_interval
 
@@ -59,6 +61,30 @@ class Trust(Stored):
         """Methods × scores, means only."""
         rows = self.scores.query("distractors == @distractors and stream in (@stream, 'both')")
         return rows.pivot_table(index="method", columns="score", values="mean", sort=False)
+
+
+def methods_chart(
+    scores: pd.DataFrame, score: str, stream: str = "how", *, controls: Collection[str] = tuple(CONTROLS)
+) -> go.Figure:
+    """One score of every method with its 95 % interval, the best on top, controls in another colour.
+
+    Args:
+        scores: Columns `method`, `stream`, `score`, `mean`, `low`, `high`, of clips of one kind.
+        score: Which one.
+        stream: `how` or `where`; scores of both maps together are found, too.
+        controls: Methods that never saw the model.
+
+    Raises:
+        ValueError: There is no such score.
+    """
+    rows = scores[(scores.score == score) & scores.stream.isin([stream, "both"])]
+    if rows.empty:
+        raise ValueError(f"no score '{score}' of '{stream}': choose from {sorted(set(scores.score))}")
+    high = truth.BETTER.get(score, 1) > 0
+    rows = rows.sort_values("mean", ascending=not high)
+    rows = rows.assign(kind=np.where(rows.method.isin(list(controls)), "control", "method"))
+    title = f"{score} ({'higher' if high else 'lower'} is better)"
+    return intervals_chart(rows, "mean", "method", "low", "high", "kind", title=title)
 
 
 def measure(

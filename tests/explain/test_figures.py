@@ -2,13 +2,14 @@ import io
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib import image as mpl_image
 
-from tsfmicro_lab.explain import WhereHow, clips_figure, where_how_figure
-from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
+from tsfmicro_lab.explain import WhereHow, clips_figure, maps_figure, where_how_figure
+from tsfmicro_lab.explain.figures import shared_limit
 from tsfmicro_lab.preprocess import align_clip
+
+FACE = np.full((112, 112, 3), 120, np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +61,52 @@ def test_clips_that_cannot_be_drawn_are_named(clips):
         clips_figure([replace(clips[0], apex=None)])
 
 
-def test_charts_hold_the_numbers_of_their_tables():
-    table = pd.DataFrame(
-        {"model": ["m", "m", "majority"], "seed": [0, 1, -1], "uf1": [0.2, 0.4, 0.1], "uar": 0.5, "accuracy": 0.6}
-    )
-    chart = scores_chart(table)
-    bars = {trace.name: list(trace.y) for trace in chart.data if trace.type == "bar"}
-    assert bars["m"] == pytest.approx([0.3, 0.5, 0.6])
-    assert bars["majority"][0] == 0.1
-    predictions = pd.DataFrame({"truth": ["a", "a", "b"], "predicted": ["a", "b", "b"]})
-    heat = confusion_chart(predictions, ("a", "b")).data[0]
-    assert np.asarray(heat.text).tolist() == [[1, 1], [0, 1]]
-    assert np.asarray(heat.z).tolist() == [[0.5, 0.5], [0, 1]]
-    shares = pd.DataFrame(
-        {"clip": ["c"], "truth": ["a"], "predicted": ["b"], "where": [0.1], "how": [0.4], "chance": [0.2]}
-    )
-    how = next(t for t in shares_chart(shares).data if t.name.startswith("how"))
-    assert (list(how.x), list(how.y)) == ([0.2], [0.4])
+def pair(scale=1.0, method="a", blank=False):
+    where, how = scale * np.random.default_rng(0).normal(size=(2, 56, 56))
+    return WhereHow({"onset": 0 * where if blank else where, "difference": how}, 0, method)
+
+
+def shown(figure):
+    return [axis.images[-1] for axis in figure.axes if len(axis.images) == 2]
+
+
+def test_methods_of_other_units_are_compared_as_shares():
+    loud, quiet = pair(1000.0, "a"), pair(0.001, "b")
+    drawn = [np.abs(image.get_array()).sum() for image in shown(maps_figure([FACE], [loud, quiet], ["a", "b"]))]
+    assert sum(drawn) == pytest.approx(2, rel=1e-3)
+    assert drawn[0] == pytest.approx(drawn[1], rel=1e-3)
+
+
+def test_maps_of_one_method_keep_their_raw_values():
+    maps = [pair(1.0), pair(0.1)]
+    drawn = shown(maps_figure([FACE], maps, ["loud", "quiet"]))
+    assert np.allclose(drawn[3].get_array(), maps[1]["difference"], atol=1e-6)
+    assert len({image.get_clim() for image in drawn}) == 1
+    assert tuple(drawn[0].get_extent()) == (-0.5, 111.5, 111.5, -0.5), "a small map covers the large face"
+
+
+def test_a_zero_map_says_so():
+    still = maps_figure([FACE], [pair(blank=True)], ["x"])
+    assert [t.get_text() for axis in still.axes for t in axis.texts] == ["all zero"]
+
+
+def test_a_row_for_each_input_of_the_model():
+    flow = WhereHow({"flow": np.random.default_rng(0).normal(size=(3, 8, 8))}, 0, "x")
+    figure = maps_figure([FACE], [flow], ["frames"])
+    [image] = shown(figure)
+    assert np.allclose(image.get_array(), flow["flow"].sum(0))
+    assert figure.axes[0].get_ylabel() == "flow"
+
+
+def test_still_pictures_need_no_browser():
+    assert pixels(maps_figure([FACE], [pair(), pair(0.2)], ["x", "y"])).std() > 0.05
+
+
+def test_what_is_not_finite_is_never_drawn():
+    bad = pair()
+    bad["difference"][3, 3] = np.nan
+    with pytest.raises(ValueError, match="not finite, so it is not drawn"):
+        maps_figure([FACE], [bad], ["x"])
+    with pytest.raises(ValueError, match="1 explanations, 1 faces and 2 titles"):
+        maps_figure([FACE], [pair()], ["x", "y"])
+    assert shared_limit([WhereHow({"onset": np.zeros((2, 2))}, 0, "x")]) == 1

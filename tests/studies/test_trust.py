@@ -6,7 +6,7 @@ from conftest import ROOT
 from typer.testing import CliRunner
 
 from studies import trials
-from studies.trust import Trust, app
+from studies.trust import Trust, app, methods_chart
 from tsfmicro_lab.explain import METHODS
 
 ARGS = ["--subjects", "2", "--clips", "10", "--seeds", "1", "--epochs", "1", "--explained", "1", "--workers", "1"]
@@ -91,3 +91,16 @@ def test_the_documented_table_is_the_stored_measurement():
         expected += [f"{causes[method]:.2f}" if method in causes else ""]
         expected += [f"{table.loc[method, 'seconds']:.2f}" if method in causes else ""]
         assert cells == expected, method
+
+
+def test_the_best_method_is_on_top_and_controls_have_another_colour():
+    rows = [("a", 0.2), ("b", 0.6), ("input", 0.4)]
+    scores = pd.DataFrame(rows, columns=["method", "mean"]).assign(stream="how", score="deletion")
+    scores = scores.assign(low=scores["mean"] - 0.1, high=scores["mean"] + 0.2)
+    chart = methods_chart(scores, "deletion")
+    assert list(chart.layout.yaxis.categoryarray) == ["a", "input", "b"], "the first is drawn on top"
+    assert chart.layout.yaxis.autorange == "reversed"
+    assert "lower is better" in chart.layout.xaxis.title.text
+    assert {t.name: list(t.y) for t in chart.data} == {"method": ["a", "b"], "control": ["input"]}
+    with pytest.raises(ValueError, match="no score 'beauty' of 'how': choose from"):
+        methods_chart(scores, "beauty")

@@ -1,15 +1,106 @@
-"""Interactive charts of an evaluation."""
+"""Interactive charts by plotly express, in one template: colours that colour-blind readers tell apart, 21 of them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import plotly.express as px
 import plotly.graph_objects as go
+import plotly.io as pio
 
-from tsfmicro_lab.training.metrics import confusion
+from tsfmicro_lab.models.base import STREAMS
+from tsfmicro_lab.training.metrics import confusion, fold_table
 
-#: Okabe and Ito's colours, told apart by colour-blind readers.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
+
+def _mixed(colour: str, other: int, share: float) -> str:
+    """A colour with a share of black (0) or white (255)."""
+    parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round((1 - share) * part + share * other):02X}" for part in parts)
+
+
+_OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
+#: Okabe and Ito's seven colours, told apart by colour-blind readers, then the same darker and lighter.
+COLOURS = (*_OKABE_ITO, *(_mixed(c, 0, 0.45) for c in _OKABE_ITO), *(_mixed(c, 255, 0.55) for c in _OKABE_ITO))
+
+
+def _template() -> go.layout.Template:
+    """Plotly's white one with our colours; each seven of them have a dash, a symbol and a hatching of their own."""
+    template = go.layout.Template(pio.templates["plotly_white"])
+    template.layout.colorway = COLOURS
+    lines = [go.Scatter(line_dash=d, marker_symbol=s) for d, s in zip(("solid", "dash", "dot"), range(3), strict=True)]
+    template.data.scatter = [line for line in lines for _ in _OKABE_ITO]
+    template.data.bar = [go.Bar(marker_pattern_shape=shape) for shape in ("", "/", "x") for _ in _OKABE_ITO]
+    return template
+
+
+#: Name of the template: `px.line(..., template=TEMPLATE)`.
+TEMPLATE = "tsfmicro"
+pio.templates[TEMPLATE] = _template()
+
+
+def bars_chart(table: pd.DataFrame, x: str, y: str, color: str) -> go.Figure:
+    """Means as bars side by side, a colour for each series; a dot for every row, where a bar stands for several.
+
+    Args:
+        table: Long: one row for each value, such as `training.score_table`.
+        x: Column of the groups.
+        y: Column of the values.
+        color: Column of the series, any number.
+
+    Returns:
+        A plotly figure.
+
+    Example:
+        >>> rows = [("late", 0, "intact", 0.4), ("late", 1, "intact", 0.2), ("late", 0, "how off", 0.1)]
+        >>> table = pd.DataFrame(rows, columns=["model", "seed", "intervention", "uf1"])
+        >>> [(trace.type, trace.name) for trace in bars_chart(table, "model", "uf1", "intervention").data]
+        [('bar', 'intact'), ('bar', 'how off'), ('scatter', 'intact'), ('scatter', 'how off')]
+    """
+    table = _short(table)
+    means = table.groupby([x, color], sort=False)[y].mean().reset_index()
+    how = {"x": x, "y": y, "color": color, "template": TEMPLATE}
+    figure = px.bar(means, pattern_shape=color, barmode="group", hover_data={y: ":.3f"}, **how)
+    if len(means) < len(table):
+        dots = px.scatter(table, hover_data=[c for c in ("seed",) if c in table], **how)
+        dots.for_each_trace(lambda dot: dot.update(offsetgroup=dot.name, marker={"color": "black", "size": 5}))
+        figure.add_traces(dots.update_traces(showlegend=False).data).update_layout(scattermode="group")
+    return figure
+
+
+def intervals_chart(
+    table: pd.DataFrame, x: str, y: str, low: str, high: str, color: str | None = None, *, title: str | None = None
+) -> go.Figure:
+    """A dot and its 95 % interval for each row, the first row on top; a line at zero, where an interval meets it.
+
+    Args:
+        table: One row for each dot.
+        x: Column of the dots.
+        y: Column of the names, such as `model`.
+        low: Column of the lower ends.
+        high: Column of the upper ends.
+        color: Column of the series, any number; side by side, where several have one name.
+        title: Of the x-axis; the column's name by default.
+
+    Returns:
+        A plotly figure.
+
+    Example:
+        >>> table = pd.DataFrame([{"model": "late", "gain": 0.1, "gain_low": -0.1, "gain_high": 0.4}])
+        >>> intervals_chart(table, "gain", "model", "gain_low", "gain_high").data[0].error_x.array.round(3).tolist()
+        [0.3]
+    """
+    shown = _short(table).assign(more=table[high] - table[x], less=table[x] - table[low])
+    hover = {"more": False, "less": False} | dict.fromkeys((x, low, high), ":.3f")
+    series = {"color": color, "symbol": color, "hover_data": hover, "height": 140 + 26 * len(shown)}
+    figure = px.scatter(shown, x=x, y=y, error_x="more", error_x_minus="less", template=TEMPLATE, **series)
+    figure.update_traces(marker_size=8).update_layout(xaxis_title=title or x)
+    if shown[y].duplicated().any():
+        figure.for_each_trace(lambda dots: dots.update(orientation="h", offsetgroup=dots.name))
+        figure.update_layout(scattermode="group")
+    figure.update_yaxes(type="category", autorange="reversed", categoryorder="array", categoryarray=shown[y].unique())
+    if table[low].min() <= 0 <= table[high].max():
+        figure.add_vline(0, line_dash="dot", line_color="grey")
+    return figure
 
 
 def scores_chart(table: pd.DataFrame) -> go.Figure:
@@ -17,35 +108,10 @@ def scores_chart(table: pd.DataFrame) -> go.Figure:
 
     Args:
         table: From `training.score_table`.
-
-    Returns:
-        A plotly figure.
-
-    Example:
-        >>> table = pd.DataFrame({"model": ["late"], "seed": [0], "uf1": [0.4], "uar": [0.5], "accuracy": [0.6]})
-        >>> scores_chart(table).data[0].y
-        (0.4, 0.5, 0.6)
     """
-    figure = go.Figure()
     metrics = {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy"}
-    for colour, (model, rows) in zip(COLOURS, table.groupby("model", sort=False), strict=False):
-        name = str(model).removeprefix("tsfmicro_")
-        means = [rows[m].mean() for m in metrics]
-        figure.add_bar(x=list(metrics.values()), y=means, name=name, marker_color=colour, offsetgroup=name)
-        for _, row in rows.iterrows() if len(rows) > 1 else ():
-            figure.add_scatter(
-                x=list(metrics.values()),
-                y=[row[m] for m in metrics],
-                mode="markers",
-                marker={"color": "black", "size": 5},
-                name=f"seed {row.seed}",
-                offsetgroup=name,
-                showlegend=False,
-            )
-    figure.update_layout(
-        template="plotly_white", barmode="group", scattermode="group", yaxis={"range": [0, 1], "title": "score"}
-    )
-    return figure
+    long = table.rename(columns=metrics).melt(["model", "seed"], list(metrics.values()), "metric", "score")
+    return bars_chart(long, "metric", "score", "model").update_yaxes(range=[0, 1]).update_xaxes(title=None)
 
 
 def confusion_chart(predictions: pd.DataFrame, classes: Sequence[str]) -> go.Figure:
@@ -55,9 +121,6 @@ def confusion_chart(predictions: pd.DataFrame, classes: Sequence[str]) -> go.Fig
         predictions: Columns `truth` and `predicted`.
         classes: All classes.
 
-    Returns:
-        A plotly figure.
-
     Example:
         >>> table = pd.DataFrame({"truth": ["a", "b"], "predicted": ["a", "a"]})
         >>> confusion_chart(table, ["a", "b"]).data[0].text.tolist()
@@ -65,60 +128,32 @@ def confusion_chart(predictions: pd.DataFrame, classes: Sequence[str]) -> go.Fig
     """
     counts = confusion(predictions, classes)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    names = list(classes)
-    figure = go.Figure(
-        go.Heatmap(
-            z=share,
-            x=names,
-            y=names,
-            text=counts,
-            texttemplate="%{text}",
-            colorscale="Blues",
-            zmin=0,
-            zmax=1,
-            colorbar={"title": "share of<br>the class"},
-            hovertemplate="truth %{y}, predicted %{x}: %{text} clips<extra></extra>",
-        )
-    )
-    figure.update_layout(template="plotly_white", xaxis_title="predicted", yaxis_title="truth")
-    figure.update_yaxes(autorange="reversed")
-    return figure
+    axes = {"x": list(classes), "y": list(classes), "aspect": "auto", "template": TEMPLATE}
+    axes["labels"] = {"x": "predicted", "y": "truth", "color": "share of<br>the class"}
+    figure = px.imshow(share, zmin=0, zmax=1, color_continuous_scale="Blues", **axes)
+    hover = "truth %{y}, predicted %{x}: %{text} clips<extra></extra>"
+    return figure.update_traces(text=counts, texttemplate="%{text}", hovertemplate=hover)
 
 
 def shares_chart(shares: pd.DataFrame) -> go.Figure:
-    """For each held-out clip, the share of attribution inside the truly moved region against chance.
+    """Attribution mass inside the truly moved region of each held-out clip, against chance.
 
     Args:
         shares: Columns `clip`, `truth`, `predicted`, `where`, `how`, `chance`, all shares between 0 and 1.
 
     Returns:
         A plotly figure; on the diagonal a map is no better than one spread evenly.
-
-    Example:
-        >>> row = {"clip": "s/1", "truth": "a", "predicted": "b", "where": 0.1, "how": 0.4, "chance": 0.2}
-        >>> shares_chart(pd.DataFrame([row])).data[0].y.tolist()
-        [0.4]
     """
-    figure = go.Figure()
-    streams = {"how": "how (difference)", "where": "where (onset)"}
-    for colour, (column, name) in zip(COLOURS, streams.items(), strict=False):
-        figure.add_scatter(
-            x=shares.chance,
-            y=shares[column],
-            mode="markers",
-            name=name,
-            marker={"color": colour, "size": 8, "opacity": 0.75},
-            text=shares["clip"] + ": " + shares.truth + ", predicted " + shares.predicted,
-            hovertemplate="%{text}<br>inside %{y:.0%}, area %{x:.0%}<extra></extra>",
-        )
+    names = {stream: f"{stream} ({name})" for name, stream in reversed(STREAMS.items())}
+    about = ["clip", "truth", "predicted", "chance"]
+    long = shares.rename(columns=names).melt(about, list(names.values()), "map", "inside")
+    hover = {"truth": True, "predicted": True, "chance": ":.0%", "inside": ":.0%"}
+    series = {"color": "map", "symbol": "map", "hover_name": "clip", "hover_data": hover}
+    figure = px.scatter(long, x="chance", y="inside", opacity=0.75, template=TEMPLATE, **series)
     top = 1.05 * float(shares.chance.max())
-    figure.add_scatter(x=[0, top], y=[0, top], mode="lines", name="chance", line={"color": "grey", "dash": "dot"})
-    figure.update_layout(
-        template="plotly_white",
-        xaxis={"title": "share of the picture that moved (chance)", "tickformat": ".0%", "range": [0, top]},
-        yaxis={"title": "share of attribution inside it", "tickformat": ".0%", "range": [0, None]},
-    )
-    return figure
+    figure.update_xaxes(title="share of the picture that moved (chance)", tickformat=".0%", range=[0, top])
+    figure.update_yaxes(title="share of attribution inside it", tickformat=".0%", rangemode="tozero")
+    return _diagonal(figure, top, "chance")
 
 
 def curves_chart(history: pd.DataFrame) -> go.Figure:
@@ -127,113 +162,60 @@ def curves_chart(history: pd.DataFrame) -> go.Figure:
     Args:
         history: From `training.learning_curves`, with a column `model` if there are several.
 
-    Returns:
-        A plotly figure.
-
     Example:
         >>> history = pd.DataFrame({"epoch": [1, 2], "train_loss": [1.6, 1.5], "test_loss": [1.6, 1.6]})
         >>> [line.name for line in curves_chart(history).data]
         ['training', 'held out']
     """
-    figure = go.Figure()
-    groups = history.groupby("model", sort=False) if "model" in history else [("", history)]
-    for colour, (model, rows) in zip(COLOURS, groups, strict=False):
-        for column, name, dash in (("train_loss", "training", "solid"), ("test_loss", "held out", "dash")):
-            line = {"color": colour, "dash": dash}
-            figure.add_scatter(x=rows.epoch, y=rows[column], mode="lines", name=f"{model!s} {name}".strip(), line=line)
-    figure.update_layout(template="plotly_white", xaxis_title="epoch", yaxis_title="loss (cross-entropy)")
-    return figure
+    columns = {"train_loss": "training", "test_loss": "held out"}
+    model = ["model"] if "model" in history else []
+    long = history.rename(columns=columns).melt(["epoch", *model], list(columns.values()), "clips", "loss")
+    series = {"color": "model" if model else None, "line_dash": "clips", "line_dash_sequence": ["solid", "dash"]}
+    labels = {"loss": "loss (cross-entropy)"}
+    return px.line(_short(long), x="epoch", y="loss", labels=labels, template=TEMPLATE, **series)
 
 
-def intervals_chart(intervals: pd.DataFrame, score: str = "uf1") -> go.Figure:
-    """A dot and a 95 % interval per model.
+def folds_chart(predictions: pd.DataFrame, classes: Sequence[str], by: str = "subject") -> go.Figure:
+    """UF1 and accuracy of each subject, the hardest first.
 
     Args:
-        intervals: Columns `model`, `uf1`, `low`, `high`, `gain`, `gain_low`, `gain_high`, one row per model.
-        score: `uf1`, or `gain` over the temporal branch alone.
-
-    Returns:
-        A plotly figure.
+        predictions: Of one model and seed.
+        classes: All classes.
+        by: What is a fold.
 
     Example:
-        >>> row = {"model": "late", "uf1": 0.4, "low": 0.3, "high": 0.5}
-        >>> intervals_chart(pd.DataFrame([row])).data[0].error_x.array.tolist()
-        [0.1]
+        >>> table = pd.DataFrame({"subject": ["s", "t"], "truth": ["a", "b"], "predicted": ["a", "a"]})
+        >>> folds_chart(table, ["a", "b"]).data[0].x.tolist()
+        ['t', 's']
     """
-    low, high = ("low", "high") if score == "uf1" else ("gain_low", "gain_high")
-    middle = intervals[score]
-    error = {"array": (intervals[high] - middle).round(6), "arrayminus": (middle - intervals[low]).round(6)}
-    names = intervals.model.str.removeprefix("tsfmicro_")
-    figure = go.Figure(go.Scatter(x=middle, y=names, error_x=error, mode="markers", marker={"color": COLOURS[0]}))
-    title = "UF1, mean over seeds" if score == "uf1" else "gain in UF1 over the temporal branch alone"
-    figure.update_layout(template="plotly_white", xaxis_title=title)
-    figure.update_yaxes(autorange="reversed")
-    if score == "gain":
-        figure.add_vline(0, line_dash="dot", line_color="grey")
-    return figure
+    table = fold_table(predictions, classes, by).sort_values(["accuracy", "uf1"]).rename(columns={"uf1": "UF1"})
+    names = {"hover_data": {"clips": True, "value": ":.2f"}, "labels": {"value": "score", "variable": "score"}}
+    figure = px.bar(table, x=by, y=["UF1", "accuracy"], barmode="group", template=TEMPLATE, **names)
+    return figure.update_xaxes(type="category").update_yaxes(range=[0, 1])
 
 
-def layout_chart(intervals: pd.DataFrame, model: str = "tsfmicro_late") -> go.Figure:
-    """How the gain of a fusion over the difference alone changes as faces differ more: the test of "where".
+def reliability_chart(bins: pd.DataFrame) -> go.Figure:
+    """Reliability diagram: accuracy against confidence; below the diagonal a model is too sure.
 
     Args:
-        intervals: Columns `distractors`, `layout`, `model`, `gain`, `gain_low`, `gain_high`.
-        model: Whose gain.
+        bins: From `training.calibration`.
 
     Returns:
-        A plotly figure.
-
-    Example:
-        >>> row = {"distractors": "all", "layout": 1.0, "model": "tsfmicro_late"}
-        >>> row |= {"gain": 0.1, "gain_low": 0.0, "gain_high": 0.2}
-        >>> layout_chart(pd.DataFrame([row])).data[0].name
-        'distractors: all'
+        A plotly figure; the area of a dot is its number of clips.
     """
-    figure = go.Figure()
-    groups = intervals[intervals.model == model].groupby("distractors", sort=False)
-    for shift, (colour, (name, rows)) in enumerate(zip(COLOURS, groups, strict=False)):
-        error = {"array": rows.gain_high - rows.gain, "arrayminus": rows.gain - rows.gain_low}
-        line = {"color": colour}
-        figure.add_scatter(
-            x=rows.layout + 0.02 * shift, y=rows.gain, error_y=error, name=f"distractors: {name}", line=line
-        )
-    figure.add_hline(0, line_dash="dot", line_color="grey")
-    figure.update_layout(
-        template="plotly_white",
-        xaxis={"title": "variation of the faces' layout (1: about as between adults)", "tickvals": [0, 1, 2]},
-        yaxis_title="gain in UF1 over the difference alone",
-        showlegend=True,
+    hover = {"confidence": ":.0%", "accuracy": ":.0%", "clips": True}
+    figure = px.scatter(
+        bins, x="confidence", y="accuracy", size="clips", size_max=26, hover_data=hover, template=TEMPLATE
     )
-    return figure
+    figure.update_traces(mode="lines+markers", name="model", showlegend=True, marker_sizemin=4)
+    figure.update_xaxes(range=[0, 1], tickformat=".0%").update_yaxes(range=[0, 1], tickformat=".0%")
+    return _diagonal(figure, 1.0, "calibrated")
 
 
-def interventions_chart(streams: pd.DataFrame) -> go.Figure:
-    """UF1 of each variant, intact and with a stream switched off or taken from another subject; a dot for every seed.
+def _diagonal(figure: go.Figure, top: float, name: str) -> go.Figure:
+    line = {"color": "grey", "dash": "dot"}
+    return figure.add_scatter(x=[0, top], y=[0, top], mode="lines", name=name, line=line, hoverinfo="skip")
 
-    Args:
-        streams: Columns `model`, `seed`, `intervention`, `uf1`.
 
-    Returns:
-        A plotly figure.
-
-    Example:
-        >>> rows = [("late", 0, "intact", 0.4), ("late", 0, "how off", 0.1)]
-        >>> table = pd.DataFrame(rows, columns=["model", "seed", "intervention", "uf1"])
-        >>> [trace.name for trace in interventions_chart(table).data if trace.type == "bar"]
-        ['intact', 'how off']
-    """
-    figure = go.Figure()
-    for colour, (name, rows) in zip(COLOURS, streams.groupby("intervention", sort=False), strict=False):
-        means = rows.groupby("model", sort=False).uf1.mean()
-        figure.add_bar(x=means.index.str.removeprefix("tsfmicro_"), y=means, name=name, marker_color=colour)
-        figure.add_scatter(
-            x=rows.model.str.removeprefix("tsfmicro_"),
-            y=rows.uf1,
-            mode="markers",
-            marker={"color": "black", "size": 5},
-            offsetgroup=name,
-            showlegend=False,
-        )
-        figure.data[-2].offsetgroup = name
-    figure.update_layout(template="plotly_white", barmode="group", scattermode="group", yaxis_title="UF1")
-    return figure
+def _short(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(model=table["model"].astype(str).str.removeprefix("tsfmicro_")) if "model" in table else table
