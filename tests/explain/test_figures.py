@@ -6,7 +6,7 @@ import pytest
 from matplotlib import image as mpl_image
 
 from tsfmicro_lab.explain import WhereHow, clips_figure, maps_figure, where_how_figure
-from tsfmicro_lab.explain.figures import shared_limit
+from tsfmicro_lab.explain.figures import shared_limit, strip_figure
 from tsfmicro_lab.preprocess import align_clip
 
 FACE = np.full((112, 112, 3), 120, np.uint8)
@@ -110,3 +110,11 @@ def test_what_is_not_finite_is_never_drawn():
     with pytest.raises(ValueError, match="1 explanations, 1 faces and 2 titles"):
         maps_figure([FACE], [pair()], ["x", "y"])
     assert shared_limit([WhereHow({"onset": np.zeros((2, 2))}, 0, "x")]) == 1
+
+
+def test_a_strip_has_a_column_for_each_frame():
+    ones = np.ones((4, 4))
+    strip = strip_figure({"flow": [np.zeros((4, 4, 3))] * 3, "map": [ones, -2 * ones]})
+    assert [len(axis.images) for axis in strip.axes] == [1, 1, 1, 1, 1, 0]
+    assert strip.axes[3].images[0].get_clim() == (-2, 2)
+    assert strip.axes[3].get_ylabel() == "map"

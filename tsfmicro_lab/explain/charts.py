@@ -128,8 +128,8 @@ def confusion_chart(predictions: pd.DataFrame, classes: Sequence[str]) -> go.Fig
     """
     counts = confusion(predictions, classes)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes = {"x": list(classes), "y": list(classes), "aspect": "auto", "template": TEMPLATE}
-    axes["labels"] = {"x": "predicted", "y": "truth", "color": "share of<br>the class"}
+    labels = {"x": "predicted", "y": "truth", "color": "share of<br>the class"}
+    axes = {"x": list(classes), "y": list(classes), "labels": labels, "aspect": "auto", "template": TEMPLATE}
     figure = px.imshow(share, zmin=0, zmax=1, color_continuous_scale="Blues", **axes)
     hover = "truth %{y}, predicted %{x}: %{text} clips<extra></extra>"
     return figure.update_traces(text=counts, texttemplate="%{text}", hovertemplate=hover)
