@@ -4,10 +4,11 @@ import pytest
 from takes import beside, long_take, vary_frame_rate
 from typer.testing import CliRunner
 
-from tsfmicro_lab.analyze import analyze, write_report
+from tsfmicro_lab.analyze import analyze
 from tsfmicro_lab.cli import app
 from tsfmicro_lab.data.video import VideoError, write_video
 from tsfmicro_lab.models import create_model
+from tsfmicro_lab.reports import analysis_report
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def test_a_video_from_the_command_line_to_the_page(take, video, landmarker, tmp_
     assert "2 moments were spotted" in page
     assert "not in hiring" in page
     assert any(name in result.output for name in classes)
-    for name in ("moments.png", "maps.png"):
+    for name in ("clips.png", "maps.png"):
         picture = cv2.imread(str(tmp_path / "out" / name))
         assert picture.std() > 10
 
@@ -109,4 +110,4 @@ def test_a_page_without_a_moment_says_so(frames, landmarker, tmp_path):
     path = write_video(frames[:90], tmp_path / "rest.mkv", 200)
     found = analyze(path, progress=False)
     assert found.table.empty
-    assert "No moment stands out" in write_report(found, tmp_path / "out").read_text()
+    assert "No moment stands out" in analysis_report(found, tmp_path / "out").read_text()

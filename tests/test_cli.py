@@ -29,7 +29,7 @@ def test_evaluate_prints_mean_and_spread_and_goes_on_where_it_was(tmp_path):
     args += ["--model", "tsfmicro_spatial", "--target", "emotion_megc", "--workers", "2", "--drift", "0"]
     result = run.invoke(app, args)
     assert result.exit_code == 0, result.output
-    assert re.search(r"tsfmicro_spatial │ 2 │ 0\.\d{3} ± 0\.\d{3}", plain(result))
+    assert re.search(r"tsfmicro_spatial 2 0\.\d{3} ± 0\.\d{3}", plain(result))
     assert "majority" in plain(result)
     table = pd.read_csv(tmp_path / "scores.csv")
     assert list(table.model) == ["tsfmicro_spatial", "majority", "random"] * 2
@@ -46,7 +46,7 @@ def test_evaluate_prints_mean_and_spread_and_goes_on_where_it_was(tmp_path):
         (["evaluate", "--preset", "huge"], "unknown preset 'huge': choose from base, small, tiny"),
         (["evaluate", "--target", "mood"], "no column 'mood' in the annotations"),
         (["evaluate", "--selection", "best"], "unknown selection 'best': choose from last, inner, oracle"),
-        (["evaluate", "--protocol", "mine"], "'mine': choose from loso, nested, kfold"),
+        (["evaluate", "--protocol", "mine"], "unknown protocol 'mine': choose from loso, nested, kfold"),
         (["evaluate", "--subjects", "1"], "greater than or equal to 2"),
         (["demo", "--epochs", "0"], "greater than or equal to 1"),
     ],
@@ -54,7 +54,7 @@ def test_evaluate_prints_mean_and_spread_and_goes_on_where_it_was(tmp_path):
 def test_wrong_options_are_one_sentence(args, message, tmp_path):
     result = run.invoke(app, [*args, "--out", str(tmp_path / "out")])
     assert result.exit_code != 0
-    assert message in plain(result).replace(" │ │ ", " ")
+    assert message in plain(result)
     assert "Traceback" not in result.output
 
 

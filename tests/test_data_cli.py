@@ -22,8 +22,8 @@ def test_list_names_every_card():
     text = data("list")
     for name in list_cards():
         assert read_card(name).pretty_name in text
-    assert "│ casme2 │ CASME II │ 255 │ 26 │ 200 │ 2014, 2019, objective │ other │" in text
-    assert "│ megc2019 │ MEGC2019 composite │ 442 │ 68 │" in text
+    assert "casme2 CASME II 255 26 200 2014, 2019, objective other" in text
+    assert "megc2019 MEGC2019 composite 442 68 – – " in text
 
 
 def test_show_prints_the_card():
@@ -38,7 +38,7 @@ def test_a_look_alike_is_reported_on(tmp_path):
     synthesize("samm", root, SyntheticMicroExpressions(2, 2, 64), clips=4)
     text = data("report", "samm", root, "--save", tmp_path / "report.csv", "--rows", 3)
     assert "SAMM (labels v2): 9 clips of 5 subjects" in text
-    assert "│ 028 │ 028_4_1 │ 1090 │ corrected │ apex 1143 → 1105" in text
+    assert "028 028_4_1 1090 corrected apex 1143 → 1105" in text
     assert "rows more: give --rows or --save" in text
     table = pd.read_csv(tmp_path / "report.csv", dtype=str)
     assert list(table) == ["subject", "clip", "onset", "what", "why"]

@@ -53,7 +53,7 @@ def test_the_numbers_are_those_of_the_run(demo):
     assert len(predictions) == 90
     late = predictions[predictions.model == "tsfmicro_late"]
     accuracy = (late.truth == late.predicted).mean()
-    assert re.search(rf"<td>tsfmicro_late</td><td>[\d.]+</td><td>[\d.]+</td><td>{accuracy:.3f}</td>", page)
+    assert re.search(rf"<td>tsfmicro_late</td>\s*<td>[\d.]+</td>\s*<td>[\d.]+</td>\s*<td>{accuracy:.3f}</td>", page)
     shares = pd.read_csv(folder / "shares.csv")
     assert len(shares) == 30
     assert f"{100 * shares.how.mean():.0f} % of the <em>how</em> map" in page
@@ -69,3 +69,15 @@ def test_it_begins_anew_after_it_finished_and_says_why_the_photograph_is_missing
     page = page_of(folder)
     assert "Left out: the face landmarker model could not be downloaded" in page
     assert (folder / "runs" / "tsfmicro_late" / "sub01.parquet").stat().st_mtime_ns > old
+
+
+def test_it_deletes_only_what_a_demo_made(demo, tmp_path):
+    folder, _ = demo
+    mine = folder / "runs" / "tsfmicro_late" / "notes.txt"
+    mine.write_text("mine")
+    page_of(folder)
+    assert mine.read_text() == "mine"
+    (tmp_path / "index.html").write_text("<title>my home page</title>")
+    with pytest.raises(ValueError, match="is not the page of a demo: give another folder"):
+        page_of(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]

@@ -6,8 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tsfmicro_lab.cli import app
-from tsfmicro_lab.results import find_results, read_result, run_table
-from tsfmicro_lab.run_report import explain_clip, load_frames
+from tsfmicro_lab.results import explain_clip, find_results, load_frames, read_result, run_table
 from tsfmicro_lab.training import Recipe, Run, cross_validate, score_table, subject_interval
 from tsfmicro_lab.widgets import ResultsExplorer
 
@@ -15,7 +14,7 @@ run = CliRunner()
 
 
 def plain(text):
-    return re.sub(r"[\s│]+", " ", re.sub(r"\x1b\[[0-9;]*m", "", text))
+    return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", text))
 
 
 @pytest.fixture(scope="module")

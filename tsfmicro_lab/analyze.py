@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.video import Video, VideoError
-from tsfmicro_lab.explain import WhereHow, clips_figure, where_how, where_how_figure
-from tsfmicro_lab.models import Recognizer
-from tsfmicro_lab.page import Page
+from tsfmicro_lab.explain.attribution import WhereHow, where_how
+from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, MediaPipeLandmarker
 from tsfmicro_lab.preprocess.spotting import (
     HALF_WINDOW,
@@ -21,13 +19,9 @@ from tsfmicro_lab.preprocess.spotting import (
     Stream,
     cut,
     spot,
-    threshold,
     trace_motion,
 )
 from tsfmicro_lab.progress import progress_bar
-
-#: Points of a long curve that are drawn; the highest of each group is kept.
-DRAWN = 4000
 
 
 @dataclass(frozen=True)
@@ -125,59 +119,6 @@ def analyze(
                 maps.append(where_how(model, model.inputs_of(clip)))
         table = table.join(pd.DataFrame(rows))
     return Analysis(video, trace, strictness, clips, table, maps, tuple(classes), list(_notes(video, trace, table)))
-
-
-def write_report(found: Analysis, folder: Path | str, trained_on: str = "") -> Path:
-    """Writes what was found as one HTML page and a table, and the pictures beside it.
-
-    The page shows the face of who was recorded: handle it as you would the recording.
-
-    Args:
-        found: From :func:`analyze`.
-        folder: Where it goes.
-        trained_on: What the model was trained on, in a few words.
-
-    Returns:
-        Path of `index.html`.
-    """
-    page = Page(Path(folder), "analysis")
-    found.table.to_csv(page.folder / "moments.csv", index=False)
-    page.chart("curve", curve_chart(found), 340)
-    if found.clips:
-        page.picture("moments", clips_figure(found.clips))
-    if found.maps:
-        page.picture("maps", where_how_figure(found.clips, found.maps, found.classes))
-    page.content.update(found=found, rows=found.table.round(3).to_dict("records"), trained_on=trained_on)
-    return page.write()
-
-
-def curve_chart(found: Analysis) -> go.Figure:
-    """The curve that moments were spotted on, with its threshold; grey where nothing can be said.
-
-    Args:
-        found: From :func:`analyze`.
-
-    Returns:
-        A plotly figure.
-    """
-    trace = found.trace
-    step = -(-len(trace.curve) // DRAWN)
-    whole = np.pad(trace.curve, (0, -len(trace.curve) % step), constant_values=np.nan).reshape(-1, step)
-    known = np.isfinite(whole).any(1)
-    highest = np.where(known, np.nan_to_num(whole, nan=-1.0).max(1), np.nan)
-    figure = go.Figure(go.Scatter(x=trace.times[::step], y=highest, line={"color": "#444", "width": 1}, name="change"))
-    if known.any():
-        limit = threshold(trace, found.strictness)
-        figure.add_hline(limit, line={"color": "#D55E00", "dash": "dot"}, annotation_text="threshold")
-    for row in found.table.to_dict("records"):
-        figure.add_vrect(row["onset"], row["offset"], fillcolor="#E69F00", opacity=0.35, line_width=0)
-        figure.add_vline(row["apex"], line={"color": "#0072B2", "width": 1})
-    for first, last in unknown_spans(trace):
-        figure.add_vrect(first, last, fillcolor="#999999", opacity=0.25, line_width=0)
-    figure.update_layout(template="plotly_white", showlegend=False)
-    figure.update_xaxes(title="seconds")
-    figure.update_yaxes(title="change, grey levels", rangemode="tozero")
-    return figure
 
 
 def unknown_spans(trace: MotionTrace, shortest: float = 2 * HALF_WINDOW + 0.1) -> list[tuple[float, float]]:

@@ -1,24 +1,23 @@
-"""The demo: the whole way from clips to a where-how map, on data that need no licence, told on one page."""
+"""The demo: the whole way from clips to maps of where and how, on data that need no licence, told on one page."""
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-import torch
-from rich.markup import escape
 
 from tsfmicro_lab.data.moving_face import photograph
 from tsfmicro_lab.data.samples import Samples, prepare
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
-from tsfmicro_lab.explain import WhereHow, clips_figure, mass_inside, where_how, where_how_figure
+from tsfmicro_lab.explain.attribution import mass_inside, where_how
 from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
+from tsfmicro_lab.explain.figures import clips_figure, where_how_figure
 from tsfmicro_lab.models import from_pretrained
-from tsfmicro_lab.models.base import STREAMS
-from tsfmicro_lab.page import Page
-from tsfmicro_lab.preprocess import MediaPipeLandmarker, align_clip
+from tsfmicro_lab.models.base import Recognizer
+from tsfmicro_lab.preprocess.alignment import align_clip
+from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker
 from tsfmicro_lab.progress import track
+from tsfmicro_lab.reports import Report
 from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_processes, score_table
 
 MODELS = ("tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial")
@@ -48,92 +47,100 @@ def run_demo(
 
     Returns:
         Path of `index.html`.
+
+    Raises:
+        ValueError: The folder holds an `index.html` that is not a demo's.
     """
-    page = Page(Path(folder), "demo")
-    if (page.folder / "index.html").exists():
-        shutil.rmtree(page.folder / "runs", ignore_errors=True)
-        (page.folder / "index.html").unlink()
-    recipe = recipe or RECIPES["tiny"]
-    with page.step("1 · Draw faces and move them"):
+    page, recipe = Path(folder) / "index.html", recipe or RECIPES["tiny"]
+    if page.exists():
+        _begin_anew(page)
+    report = Report(page, "demo")
+    with report.section("1 · Draw faces and move them"):
         data = SyntheticMicroExpressions(subjects, clips_per_subject, seed=seed)
-        _show_clips(page, seed)
+        _show_clips(report, seed)
         samples = prepare(data, 56)
-    with page.step("2 · Leave one subject out, three models"):
-        predictions = _evaluate(page, samples, recipe, seed, workers)
-    with page.step("3 · Where and how, against the truth"):
-        _explain(page, data, samples, predictions)
-    with page.step("4 · The same on a real photograph"):
-        _photograph(page, samples.classes)
-    page.content.update(
-        data=str(data),
-        recipe=recipe,
-        seed=seed,
-        device=f"{os.cpu_count()} CPU cores, torch {torch.__version__}",
-    )
-    path = page.write()
-    for title, seconds in page.times.items():
-        page.console.print(f"  {title}: {seconds:.0f} s")
-    page.console.print(f"[bold green]The report is at {path}[/]")
-    return path
+    with report.section("2 · Leave one subject out, three models"):
+        predictions = _evaluate(report, samples, recipe, seed, workers)
+    with report.section("3 · Where and how, against the truth"):
+        _explain(report, data, samples, predictions)
+    with report.section("4 · The same on a real photograph"):
+        _photograph(report, samples)
+    report.text(data=str(data), recipe=recipe, seed=seed)
+    return report.write()
 
 
-def _show_clips(page: Page, seed: int) -> None:
+def _begin_anew(page: Path) -> None:
+    """Removes what a finished demo made, and nothing else: its page, and the folds and models of its runs."""
+    if "<title>TSFmicro Lab: demo</title>" not in page.read_text(encoding="utf-8", errors="replace"):
+        raise ValueError(f"{page} is not the page of a demo: give another folder")
+    for place in (page.parent / "runs" / model for model in MODELS):
+        for fold in place.glob("*.parquet"):
+            shutil.rmtree(place / "models" / fold.stem, ignore_errors=True)
+            fold.unlink()
+        for name in ("run.json", "environment.json", "folds.jsonl"):
+            (place / name).unlink(missing_ok=True)
+    page.unlink()
+
+
+def _show_clips(report: Report, seed: int) -> None:
     """One clip of each clear emotion, from a subject of its own, without a blink."""
     data = SyntheticMicroExpressions(SHOWN, 12, image_size=224, seed=seed)
     table = data.annotations[~data.annotations.blink & (data.annotations.emotion != "others")]
     chosen: list[int] = []
     for _, rows in table.groupby("subject"):
         fresh = rows[~rows.emotion.isin(table.emotion[chosen])]
-        chosen.append(int((fresh if len(fresh) else rows).sort_values("amplitude").index.to_numpy()[-1]))
-    page.picture("clips", clips_figure([align_clip(data[i], 224) for i in chosen]))
+        chosen += (fresh if len(fresh) else rows).nlargest(1, "amplitude").index.tolist()
+    report.figure("clips", clips_figure([align_clip(data[i], 224) for i in chosen]))
 
 
-def _evaluate(page: Page, samples: Samples, recipe: Recipe, seed: int, workers: int | None) -> pd.DataFrame:
+def _evaluate(report: Report, samples: Samples, recipe: Recipe, seed: int, workers: int | None) -> pd.DataFrame:
     tables = []
     with fold_processes(workers) as pool:
         for model in MODELS:
             run = Run(model, "tiny", recipe, "last", seed)
-            place = page.folder / "runs" / model
+            place = report.path.parent / "runs" / model
             tables.append(cross_validate(samples, run, folder=place, executor=pool, keep_models=model == MODELS[0]))
     predictions = pd.concat(tables, ignore_index=True)
-    predictions.to_parquet(page.folder / "predictions.parquet")
+    predictions.to_parquet(report.path.with_name("predictions.parquet"))
     table = score_table(predictions, samples.classes)
-    page.chart("scores", scores_chart(table))
-    page.chart("confusion", confusion_chart(predictions[predictions.model == MODELS[0]], samples.classes))
-    page.content["table"] = table.to_dict("records")
+    report.chart("scores", scores_chart(table))
+    report.chart("confusion", confusion_chart(predictions[predictions.model == MODELS[0]], samples.classes))
+    report.table("table", table.drop(columns="seed").rename(columns={"uf1": "UF1", "uar": "UAR"}))
     return predictions
 
 
-def _explain(page: Page, data: SyntheticMicroExpressions, samples: Samples, predictions: pd.DataFrame) -> None:
+def _explain(report: Report, data: SyntheticMicroExpressions, samples: Samples, predictions: pd.DataFrame) -> None:
+    """Explains each clip with the model of the fold that held its subject out."""
     late = predictions[predictions.model == MODELS[0]].reset_index(drop=True)
-    maps: list[WhereHow] = []
-    rows = []
+    maps, rows = [], []
     for i in track(range(len(samples)), "attributing held-out clips"):
         clip = align_clip(data[i], samples.onset.shape[-1])
         assert clip.truth is not None
-        attribution = _held_out_map(page.folder, samples, i)
+        model = _model_without(report, str(samples.subjects[i]))
+        attribution = where_how(model, model.inputs_of(samples, [i]))
         maps.append(attribution)
-        inside = {stream: mass_inside(attribution[name], clip.truth.moved) for name, stream in STREAMS.items()}
+        where, _ = mass_inside(attribution["onset"], clip.truth.moved)
+        how, chance = mass_inside(attribution["difference"], clip.truth.moved)
         rows.append(
             {
                 "clip": clip.id,
                 "truth": late.truth[i],
                 "predicted": late.predicted[i],
-                "where": inside["where"][0],
-                "how": inside["how"][0],
-                "chance": inside["how"][1],
+                "where": where,
+                "how": how,
+                "chance": chance,
                 "how_share": attribution.share("difference"),
                 "completeness_error": attribution.completeness_error,
             }
         )
     shares = pd.DataFrame(rows)
-    shares.to_csv(page.folder / "shares.csv", index=False)
-    page.content["shares_mean"] = shares[["where", "how", "chance", "how_share", "completeness_error"]].mean().to_dict()
-    page.content["correct"] = int((late.truth == late.predicted).sum())
-    page.chart("shares", shares_chart(shares))
+    shares.to_csv(report.path.with_name("shares.csv"), index=False)
+    report.text(shares_mean=shares.mean(numeric_only=True).to_dict(), count=len(shares))
+    report.text(correct=(shares.truth == shares.predicted).sum())
+    report.chart("shares", shares_chart(shares))
     shown = _shown_clips(shares)
     large = [align_clip(data[i], 224) for i in shown]
-    page.picture("where_how", where_how_figure(large, [maps[i] for i in shown], samples.classes))
+    report.figure("where_how", where_how_figure(large, [maps[i] for i in shown], samples.classes))
 
 
 def _shown_clips(shares: pd.DataFrame) -> list[int]:
@@ -147,13 +154,12 @@ def _shown_clips(shares: pd.DataFrame) -> list[int]:
     return shown
 
 
-def _held_out_map(folder: Path, samples: Samples, i: int) -> WhereHow:
-    """Explains a clip with the model of the fold that held its subject out."""
-    model = from_pretrained(folder / "runs" / MODELS[0] / "models" / str(samples.subjects[i]))
-    return where_how(model, model.inputs_of(samples, [i]))
+def _model_without(report: Report, subject: str) -> Recognizer:
+    """The late fusion that was not trained on a subject."""
+    return from_pretrained(report.path.parent / "runs" / MODELS[0] / "models" / subject)
 
 
-def _photograph(page: Page, classes: tuple[str, ...]) -> None:
+def _photograph(report: Report, samples: Samples) -> None:
     """Moves NASA's portrait of the astronaut Eileen Collins (public domain) by a known action unit."""
     from skimage.data import astronaut
 
@@ -162,14 +168,14 @@ def _photograph(page: Page, classes: tuple[str, ...]) -> None:
         image = astronaut()
         moving = photograph(image, landmarker(image), {"6": 2.0, "12": 3.0}, size=224)
     except (OSError, ImportError, ValueError) as error:
-        page.content["photograph_missing"] = str(error)
-        page.console.print(f"  no photograph: {escape(str(error))}")
+        report.text(photograph_missing=str(error))
+        print(f"  no photograph: {error}")
         return
     # The landmarks are found anew on the rendered onset frame, as they would be on a real recording.
     clip = moving.clip("EP01", "photograph", "happiness")
     clip = replace(clip, landmarks=landmarker(clip.frame(clip.onset)))
-    page.picture("photograph", clips_figure([align_clip(clip, 224)]))
-    model = from_pretrained(sorted((page.folder / "runs" / MODELS[0] / "models").iterdir())[0])
+    model, large = _model_without(report, str(samples.subjects[0])), align_clip(clip, 224)
     maps = where_how(model, model.inputs_of(clip))
-    page.content["photograph_prediction"] = classes[maps.target]
-    page.picture("photograph_map", where_how_figure([align_clip(clip, 224)], [maps], classes))
+    report.text(photograph_prediction=samples.classes[maps.target])
+    report.figure("photograph", clips_figure([large]))
+    report.figure("photograph_map", where_how_figure([large], [maps], samples.classes))

@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
 
+from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.megc_log import CLASSES, read_log
-from tsfmicro_lab.training import calibration, score_table, subject_interval
-from tsfmicro_lab.training.metrics import has_units
-from tsfmicro_lab.training.protocols import LEAKY
+from tsfmicro_lab.data.samples import Samples
+from tsfmicro_lab.data.tensors import PREPARED
+from tsfmicro_lab.explain.attribution import WhereHow, where_how
+from tsfmicro_lab.models import from_pretrained
+from tsfmicro_lab.training.metrics import calibration, has_units, score_table
+from tsfmicro_lab.training.protocols import KEY, LEAKY, samples_digest
+from tsfmicro_lab.training.statistics import subject_interval
 
 #: Largest run.json and largest table that are read.
 MAX_BYTES = 64 * 2**20
@@ -151,3 +158,53 @@ def _read_table(path: Path) -> pd.DataFrame:
     if missing := NEEDED - {*table}:
         raise ValueError(f"{path} is no table of predictions: it lacks {', '.join(sorted(missing))}")
     return table
+
+
+def explain_clip(result: Result, samples: Samples, row: pd.Series) -> tuple[Clip, WhereHow | None]:
+    """A clip of a run with the map of the model that never saw its subject.
+
+    Args:
+        result: The run.
+        samples: The clips it was evaluated on.
+        row: Of its predictions.
+
+    Returns:
+        (Onset and apex as a clip; the map, or None where no model was kept or it has one stream only.)
+
+    Raises:
+        ValueError: The samples are not those of the run.
+    """
+    if result.about.get("samples") != samples_digest(samples):
+        raise ValueError(f"{result.name} was evaluated on other samples than these")
+    i = int(np.flatnonzero((samples.table[KEY] == row[KEY]).all(axis=1))[0])
+    frames = [x[i].permute(1, 2, 0).numpy() for x in (samples.onset, samples.apex)]
+    clip = Clip(str(row["clip"]), row.subject, frames, 0, 1, 1, emotion=row.truth)
+    folder = result.folder / "models" / str(row.fold)
+    model = from_pretrained(folder) if folder.is_dir() else None
+    if model is None or not {"onset", "difference"} <= set(model.input_names):
+        return clip, None
+    return clip, where_how(model, model.inputs_of(samples, [i]))
+
+
+def save_frames(samples: Samples, folder: Path) -> None:
+    """Keeps what models read beside runs, so that missed clips can be shown later. Not for licensed recordings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = {name: x.numpy() for name, x in samples.tensors.items()}
+    np.savez_compressed(folder / "frames.npz", **arrays)
+
+
+def load_frames(result: Result) -> Samples | None:
+    """What `save_frames` kept beside a run, or None.
+
+    Args:
+        result: The run.
+    """
+    path = result.folder / "frames.npz"
+    if not path.is_file() or path.stat().st_size > 16 * MAX_BYTES:
+        return None
+    with np.load(path, allow_pickle=False) as kept:
+        tensors = {name: torch.from_numpy(kept[name]) for name in PREPARED if name in kept}
+    table = result.predictions.drop_duplicates(KEY).reset_index(drop=True)
+    if not tensors or any(len(x) != len(table) for x in tensors.values()):
+        return None
+    return Samples(tensors, torch.zeros(len(table), dtype=torch.int64), result.classes, table[KEY])

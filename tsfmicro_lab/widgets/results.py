@@ -9,8 +9,7 @@ from IPython.display import Image
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.explain.evaluation import run_figure
 from tsfmicro_lab.explain.figures import Picture, where_how_figure
-from tsfmicro_lab.results import Result, find_results, run_table
-from tsfmicro_lab.run_report import explain_clip, load_frames
+from tsfmicro_lab.results import Result, explain_clip, find_results, load_frames, run_table
 from tsfmicro_lab.widgets.tiles import Message, labelled
 
 
@@ -20,7 +19,7 @@ class ResultsExplorer(widgets.VBox):
     Args:
         folder: Where runs lie, at any depth; or the runs themselves.
         samples: The clips they were evaluated on, to show those that were missed. Where frames were kept beside a run
-            (`run_report.save_frames`), they are found there.
+            (`results.save_frames`), they are found there.
 
     Attributes:
         model: Dropdown: only runs of this model.

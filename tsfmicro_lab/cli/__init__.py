@@ -1,0 +1,20 @@
+"""The command line `tsfmicro-lab`: a file for each group of commands; they print what library functions return."""
+
+import typer
+
+from tsfmicro_lab.cli.data import app as data_app
+from tsfmicro_lab.cli.doctor import doctor
+from tsfmicro_lab.cli.output import PlainErrors
+from tsfmicro_lab.cli.results import results, score
+from tsfmicro_lab.cli.run import analyze_video, demo, evaluate
+
+app = typer.Typer(
+    cls=PlainErrors,
+    help="Learn, explore and check micro-expression recognition.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data_app, name="data")
+app.command(name="analyze")(analyze_video)
+for command in (demo, evaluate, score, results, doctor):
+    app.command()(command)

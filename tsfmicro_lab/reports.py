@@ -1,0 +1,191 @@
+"""Reports: one HTML page about a demo, a run or a video, that holds all it shows and opens offline."""
+
+import base64
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from tsfmicro_lab import __version__
+from tsfmicro_lab.analyze import Analysis, unknown_spans
+from tsfmicro_lab.data.samples import Samples
+from tsfmicro_lab.explain.charts import confusion_chart, folds_chart, reliability_chart
+from tsfmicro_lab.explain.figures import clips_figure, where_how_figure
+from tsfmicro_lab.preprocess.spotting import threshold
+from tsfmicro_lab.provenance import environment
+from tsfmicro_lab.results import Result, explain_clip
+from tsfmicro_lab.training.metrics import calibration, class_table
+from tsfmicro_lab.training.protocols import LEAKY
+from tsfmicro_lab.training.statistics import card_scores
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+#: Points of a long curve that are drawn; the highest of each group is kept.
+DRAWN = 4000
+
+
+class Report:
+    """An HTML page: the sentences are its template's, and what is found is put into them by name.
+
+    Args:
+        path: The file; its folder is created, and gets each figure as a PNG file as well.
+        template: `demo`, `run` or `analysis`.
+
+    Example:
+        >>> import tempfile
+        >>> report = Report(Path(tempfile.mkdtemp()) / "index.html", "run")
+        >>> report.text(title="<late>", facts={})
+        >>> report.table("scores", pd.DataFrame({"UF1": [0.5]}))
+        >>> page = report.write().read_text(encoding="utf-8")
+        >>> "<h1>&lt;late&gt;</h1>" in page, "<td>0.500</td>" in page
+        (True, True)
+    """
+
+    def __init__(self, path: Path | str, template: str) -> None:
+        self.path, self.template = Path(path), template
+        self.content: dict[str, Any] = {}
+        self.seconds: dict[str, float] = {}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def section(self, title: str) -> Iterator[None]:
+        """Prints what begins and, at its end, how long it took."""
+        print(title, flush=True)
+        began = time.perf_counter()
+        yield
+        self.seconds[title] = time.perf_counter() - began
+        print(f"  {self.seconds[title]:.0f} s", flush=True)
+
+    def text(self, **values: Any) -> None:
+        """Puts values into the sentences; markup in them is shown, not followed."""
+        self.content |= values
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Puts a matplotlib figure into the page, as the address of an image."""
+        file = self.path.with_name(f"{name}.png")
+        figure.savefig(file, dpi=110)
+        self.content[name] = "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+
+    def chart(self, name: str, figure: "go.Figure", height: int = 420) -> None:
+        """Puts an interactive plotly figure into the page."""
+        figure.update_layout(height=height, margin={"t": 30, "b": 50, "l": 60, "r": 20})
+        self.content[name] = figure.to_html(full_html=False, include_plotlyjs=False, div_id=name)
+
+    def table(self, name: str, table: pd.DataFrame, decimals: int = 3) -> None:
+        """Puts a table into the page."""
+        number = f"{{:.{decimals}f}}".format
+        self.content[name] = table.to_html(index=False, border=0, na_rep="", float_format=number, justify="inherit")
+
+    def write(self) -> Path:
+        """Writes the page.
+
+        Returns:
+            Its path.
+        """
+        from plotly.offline import get_plotlyjs
+
+        loader = jinja2.PackageLoader("tsfmicro_lab", package_path="templates")
+        template = jinja2.Environment(loader=loader, autoescape=True).get_template(f"{self.template}.html.jinja")
+        shared = {"plotly": get_plotlyjs(), "seconds": self.seconds, "version": __version__}
+        self.path.write_text(template.render(self.content, **shared, **environment()), encoding="utf-8")
+        return self.path
+
+
+def run_report(result: Result, folder: Path | None = None, samples: Samples | None = None) -> Path:
+    """Writes a page about a run: its scores, who is hard, what is taken for what, and the surest mistakes.
+
+    Args:
+        result: The run.
+        folder: Where the page goes; beside the run by default.
+        samples: Its clips, to show those that were missed. Faces of licensed recordings would then be in the page.
+
+    Returns:
+        Path of `report.html`.
+    """
+    report = Report((folder or result.folder) / "report.html", "run")
+    table, run = result.predictions, result.about.get("run", {})
+    facts = {name: run.get(name) for name in ("model", "preset", "settings", "selection", "seed", "recipe")}
+    facts |= {"data": result.about.get("data"), "clips": len(table), "subjects": len(set(table.subject))}
+    facts["selection"] = LEAKY if result.leaky else facts["selection"]
+    facts = {name: value if value not in (None, "") else "not known" for name, value in facts.items() if value != {}}
+    report.text(title=result.name, leaky=result.leaky, facts=facts)
+    report.table("scores", pd.DataFrame(card_scores(table, result.classes)).rename(columns={"what": ""}))
+    report.table("classes", class_table(table, result.classes))
+    unimportant = ["model", "seed", "selection", "candidate", "fold"]
+    report.table("missed", result.missed.drop(columns=unimportant, errors="ignore"), 2)
+    if not result.units:
+        report.chart("folds", folds_chart(table, result.classes))
+        report.chart("confusion", confusion_chart(table, result.classes))
+        if table.columns.str.startswith("p_").any():
+            bins, error = calibration(table)
+            report.text(calibration_error=error)
+            report.chart("reliability", reliability_chart(bins))
+    if samples is not None:
+        pairs = [explain_clip(result, samples, row) for _, row in result.missed.head(4).iterrows()]
+        shown = [(clip, maps) for clip, maps in pairs if maps is not None]
+        if shown:
+            report.figure("maps", where_how_figure([c for c, _ in shown], [m for _, m in shown], result.classes))
+    return report.write()
+
+
+def analysis_report(found: Analysis, folder: Path | str, trained_on: str = "") -> Path:
+    """Writes what was found in a video as a page, and its moments as a table.
+
+    The page shows the face of who was recorded: handle it as you would the recording.
+
+    Args:
+        found: From :func:`~tsfmicro_lab.analyze.analyze`.
+        folder: Where it goes.
+        trained_on: What the model was trained on, in a few words.
+
+    Returns:
+        Path of `index.html`.
+    """
+    report = Report(Path(folder) / "index.html", "analysis")
+    found.table.to_csv(report.path.with_name("moments.csv"), index=False)
+    report.text(found=found, trained_on=trained_on)
+    report.chart("curve", curve_chart(found), 340)
+    units = {"onset": "onset, s", "apex": "apex, s", "offset": "offset, s", "head": "head, px"}
+    rows = found.table.assign(duration=found.table.duration.round().astype(int))
+    report.table("moments", rows.rename(columns=units | {"duration": "duration, ms"}), 2)
+    if found.clips:
+        report.figure("clips", clips_figure(found.clips))
+    if found.maps:
+        report.figure("maps", where_how_figure(found.clips, found.maps, found.classes))
+    return report.write()
+
+
+def curve_chart(found: Analysis) -> "go.Figure":
+    """The curve that moments were spotted on, with its threshold; grey where nothing can be said.
+
+    Args:
+        found: From :func:`~tsfmicro_lab.analyze.analyze`.
+
+    Returns:
+        A plotly figure.
+    """
+    import plotly.graph_objects as go
+
+    trace = found.trace
+    step = -(-len(trace.curve) // DRAWN)
+    highest = pd.Series(trace.curve).groupby(np.arange(len(trace.curve)) // step).max()
+    line = go.Scatter(x=trace.times[::step], y=highest, line={"color": "#444", "width": 1}, name="change")
+    figure = go.Figure(line)
+    if highest.notna().any():
+        limit = threshold(trace, found.strictness)
+        figure.add_hline(limit, line={"color": "#D55E00", "dash": "dot"}, annotation_text="threshold")
+    for row in found.table.to_dict("records"):
+        figure.add_vrect(row["onset"], row["offset"], fillcolor="#E69F00", opacity=0.35, line_width=0)
+        figure.add_vline(row["apex"], line={"color": "#0072B2", "width": 1})
+    for first, last in unknown_spans(trace):
+        figure.add_vrect(first, last, fillcolor="#999999", opacity=0.25, line_width=0)
+    figure.update_layout(template="plotly_white", showlegend=False, xaxis_title="seconds")
+    figure.update_yaxes(title="change, grey levels", rangemode="tozero")
+    return figure
