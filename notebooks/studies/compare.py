@@ -18,7 +18,7 @@ if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from studies.script import Accelerator, Clips, Epochs, Out, Preset, Save, Seeds, Subjects, Workers, one_sentence, show
-from studies.stored import Stored, provenance, writable
+from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain.streams import intervene, intervention_scores
 from tsfmicro_lab.models import PRESETS, from_pretrained
@@ -108,7 +108,7 @@ def compare(
     size = runs[0].create(2).config.image_size
     few = prepare(SyntheticMicroExpressions(2, 8), size, progress=False)
     costs = measure_cost(runs, lambda run: few)
-    made = provenance(runs[0], seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
+    provenance = provenance_of(runs[0], seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
     predictions, scores, streams = [], [], []
     with fold_processes(1 if accelerator == "cuda" else workers) as pool:
         for (name, distractors), layout in product(DISTRACTORS.items(), LAYOUTS):
@@ -129,7 +129,7 @@ def compare(
     table = pd.concat(predictions, ignore_index=True)
     table.to_parquet(folder / "predictions.parquet")
     return Comparison(
-        made=made,
+        provenance=provenance,
         scores=pd.concat(scores, ignore_index=True),
         intervals=_intervals(table, samples.classes),
         cost=costs,

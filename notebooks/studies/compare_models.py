@@ -15,7 +15,7 @@ if not __package__:  # run as a script, it finds its neighbours
 
 from studies.compare import LATE, USUAL, VARIANTS, Comparison, measure_cost, with_majority
 from studies.script import Accelerator, Clips, Epochs, Out, Preset, Save, Seeds, Subjects, Workers, one_sentence, show
-from studies.stored import Stored, provenance, writable
+from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Dataset, Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.models import from_pretrained
@@ -50,8 +50,8 @@ class ModelComparison(Stored):
     """What the comparison of all models found; every table is long.
 
     Attributes:
-        made: The command that made it, commit, date, device, recipe, size of the data; `variants` tells where the rows
-            of TSFmicro come from.
+        provenance: Command, commit, date, device, recipe, size of the data; `variants` tells where the rows of TSFmicro
+            come from.
         scores: `model`, `seed`, `uf1`, `uar`, `accuracy`, `clips`.
         intervals: `model`, `uf1`, `low`, `high`: 95 % bootstrap intervals over subjects, all seeds.
         cost: `model`, `parameters`, `mflops` (one clip forward, prepared), `ms` (one training step per clip).
@@ -157,8 +157,8 @@ def compare_models(
     if unknown := set(only) - {run.label for run in (*VARIANTS, *OTHERS)}:
         raise ValueError(f"unknown {sorted(unknown)}: choose from {[run.label for run in (*VARIANTS, *OTHERS)]}")
     runs = [replace(run, **settings) for run in (*VARIANTS, *OTHERS) if not only or run.label in only]
-    made = provenance(runs[0], seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
-    known = _stored(variants, made) if variants else None
+    provenance = provenance_of(runs[0], seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
+    known = _stored(variants, provenance) if variants else None
     stored = set() if known is None else set(known[1]["model"])
     trained = [run for run in runs if run.label not in stored]
     predictions, shifts = [], []
@@ -181,11 +181,11 @@ def compare_models(
     intervals, scores = _scored(table, samples.classes)
     if known:
         scores, intervals = pd.concat([known[0], scores]), pd.concat([known[1], intervals])
-        made["variants"] = known[2]
+        provenance["variants"] = known[2]
     clips = SyntheticMicroExpressions(2, 8)
     shown = [replace(r, **settings) for r in (*VARIANTS, *OTHERS) if r.label in set(intervals["model"])]
     return ModelComparison(
-        made=made,
+        provenance=provenance,
         scores=scores.drop_duplicates(["model", "seed"], ignore_index=True),
         intervals=intervals.drop_duplicates("model", ignore_index=True),
         cost=measure_cost(shown, lambda run: _samples(clips, run, progress=False)),
@@ -194,7 +194,7 @@ def compare_models(
 
 
 def tolerance(run: Run, data: Dataset, folder: Path, off: Sequence[int] = OFF) -> pd.DataFrame:
-    """What the kept models of a run say of their held-out clips when the key frames of those are wrong.
+    """Scores of a run's kept models on their held-out clips when the key frames of those are wrong.
 
     Args:
         run: The run.
@@ -208,12 +208,12 @@ def tolerance(run: Run, data: Dataset, folder: Path, off: Sequence[int] = OFF) -
     rows = []
     for frames in off:
         samples = _samples(WrongKeyFrames(data, frames), run, progress=False)
-        said = samples.table[["subject"]].assign(seed=run.seed, truth=samples.names(samples.label), predicted="")
+        table = samples.table[["subject"]].assign(seed=run.seed, truth=samples.names(samples.label), predicted="")
         for subject in np.unique(samples.subjects):
             index = np.flatnonzero(samples.subjects == subject)
             decided = decide(predict(from_pretrained(folder / "models" / str(subject)), samples, index))
-            said.loc[index, "predicted"] = [samples.classes[i] for i in decided]
-        uf1, low, high = subject_interval(said, samples.classes)
+            table.loc[index, "predicted"] = [samples.classes[i] for i in decided]
+        uf1, low, high = subject_interval(table, samples.classes)
         rows.append({"model": run.label, "off": frames, "uf1": uf1, "low": low, "high": high})
     return pd.DataFrame(rows)
 
@@ -234,16 +234,18 @@ def _scored(table: pd.DataFrame, classes: Sequence[str]) -> tuple[pd.DataFrame, 
     return pd.DataFrame(intervals), pd.concat(per_seed, ignore_index=True).drop_duplicates(["model", "seed"])
 
 
-def _stored(path: Path, made: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+def _stored(path: Path, provenance: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Scores, intervals and origin of TSFmicro's variants, if their budget was the same."""
     stored = Comparison.load(path)
-    stored.made["recipe"] = asdict(Recipe(**stored.made["recipe"]))
+    stored.provenance["recipe"] = asdict(Recipe(**stored.provenance["recipe"]))
     for name in ("recipe", "subjects", "clips_per_subject", "seeds", "protocol"):
-        if stored.made[name] != made[name]:
-            raise ValueError(f"{path} was made with {name} {stored.made[name]}, not {made[name]}: nothing to compare")
+        if stored.provenance[name] != provenance[name]:
+            raise ValueError(
+                f"{path} was made with {name} {stored.provenance[name]}, not {provenance[name]}: nothing to compare"
+            )
     chosen = f"distractors == 'none' and layout == {USUAL}"
     scores, intervals = (t.query(chosen) for t in (stored.scores, stored.intervals))
-    origin = f"{stored.made['command']}, commit {stored.made['commit']}, {stored.made['date']}"
+    origin = f"{stored.provenance['command']}, commit {stored.provenance['commit']}, {stored.provenance['date']}"
     columns = ["model", "uf1", "low", "high"]
     return scores.drop(columns=["distractors", "layout"]), intervals[columns], origin
 

@@ -15,7 +15,7 @@ if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from studies.script import Clips, Save, Seeds, one_sentence, show
-from studies.stored import Stored, provenance, writable
+from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain.figures import Picture
@@ -69,7 +69,7 @@ class Displacements(Stored):
 
 
 def displacements(model: FRLDGT, samples: Samples, index: Sequence[int]) -> np.ndarray:
-    """What a model's displacement network says of some samples, (N, 2, S, S) pixels."""
+    """Displacements that a model's network estimates for some samples, (N, 2, S, S) pixels."""
     inputs = model.inputs(samples.pick(torch.tensor(index), ("onset", "apex", "landmarks")))
     with torch.no_grad():
         return np.asarray(model.eval().displacement(inputs["onset"], inputs["difference"]).numpy())
@@ -101,8 +101,8 @@ def measure(
         workers: Processes; one per core by default.
     """
     run = Run("frl_dgt", preset, replace(RECIPES[preset], epochs=epochs))
-    made = provenance(run, seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
-    made["protocol"] = f"preset {preset}; half of the subjects train, the errors are those of the other half"
+    provenance = provenance_of(run, seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
+    provenance["protocol"] = f"preset {preset}; half of the subjects train, the errors are those of the other half"
     with fold_processes(workers) as pool:
         jobs = [
             pool.submit(_errors, name, subjects, clips_per_subject, replace(run, seed=seed), longer)
@@ -110,7 +110,7 @@ def measure(
             for seed in range(seeds)
         ]
         tables = [job.result() for job in track(jobs, "conditions")]
-    return Displacements(made, pd.concat(tables, ignore_index=True))
+    return Displacements(provenance, pd.concat(tables, ignore_index=True))
 
 
 def _errors(condition: str, subjects: int, clips: int, run: Run, longer: int) -> pd.DataFrame:
@@ -119,12 +119,12 @@ def _errors(condition: str, subjects: int, clips: int, run: Run, longer: int) ->
     held = np.isin(samples.subjects, np.unique(samples.subjects)[1::2])
     test = np.flatnonzero(held).tolist()
     train = torch.from_numpy(np.flatnonzero(~held))
-    said = {"nothing moved": np.zeros((len(test), 2, 1, 1)), **_said(run, samples, train, test, longer)}
+    estimates = {"nothing moved": np.zeros((len(test), 2, 1, 1)), **_estimates(run, samples, train, test, longer)}
     side = samples.onset.shape[-1]
     truths = [align_clip(data[i], side).truth for i in test]
     unit = REFERENCE / side
     rows = []
-    for method, fields in said.items():
+    for method, fields in estimates.items():
         for i, field, truth in zip(test, fields, truths, strict=True):
             assert truth is not None
             row = {"condition": condition, "seed": run.seed, "subject": samples.subjects[i], "method": method}
@@ -140,15 +140,17 @@ def _samples(data: SyntheticMicroExpressions, run: Run) -> Samples:
     return prepare(data, model.config.image_size, tensors=tensors, progress=False)
 
 
-def _said(run: Run, samples: Samples, train: torch.Tensor, test: Sequence[int], longer: int) -> dict[str, np.ndarray]:
-    """What flow and the network's three stages say of the samples `test`."""
-    said = {m: samples[f"flow_{m}"][test].float().numpy() for m in FLOWS}
+def _estimates(
+    run: Run, samples: Samples, train: torch.Tensor, test: Sequence[int], longer: int
+) -> dict[str, np.ndarray]:
+    """Displacements by optical flow and by the network's three stages, of the samples `test`."""
+    estimates = {m: samples[f"flow_{m}"][test].float().numpy() for m in FLOWS}
     for name, times in ((f"DGM, self-supervised {longer} × as long", longer), ("DGM, self-supervised", 1)):
         model = _supervised_by_itself(run, samples, train, times)
-        said[name] = displacements(model, samples, test)
+        estimates[name] = displacements(model, samples, test)
     model.config = replace(model.config, pretrain_epochs=0)
     fit(model, samples, train.numpy(), run.recipe, seed=run.seed)
-    return said | {"DGM, with the classes": displacements(model, samples, test)}
+    return estimates | {"DGM, with the classes": displacements(model, samples, test)}
 
 
 def _supervised_by_itself(run: Run, samples: Samples, train: torch.Tensor, times: int) -> FRLDGT:
@@ -201,7 +203,7 @@ def example(subjects: int, clips: int, epochs: int, longer: int = LONGER) -> Pic
     first = samples.subjects == samples.subjects[0]
     lengths = [float(np.hypot(*data[i].truth.field).max()) for i in np.flatnonzero(first).tolist()]  # type: ignore[union-attr]
     i = int(np.argmax(lengths))
-    fields = _said(run, samples, torch.from_numpy(np.flatnonzero(~first)), [i], longer)
+    fields = _estimates(run, samples, torch.from_numpy(np.flatnonzero(~first)), [i], longer)
     return displacement_figure(align_clip(data[i], samples.onset.shape[-1]), {m: f[0] for m, f in fields.items()})
 
 

@@ -25,7 +25,7 @@ if not __package__:  # run as a script, it finds its neighbours
 
 from studies.leakage_scores import BY_SUBJECT, COPIES, MODELS, Leakage, gains
 from studies.script import Epochs, Out, Save, Workers, one_sentence, show
-from studies.stored import provenance, writable
+from studies.stored import provenance_of, writable
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.files import write_whole
 from tsfmicro_lab.progress import progress_bar, track
@@ -68,8 +68,10 @@ def relabel_by_subject(samples: Samples, seed: int = 0, favourite: float = 0.7) 
     return replace(samples, label=torch.tensor(label))
 
 
-def watch_fold(run: Run, samples: Samples, fold: Fold, copies: bool = False) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Trains once and notes after every epoch what the model says of the test subject and of those set aside.
+def predictions_by_epoch(
+    run: Run, samples: Samples, fold: Fold, copies: bool = False
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Trains once: predictions on the test subject and UF1 on the validation subjects, after every epoch.
 
     Args:
         run: Model, recipe, seed. Its selection is not used: every selection can be made from what is noted.
@@ -88,19 +90,19 @@ def watch_fold(run: Run, samples: Samples, fold: Fold, copies: bool = False) -> 
         label = torch.cat((samples.label, samples.label[fold.test]))
         samples = replace(samples, tensors=frames, label=label)
         fold = replace(fold, train=np.r_[fold.train, np.arange(len(label) - len(fold.test), len(label))])
-    said: list[np.ndarray] = []
+    predicted: list[np.ndarray] = []
     inner: list[float] = []
     model = run.create(len(samples.classes), run.seed)
 
     def look(epoch: int, _: float) -> None:
         both = predict(model, samples, np.r_[fold.test, fold.inner]).argmax(1)
-        said.append(both[: len(fold.test)])
+        predicted.append(both[: len(fold.test)])
         truth = samples.label[fold.inner].numpy()
         inner.append(float(f1_score(truth, both[len(fold.test) :], average="macro", zero_division=0)))
 
     fit(model, samples, fold.train, run.recipe, seed=run.seed, after_epoch=look)
     rows = pd.DataFrame({"subject": fold.name, "truth": samples.label[fold.test].numpy()})
-    rows["epochs"] = ["".join(map(str, digits)) for digits in np.transpose(said)]
+    rows["epochs"] = ["".join(map(str, digits)) for digits in np.transpose(predicted)]
     return rows, {"subject": fold.name, "uf1": [round(value, 3) for value in inner]}
 
 
@@ -130,10 +132,10 @@ def linear_scores(samples: Samples, labels: str, seed: int) -> pd.DataFrame:
     }
     rows = []
     for leak, (features, steps, folds) in ways.items():
-        said = np.empty_like(truth)
+        predicted = np.empty_like(truth)
         for train, test in folds:
-            said[test] = make_pipeline(*steps).fit(features[train], truth[train]).predict(features[test])
-        names = [samples.names(torch.from_numpy(label)) for label in (truth, said)]
+            predicted[test] = make_pipeline(*steps).fit(features[train], truth[train]).predict(features[test])
+        names = [samples.names(torch.from_numpy(label)) for label in (truth, predicted)]
         result = scores(names[0], names[1], samples.classes)
         rows.append((labels, seed, leak, result["uf1"], result["accuracy"]))
     return pd.DataFrame(rows, columns=["labels", "seed", "leak", "uf1", "accuracy"])
@@ -149,7 +151,7 @@ def measure(
     linear_seeds: int = 20,
     workers: int | None = None,
 ) -> Leakage:
-    """Trains every model on true labels and on noise, and notes what it says after every epoch; resumable.
+    """Trains every model on true labels and on noise, and notes its predictions after every epoch; resumable.
 
     Args:
         folder: Where finished experiments are kept.
@@ -187,8 +189,8 @@ def measure(
         for labels in (*LABELS, BY_SUBJECT)
     ]
     return Leakage(
-        made={
-            **provenance(run, subjects=subjects, clips_per_subject=clips_per_subject, seeds=seeds),
+        provenance={
+            **provenance_of(run, subjects=subjects, clips_per_subject=clips_per_subject, seeds=seeds),
             "linear_seeds": linear_seeds,
             "protocol": "leave one subject out, 2 of the others set aside to choose by; every epoch kept",
         },
@@ -217,7 +219,7 @@ def _experiment(
         samples = _labelled(_clips(*size, seed), labels, seed)
         run = replace(run, model=MODELS[0] if model == COPIES else model, seed=seed)
         folds = nested_leave_one_subject_out(samples.annotations, seed=seed)
-        clips, inner = zip(*(watch_fold(run, samples, fold, model == COPIES) for fold in folds), strict=True)
+        clips, inner = zip(*(predictions_by_epoch(run, samples, fold, model == COPIES) for fold in folds), strict=True)
         about = {"labels": labels, "seed": seed, "model": model}
         for path, table in zip(paths, (pd.DataFrame(inner), pd.concat(clips)), strict=True):
             write_whole(path, table.assign(**about).to_parquet)

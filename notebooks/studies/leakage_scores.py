@@ -106,17 +106,17 @@ def leak_scores(clips: pd.DataFrame, inner: pd.DataFrame, epochs: int | None = N
         One row per way to score: `leak`, `uf1`, `accuracy`. `last` and `inner` are honest; `chance` is what the last
         epoch's predictions score against labels dealt anew, mean of 100 deals.
     """
-    said = np.array([[int(digit) for digit in text[:epochs]] for text in clips.epochs])
+    predicted = np.array([[int(digit) for digit in text[:epochs]] for text in clips.epochs])
     truth = clips.truth.to_numpy(int)
     people = [np.flatnonzero(clips.subject == s) for s in clips.subject.unique()]
     # Over the classes that occur: what a program computes for a fold by itself.
-    f1 = np.array([_uf1(truth[rows], said[rows]) for rows in people])
-    right = np.array([(said[rows] == truth[rows, None]).mean(0) for rows in people])
+    f1 = np.array([_uf1(truth[rows], predicted[rows]) for rows in people])
+    right = np.array([(predicted[rows] == truth[rows, None]).mean(0) for rows in people])
     inside = np.array([inner.set_index("subject").uf1[s][:epochs] for s in clips.subject.unique()])
-    last = np.full(len(people), said.shape[1] - 1)
+    last = np.full(len(people), predicted.shape[1] - 1)
 
     def kept(epoch: np.ndarray) -> tuple[float, float]:
-        chosen = np.concatenate([said[rows, e] for rows, e in zip(people, epoch, strict=True)])
+        chosen = np.concatenate([predicted[rows, e] for rows, e in zip(people, epoch, strict=True)])
         order = np.concatenate(people)
         return float(_uf1(truth[order], chosen[:, None])[0]), float((chosen == truth[order]).mean())
 
@@ -126,10 +126,10 @@ def leak_scores(clips: pd.DataFrame, inner: pd.DataFrame, epochs: int | None = N
     by_f1, by_accuracy = kept(f1.argmax(1)), kept(right.argmax(1))
     ways = {
         "last": kept(last),
-        "chance": _chance(truth, said[:, -1]),
+        "chance": _chance(truth, predicted[:, -1]),
         "inner": kept(last - inside[:, ::-1].argmax(1)),
         "mean of each subject's F1": averaged(last),
-        "one epoch for all, best when pooled": kept(np.full(len(people), _uf1(truth, said).argmax())),
+        "one epoch for all, best when pooled": kept(np.full(len(people), _uf1(truth, predicted).argmax())),
         "best accuracy of each subject, stop at 100 %": by_accuracy,
         "best F1 of each subject": by_f1,
         "best F1 and best accuracy, from different epochs": (by_f1[0], by_accuracy[1]),
@@ -138,16 +138,16 @@ def leak_scores(clips: pd.DataFrame, inner: pd.DataFrame, epochs: int | None = N
     return pd.DataFrame([(way, *pair) for way, pair in ways.items()], columns=["leak", "uf1", "accuracy"])
 
 
-def _chance(truth: np.ndarray, said: np.ndarray) -> tuple[float, float]:
+def _chance(truth: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
     rng = np.random.default_rng(0)
-    dealt = np.stack([rng.permutation(said) for _ in range(100)], 1)
+    dealt = np.stack([rng.permutation(predicted) for _ in range(100)], 1)
     return float(_uf1(truth, dealt).mean()), float((dealt == truth[:, None]).mean())
 
 
-def _uf1(truth: np.ndarray, said: np.ndarray) -> Float[np.ndarray, " epochs"]:
+def _uf1(truth: np.ndarray, predicted: np.ndarray) -> Float[np.ndarray, " epochs"]:
     """UF1 after every epoch, over the classes that occur or are predicted."""
-    one = np.eye(int(max(truth.max(), said.max())) + 1)
-    return uf1_of_counts(np.einsum("nt, nep -> etp", one[truth], one[said]))
+    one = np.eye(int(max(truth.max(), predicted.max())) + 1)
+    return uf1_of_counts(np.einsum("nt, nep -> etp", one[truth], one[predicted]))
 
 
 def _network_gains(networks: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Measurements that take long are stored: one JSON file of long tables, with what made them."""
+"""Measurements that take long are stored: one JSON file of long tables, with their provenance."""
 
 import json
 import sys
@@ -19,20 +19,20 @@ S = TypeVar("S", bound="Stored")
 
 @dataclass(frozen=True)
 class Stored:
-    """What a study measured: each field of a subclass but `made` is a long table, one row per fact.
+    """What a study measured: each field of a subclass but `provenance` is a long table, one row per fact.
 
     Attributes:
         script: Name of the script in this folder that makes it.
-        made: The command as it was called, commit, date, device, recipe, size of the data.
+        provenance: The command as it was called, commit, date, device, recipe, size of the data.
     """
 
     script: ClassVar[str]
-    made: dict[str, Any]
+    provenance: dict[str, Any]
 
     def save(self, path: Path) -> None:
         """Writes one JSON file, a row a line, so that versions can be compared."""
         writable(path)
-        parts = [f'"made": {json.dumps(self.made, indent=1)}']
+        parts = [f'"provenance": {json.dumps(self.provenance, indent=1)}']
         for name in self.tables():
             rows = getattr(self, name).round(4).to_json(orient="records", lines=True).splitlines()
             parts.append(f'"{name}": [\n' + ",\n".join(rows) + "\n]")
@@ -49,7 +49,7 @@ class Stored:
             if Path(path).stat().st_size > MAX_BYTES:
                 raise ValueError(f"larger than {MAX_BYTES >> 20} MiB")
             content = json.loads(Path(path).read_text())
-            return cls(content["made"], **{name: pd.DataFrame(content[name]) for name in cls.tables()})
+            return cls(content["provenance"], **{name: pd.DataFrame(content[name]) for name in cls.tables()})
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise ValueError(
                 f"{path} holds no result of {cls.script} ({error}): "
@@ -59,7 +59,7 @@ class Stored:
     @classmethod
     def tables(cls) -> tuple[str, ...]:
         """Names of the tables."""
-        return tuple(field.name for field in fields(cls) if field.name != "made")
+        return tuple(field.name for field in fields(cls) if field.name != "provenance")
 
 
 def writable(path: Path) -> Path:
@@ -76,16 +76,16 @@ def writable(path: Path) -> Path:
     return path
 
 
-def provenance(run: Run, **size: int) -> dict[str, Any]:
-    """Command, commit, date, device, protocol and recipe, so that a stored number can be made again.
+def provenance_of(run: Run, **size: int) -> dict[str, Any]:
+    """Command, commit, date, device, protocol and recipe, so that a stored number can be reproduced.
 
     Args:
         run: One of the runs, for what they share.
         **size: Of the data.
     """
-    made = environment()
+    found = environment()
     return {
-        **{name: made[name] for name in ("commit", "date", "device")},
+        **{name: found[name] for name in ("commit", "date", "device")},
         "command": " ".join([f"python notebooks/studies/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "protocol": f"leave one subject out, preset {run.preset}, selection {run.selection}",
         "recipe": asdict(run.recipe),

@@ -29,8 +29,8 @@ from tsfmicro_lab.preprocess import align_clip
 from tsfmicro_lab.progress import track
 from tsfmicro_lab.training import Run, fit, leave_one_subject_out, predict
 
-#: The class that the planted mark gives away.
-GIVEN_AWAY = "disgust"
+#: The class whose clips bear the planted mark.
+MARKED = "disgust"
 
 
 @dataclass(frozen=True)
@@ -192,9 +192,9 @@ def randomise(data: SyntheticMicroExpressions, samples: Samples, place: Path, ru
 
 def shortcut(data: SyntheticMicroExpressions, samples: Samples, run: Run, clips: int = 4) -> pd.DataFrame:
     """A model trained with the mark, asked about clips that do not show the class: with the mark and without."""
-    fold, label = leave_one_subject_out(samples.annotations)[0], samples.classes.index(GIVEN_AWAY)
+    fold, label = leave_one_subject_out(samples.annotations)[0], samples.classes.index(MARKED)
     model = run.create(len(samples.classes), seed=run.seed)
-    fit(model, sanity.plant(samples, GIVEN_AWAY), fold.train, run.recipe, seed=run.seed)
+    fit(model, sanity.plant(samples, MARKED), fold.train, run.recipe, seed=run.seed)
     marked = samples.with_tensors(**{name: sanity.draw_mark(samples[name]) for name in ("onset", "apex")})
     innocent = fold.test[samples.label.numpy()[fold.test] != label]
     mark, rows = sanity.mark_region(samples.onset.shape[-1]), []

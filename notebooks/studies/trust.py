@@ -19,7 +19,7 @@ if not __package__:  # run as a script, it finds its neighbours
 
 from studies.compare import DISTRACTORS, USUAL
 from studies.script import Clips, Epochs, Save, Seeds, Subjects, Workers, one_sentence, show
-from studies.stored import Stored, provenance, writable
+from studies.stored import Stored, provenance_of, writable
 from studies.trials import CONTROLS, randomise, score_clips, shortcut
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain import truth
@@ -119,7 +119,9 @@ def measure(
     if "none" not in conditions or set(conditions) - set(DISTRACTORS):
         raise ValueError(f"distractors must be 'none', or 'none' and 'all', got {list(conditions)}")
     run = replace(RUN, recipe=replace(RUN.recipe, epochs=epochs or RUN.recipe.epochs))
-    made = provenance(run, seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject, explained=explained)
+    provenance = provenance_of(
+        run, seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject, explained=explained
+    )
     found: dict[str, list[pd.DataFrame]] = {name: [] for name in Trust.tables()}
     for name, seed in product(conditions, range(seeds)):
         data = SyntheticMicroExpressions(
@@ -142,7 +144,7 @@ def measure(
                 compute().assign(distractors=name, seed=seed).to_parquet(path)
             found[part].append(pd.read_parquet(path))
     clips, checks, marks = (pd.concat(found[part], ignore_index=True) for part in ("scores", "sanity", "shortcut"))
-    return Trust(made, _means(clips), _per_unit(clips), _causes(clips), _similarities(checks), _marks(marks))
+    return Trust(provenance, _means(clips), _per_unit(clips), _causes(clips), _similarities(checks), _marks(marks))
 
 
 def _intervals(

@@ -283,10 +283,10 @@ def main():
     device, began = options.device, time.monotonic()
     if device == "cuda":
         torch.zeros(1, device=device)
-    made = environment() | {"measured_on": device_name(device), "threads": torch.get_num_threads()}
-    made["load_before"] = f"{os.getloadavg()[0]:.1f}"  # what else ran on this machine
-    made["commit"] = options.commit or made["commit"]
-    result = {"made": made, "left_out": []}
+    provenance = environment() | {"measured_on": device_name(device), "threads": torch.get_num_threads()}
+    provenance["load_before"] = f"{os.getloadavg()[0]:.1f}"  # what else ran on this machine
+    provenance["commit"] = options.commit or provenance["commit"]
+    result = {"provenance": provenance, "left_out": []}
     left = lambda: options.minutes * 60 - (time.monotonic() - began)  # noqa: E731
 
     def stacked():
@@ -343,7 +343,7 @@ def docs_table(paths):
     ]
     for path in paths:
         content = json.loads(path.read_text())
-        where = content["made"]["measured_on"].split(", torch")[0]
+        where = content["provenance"]["measured_on"].split(", torch")[0]
         for r in content.get("models", []):
             cells = [where, f"{r['preset']}, {r['batch']}", r["what"], r["way"], f"{r['ms']:.1f} ms"]
             lines.append("| " + " | ".join([*cells, f"{r['ratio']:.2f}", f"{r['of_gemm']:.0%}"]) + " |")

@@ -37,8 +37,8 @@ def test_the_comparison_holds_every_variant_and_condition(made):
     assert list(comparison.cost.model) == LABELS
     assert set(comparison.streams.model) == set(LABELS[:5])
     assert "t2s inject=after" in output
-    assert comparison.made["command"].startswith("python notebooks/studies/")
-    assert re.fullmatch(r"([0-9a-f]{40}|unknown)( with changes)?", comparison.made["commit"])
+    assert comparison.provenance["command"].startswith("python notebooks/studies/")
+    assert re.fullmatch(r"([0-9a-f]{40}|unknown)( with changes)?", comparison.provenance["commit"])
 
 
 def test_its_numbers_are_those_of_the_kept_predictions(made):
@@ -93,7 +93,7 @@ def test_the_documented_table_is_the_stored_comparison():
 
 
 def test_what_is_no_comparison_is_refused(tmp_path):
-    (tmp_path / "x.json").write_text(json.dumps({"made": {}}))
+    (tmp_path / "x.json").write_text(json.dumps({"provenance": {}}))
     for path in (tmp_path / "x.json", tmp_path / "gone.json"):
         with pytest.raises(
             ValueError, match=r"no result of compare .*make one with `python notebooks/studies/compare.py`"

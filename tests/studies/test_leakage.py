@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from studies.leakage import RUN, app, relabel, relabel_by_subject, watch_fold
+from studies.leakage import RUN, app, predictions_by_epoch, relabel, relabel_by_subject
 from studies.leakage_explorer import LeakageExplorer, leaks_figure
 from studies.leakage_scores import BY_SUBJECT, COPIED, LINEAR, VARIANT, Leakage, gains, leak_scores
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
@@ -66,9 +66,9 @@ def test_only_copies_let_a_model_see_the_tested_labels(small):
     label = small.label.clone()
     label[fold.test] = (label[fold.test] + 1) % 3
     lied = replace(small, label=label)
-    honest = [watch_fold(run, s, fold)[0].epochs.tolist() for s in (small, lied)]
+    honest = [predictions_by_epoch(run, s, fold)[0].epochs.tolist() for s in (small, lied)]
     assert honest[0] == honest[1]
-    copied = [watch_fold(run, s, fold, copies=True)[0].epochs.tolist() for s in (small, lied)]
+    copied = [predictions_by_epoch(run, s, fold, copies=True)[0].epochs.tolist() for s in (small, lied)]
     assert copied[0] != copied[1]
 
 
@@ -112,9 +112,9 @@ def test_on_noise_honest_selection_is_at_chance_and_every_picked_maximum_above(s
 
 def test_the_stored_measurement_says_how_it_was_made(stored):
     for fact in ("command", "commit", "date", "device", "recipe", "seeds", "subjects", "protocol"):
-        assert stored.made[fact], fact
-    assert "/tmp" not in str(stored.made)
-    assert stored.made["seeds"] == stored.clips.seed.nunique() >= 4
+        assert stored.provenance[fact], fact
+    assert "/tmp" not in str(stored.provenance)
+    assert stored.provenance["seeds"] == stored.clips.seed.nunique() >= 4
 
 
 def test_the_sliders_score_the_same_runs_anew(stored):

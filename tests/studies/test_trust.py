@@ -44,7 +44,7 @@ def test_every_method_and_control_is_scored(made):
     assert "mass" in set(busy.score)
     assert "infidelity" not in set(busy.score)
     assert "how-maps of clips without distractors" in output
-    assert trust.made["command"].startswith("python notebooks/studies/")
+    assert trust.provenance["command"].startswith("python notebooks/studies/")
 
 
 def test_checks_and_shortcut_are_there(made):
@@ -68,7 +68,7 @@ def test_started_again_it_computes_nothing_anew(made, monkeypatch):
 
 
 def test_bad_files_and_settings_are_one_sentence(tmp_path):
-    (tmp_path / "x.json").write_text(json.dumps({"made": {}, "scores": []}))
+    (tmp_path / "x.json").write_text(json.dumps({"provenance": {}, "scores": []}))
     for path in (tmp_path / "x.json", tmp_path / "gone.json"):
         with pytest.raises(ValueError, match=r"holds no result of trust .*`python notebooks/studies/trust.py`"):
             Trust.load(path)
@@ -82,7 +82,7 @@ def test_the_documented_table_is_the_stored_measurement():
     trust = Trust.load(ROOT / "notebooks" / "results" / "trust.json")
     table, causes = trust.table(), trust.causes[trust.causes.distractors == "none"].set_index("method")["mean"]
     assert trust.scores.query("score == 'mass' and distractors == 'none'").clips.min() >= 100
-    assert trust.made["seeds"] >= 3
+    assert trust.provenance["seeds"] >= 3
     lines = (ROOT / "docs" / "results.md").read_text().replace("−", "-").splitlines()
     for method in [m for m in table.index if m != "DeepLift"]:
         [line] = [line for line in lines if line.startswith(f"| {method} |")]
