@@ -17,8 +17,9 @@ import typer
 if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from studies.script import Accelerator, Clips, Epochs, Out, Preset, Save, Seeds, Subjects, Workers, one_sentence, show
+from studies.script import Accelerator, Clips, Epochs, Out, Preset, Save, Seeds, Subjects, Workers, one_sentence
 from studies.stored import Stored, provenance_of, writable
+from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain.streams import intervene, intervention_scores
 from tsfmicro_lab.models import PRESETS, from_pretrained
@@ -239,7 +240,7 @@ def main(
             workers=workers,
         )
         found.save(path)
-    show(found.table())
+    print_table(found.table())
     print(f"everything: {path}")
 
 

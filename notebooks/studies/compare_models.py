@@ -14,8 +14,9 @@ if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from studies.compare import LATE, USUAL, VARIANTS, Comparison, measure_cost, with_majority
-from studies.script import Accelerator, Clips, Epochs, Out, Preset, Save, Seeds, Subjects, Workers, one_sentence, show
+from studies.script import Accelerator, Clips, Epochs, Out, Preset, Save, Seeds, Subjects, Workers, one_sentence
 from studies.stored import Stored, provenance_of, writable
+from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Dataset, Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.models import from_pretrained
@@ -285,7 +286,7 @@ def main(
             only=only or (),
         )
         found.save(path)
-    show(found.table())
+    print_table(found.table())
     print(f"everything: {path}")
 
 

@@ -14,8 +14,9 @@ import typer
 if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from studies.script import Clips, Save, Seeds, one_sentence, show
+from studies.script import Clips, Save, Seeds, one_sentence
 from studies.stored import Stored, provenance_of, writable
+from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain.figures import Picture
@@ -227,7 +228,7 @@ def main(
         example(subjects, clips, epochs).savefig(picture, dpi=150)
     for what, where in (("expression", "expression, where the face moved"), ("all", "all motion, whole image")):
         means = result.table(what).rename_axis("method").reset_index()
-        show(means, f"end-point error, pixels at {REFERENCE}: {where}")
+        print_table(means, f"end-point error, pixels at {REFERENCE}: {where}")
     print(f"everything: {path}; one clip: {picture}")
 
 

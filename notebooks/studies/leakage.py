@@ -24,8 +24,9 @@ if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from studies.leakage_scores import BY_SUBJECT, COPIES, MODELS, Leakage, gains
-from studies.script import Epochs, Out, Save, Workers, one_sentence, show
+from studies.script import Epochs, Out, Save, Workers, one_sentence
 from studies.stored import provenance_of, writable
+from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.files import write_whole
 from tsfmicro_lab.progress import progress_bar, track
@@ -258,7 +259,7 @@ def main(
     rows = zip(table.gain, table.low, table.high, strict=True)
     table["UF1 gained"] = [f"{gain:+.3f} ({low:+.2f} to {high:+.2f})" for gain, low, high in rows]
     wide = table.pivot_table(index="leak", columns="labels", values="UF1 gained", aggfunc="first", sort=False)
-    show(
+    print_table(
         wide[["noise", "true"]].dropna().reset_index(),
         "what each way to score adds on noise and on true labels (leaky, but for last and inner)",
     )

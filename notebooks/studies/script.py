@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: their options, errors as one sentence, tables as text."""
+"""What the scripts of this folder share: their options, and how an expected error ends them."""
 
 import sys
 from collections.abc import Iterator
@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 Out = Annotated[Path, typer.Option(help="Where finished parts are kept; an unfinished run goes on from there.")]
@@ -27,10 +26,3 @@ def one_sentence() -> Iterator[None]:
         yield
     except (ValueError, OSError, ImportError) as error:
         sys.exit(str(error))
-
-
-def show(table: pd.DataFrame, title: str = "") -> None:
-    """Prints a table, every row and column of it."""
-    if title:
-        print(title)
-    print(table.to_string(index=False, na_rep=""))

@@ -18,9 +18,10 @@ if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from studies.compare import DISTRACTORS, USUAL
-from studies.script import Clips, Epochs, Save, Seeds, Subjects, Workers, one_sentence, show
+from studies.script import Clips, Epochs, Save, Seeds, Subjects, Workers, one_sentence
 from studies.stored import Stored, provenance_of, writable
 from studies.trials import CONTROLS, randomise, score_clips, shortcut
+from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain import truth
 from tsfmicro_lab.explain.charts import intervals_chart
@@ -229,7 +230,7 @@ def main(
             workers=workers,
         )
         result.save(path)
-    show(result.table().round(2).reset_index(), "how-maps of clips without distractors")
+    print_table(result.table().reset_index(), "how-maps of clips without distractors")
     print(f"everything: {path}")
 
 
