@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from studies.leakage_scores import Leakage, gains
 from tsfmicro_lab.explain.charts import COLOURS
 from tsfmicro_lab.explain.figures import Picture
-from tsfmicro_lab.widgets.tiles import Message, labelled
+from tsfmicro_lab.widgets.explorer import Message, labelled
 
 
 def leaks_figure(gains: pd.DataFrame, labels: Sequence[str] = ("noise", "true")) -> Figure:

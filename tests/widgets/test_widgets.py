@@ -29,7 +29,7 @@ def test_fusion_sliders_move_logits_and_maps(samples, name):
     explorer = FusionExplorer(model, samples, 3)
     onset, difference, how, where, evidence = before = pictures(explorer.tiles[name])
     assert [decode(p).shape for p in before] == [(140, 140, 3)] * 5
-    logits = explorer.inside[name].logits
+    logits = explorer.activations[name].logits
     explorer.where_weight.value = 0
     after = pictures(explorer.tiles[name])
     assert after[:3] == [onset, difference, how]
@@ -38,12 +38,12 @@ def test_fusion_sliders_move_logits_and_maps(samples, name):
     with torch.no_grad():
         model.fuse.where_weight = 0
         expected = model(*to_inputs(samples.onset[[3]], samples.apex[[3]]).values())[0]
-    assert np.allclose(explorer.inside[name].logits, expected, atol=1e-5)
+    assert np.allclose(explorer.activations[name].logits, expected, atol=1e-5)
     model.fuse.where_weight = 1
     explorer.penalty.value = 4
-    assert not np.allclose(explorer.inside[name].logits, expected, atol=1e-6)
+    assert not np.allclose(explorer.activations[name].logits, expected, atol=1e-6)
     explorer.reset()
-    assert np.allclose(explorer.inside[name].logits, logits, atol=1e-6)
+    assert np.allclose(explorer.activations[name].logits, logits, atol=1e-6)
     assert pictures(explorer.tiles[name]) == before
 
 
@@ -67,7 +67,7 @@ def test_another_subjects_onset_frame_is_read_and_named(samples):
     inputs = to_inputs(samples.onset[[0]], samples.apex[[0]])
     inputs["onset"] = to_inputs(samples.onset[[other]], samples.apex[[other]])["onset"]
     with torch.no_grad():
-        assert np.allclose(explorer.inside["late"].logits, explorer.models["late"](*inputs.values())[0], atol=1e-5)
+        assert np.allclose(explorer.activations["late"].logits, explorer.models["late"](*inputs.values())[0], atol=1e-5)
 
 
 def test_bars_show_probabilities_and_the_chosen_class(samples):
@@ -79,7 +79,7 @@ def test_bars_show_probabilities_and_the_chosen_class(samples):
         assert marked.index("success") == int(np.argmax(levels))
         assert marked.count("success") == 1
     evidence = pictures(explorer.tiles["a"])[4]
-    others = [c for c in samples.classes if samples.classes.index(c) != int(explorer.inside["a"].logits.argmax())]
+    others = [c for c in samples.classes if samples.classes.index(c) != int(explorer.activations["a"].logits.argmax())]
     explorer.target.value = others[0]
     assert pictures(explorer.tiles["a"])[4] != evidence
     assert len(decode(explorer.snapshot().data)) == 280
@@ -87,7 +87,7 @@ def test_bars_show_probabilities_and_the_chosen_class(samples):
 
 def test_the_where_map_of_the_late_variant_is_not_flat(samples):
     """Its tokens leave a layer norm with equal lengths; what differs is their direction."""
-    where = FusionExplorer(make("late"), samples).inside["late"].streams["onset"]
+    where = FusionExplorer(make("late"), samples).activations["late"].streams["onset"]
     assert where.std() > 0.05 * where.mean()
 
 

@@ -6,20 +6,21 @@ import cv2
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
-from IPython.display import Image
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.face_params import FaceParams
 from tsfmicro_lab.data.faces import draw_face
 from tsfmicro_lab.data.motion import ACTION_UNITS
 from tsfmicro_lab.data.moving_face import FPS, Distractors, Motion, MovingFace
-from tsfmicro_lab.preprocess import difference_frame, flow_colours
-from tsfmicro_lab.widgets.tiles import Message, Tile, labelled, signed, snapshot
+from tsfmicro_lab.preprocess.flow import flow_colours
+from tsfmicro_lab.preprocess.keyframes import difference_frame
+from tsfmicro_lab.widgets.explorer import Explorer, button, columns, labelled, menu, slider, wrapped
+from tsfmicro_lab.widgets.tiles import Tile, signed
 
 SIDES = {"both sides": "", "right side": "R", "left side": "L"}
 
 
-class FaceStudio(widgets.VBox):
+class FaceStudio(Explorer):
     """Draw a person, choose action units, their strength and timing, and watch: frames, difference, true motion.
 
     Args:
@@ -47,48 +48,33 @@ class FaceStudio(widgets.VBox):
 
     def __init__(self, size: int = 224, seed: int = 1) -> None:
         self.size = size
-        self.person = labelled(widgets.IntSlider(seed, 0, 200, continuous_update=False), "person")
-        self.layout_variation = labelled(
-            widgets.FloatSlider(1, min=0, max=3, step=0.25, continuous_update=False), "layout variation"
-        )
-        self.units = {u: self._unit_slider(u) for u in ACTION_UNITS}
-        self.side = labelled(widgets.Dropdown(options=SIDES), "moves on")
-        self.duration = labelled(widgets.IntSlider(300, 100, 500, step=5, continuous_update=False), "duration, ms")
-        self.rise = labelled(
-            widgets.FloatSlider(0.45, min=0.2, max=0.8, step=0.05, continuous_update=False), "rises for (share)"
-        )
-        self.distractors = labelled(
-            widgets.FloatSlider(0, min=0, max=3, step=0.25, continuous_update=False), "distractors ×"
-        )
-        self.frame = labelled(widgets.IntSlider(0, 0, 1), "frame")
+        self.person = slider("person", seed, 0, 200, wait=True)
+        self.layout_variation = slider("layout variation", 1, 0, 3, 0.25, wait=True)
+        self.units = {
+            unit: slider(f"{unit} {name}", 2 if unit == "12" else 0, 0, 4, 0.25, wait=True)
+            for unit, (name, *_) in ACTION_UNITS.items()
+        }
+        self.side = menu("moves on", SIDES)
+        self.duration = slider("duration, ms", 300, 100, 500, 5, wait=True)
+        self.rise = slider("rises for (share)", 0.45, 0.2, 0.8, 0.05, wait=True)
+        self.distractors = slider("distractors ×", 0, 0, 3, 0.25, wait=True)
+        self.frame = slider("frame", 0, 0, 1)
         self.play = widgets.Play(interval=40)
         widgets.jslink((self.play, "value"), (self.frame, "value"))
         self.folder = labelled(widgets.Text("my_clips/clip01"), "save to folder")
-        save = widgets.Button(description="save as data", icon="save")
-        save.on_click(lambda _: self.save())
         self.tiles = [Tile(t, size) for t in ("onset", "this frame", "difference", "true motion")]
-        self.message, self.story = Message(), widgets.HTML()
         sliders = list(self.units.values())
         half = (len(sliders) + 1) // 2
-        columns = widgets.HBox([widgets.VBox(sliders[:half]), widgets.VBox(sliders[half:])])
-        left = widgets.VBox([self.person, self.layout_variation, self.side])
-        right = widgets.VBox([self.duration, self.rise, self.distractors])
-        super().__init__(
-            [
-                widgets.HBox([left, right]),
-                columns,
-                widgets.HBox([self.frame, self.play]),
-                self.message,
-                self.story,
-                widgets.HBox(self.tiles, layout={"flex_flow": "row wrap"}),
-                widgets.HBox([self.folder, save]),
-            ]
-        )
-        for control in (self.person, self.layout_variation):
-            control.observe(self._new_face, names="value")
-        for control in (self.side, self.duration, self.rise, self.distractors, *sliders):
-            control.observe(self._new_motion, names="value")
-        self.frame.observe(self._update, names="value")
+        controls = [
+            columns([self.person, self.layout_variation, self.side], [self.duration, self.rise, self.distractors]),
+            columns(sliders[:half], sliders[half:]),
+            widgets.HBox([self.frame, self.play]),
+        ]
+        save = widgets.HBox([self.folder, button("save as data", "save", self.save)])
+        super().__init__(controls, [self.tiles], [wrapped(*self.tiles), save])
+        self.when([self.person, self.layout_variation], self._new_face, "drawing")
+        self.when([self.side, self.duration, self.rise, self.distractors, *sliders], self._new_motion)
+        self.when([self.frame], self._update)
         self._new_face()
 
     def clip(self) -> Clip:
@@ -114,22 +100,12 @@ class FaceStudio(widgets.VBox):
         self.message.value = f"{len(clip.frames)} frames and annotation.csv are in {folder}"
         return folder
 
-    def snapshot(self) -> Image:
-        """The pictures as a still one."""
-        return snapshot([self.tiles])
-
-    def _unit_slider(self, unit: str) -> widgets.FloatSlider:
-        slider = widgets.FloatSlider(2.0 if unit == "12" else 0, min=0, max=4, step=0.25, continuous_update=False)
-        slider.style.handle_color = "#0072B2"
-        return labelled(slider, f"{unit} {ACTION_UNITS[unit][0]}")
-
-    def _new_face(self, change: object = None) -> None:
-        with self.message.telling("drawing"):
-            rng = np.random.default_rng(self.person.value)
-            self._face = draw_face(FaceParams.draw(rng, self.layout_variation.value), self.size)
+    def _new_face(self) -> None:
+        rng = np.random.default_rng(self.person.value)
+        self._face = draw_face(FaceParams.draw(rng, self.layout_variation.value), self.size)
         self._new_motion()
 
-    def _new_motion(self, change: object = None) -> None:
+    def _new_motion(self) -> None:
         scale = self.size / 224
         chosen = {self.side.value + unit: scale * s.value for unit, s in self.units.items() if s.value}
         strength = self.distractors.value
@@ -142,18 +118,17 @@ class FaceStudio(widgets.VBox):
             self._update()
         self.frame.value = motion.apex
 
-    def _update(self, change: object = None) -> None:
-        with self.message.telling():
-            motion, i = self.moving.motion, self.frame.value
-            onset, now = self.moving.render(motion.onset), self.moving.render(i)
-            field = self.moving.displacement(i)
-            first, second, third, fourth = self.tiles
-            first.show(onset)
-            second.show(now)
-            third.show(signed(difference_frame(onset, now).mean(-1), 20))
-            fourth.show(flow_colours(field, 3 * self.size / 224))
-            key = {motion.onset: "onset", motion.apex: "apex", motion.offset: "offset"}.get(i, "")
-            self.story.value = (
-                f"{(i - motion.onset) / FPS * 1e3:.0f} ms after the onset <b>{key}</b>, "
-                f"strength {motion.intensity(i):.0%}, largest displacement {np.hypot(*field).max():.2f} px"
-            )
+    def _update(self) -> None:
+        motion, i = self.moving.motion, self.frame.value
+        onset, now = self.moving.render(motion.onset), self.moving.render(i)
+        field = self.moving.displacement(i)
+        first, second, third, fourth = self.tiles
+        first.show(onset)
+        second.show(now)
+        third.show(signed(difference_frame(onset, now).mean(-1), 20))
+        fourth.show(flow_colours(field, 3 * self.size / 224))
+        key = {motion.onset: "onset", motion.apex: "apex", motion.offset: "offset"}.get(i, "")
+        self.story.value = (
+            f"{(i - motion.onset) / FPS * 1e3:.0f} ms after the onset <b>{key}</b>, "
+            f"strength {motion.intensity(i):.0%}, largest displacement {np.hypot(*field).max():.2f} px"
+        )

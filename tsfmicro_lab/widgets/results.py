@@ -10,10 +10,10 @@ from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.explain.evaluation import run_figure
 from tsfmicro_lab.explain.figures import Picture, where_how_figure
 from tsfmicro_lab.results import Result, explain_clip, find_results, load_frames, run_table
-from tsfmicro_lab.widgets.tiles import Message, labelled
+from tsfmicro_lab.widgets.explorer import Explorer, menu, wrapped
 
 
-class ResultsExplorer(widgets.VBox):
+class ResultsExplorer(Explorer):
     """Browses finished runs. A run that chose by its test clips says leaky wherever it is named.
 
     Args:
@@ -35,25 +35,22 @@ class ResultsExplorer(widgets.VBox):
     def __init__(self, folder: Path | str | Sequence[Result], samples: Samples | None = None) -> None:
         self.results = find_results(folder) if isinstance(folder, Path | str) else list(folder)
         self.samples, self._all = samples, run_table(self.results)
-        self.model = labelled(widgets.Dropdown(options=["all", *self._all.model.unique()]), "model")
-        self.selection = labelled(widgets.Dropdown(options=["all", *self._all.selection.unique()]), "selection")
-        self.run = labelled(widgets.Dropdown(), "run")
-        self.missed = labelled(widgets.Dropdown(), "missed clip")
-        self.rows, self.message = widgets.HTML(), Message()
+        self.model = menu("model", ["all", *self._all.model.unique()])
+        self.selection = menu("selection", ["all", *self._all.selection.unique()])
+        self.run, self.missed, self.rows = menu("run", []), menu("missed clip", []), widgets.HTML()
         self.picture, self.clip = widgets.Image(format="png"), widgets.Image(format="png")
-        filters = widgets.HBox([self.model, self.selection], layout={"flex_flow": "row wrap"})
-        super().__init__([filters, self.rows, self.run, self.picture, self.missed, self.message, self.clip])
-        for control in (self.model, self.selection):
-            control.observe(self._filter, names="value")
-        self.run.observe(self._show, names="value")
-        self.missed.observe(self._explain, names="value")
+        head = [wrapped(self.model, self.selection), self.rows, self.run, self.picture, self.missed]
+        super().__init__(head, [], [self.clip])
+        self.when([self.model, self.selection], self._filter)
+        self.when([self.run], self._show)
+        self.when([self.missed], self._explain, "explaining")
         self._filter()
 
     def snapshot(self) -> Image:
         """The chosen run's picture as a still one."""
         return Image(data=bytes(self.picture.value), format="png")
 
-    def _filter(self, change: object = None) -> None:
+    def _filter(self) -> None:
         keep = self._all.model.notna()
         for control, column in ((self.model, "model"), (self.selection, "selection")):
             if control.value != "all":
@@ -63,7 +60,7 @@ class ResultsExplorer(widgets.VBox):
         names = [f"{row.run}: {row.model}" for row in self.table.itertuples()]
         _fill(self.run, list(zip(names, self._all.index[keep], strict=True)))
 
-    def _show(self, change: object = None) -> None:
+    def _show(self) -> None:
         if self.run.value is None:
             self.picture.value = b""
             _fill(self.missed, [])
@@ -73,21 +70,20 @@ class ResultsExplorer(widgets.VBox):
         names = [f"{r.subject}/{r['clip']}: {r.truth} taken for {r.predicted}" for _, r in result.missed.iterrows()]
         _fill(self.missed, [(name, i) for i, name in enumerate(names)])
 
-    def _explain(self, change: object = None) -> None:
-        self.clip.value = b""
+    def _explain(self) -> None:
+        self.clip.value, self.story.value = b"", ""
         if self.run.value is None or self.missed.value is None:
             return
         result = self.results[self.run.value]
         samples = self.samples or load_frames(result)
         if samples is None:
-            self.message.value = "No frames were kept with this run: give samples= to see the clip."
+            self.story.value = "No frames were kept with this run: give samples= to see the clip."
             return
-        with self.message.telling("explaining"):
-            clip, heat = explain_clip(result, samples, result.missed.iloc[self.missed.value])
-            if heat is not None:
-                self.clip.value = _png(where_how_figure([clip], [heat], result.classes))
+        clip, heat = explain_clip(result, samples, result.missed.iloc[self.missed.value])
         if heat is None:
-            self.message.value = "No model of two streams was kept with this run, so there is no map."
+            self.story.value = "No model of two streams was kept with this run, so there is no map."
+        else:
+            self.clip.value = _png(where_how_figure([clip], [heat], result.classes))
 
 
 def _fill(menu: widgets.Dropdown, options: list[tuple[str, int]]) -> None:

@@ -8,64 +8,6 @@ import traitlets
 #: Recordings that grow beyond this are cut off.
 MAX_BYTES = 500 * 2**20
 
-RECORDER = """
-function render({ model, el }) {
-  const video = document.createElement("video");
-  video.muted = video.playsInline = true;
-  video.style.cssText = "display: block; width: 320px; background: #eee; transform: scaleX(-1)";
-  const button = document.createElement("button");
-  button.className = "jupyter-button";
-  const note = document.createElement("div");
-  el.append(video, button, note);
-  let stream = null;
-  function say(state, text) {
-    model.set("state", state);
-    model.save_changes();
-    note.textContent = text;
-  }
-  function release() {
-    if (stream) stream.getTracks().forEach((track) => track.stop());
-    stream = null;
-    video.srcObject = null;
-    button.disabled = false;
-  }
-  button.textContent = `record ${model.get("seconds")} s`;
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    try {
-      if (!navigator.mediaDevices) throw new Error("the page must come from localhost or over https");
-      const wish = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 60 } };
-      stream = await navigator.mediaDevices.getUserMedia({ video: wish });
-      video.srcObject = stream;
-      await video.play();
-      const recorder = new MediaRecorder(stream, { mimeType: "video/webm;codecs=vp8", videoBitsPerSecond: 2e7 });
-      let last = Promise.resolve();
-      recorder.addEventListener("dataavailable", (event) => {
-        last = last.then(async () => model.send({ kind: "part" }, undefined, [await event.data.arrayBuffer()]));
-      });
-      recorder.addEventListener("stop", async () => {
-        await last;
-        model.send({ kind: "end" });
-        release();
-      });
-      model.send({ kind: "begin" });
-      say("recording", "recording: hold your head still, then smile for a blink of an eye");
-      recorder.start(250);
-      setTimeout(() => recorder.stop(), 1000 * model.get("seconds"));
-    } catch (error) {
-      release();
-      say("failed", `No recording: ${error.message}. Allow this page the camera, or record with another program.`);
-    }
-  });
-  model.on("change:state", () => {
-    if (model.get("state") === "done") note.textContent = `kept in ${model.get("path")}, nowhere else`;
-    if (model.get("state") === "cut off") note.textContent = `too large: cut off, kept in ${model.get("path")}`;
-  });
-  return release;
-}
-export default { render };
-"""
-
 
 class WebcamRecorder(anywidget.AnyWidget):  # type: ignore[misc]
     """Records from the camera of the machine that shows the page; the file goes to the machine that runs the notebook.
@@ -81,7 +23,7 @@ class WebcamRecorder(anywidget.AnyWidget):  # type: ignore[misc]
         'ready'
     """
 
-    _esm = RECORDER
+    _esm = Path(__file__).with_name("webcam.js")
     path = traitlets.Unicode().tag(sync=True)
     seconds = traitlets.Float(5.0, min=1, max=60).tag(sync=True)
     state = traitlets.Unicode("ready").tag(sync=True)

@@ -2,13 +2,13 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import cv2
 import ipywidgets as widgets
 import numpy as np
 import torch
-from IPython.display import Image
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.motion import ACTION_UNITS
@@ -17,13 +17,12 @@ from tsfmicro_lab.explain.attribution import WhereHow, where_how
 from tsfmicro_lab.explain.figures import shared_limit, stream_title
 from tsfmicro_lab.explain.methods import METHODS
 from tsfmicro_lab.explain.regions import clip_regions, region_table, without_motion
-from tsfmicro_lab.models import Recognizer
-from tsfmicro_lab.models.base import STREAMS
-from tsfmicro_lab.preprocess.alignment import align_clip
+from tsfmicro_lab.models.base import STREAMS, Recognizer
+from tsfmicro_lab.preprocess.alignment import align_clip, onset_landmarks
 from tsfmicro_lab.preprocess.keyframes import with_apex
 from tsfmicro_lab.preprocess.landmarks import Landmarker
-from tsfmicro_lab.training import to_inputs
-from tsfmicro_lab.widgets.tiles import Bars, Message, Tile, clip_menu, labelled, over_face, signed, snapshot
+from tsfmicro_lab.widgets.explorer import Explorer, button, check_classes, clip_menu, menu, slider, wrapped
+from tsfmicro_lab.widgets.tiles import Bars, Tile, outlined, over_face, signed
 
 #: Which inputs a switched-off region is taken from.
 TAKEN_FROM = {
@@ -33,7 +32,7 @@ TAKEN_FROM = {
 }
 
 
-class WhereHowExplorer(widgets.VBox):
+class WhereHowExplorer(Explorer):
     """Maps of one prediction over the face, and a switch for each action unit's region.
 
     Click into a picture, or use the buttons, to take a region out: it holds still (the difference there becomes zero),
@@ -81,45 +80,33 @@ class WhereHowExplorer(widgets.VBox):
         size: int = 240,
         index: int = 0,
     ) -> None:
-        if len(classes) != model.config.num_classes:
-            raise ValueError(f"the model has {model.config.num_classes} classes: name them all with classes=")
+        check_classes(model, classes)
         if missing := [name for name in STREAMS if name not in model.input_names]:
             raise ValueError(
                 f"{type(model).__name__} does not read the {' and '.join(missing)} frame: explore a model that reads "
                 "onset and difference, such as tsfmicro_late"
             )
-        self.model, self.data, self.classes = copy.deepcopy(model).cpu().eval(), data, list(classes)
+        self.model, self.classes = copy.deepcopy(model).cpu().eval(), list(classes)
         self.clip = clip_menu(data, index)
-        self.target = labelled(widgets.Dropdown(options=["predicted", *classes]), "explain")
-        self.method = labelled(widgets.Dropdown(options=list(METHODS)), "method")
-        self.stream = labelled(widgets.Dropdown(options=TAKEN_FROM), "a region that is off")
-        self.blend = labelled(widgets.FloatSlider(1, min=0, max=1, step=0.05), "strength of colours")
-        self.still = {unit: self._switch(unit) for unit in ACTION_UNITS}
-        moving = widgets.Button(description="all regions on", icon="undo")
-        moving.on_click(lambda _: self.reset())
-        titles = ("onset", "difference", *map(stream_title, STREAMS))
-        self.tiles = [Tile(title, size, self._click) for title in titles]
-        self.bars, self.message, self.story, self.rows = Bars(classes), Message(), widgets.HTML(), widgets.HTML()
-        switches = widgets.HBox([*self.still.values(), moving], layout={"flex_flow": "row wrap"})
-        super().__init__(
-            [
-                widgets.HBox(
-                    [self.clip, self.target, self.method, self.blend, self.stream], layout={"flex_flow": "row wrap"}
-                ),
-                widgets.HTML("<small>take out the region of an action unit:</small>"),
-                switches,
-                self.message,
-                self.story,
-                widgets.HBox(self.tiles, layout={"flex_flow": "row wrap"}),
-                widgets.HBox([self.bars, self.rows]),
-            ]
-        )
-        self._prepare = lru_cache(maxsize=32)(
-            lambda i: with_apex(align_clip(data[i], model.config.image_size, landmarker))
-        )
-        for control in (self.clip, self.target, self.method, self.stream, *self.still.values()):
-            control.observe(self._explain, names="value")
-        self.blend.observe(self._show, names="value")
+        self.target = menu("explain", ["predicted", *classes])
+        self.method = menu("method", list(METHODS))
+        self.stream = menu("a region that is off", TAKEN_FROM)
+        self.blend = slider("strength of colours", 1, 0, 1, 0.05)
+        self.still = {
+            unit: widgets.ToggleButton(description=f"{unit} {name}", tooltip=f"take out the region of AU {unit}")
+            for unit, (name, *_) in ACTION_UNITS.items()
+        }
+        self.tiles = [Tile(t, size, self._click) for t in ("onset", "difference", *map(stream_title, STREAMS))]
+        self.bars, self.rows = Bars(classes), widgets.HTML()
+        controls = [
+            wrapped(self.clip, self.target, self.method, self.blend, self.stream),
+            widgets.HTML("<small>take out the region of an action unit:</small>"),
+            wrapped(*self.still.values(), button("all regions on", "undo", self.reset)),
+        ]
+        super().__init__(controls, [self.tiles], [wrapped(*self.tiles), widgets.HBox([self.bars, self.rows])])
+        self._read = lru_cache(maxsize=32)(lambda i: self._aligned(data[i], landmarker))
+        self.when([self.clip, self.target, self.method, self.stream, *self.still.values()], self._explain, "explaining")
+        self.when([self.blend], self._show)
         self._explain()
 
     def reset(self) -> None:
@@ -127,69 +114,52 @@ class WhereHowExplorer(widgets.VBox):
         for switch in self.still.values():
             switch.value = False
 
-    def snapshot(self) -> Image:
-        """The pictures as a still one."""
-        return snapshot([self.tiles])
-
-    def _switch(self, unit: str) -> widgets.ToggleButton:
-        name = ACTION_UNITS[unit][0]
-        return widgets.ToggleButton(False, description=f"{unit} {name}", tooltip=f"take out the region of AU {unit}")
-
     def _click(self, x: float, y: float) -> None:
         """Switches the smallest region under the pointer."""
         side = self.model.config.image_size
-        place = min(int(y * side), side - 1), min(int(x * side), side - 1)
-        hit = [unit for unit in self.still if self.regions[unit][place]]
+        hit = [unit for unit, region in self.regions.items() if region[int(y * side), int(x * side)]]
         if hit:
             switch = self.still[min(hit, key=lambda unit: int(self.regions[unit].sum()))]
             switch.value = not switch.value
 
-    def _explain(self, change: object = None) -> None:
-        with self.message.telling("explaining"):
-            self.shown = self._prepare(self.clip.value)
-            self.regions = clip_regions(self.shown)
-            pair = [torch.from_numpy(self.shown.frame(i)).permute(2, 0, 1)[None] for i in self.shown.key_frames]
-            self.inputs = to_inputs(*pair)
-            for unit, switch in self.still.items():
-                for name in self.stream.value if switch.value else ():
-                    self.inputs[name] = without_motion(self.inputs[name], self.regions[unit])
-            target = None if self.target.value == "predicted" else self.classes.index(self.target.value)
-            self.maps: WhereHow = where_how(self.model, self.inputs, target, self.method.value, regions=self.regions)
-            with torch.no_grad():
-                self.logits = self.model(**self.inputs)[0].numpy()
-            self.table = region_table(self.maps, self.regions)
+    def _aligned(self, clip: Clip, landmarker: Landmarker | None) -> tuple[Clip, dict[str, torch.Tensor]]:
+        """An aligned clip, and what the model reads of it."""
+        clip = replace(clip, landmarks=onset_landmarks(clip, landmarker))
+        shown = with_apex(align_clip(clip, self.model.config.image_size))
+        return shown, self.model.inputs_of(replace(clip, apex=shown.apex))
+
+    def _explain(self) -> None:
+        self.shown, inputs = self._read(self.clip.value)
+        self.regions, self.inputs = clip_regions(self.shown), dict(inputs)
+        for unit, switch in self.still.items():
+            for name in self.stream.value if switch.value else ():
+                self.inputs[name] = without_motion(self.inputs[name], self.regions[unit])
+        target = None if self.target.value == "predicted" else self.classes.index(self.target.value)
+        self.maps: WhereHow = where_how(self.model, self.inputs, target, self.method.value, regions=self.regions)
+        with torch.no_grad():
+            self.logits = self.model(**self.inputs)[0].numpy()
+        self.table = region_table(self.maps, self.regions)
         self._show()
 
-    def _show(self, change: object = None) -> None:
+    def _show(self) -> None:
         face = self.shown.frame(self.shown.onset)
-        difference = self.inputs["difference"][0].mean(0).numpy()
+        moved = self.inputs["difference"][0].mean(0).numpy()
         limit = shared_limit([self.maps])
-        onset, moved, *heats = self.tiles
-        onset.show(self._outlined(face, onset.size), smooth=True)
-        most = float(np.quantile(np.abs(difference), 0.995))
-        moved.show(self._outlined(signed(difference, most), moved.size))
-        for tile, heat in zip(heats, self.maps.values(), strict=True):
+        pictures = [face, signed(moved, float(np.quantile(np.abs(moved), 0.995)))]
+        for heat in (self.maps[name] for name in STREAMS):
             alpha = self.blend.value * np.sqrt(np.clip(np.abs(heat) / limit, 0, 1))
-            rooted = np.sign(heat) * np.sqrt(np.abs(heat))
-            tile.show(self._outlined(over_face(face, signed(rooted, limit**0.5), alpha), tile.size))
+            pictures.append(over_face(face, signed(np.sign(heat) * np.sqrt(np.abs(heat)), limit**0.5), alpha))
+        off = [self.regions[unit] for unit, switch in self.still.items() if switch.value]
+        truth = [self.shown.truth.moved] if self.shown.truth else []
+        for tile, picture in zip(self.tiles, pictures, strict=True):
+            large = cv2.resize(picture, (tile.size, tile.size), interpolation=cv2.INTER_NEAREST)
+            tile.show(outlined(outlined(large, off, (0, 90, 180)), truth, (0, 0, 0)))
         self.bars.show(self.logits)
-        self.rows.value = self.table.sort_values("difference", ascending=False).to_html(
-            index=False, float_format=lambda share: f"{share:.0%}"
-        )
+        table = self.table.sort_values("difference", ascending=False)
+        self.rows.value = table.to_html(index=False, float_format=lambda share: f"{share:.0%}")
+        zero = "" if all(heat.any() for heat in self.maps.values()) else "; <b>a map is all zero</b>"
         self.story.value = (
             f"{self.shown.id}: label <b>{self.shown.emotion or 'none'}</b>; explained <b>"
             f"{self.classes[self.maps.target]}</b>; {self.maps.share('difference'):.0%} of all attribution goes to the "
-            "difference" + ("" if all(heat.any() for heat in self.maps.values()) else "; <b>a map is all zero</b>")
+            f"difference{zero}"
         )
-
-    def _outlined(self, picture: np.ndarray, size: int) -> np.ndarray:
-        """The picture with outlines: black for what truly moved, blue for what is taken out."""
-        large = cv2.resize(picture, (size, size), interpolation=cv2.INTER_NEAREST)
-        masks = [(self.regions[unit], (0, 90, 180)) for unit, switch in self.still.items() if switch.value]
-        if self.shown.truth is not None:
-            masks.append((self.shown.truth.moved, (0, 0, 0)))
-        for mask, colour in masks:
-            fine = cv2.resize(mask.astype(np.float32), (size, size)) > 0.5
-            edges, _ = cv2.findContours(fine.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(large, edges, -1, colour, 1)
-        return np.asarray(large)

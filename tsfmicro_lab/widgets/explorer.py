@@ -1,0 +1,119 @@
+"""What all explorers share: controls that call something, a message, a line that tells, and rows of pictures."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+from IPython.display import Image
+
+from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.data.schema import Dataset
+from tsfmicro_lab.models.base import Recognizer
+from tsfmicro_lab.widgets.tiles import Tile, png
+
+
+class Message(widgets.HTML):
+    """A line that says what the widget is doing, or what went wrong in it."""
+
+    @contextmanager
+    def telling(self, busy: str = "") -> Iterator[None]:
+        """Says that work goes on, then nothing, or the error, which is raised on."""
+        if busy:
+            self.value = f"<i>{busy} …</i>"
+        try:
+            yield
+        except Exception as error:
+            self.value = f"<b>⚠ {error}</b>"
+            raise
+        self.value = ""
+
+
+class Explorer(widgets.VBox):
+    """Controls above, a message and a line that tells what is seen, and what is drawn below.
+
+    Attributes:
+        message: What is being done, or what went wrong.
+        story: What is seen.
+        pictures: Rows of tiles, for :meth:`snapshot`.
+    """
+
+    def __init__(
+        self, controls: Sequence[widgets.Widget], pictures: Sequence[Sequence[Tile]], below: Sequence[widgets.Widget]
+    ) -> None:
+        self.pictures, self.message, self.story = pictures, Message(), widgets.HTML()
+        super().__init__([*controls, self.message, self.story, *below])
+
+    def when(self, controls: Iterable[widgets.Widget], call: Callable[[], None], busy: str = "") -> None:
+        """Calls something whenever one of some controls changes; the message tells what goes wrong."""
+
+        def run(_: object) -> None:
+            with self.message.telling(busy):
+                call()
+
+        for control in controls:
+            control.observe(run, names="value")
+
+    def snapshot(self) -> Image:
+        """All pictures as a still one, which stays when a notebook is read without a kernel."""
+        lines = [np.hstack([tile.pixels for tile in row]) for row in self.pictures]
+        width = max(line.shape[1] for line in lines)
+        padded = [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
+        return Image(data=png(np.vstack(padded)), format="png")
+
+
+def check_classes(model: Recognizer, classes: Sequence[str] | None) -> None:
+    """Refuses names that are not one for each class of a model.
+
+    Raises:
+        ValueError: There are too few or too many.
+    """
+    if len(classes or ()) != model.config.num_classes:
+        raise ValueError(f"the model has {model.config.num_classes} classes: name them all with classes=")
+
+
+def slider(label: str, value: float, low: float, high: float, step: float = 1, *, wait: bool = False) -> widgets.Widget:
+    """A slider, of whole numbers where the step is one; `wait` until the mouse lets go."""
+    kind = widgets.IntSlider if isinstance(step, int) else widgets.FloatSlider
+    return labelled(kind(value, min=low, max=high, step=step, continuous_update=not wait), label)
+
+
+def menu(label: str, options: Any, **settings: Any) -> widgets.Widget:
+    """A menu; its options are values, (text, value) pairs or a mapping from text to value."""
+    return labelled(widgets.Dropdown(options=options, **settings), label)
+
+
+def clip_menu(data: Dataset | Sequence[Clip], index: int) -> widgets.Widget:
+    """A menu over clips by number, name and label; its value is the number."""
+    if isinstance(data, Dataset):
+        rows = data.annotations
+        names = [f"{s}/{c} {e}" for s, c, e in zip(rows.subject, rows["clip"], rows.emotion, strict=True)]
+    else:
+        names = [f"{clip.id} {clip.emotion or ''}" for clip in data]
+    return menu("clip", [(f"{i}: {n}", i) for i, n in enumerate(names)], value=index)
+
+
+def button(text: str, icon: str, call: Callable[[], object]) -> widgets.Button:
+    """A button that calls something."""
+    pressed = widgets.Button(description=text, icon=icon, layout={"width": "auto"})
+    pressed.on_click(lambda _: call())
+    return pressed
+
+
+def labelled(control: widgets.Widget, label: str) -> widgets.Widget:
+    """A slider or menu with a label in front, all of one width."""
+    control.description = label
+    control.style.description_width = "11em"
+    control.layout.width = "28em"
+    return control
+
+
+def columns(*controls: Sequence[widgets.Widget]) -> widgets.HBox:
+    """Controls in columns side by side."""
+    return widgets.HBox([widgets.VBox(column) for column in controls])
+
+
+def wrapped(*parts: widgets.Widget) -> widgets.HBox:
+    """Side by side, in several lines where there is no room."""
+    return widgets.HBox(parts, layout={"flex_flow": "row wrap"})
