@@ -150,4 +150,4 @@ def test_action_units_are_browsed_too(data, tmp_path):
     assert 0 <= run_table([result]).uf1[0] <= 1
     browser = ResultsExplorer([result], samples)
     assert bytes(browser.picture.value).startswith(b"\x89PNG")
-    assert "so there is no map" in browser.message.value
+    assert "so there is no map" in browser.story.value
