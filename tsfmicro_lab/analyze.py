@@ -2,26 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.video import Video, VideoError
 from tsfmicro_lab.explain.attribution import WhereHow, where_how
-from tsfmicro_lab.models.base import Recognizer
+from tsfmicro_lab.models.base import STREAMS, Recognizer
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, MediaPipeLandmarker
-from tsfmicro_lab.preprocess.spotting import (
-    HALF_WINDOW,
-    FaceFinder,
-    MotionTrace,
-    Stream,
-    cut,
-    spot,
-    trace_motion,
-)
-from tsfmicro_lab.progress import progress_bar
+from tsfmicro_lab.preprocess.spotting import HALF_WINDOW, FaceFinder, MotionTrace, cut, spot, trace_motion
+from tsfmicro_lab.progress import track
 
 
 @dataclass(frozen=True)
@@ -94,31 +88,26 @@ def analyze(
         True
     """
     if model is not None:
-        classes = classes or tuple(model.config.classes) or tuple(f"class {i}" for i in range(model.config.num_classes))
-        if len(classes) != model.config.num_classes:
-            raise ValueError(f"the model has {model.config.num_classes} classes, {len(classes)} are named: name all")
+        count = model.config.num_classes
+        classes = classes or tuple(model.config.classes) or tuple(f"class {i}" for i in range(count))
+        if len(classes) != count:
+            raise ValueError(f"the model has {count} classes, {len(classes)} are named: name all")
     video = Video(path, fps)
-    trace = trace_motion(
-        _shown(video, "looking for movements", progress), find_faces or MediaPipeLandmarker(faces=4).find_all
-    )
+    reading = partial(track, video, show=progress, total=video.claimed or None)
+    trace = trace_motion(reading("looking for movements"), find_faces or MediaPipeLandmarker(faces=4).find_all)
     if not trace.searches.faces.any():
-        searched = len(trace.searches)
-        raise VideoError(
-            f"{path}: no face in any of the {searched} frames that were searched: show it whole, upright, lit"
-        )
+        searched = f"the {len(trace.searches)} frames that were searched"
+        raise VideoError(f"{path}: no face in any of {searched}: show it whole, upright, lit")
     spots = spot(trace, strictness, most)
-    clips = cut(_shown(video, "cutting out what was found", progress), trace, spots, subject=video.path.stem)
-    table = _moments(trace, spots, clips)
-    maps: list[WhereHow] = []
+    clips = cut(reading("cutting out what was found"), trace, spots, subject=video.path.stem)
+    table, maps = _moments(trace, spots, clips), []
     if model is not None and clips:
-        rows = []
-        for clip in clips:
-            p = model.logits(clip)[0].softmax(0)
-            rows.append({"predicted": classes[int(p.argmax())], "probability": float(p.max())})
-            if {"onset", "difference"} <= set(model.input_names):
-                maps.append(where_how(model, model.inputs_of(clip)))
-        table = table.join(pd.DataFrame(rows))
-    return Analysis(video, trace, strictness, clips, table, maps, tuple(classes), list(_notes(video, trace, table)))
+        p = torch.cat([model.logits(clip) for clip in clips]).softmax(1)
+        table["predicted"] = [classes[i] for i in p.argmax(1)]
+        table["probability"] = p.amax(1).tolist()
+        if STREAMS.keys() <= {*model.input_names}:
+            maps = [where_how(model, model.inputs_of(clip)) for clip in clips]
+    return Analysis(video, trace, strictness, clips, table, maps, classes, list(_notes(video, trace, table)))
 
 
 def unknown_spans(trace: MotionTrace, shortest: float = 2 * HALF_WINDOW + 0.1) -> list[tuple[float, float]]:
@@ -140,13 +129,6 @@ def unknown_spans(trace: MotionTrace, shortest: float = 2 * HALF_WINDOW + 0.1) -
     return [(a, b) for a, b in spans if b - a > shortest]
 
 
-def _shown(video: Video, title: str, progress: bool) -> Stream:
-    with progress_bar(video.claimed, title, progress) as bar:
-        for item in video:
-            yield item
-            bar.update()
-
-
 def _moments(trace: MotionTrace, spots: pd.DataFrame, clips: list[Clip]) -> pd.DataFrame:
     rows = []
     for i, clip in enumerate(clips):
@@ -157,45 +139,39 @@ def _moments(trace: MotionTrace, spots: pd.DataFrame, clips: list[Clip]) -> pd.D
 
 
 def _notes(video: Video, trace: MotionTrace, table: pd.DataFrame) -> Iterator[str]:
-    yield from _of_time(video, trace.times)
-    yield from _of_faces(trace)
+    yield from _notes_on_time(video, trace.times)
+    yield from _notes_on_faces(trace)
     if (moved := table.moment[table["head"] > 1]).any():
         yield f"The head moved by more than a pixel during {', '.join(moved)}: the difference shows that, too."
     if (long := table.moment[table.duration > 500]).any():
         yield f"Longer than half a second, so no micro-expression by the usual definition: {', '.join(long)}."
 
 
-def _of_time(video: Video, times: np.ndarray) -> Iterator[str]:
+def _notes_on_time(video: Video, times: np.ndarray) -> Iterator[str]:
     steps = np.diff(times)
     usual = float(np.median(steps)) if len(steps) else 1.0
     if usual > 0.011:
-        yield (
-            f"{1 / usual:.0f} frames per second: a movement of a fifth of a second is in {0.2 / usual:.0f} frames. "
-            "Recordings of the field have 100 to 200; short movements are lost here."
-        )
-    if len(steps) and steps.max() > 1.5 * usual:
-        yield (
-            f"The frame rate varies: {100 * (steps > 1.5 * usual).mean():.1f} % of the steps are longer than the usual "
-            f"{1e3 * usual:.0f} ms, the longest {1e3 * steps.max():.0f} ms. Times are those of the frames."
-        )
+        rate = f"{1 / usual:.0f} frames per second: a movement of a fifth of a second is in {0.2 / usual:.0f} frames."
+        yield f"{rate} Recordings of the field have 100 to 200; short movements are lost here."
+    if (late := steps > 1.5 * usual).any():
+        longer = f"{100 * late.mean():.1f} % of the steps are longer than the usual {1e3 * usual:.0f} ms"
+        yield f"The frame rate varies: {longer}, the longest {1e3 * steps.max():.0f} ms. Times are those of the frames."
     if len(times) < 0.98 * video.claimed:
         yield f"Only {len(times)} of the {video.claimed} announced frames could be read: the file may be cut off."
 
 
-def _of_faces(trace: MotionTrace) -> Iterator[str]:
-    times, searches = trace.times, trace.searches
-    if (several := searches.faces > 1).any():
-        yield (
-            f"{searches.faces.max()} faces: more than one is in {100 * several.mean():.0f} % of the searched frames. "
-            "The one that was largest at first was followed."
-        )
-    if (lost := searches.faces == 0).any():
-        first = times[searches.frame[lost].iloc[0]]
+def _notes_on_faces(trace: MotionTrace) -> Iterator[str]:
+    found = trace.searches.faces
+    if (several := found > 1).any():
+        share = f"more than one is in {100 * several.mean():.0f} % of the searched frames"
+        yield f"{found.max()} faces: {share}. The one that was largest at first was followed."
+    if (lost := found == 0).any():
+        first = trace.times[trace.searches.frame[lost].iloc[0]]
         yield f"No face in {100 * lost.mean():.0f} % of the searched frames, for the first time at {first:.1f} s."
     if spans := unknown_spans(trace):
         listed = ", ".join(f"{a:.1f} to {b:.1f} s" for a, b in spans[:5]) + (" and more" if len(spans) > 5 else "")
-        share = 100 * float(np.isnan(trace.curve).mean())
-        yield f"Nothing can be spotted in {share:.0f} % of the time ({listed}): the head moved, or no face was seen."
+        share = f"{100 * np.isnan(trace.curve).mean():.0f} % of the time ({listed})"
+        yield f"Nothing can be spotted in {share}: the head moved, or no face was seen."
     for segment in trace.segments[:1]:
         right, left = (segment.landmarks[POINT_INDEX[f"{side}_eye_outer"]] for side in ("right", "left"))
         if (wide := float(np.hypot(*(left - right)))) < 50:

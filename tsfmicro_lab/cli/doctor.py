@@ -5,7 +5,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable
-from importlib.metadata import distributions, version
+from importlib.metadata import packages_distributions, version
 
 
 def doctor() -> None:
@@ -17,34 +17,27 @@ def doctor() -> None:
         except Exception as error:
             # Whatever goes wrong in a check is what it has to report.
             state = "missing"
-            remedies.append(f"{name}: {error}")
-        print(f"{name:36}{state}")
-    for remedy in remedies:
-        print(f"• {remedy}")
-
-
-def _torch() -> str:
-    return f"{version('torch')}, {os.cpu_count()} CPU cores"
+            remedies.append(f"• {name}: {error}")
+        print(f"{name:20}{state}")
+    print(*remedies, sep="\n")
 
 
 def _gpu() -> str:
-    """What the driver lists; whether PyTorch can use it is told by the version of PyTorch."""
+    """What the driver lists; whether PyTorch can use it is told by PyTorch's version."""
     listed = ""
     if tool := shutil.which("nvidia-smi"):
         listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20).stdout
-    names = [line.split(": ")[1].split(" (UUID")[0] for line in listed.splitlines() if line.startswith("GPU")]
+    names = [line.split(" (UUID")[0] for line in listed.splitlines() if line.startswith("GPU")]
     if not names and (platform.system(), platform.machine()) == ("Darwin", "arm64"):
-        names = ["Apple GPU, used with --accelerator mps"]
+        names = ["Apple GPU: --accelerator mps"]
     if not names:
         return "none; fine for tiny, while base wants one and a CUDA build of torch"
-    unused = ", but torch is built for the CPU: install a CUDA build to use it" if "+cpu" in version("torch") else ""
+    unused = "; torch is built for the CPU alone: install a CUDA build to use it" if "+cpu" in version("torch") else ""
     return ", ".join(names) + unused
 
 
 def _opencv() -> str:
-    installed = {d.metadata["Name"] for d in distributions() if d.metadata["Name"]}
-    others = sorted(n for n in installed if n.startswith("opencv") and n != "opencv-contrib-python")
-    if others:
+    if others := sorted({*packages_distributions().get("cv2", [])} - {"opencv-contrib-python"}):
         raise RuntimeError(
             f"{', '.join(others)} overwrites the same cv2 folder: pip uninstall {' '.join(others)}, "
             "then pip install --force-reinstall opencv-contrib-python"
@@ -54,31 +47,21 @@ def _opencv() -> str:
     return f"{cv2.__version__} (contrib)"
 
 
-def _landmarker_model() -> str:
-    from tsfmicro_lab.preprocess.landmarks import find_model
-
-    return str(find_model(download=False))
-
-
 def _landmarker() -> str:
     from skimage.data import astronaut
 
     from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker, find_model
 
-    try:
-        model = find_model(download=False)
-    except FileNotFoundError as error:
-        raise RuntimeError("cannot be tried without the model") from error
+    model = find_model(download=False)
     points = MediaPipeLandmarker(model)(astronaut())
-    return f"works ({len(points)} named points on a test photograph)"
+    return f"works ({len(points)} named points on a test photograph), {model}"
 
 
 CHECKS: dict[str, Callable[[], str]] = {
     "Python": platform.python_version,
-    "PyTorch": _torch,
+    "PyTorch": lambda: f"{version('torch')}, {os.cpu_count()} CPU cores",
     "GPU": _gpu,
     "OpenCV": _opencv,
     "JupyterLab": lambda: version("jupyterlab"),
-    "landmarker model": _landmarker_model,
-    "MediaPipe and its system libraries": _landmarker,
+    "landmarker model": _landmarker,
 }
