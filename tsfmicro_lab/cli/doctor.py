@@ -19,7 +19,8 @@ def doctor() -> None:
             state = "missing"
             remedies.append(f"• {name}: {error}")
         print(f"{name:20}{state}")
-    print(*remedies, sep="\n")
+    for remedy in remedies:
+        print(remedy)
 
 
 def _gpu() -> str:
