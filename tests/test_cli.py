@@ -33,7 +33,7 @@ def test_evaluate_prints_mean_and_spread_and_goes_on_where_it_was(tmp_path):
     assert "majority" in plain(result)
     table = pd.read_csv(tmp_path / "scores.csv")
     assert list(table.model) == ["tsfmicro_spatial", "majority", "random"] * 2
-    fold = tmp_path / "tsfmicro_spatial-1" / "sub02.parquet"
+    fold = tmp_path / "tsfmicro_spatial-1" / "folds" / "sub02.csv"
     before = fold.stat().st_mtime_ns
     assert run.invoke(app, args).exit_code == 0
     assert fold.stat().st_mtime_ns == before
@@ -45,7 +45,7 @@ def test_evaluate_prints_mean_and_spread_and_goes_on_where_it_was(tmp_path):
         (["evaluate", "--model", "resnet"], "unknown model 'resnet': choose from tsfmicro_late"),
         (["evaluate", "--preset", "huge"], "unknown preset 'huge': choose from base, small, tiny"),
         (["evaluate", "--target", "mood"], "no column 'mood' in the annotations"),
-        (["evaluate", "--selection", "best"], "unknown selection 'best': choose from last, inner, oracle"),
+        (["evaluate", "--selection", "best"], "unknown selection 'best': choose from last, validation, oracle"),
         (["evaluate", "--protocol", "mine"], "unknown protocol 'mine': choose from loso, nested, kfold"),
         (["evaluate", "--subjects", "1"], "greater than or equal to 2"),
         (["demo", "--epochs", "0"], "greater than or equal to 1"),

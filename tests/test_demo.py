@@ -10,6 +10,7 @@ import pytest
 from tsfmicro_lab.demo import run_demo
 from tsfmicro_lab.preprocess import landmarks
 from tsfmicro_lab.training import RECIPES
+from tsfmicro_lab.training.predictions import read_table
 
 QUICK = replace(RECIPES["tiny"], epochs=1)
 
@@ -49,7 +50,7 @@ def test_the_photograph_goes_the_same_way(demo, landmarker):
 
 def test_the_numbers_are_those_of_the_run(demo):
     folder, page = demo
-    predictions = pd.read_parquet(folder / "predictions.parquet")
+    predictions = read_table(folder / "predictions.csv")
     assert len(predictions) == 90
     late = predictions[predictions.model == "tsfmicro_late"]
     accuracy = (late.truth == late.predicted).mean()
@@ -65,10 +66,10 @@ def test_it_begins_anew_after_it_finished_and_says_why_the_photograph_is_missing
     monkeypatch.delenv(landmarks.MODEL_VARIABLE, raising=False)
     monkeypatch.setattr(landmarks, "cached_model", lambda: tmp_path / "none" / "model.task")
     monkeypatch.setattr(landmarks, "MODEL_URL", "http://127.0.0.1:9/none.task")
-    old = (folder / "runs" / "tsfmicro_late" / "sub01.parquet").stat().st_mtime_ns
+    old = (folder / "runs" / "tsfmicro_late" / "folds" / "sub01.csv").stat().st_mtime_ns
     page = page_of(folder)
     assert "Left out: the face landmarker model could not be downloaded" in page
-    assert (folder / "runs" / "tsfmicro_late" / "sub01.parquet").stat().st_mtime_ns > old
+    assert (folder / "runs" / "tsfmicro_late" / "folds" / "sub01.csv").stat().st_mtime_ns > old
 
 
 def test_it_deletes_only_what_a_demo_made(demo, tmp_path):

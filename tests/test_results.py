@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from tsfmicro_lab.cli import app
 from tsfmicro_lab.results import explain_clip, find_results, load_frames, read_result, run_table
 from tsfmicro_lab.training import Recipe, Run, cross_validate, score_table, subject_interval
+from tsfmicro_lab.training.predictions import write_table
 from tsfmicro_lab.widgets import ResultsExplorer
 
 run = CliRunner()
@@ -84,7 +85,7 @@ def test_predictions_are_scored_whoever_made_them(folder, tmp_path):
     assert result.exit_code == 0, result.output
     assert "Holm" in result.output
     assert "four times in five" in plain(result.output)
-    assert len(read_result(folder / "predictions.parquet")) == 1
+    assert len(read_result(folder / "predictions.csv")) == 1
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_predictions_are_scored_whoever_made_them(folder, tmp_path):
         ("gone", None, "there is no"),
         ("empty.txt", b"", "has no line of a clip"),
         ("words.txt", b"casme2 sub01\nhello world again now", "line 2"),
-        ("bad.parquet", b"PAR1 nonsense", "is no parquet table"),
+        ("bad.csv", b'a,b\n1,2,"3\n', "is no CSV table"),
     ],
 )
 def test_what_cannot_be_scored_is_one_sentence(tmp_path, name, content, message):
@@ -110,14 +111,14 @@ def test_folders_without_runs_or_with_broken_ones_are_one_sentence(tmp_path):
     result = run.invoke(app, ["results", str(tmp_path)])
     assert result.exit_code == 1
     assert "no run below" in plain(result.output)
-    (tmp_path / "r").mkdir()
+    fold = tmp_path / "r" / "folds" / "one.csv"
+    write_table(pd.DataFrame({"x": [1]}), fold)
     (tmp_path / "r" / "run.json").write_text("{}")
-    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "r" / "fold.parquet")
     result = run.invoke(app, ["results", str(tmp_path)])
     assert result.exit_code == 1
     assert "holds no finished run" in plain(result.output)
     with pytest.raises(ValueError, match=r"lacks clip, model, predicted, seed, subject, truth"):
-        read_result(tmp_path / "r" / "fold.parquet")
+        read_result(fold)
 
 
 def test_the_browser_filters_draws_and_explains(folder, tmp_path):

@@ -19,6 +19,8 @@ from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker
 from tsfmicro_lab.progress import track
 from tsfmicro_lab.reports import Report
 from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_processes, score_table
+from tsfmicro_lab.training.cross_validation import model_folder
+from tsfmicro_lab.training.predictions import write_table
 
 MODELS = ("tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial")
 SHOWN = 4
@@ -101,7 +103,7 @@ def _evaluate(report: Report, samples: Samples, recipe: Recipe, seed: int, worke
             place = report.path.parent / "runs" / model
             tables.append(cross_validate(samples, run, folder=place, executor=pool, keep_models=model == MODELS[0]))
     predictions = pd.concat(tables, ignore_index=True)
-    predictions.to_parquet(report.path.with_name("predictions.parquet"))
+    write_table(predictions, report.path.with_name("predictions.csv"))
     table = score_table(predictions, samples.classes)
     report.chart("scores", scores_chart(table))
     report.chart("confusion", confusion_chart(predictions[predictions.model == MODELS[0]], samples.classes))
@@ -156,7 +158,7 @@ def _shown_clips(shares: pd.DataFrame) -> list[int]:
 
 def _model_without(report: Report, subject: str) -> Recognizer:
     """The late fusion that was not trained on a subject."""
-    return from_pretrained(report.path.parent / "runs" / MODELS[0] / "models" / subject)
+    return from_pretrained(model_folder(report.path.parent / "runs" / MODELS[0], subject))
 
 
 def _photograph(report: Report, samples: Samples) -> None:

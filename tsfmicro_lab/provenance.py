@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 #: Packages whose version can change a number.
-PACKAGES = ("tsfmicro-lab", "torch", "lightning-fabric", "numpy", "opencv-contrib-python")
+PACKAGES = ("tsfmicro-lab", "torch", "numpy", "opencv-contrib-python")
 
 
 def environment() -> dict[str, str]:

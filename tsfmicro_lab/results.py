@@ -16,12 +16,13 @@ from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.data.tensors import PREPARED
 from tsfmicro_lab.explain.attribution import WhereHow, where_how
 from tsfmicro_lab.models import from_pretrained
+from tsfmicro_lab.training.cross_validation import model_folder
 from tsfmicro_lab.training.metrics import calibration, has_units, score_table
+from tsfmicro_lab.training.predictions import MAX_BYTES, read_table
 from tsfmicro_lab.training.protocols import KEY, LEAKY, samples_digest
 from tsfmicro_lab.training.statistics import subject_interval
 
-#: Largest run.json and largest table that are read.
-MAX_BYTES = 64 * 2**20
+#: Columns of every table of predictions.
 NEEDED = {"model", "seed", "subject", "clip", "truth", "predicted"}
 
 
@@ -63,10 +64,10 @@ class Result:
 
 
 def read_result(path: Path | str) -> list[Result]:
-    """Reads predictions to score them: a folder of a run, a parquet table of several, or a log of MEGC2019.
+    """Reads predictions to score them: a folder of a run, a CSV table of several, or a log of MEGC2019.
 
     Args:
-        path: A folder with `run.json`, a `.parquet` file of `cross_validate` tables, or a log.
+        path: A folder with `run.json`, a `.csv` file of `cross_validate` tables, or a log.
 
     Returns:
         One result per model and seed.
@@ -79,7 +80,7 @@ def read_result(path: Path | str) -> list[Result]:
         return [_read_run(path)]
     if not path.is_file():
         raise ValueError(f"there is no {path}: give a folder of a run, a table of predictions, or a log of MEGC2019")
-    if path.suffix == ".parquet":
+    if path.suffix == ".csv":
         table = _read_table(path)
         names = tuple(sorted(column.removeprefix("p_") for column in map(str, table) if column.startswith("p_")))
         classes = names or tuple(sorted({*table.truth, *table.predicted}))
@@ -101,7 +102,9 @@ def find_results(folder: Path | str) -> list[Result]:
     Raises:
         ValueError: There is none.
     """
-    places = sorted(path.parent for path in Path(folder).rglob("run.json") if any(path.parent.glob("*.parquet")))
+    places = sorted(
+        path.parent for path in Path(folder).rglob("run.json") if any((path.parent / "folds").glob("*.csv"))
+    )
     if not places:
         raise ValueError(f"no run below {folder}: `tsfmicro-lab evaluate --out {folder}` makes some")
     return [_read_run(place) for place in places]
@@ -122,7 +125,7 @@ def run_table(results: Iterable[Result], intervals: bool = True) -> pd.DataFrame
     for r in results:
         table, run = r.predictions, r.about.get("run", {})
         row: dict[str, Any] = {"run": r.name, "model": table.model.iloc[0], "seed": int(table.seed.iloc[0])}
-        row["selection"] = LEAKY if r.leaky else run.get("selection", "not told")
+        row["selection"] = LEAKY if r.leaky else run.get("selection", "unknown")
         row |= {"subjects": len(set(table.subject)), "clips": len(table)}
         row |= {name: score_table(table, r.classes)[name].iloc[0] for name in ("uf1", "uar", "accuracy")}
         if intervals and not r.units and row["subjects"] > 1:
@@ -141,7 +144,7 @@ def _read_run(folder: Path) -> Result:
             raise ValueError("run.json is larger than any run's")
         about = json.loads(path.read_text())
         classes = tuple(map(str, about["classes"]))
-        tables = [_read_table(fold) for fold in sorted(folder.glob("*.parquet"))]
+        tables = [_read_table(fold) for fold in sorted((folder / "folds").glob("*.csv"))]
         table = pd.concat(tables, ignore_index=True)
         return Result(f"{folder.parent.name}/{folder.name}", folder, about, table, classes)
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -149,12 +152,7 @@ def _read_run(folder: Path) -> Result:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
-    try:
-        table = pd.read_parquet(path)
-    except Exception as error:
-        raise ValueError(f"{path} is no parquet table ({error})") from error
+    table = read_table(path)
     if missing := NEEDED - {*table}:
         raise ValueError(f"{path} is no table of predictions: it lacks {', '.join(sorted(missing))}")
     return table
@@ -179,22 +177,15 @@ def explain_clip(result: Result, samples: Samples, row: pd.Series) -> tuple[Clip
     i = int(np.flatnonzero((samples.table[KEY] == row[KEY]).all(axis=1))[0])
     frames = [x[i].permute(1, 2, 0).numpy() for x in (samples.onset, samples.apex)]
     clip = Clip(str(row["clip"]), row.subject, frames, 0, 1, 1, emotion=row.truth)
-    folder = result.folder / "models" / str(row.fold)
+    folder = model_folder(result.folder, row.fold)
     model = from_pretrained(folder) if folder.is_dir() else None
     if model is None or not {"onset", "difference"} <= set(model.input_names):
         return clip, None
     return clip, where_how(model, model.inputs_of(samples, [i]))
 
 
-def save_frames(samples: Samples, folder: Path) -> None:
-    """Keeps what models read beside runs, so that missed clips can be shown later. Not for licensed recordings."""
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {name: x.numpy() for name, x in samples.tensors.items()}
-    np.savez_compressed(folder / "frames.npz", **arrays)
-
-
 def load_frames(result: Result) -> Samples | None:
-    """What `save_frames` kept beside a run, or None.
+    """What `training.evaluate` kept beside a run, or None.
 
     Args:
         result: The run.

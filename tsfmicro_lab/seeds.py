@@ -30,7 +30,7 @@ def seeded(seed: int, rank: int = 0) -> Iterator[None]:
     with _one_at_a_time, torch.random.fork_rng():
         state = np.random.get_state()  # noqa: NPY002 - captum draws from the global state
         torch.manual_seed(seed + rank)
-        np.random.seed(seed + rank)  # noqa: NPY002
+        np.random.seed((seed + rank) % 2**32)  # noqa: NPY002
         try:
             yield
         finally:

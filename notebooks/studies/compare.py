@@ -25,6 +25,9 @@ from tsfmicro_lab.explain.streams import intervene, intervention_scores
 from tsfmicro_lab.models import PRESETS, from_pretrained
 from tsfmicro_lab.models.anatomy import cost
 from tsfmicro_lab.training import RECIPES, Run, cross_validate, fit, fold_processes, score_table, subject_interval
+from tsfmicro_lab.training.cross_validation import model_folder
+from tsfmicro_lab.training.metrics import majority
+from tsfmicro_lab.training.predictions import write_table
 
 CONDITION = ["distractors", "layout", "model"]
 TEMPORAL, LATE = "tsfmicro_temporal", "tsfmicro_late"
@@ -96,7 +99,7 @@ def compare(
         seeds: Number of seeds.
         preset: Size of all models.
         epochs: Epochs; those of the preset's recipe by default.
-        accelerator: For Lightning Fabric: `cpu`, `cuda`, …
+        accelerator: `cpu`, `cuda`, …
         workers: Processes; one per core by default.
 
     Returns:
@@ -128,7 +131,7 @@ def compare(
                 predictions.append(pd.concat(tables, ignore_index=True).assign(**condition))
                 scores.append(score_table(predictions[-1], samples.classes).assign(**condition, seed=seed))
     table = pd.concat(predictions, ignore_index=True)
-    table.to_parquet(folder / "predictions.parquet")
+    write_table(table, folder / "predictions.csv")
     return Comparison(
         provenance=provenance,
         scores=pd.concat(scores, ignore_index=True),
@@ -156,9 +159,7 @@ def evaluate_streams(
     if run.model in (TEMPORAL, "tsfmicro_spatial"):
         return predictions, pd.DataFrame()
     tables = [
-        intervene(
-            from_pretrained(folder / "models" / str(subject)), samples, np.flatnonzero(samples.subjects == subject)
-        )
+        intervene(from_pretrained(model_folder(folder, subject)), samples, np.flatnonzero(samples.subjects == subject))
         for subject in np.unique(samples.subjects)
     ]
     return predictions, intervention_scores(pd.concat(tables), samples.classes).assign(model=run.label)
@@ -194,9 +195,7 @@ def measure_cost(runs: Sequence[Run], samples_for: Callable[[Run], Samples]) -> 
 
 def with_majority(table: pd.DataFrame) -> pd.DataFrame:
     """Predictions of several models, and beside them a `majority` that says the commonest class of each seed."""
-    one: pd.DataFrame = table[table.model == table.model.iloc[0]]
-    commonest = one.groupby("seed").truth.transform(lambda truth: truth.mode()[0])
-    return pd.concat([table, one.assign(model="majority", predicted=commonest)])
+    return pd.concat([table, majority(table[table.model == table.model.iloc[0]])])
 
 
 def _intervals(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

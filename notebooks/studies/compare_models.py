@@ -31,6 +31,8 @@ from tsfmicro_lab.training import (
     score_table,
     subject_interval,
 )
+from tsfmicro_lab.training.cross_validation import model_folder
+from tsfmicro_lab.training.predictions import write_table
 
 #: The models beside TSFmicro's variants. FRL-DGT is a reimplementation from its description.
 OTHERS = (
@@ -139,7 +141,7 @@ def compare_models(
         seeds: Number of seeds.
         preset: Size of all models.
         epochs: Epochs; those of the preset's recipe by default.
-        accelerator: For Lightning Fabric: `cpu`, `cuda`, …
+        accelerator: `cpu`, `cuda`, …
         workers: Processes; one per core by default.
         variants: A stored comparison of TSFmicro's variants with the same clips, folds and recipe: its rows are taken
             instead of training them again, but for late fusion on seed 0, whose tolerance is wanted.
@@ -178,7 +180,7 @@ def compare_models(
                 if run in tolerated:
                     shifts.append(tolerance(run, data, place))
     table = pd.concat(predictions, ignore_index=True)
-    table.to_parquet(folder / "models.parquet")
+    write_table(table, folder / "models.csv")
     intervals, scores = _scored(table, samples.classes)
     if known:
         scores, intervals = pd.concat([known[0], scores]), pd.concat([known[1], intervals])
@@ -212,7 +214,7 @@ def tolerance(run: Run, data: Dataset, folder: Path, off: Sequence[int] = OFF) -
         table = samples.table[["subject"]].assign(seed=run.seed, truth=samples.names(samples.label), predicted="")
         for subject in np.unique(samples.subjects):
             index = np.flatnonzero(samples.subjects == subject)
-            decided = decide(predict(from_pretrained(folder / "models" / str(subject)), samples, index))
+            decided = decide(predict(from_pretrained(model_folder(folder, subject)), samples, index))
             table.loc[index, "predicted"] = [samples.classes[i] for i in decided]
         uf1, low, high = subject_interval(table, samples.classes)
         rows.append({"model": run.label, "off": frames, "uf1": uf1, "low": low, "high": high})

@@ -81,7 +81,7 @@ def predictions_by_epoch(
         copies: Whether moved copies of the test subject's clips are trained on as well, with their labels.
 
     Returns:
-        (One row per test clip with `truth` and `epochs`, a digit per epoch; the UF1 of the inner subjects per epoch.)
+        (One row per test clip with `truth` and `epochs`, a digit per epoch; UF1 of the validation subjects per epoch.)
     """
     if copies:
         with torch.random.fork_rng():
@@ -92,19 +92,19 @@ def predictions_by_epoch(
         samples = replace(samples, tensors=frames, label=label)
         fold = replace(fold, train=np.r_[fold.train, np.arange(len(label) - len(fold.test), len(label))])
     predicted: list[np.ndarray] = []
-    inner: list[float] = []
+    validation: list[float] = []
     model = run.create(len(samples.classes), run.seed)
 
     def look(epoch: int, _: float) -> None:
-        both = predict(model, samples, np.r_[fold.test, fold.inner]).argmax(1)
+        both = predict(model, samples, np.r_[fold.test, fold.validation]).argmax(1)
         predicted.append(both[: len(fold.test)])
-        truth = samples.label[fold.inner].numpy()
-        inner.append(float(f1_score(truth, both[len(fold.test) :], average="macro", zero_division=0)))
+        truth = samples.label[fold.validation].numpy()
+        validation.append(float(f1_score(truth, both[len(fold.test) :], average="macro", zero_division=0)))
 
     fit(model, samples, fold.train, run.recipe, seed=run.seed, after_epoch=look)
     rows = pd.DataFrame({"subject": fold.name, "truth": samples.label[fold.test].numpy()})
     rows["epochs"] = ["".join(map(str, digits)) for digits in np.transpose(predicted)]
-    return rows, {"subject": fold.name, "uf1": [round(value, 3) for value in inner]}
+    return rows, {"subject": fold.name, "uf1": [round(value, 3) for value in validation]}
 
 
 def linear_scores(samples: Samples, labels: str, seed: int) -> pd.DataFrame:
@@ -196,7 +196,7 @@ def measure(
             "protocol": "leave one subject out, 2 of the others set aside to choose by; every epoch kept",
         },
         clips=pd.concat([clips for clips, _ in tables], ignore_index=True),
-        inner=pd.concat([inner for _, inner in tables], ignore_index=True),
+        validation=pd.concat([validation for _, validation in tables], ignore_index=True),
         linear=pd.concat(linear, ignore_index=True),
     )
 
@@ -215,17 +215,23 @@ def _experiment(
     folder: Path, run: Run, size: tuple[int, int], labels: str, seed: int, model: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All folds of one model on one draw of faces and labels, from disk if they have been trained."""
-    paths = [folder / f"{labels.replace(' ', '-')}-{seed}-{model}-{part}.parquet" for part in ("inner", "clips")]
+    paths = [folder / f"{labels.replace(' ', '-')}-{seed}-{model}-{part}.json" for part in ("validation", "clips")]
     if not paths[1].exists():
         samples = _labelled(_clips(*size, seed), labels, seed)
         run = replace(run, model=MODELS[0] if model == COPIES else model, seed=seed)
         folds = nested_leave_one_subject_out(samples.annotations, seed=seed)
-        clips, inner = zip(*(predictions_by_epoch(run, samples, fold, model == COPIES) for fold in folds), strict=True)
+        clips, validation = zip(
+            *(predictions_by_epoch(run, samples, fold, model == COPIES) for fold in folds), strict=True
+        )
         about = {"labels": labels, "seed": seed, "model": model}
-        for path, table in zip(paths, (pd.DataFrame(inner), pd.concat(clips)), strict=True):
-            write_whole(path, table.assign(**about).to_parquet)
-    inner, clips = map(pd.read_parquet, paths)
-    return clips, inner
+        for path, table in zip(paths, (pd.DataFrame(validation), pd.concat(clips)), strict=True):
+            _write_rows(table.assign(**about), path)
+    validation, clips = (pd.DataFrame(json.loads(path.read_text())) for path in paths)
+    return clips, validation
+
+
+def _write_rows(table: pd.DataFrame, path: Path) -> None:
+    write_whole(path, lambda target: target.write_text(table.to_json(orient="records")))
 
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -261,7 +267,7 @@ def main(
     wide = table.pivot_table(index="leak", columns="labels", values="UF1 gained", aggfunc="first", sort=False)
     print_table(
         wide[["noise", "true"]].dropna().reset_index(),
-        "what each way to score adds on noise and on true labels (leaky, but for last and inner)",
+        "what each way to score adds on noise and on true labels (leaky, but for last and validation)",
     )
     print(f"everything: {path}")
 

@@ -41,9 +41,11 @@ def leaks_figure(gains: pd.DataFrame, labels: Sequence[str] = ("noise", "true"))
         error = np.abs([rows.gain - rows.low, rows.high - rows.gain])
         axis.errorbar(rows.gain, place, xerr=error, fmt="o", color=colour, capsize=2, label=f"labels: {label}")
     axis.axvline(0, color="grey", lw=0.8, ls=":")
-    axis.set_yticks(range(len(names)), [f"{n} (honest)" if n == "inner" else n for n in names], fontsize=9)
+    axis.set_yticks(range(len(names)), [f"{n} (honest)" if n == "validation" else n for n in names], fontsize=9)
     axis.set_xlabel("UF1 above the honest score of the same models (last epoch, pooled)")
-    axis.set_title("UF1 gained without learning anything (leaky, all but inner)" if "noise" in labels else "UF1 gained")
+    axis.set_title(
+        "UF1 gained without learning anything (leaky, all but validation)" if "noise" in labels else "UF1 gained"
+    )
     axis.legend(loc="lower right", frameon=False, fontsize=9)
     return figure
 

@@ -36,13 +36,13 @@ class Leakage(Stored):
 
     Attributes:
         clips: `labels`, `seed`, `model`, `subject`, `truth` and `epochs`: a digit for the class predicted after each.
-        inner: `labels`, `seed`, `model`, `subject` and `uf1`: after each epoch, on the subjects set aside in the fold.
+        validation: `labels`, `seed`, `model`, `subject` and `uf1`: after each epoch, on the fold's validation subjects.
         linear: `labels`, `seed`, `leak`, `uf1`, `accuracy` of a linear model, for leaks that need no network.
     """
 
     script: ClassVar = "leakage"
     clips: pd.DataFrame
-    inner: pd.DataFrame
+    validation: pd.DataFrame
     linear: pd.DataFrame
 
     def scores(self, epochs: int | None = None, subjects: int | None = None, labels: str | None = None) -> pd.DataFrame:
@@ -58,8 +58,10 @@ class Leakage(Stored):
             over the honest score of the same models. Networks are averaged, but for the leak that picks the best.
         """
         people = sorted(self.clips.subject.unique())[:subjects]
-        clips, inner = (t[t.subject.isin(people) & t.labels.eq(labels or t.labels)] for t in (self.clips, self.inner))
-        curves = dict(list(inner.groupby(["labels", "seed", "model"])))
+        clips, validation = (
+            t[t.subject.isin(people) & t.labels.eq(labels or t.labels)] for t in (self.clips, self.validation)
+        )
+        curves = dict(list(validation.groupby(["labels", "seed", "model"])))
         rows = []
         key: Any
         for key, group in clips.groupby(["labels", "seed"]):
@@ -94,17 +96,17 @@ def gains(scores: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     return table.assign(low=table.gain - half, high=table.gain + half, seeds=seeds).reset_index()
 
 
-def leak_scores(clips: pd.DataFrame, inner: pd.DataFrame, epochs: int | None = None) -> pd.DataFrame:
+def leak_scores(clips: pd.DataFrame, validation: pd.DataFrame, epochs: int | None = None) -> pd.DataFrame:
     """One experiment, scored honestly and with every leak that picks what to report.
 
     Args:
         clips: `subject`, `truth`, `epochs` of one experiment.
-        inner: `subject`, `uf1` of the same.
+        validation: `subject`, `uf1` of the same.
         epochs: How many epochs are looked at.
 
     Returns:
-        One row per way to score: `leak`, `uf1`, `accuracy`. `last` and `inner` are honest; `chance` is what the last
-        epoch's predictions score against labels dealt anew, mean of 100 deals.
+        One row per way to score: `leak`, `uf1`, `accuracy`. `last` and `validation` are honest; `chance` is what
+        the last epoch's predictions score against labels dealt anew, mean of 100 deals.
     """
     predicted = np.array([[int(digit) for digit in text[:epochs]] for text in clips.epochs])
     truth = clips.truth.to_numpy(int)
@@ -112,7 +114,7 @@ def leak_scores(clips: pd.DataFrame, inner: pd.DataFrame, epochs: int | None = N
     # Over the classes that occur: what a program computes for a fold by itself.
     f1 = np.array([_uf1(truth[rows], predicted[rows]) for rows in people])
     right = np.array([(predicted[rows] == truth[rows, None]).mean(0) for rows in people])
-    inside = np.array([inner.set_index("subject").uf1[s][:epochs] for s in clips.subject.unique()])
+    inside = np.array([validation.set_index("subject").uf1[s][:epochs] for s in clips.subject.unique()])
     last = np.full(len(people), predicted.shape[1] - 1)
 
     def kept(epoch: np.ndarray) -> tuple[float, float]:
@@ -127,7 +129,7 @@ def leak_scores(clips: pd.DataFrame, inner: pd.DataFrame, epochs: int | None = N
     ways = {
         "last": kept(last),
         "chance": _chance(truth, predicted[:, -1]),
-        "inner": kept(last - inside[:, ::-1].argmax(1)),
+        "validation": kept(last - inside[:, ::-1].argmax(1)),
         "mean of each subject's F1": averaged(last),
         "one epoch for all, best when pooled": kept(np.full(len(people), _uf1(truth, predicted).argmax())),
         "best accuracy of each subject, stop at 100 %": by_accuracy,

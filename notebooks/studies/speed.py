@@ -15,7 +15,6 @@ from torch.utils.benchmark import Timer, timer  # both wait for a GPU
 
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.anatomy import cost, flops_of_modules
-from tsfmicro_lab.training.device import compile_model
 
 DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
 #: Modules that are one row of the roofline, with what is in them.
@@ -90,7 +89,7 @@ def runner(
         fused: Whether AdamW updates all weights at once.
     """
     inputs = list(inputs)
-    network = compile_model(model.train(train), compiled)
+    network = torch.compile(model.train(train), mode=compiled) if compiled else model.train(train)
     half = precision == "bf16-mixed"
     label = torch.arange(len(inputs[0]), device=inputs[0].device) % 2
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=fused or None)

@@ -28,6 +28,7 @@ from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.preprocess import align_clip
 from tsfmicro_lab.progress import track
 from tsfmicro_lab.training import Run, fit, leave_one_subject_out, predict
+from tsfmicro_lab.training.cross_validation import model_folder
 
 #: The class whose clips bear the planted mark.
 MARKED = "disgust"
@@ -91,7 +92,7 @@ CONTROLS: dict[str, Callable[[Mapping[str, Tensor]], tuple[np.ndarray, np.ndarra
 def cases(data: SyntheticMicroExpressions, samples: Samples, place: Path, explained: int) -> Iterator[Case]:
     """The first clips of every subject, each with the model of the fold that held the subject out."""
     for subject in np.unique(samples.subjects):
-        model = from_pretrained(place / "models" / str(subject))
+        model = from_pretrained(model_folder(place, subject))
         for i in np.flatnonzero(samples.subjects == subject)[:explained].tolist():
             yield case(data, samples, i, model)
 
@@ -168,7 +169,7 @@ def _score(one: Case, maps: WhereHow, about: dict[str, Any], fully: bool) -> lis
 def randomise(data: SyntheticMicroExpressions, samples: Samples, place: Path, run: Run, clips: int = 3) -> pd.DataFrame:
     """Maps of the first subject's clips before and after something is done to the model that should change them."""
     fold = leave_one_subject_out(samples.annotations)[0]
-    model = from_pretrained(place / "models" / fold.name)
+    model = from_pretrained(model_folder(place, fold.name))
     others = dict(sanity.cascade(model))
     for name, labels in (("another seed", samples), ("random labels", sanity.shuffled_labels(samples))):
         others[name] = run.create(len(samples.classes), seed=run.seed + 1000)

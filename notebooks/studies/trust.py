@@ -26,6 +26,7 @@ from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain import truth
 from tsfmicro_lab.explain.charts import intervals_chart
 from tsfmicro_lab.training import Run, cross_validate, fold_processes
+from tsfmicro_lab.training.predictions import read_table, write_table
 from tsfmicro_lab.training.statistics import group_interval
 
 #: Scores whose median is told: a few clips whose logit hardly changed would make up the mean.
@@ -140,10 +141,10 @@ def measure(
         if fully:
             parts["sanity"] = partial(randomise, data, samples, place, replace(run, seed=seed), clips=min(3, explained))
         for part, compute in parts.items():
-            path = place / f"{part}-{explained}.parquet"
+            path = place / f"{part}-{explained}.csv"
             if not path.exists():
-                compute().assign(distractors=name, seed=seed).to_parquet(path)
-            found[part].append(pd.read_parquet(path))
+                write_table(compute().assign(distractors=name, seed=seed), path)
+            found[part].append(read_table(path, "unit"))
     clips, checks, marks = (pd.concat(found[part], ignore_index=True) for part in ("scores", "sanity", "shortcut"))
     return Trust(provenance, _means(clips), _per_unit(clips), _causes(clips), _similarities(checks), _marks(marks))
 

@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "notebooks"))
 from plain import encoded_clips, plain_loader, plain_of
@@ -201,7 +200,8 @@ def protocol(device, left):
                 samples,
                 index,
                 Recipe(**{**vars(RECIPES["base"]), "epochs": epochs}),
-                fabric=Fabric(accelerator="cuda", devices=1, precision=precision),
+                accelerator="cuda",
+                precision=precision,
                 compiled=compiled,
                 after_epoch=mark,
             )
@@ -240,8 +240,8 @@ def fold_rate(preset, compiled, start, until):
     recipe = Recipe(**{**vars(RECIPES[preset]), "epochs": 100_000})
     model = create_model("tsfmicro_late", 5, preset, seed=0)
     try:
-        fabric = Fabric(accelerator="cuda", devices=1, precision="bf16-mixed")
-        fit(model, samples, np.arange(96), recipe, fabric=fabric, compiled=compiled, after_epoch=look)
+        device = {"accelerator": "cuda", "precision": "bf16-mixed"}
+        fit(model, samples, np.arange(96), recipe, **device, compiled=compiled, after_epoch=look)
     except Over:
         print("rate", (len(done) - 1) * 96 / (done[-1] - done[0]))
 

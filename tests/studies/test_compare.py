@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from studies import compare as module
 from studies.compare import VARIANTS, Comparison
 from tsfmicro_lab.training import score_table, subject_interval
+from tsfmicro_lab.training.predictions import read_table
 
 LABELS = [run.label for run in VARIANTS]
 
@@ -43,7 +44,7 @@ def test_the_comparison_holds_every_variant_and_condition(made):
 
 def test_its_numbers_are_those_of_the_kept_predictions(made):
     folder, _, comparison, _ = made
-    predictions = pd.read_parquet(folder / "predictions.parquet")
+    predictions = read_table(folder / "predictions.csv")
     rows = predictions[(predictions.distractors == "none") & (predictions.layout == 1)]
     classes = sorted(c.removeprefix("p_") for c in rows if c.startswith("p_"))
     late, temporal = (rows[rows.model == m] for m in ("tsfmicro_late", "tsfmicro_temporal"))
@@ -61,11 +62,11 @@ def test_its_numbers_are_those_of_the_kept_predictions(made):
 
 def test_started_again_it_trains_nothing(made, monkeypatch):
     folder, args, comparison, _ = made
-    before = {p: p.stat().st_mtime_ns for p in folder.rglob("sub*.parquet")}
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("sub*.csv")}
     assert len(before) == 2 * 2 * (7 + 2 + 2) * 2
     monkeypatch.setattr(module, "measure_cost", lambda *_: comparison.cost)
     assert CliRunner().invoke(module.app, args).exit_code == 0
-    assert {p: p.stat().st_mtime_ns for p in folder.rglob("sub*.parquet")} == before
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("sub*.csv")} == before
     again = Comparison.load(folder / "comparison.json")
     pd.testing.assert_frame_equal(again.intervals, comparison.intervals)
     pd.testing.assert_frame_equal(again.streams, comparison.streams)

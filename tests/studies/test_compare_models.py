@@ -28,9 +28,9 @@ def test_the_command_compares_all_models_and_goes_on(tmp_path, monkeypatch):
     assert (found.cost.parameters > 0).all()
     found.save(tmp_path / "x.json")
     assert ModelComparison.load(tmp_path / "x.json").table().shape == found.table().shape
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("sub*.parquet")}
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("sub*.csv")}
     again = compare_models(tmp_path, **size)
-    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("sub*.parquet")} == before
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("sub*.csv")} == before
     assert np.allclose(again.intervals.uf1, found.intervals.uf1)
 
 

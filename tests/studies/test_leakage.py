@@ -29,21 +29,21 @@ def test_each_way_to_score_by_hand():
     """Two subjects of two clips, three epochs. s: right 1, 2, 1 of 2; t: right 1, 0, 1 of 2."""
     rows = [("s", 0, "001"), ("s", 1, "011"), ("t", 0, "011"), ("t", 1, "100")]
     clips = pd.DataFrame(rows, columns=["subject", "truth", "epochs"])
-    inner = pd.DataFrame({"subject": ["s", "t"], "uf1": [[0.1, 0.9, 0.2], [0.8, 0.1, 0.8]]})
-    table = leak_scores(clips, inner).set_index("leak")
+    validation = pd.DataFrame({"subject": ["s", "t"], "uf1": [[0.1, 0.9, 0.2], [0.8, 0.1, 0.8]]})
+    table = leak_scores(clips, validation).set_index("leak")
     # last: truth 0 1 0 1, said 1 1 1 0
     assert table.accuracy["last"] == pytest.approx(1 / 4)
     assert table.uf1["last"] == pytest.approx((0 + 2 * 1 / (2 + 2 + 1)) / 2)
-    # inner: epoch 2 for s (all right), the later of two equal ones, 3, for t (none right)
-    assert table.accuracy["inner"] == pytest.approx(2 / 4)
+    # validation: epoch 2 for s (all right), the later of two equal ones, 3, for t (none right)
+    assert table.accuracy["validation"] == pytest.approx(2 / 4)
     # best of each subject: s epoch 2 (2 right), t epoch 1 (2 right)
     assert table.accuracy["best accuracy of each subject, stop at 100 %"] == 1
     assert table.uf1["best F1 of each subject"] == 1
     assert table.uf1["best F1 of each subject, and their mean"] == 1
     assert table.accuracy["one epoch for all, best when pooled"] == pytest.approx(3 / 4)
-    one = leak_scores(clips, inner, epochs=1).set_index("leak")
+    one = leak_scores(clips, validation, epochs=1).set_index("leak")
     honest = one.loc["last"]
-    for leak in ("inner", "best F1 of each subject", "one epoch for all, best when pooled"):
+    for leak in ("validation", "best F1 of each subject", "one epoch for all, best when pooled"):
         assert one.loc[leak].tolist() == honest.tolist(), "with one epoch there is nothing to choose"
 
 
@@ -81,12 +81,12 @@ def test_the_command_measures_and_goes_on_where_it_was(tmp_path):
     made = Leakage.load(tmp_path / "leakage.json")
     assert set(made.clips.epochs.str.len()) == {1}
     table = gains(made.scores()).set_index(["labels", "leak"])
-    for leak in (*LINEAR, COPIED, VARIANT, "last", "inner", "best F1 of each subject"):
+    for leak in (*LINEAR, COPIED, VARIANT, "last", "validation", "best F1 of each subject"):
         assert ("noise", leak) in table.index
     assert (table.loc[(slice(None), "last"), "gain"] == 0).all()
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.parquet")}
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.json")}
     assert CliRunner().invoke(app, args).exit_code == 0
-    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.parquet")} == before
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.json")} == before
     result = CliRunner().invoke(app, [*args, "--epochs", "3"])
     assert result.exit_code == 1
     assert "another size or recipe" in re.sub(r"\s+", " ", result.output)
@@ -95,7 +95,7 @@ def test_the_command_measures_and_goes_on_where_it_was(tmp_path):
 def test_on_noise_honest_selection_is_at_chance_and_every_picked_maximum_above(stored):
     scores = stored.scores(labels="noise")
     wide = scores.pivot_table(index="seed", columns="leak", values="uf1")
-    for honest in ("last", "inner"):
+    for honest in ("last", "validation"):
         above = (wide[honest] - wide["chance"]).dropna()
         half = 3 * above.std() / np.sqrt(len(above))
         assert above.mean() - half <= 0.0, f"{honest} is above chance on labels that hold nothing"
@@ -137,7 +137,7 @@ def test_the_picture_draws_every_leak_with_its_interval(stored):
     table = gains(stored.scores())
     [axis] = leaks_figure(table).axes
     names = [tick.get_text() for tick in axis.get_yticklabels()]
-    assert "inner (honest)" in names
+    assert "validation (honest)" in names
     assert "leaky" in axis.get_title()
     assert {"best F1 of each subject", COPIED, *LINEAR} <= set(names)
     assert BY_SUBJECT in set(table.labels)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tsfmicro_lab.training import Recipe, Run, cross_validate, cross_validate_runs
+from tsfmicro_lab.training import Recipe, Run, cross_validate
 
 RUN = Run("tsfmicro_temporal", recipe=Recipe(epochs=4))
 
@@ -79,7 +79,7 @@ def test_a_worker_killed_at_work_changes_nothing(samples, tmp_path, alone):
         folds = (tmp_path / "run" / "folds.jsonl").read_text().splitlines()
         assert len(folds) == len(set(folds)) == 4, "every fold is written once"
 
-        grid = cross_validate_runs(samples, runs, executor=executor, folder=tmp_path / "grid", progress=False)
+        grid = cross_validate(samples, runs, executor=executor, folder=tmp_path / "grid", progress=False)
     assert len(grid) == 3 * len(samples)
     pd.testing.assert_frame_equal(grid.iloc[: len(samples)][list(alone)], alone, check_dtype=False)
     names = {"tsfmicro_spatial-0", "tsfmicro_temporal-0", "tsfmicro_temporal-1"}
@@ -89,4 +89,4 @@ def test_a_worker_killed_at_work_changes_nothing(samples, tmp_path, alone):
 
 def test_two_runs_of_one_name_are_refused(samples):
     with pytest.raises(ValueError, match="two runs have one name and seed"):
-        cross_validate_runs(samples, [RUN, RUN])
+        cross_validate(samples, [RUN, RUN])

@@ -74,30 +74,32 @@ def test_probabilities_sum_to_one_whatever_the_batch(samples):
     assert np.allclose(rows, predict(net, samples, np.arange(13), batch_size=4), atol=1e-5)
 
 
-def test_batches_are_even_and_complete():
+def test_batches_are_even_complete_and_shuffled():
     for n, size in ((17, 8), (9, 8), (84, 8), (3, 8)):
-        parts = _batches(torch.arange(n), size)
-        assert torch.equal(torch.cat(parts), torch.arange(n))
+        parts = _batches(torch.arange(n), size, torch.Generator().manual_seed(1))
+        order = torch.cat(parts)
+        assert torch.equal(order.sort().values, torch.arange(n))
+        assert not torch.equal(order, torch.arange(n))
         lengths = [len(p) for p in parts]
         assert max(lengths) - min(lengths) <= 1
 
 
-def test_the_sought_frames_are_trained_on_and_the_annotated_ones_tested(data):
+def test_the_strongest_pair_is_trained_on_and_the_annotated_one_tested(data):
     samples = prepare(data, 56, tensors=(*KEY_FRAMES, *STRONGEST), progress=False)
     assert (samples["strongest_apex"] != samples["apex"]).any()
     rows = torch.arange(4)
-    batch = training_batch(samples, rows, KEY_FRAMES, sought=True)
+    batch = training_batch(samples, rows, KEY_FRAMES, strongest_pair=True)
     assert torch.equal(batch["apex"], samples["strongest_apex"][:4])
     assert torch.equal(batch["onset"], samples["strongest_onset"][:4])
     assert torch.equal(training_batch(samples, rows, KEY_FRAMES)["apex"], samples["apex"][:4])
     nets = [model(), model()]
     blind = samples.with_tensors(onset=torch.zeros_like(samples.onset), apex=torch.zeros_like(samples.apex))
     for net, given in zip(nets, (samples, blind), strict=True):
-        fit(net, given, np.arange(20), replace(QUICK, sought=True))
+        fit(net, given, np.arange(20), replace(QUICK, strongest_pair=True))
     assert all(torch.equal(w, nets[1].state_dict()[name]) for name, w in nets[0].state_dict().items())
     assert not np.allclose(predict(nets[0], samples, np.arange(5)), predict(nets[0], blind, np.arange(5)))
 
 
-def test_without_sought_frames_the_message_says_what_to_prepare(samples):
+def test_without_the_strongest_pair_the_message_says_what_to_prepare(samples):
     with pytest.raises(ValueError, match="no 'strongest_onset': prepare"):
-        fit(model(), samples, np.arange(20), replace(QUICK, sought=True))
+        fit(model(), samples, np.arange(20), replace(QUICK, strongest_pair=True))

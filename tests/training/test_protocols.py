@@ -38,7 +38,7 @@ def test_every_clip_is_predicted_once_with_its_probabilities(samples):
     assert set(table.epoch) == {2}
 
 
-@pytest.mark.parametrize("selection", ["last", "inner"])
+@pytest.mark.parametrize("selection", ["last", "validation"])
 def test_nothing_depends_on_the_test_subjects_labels(samples, selection):
     run = replace(QUICK, model="tsfmicro_late", selection=selection)
     fold = leave_one_subject_out(samples.annotations)[1]
@@ -50,19 +50,19 @@ def test_nothing_depends_on_the_test_subjects_labels(samples, selection):
     pd.testing.assert_frame_equal(honest[columns], lied[columns])
 
 
-def test_inner_subjects_choose_epoch_and_recipe_and_nobody_else_does(samples):
+def test_validation_subjects_choose_epoch_and_recipe_and_nobody_else_does(samples):
     fold = nested_leave_one_subject_out(samples.annotations)[0]
     good, bad = Recipe(epochs=3), Recipe(epochs=1, lr=0.0)
-    run = replace(QUICK, selection="inner", candidates=(bad, good))
+    run = replace(QUICK, selection="validation", candidates=(bad, good))
     rows = run_fold(run, samples, fold)
     assert 1 <= rows.epoch.iloc[0] <= 3
     assert rows.candidate.iloc[0] in (0, 1)
     label = samples.label.clone()
-    label[fold.inner] = int(label[fold.test[0]])
+    label[fold.validation] = int(label[fold.test[0]])
     assert len(run_fold(run, replace(samples, label=label), fold)) == len(fold.test)
     with pytest.raises(ValueError, match="'last' chooses nothing"):
         replace(QUICK, candidates=(good, bad))
-    with pytest.raises(ValueError, match="unknown selection 'best': choose from last, inner, oracle"):
+    with pytest.raises(ValueError, match="unknown selection 'best': choose from last, validation, oracle"):
         replace(QUICK, selection="best")
 
 
@@ -150,31 +150,28 @@ from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.training import Recipe, Run, cross_validate
 samples = prepare(SyntheticMicroExpressions(4, 10, image_size=96, seed=3), 56, progress=False)
 table = cross_validate(samples, Run("tsfmicro_temporal", recipe=Recipe(epochs=6)), folder=sys.argv[1], progress=False)
-table.to_parquet(sys.argv[2])
+table.to_csv(sys.argv[2])
 """
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_table(tmp_path):
     def start(folder):
-        return subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(tmp_path / folder), str(tmp_path / f"{folder}.parquet")]
-        )
+        return subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path / folder), str(tmp_path / f"{folder}.csv")])
 
     assert start("whole").wait(300) == 0
     killed = start("killed")
     deadline = time.monotonic() + 200
-    while not list((tmp_path / "killed").glob("sub*.parquet")):
+    while not list((tmp_path / "killed" / "folds").glob("sub*.csv")):
         assert killed.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    kept = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "killed").glob("sub*.parquet")}
+    kept = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "killed" / "folds").glob("sub*.csv")}
     assert 1 <= len(kept) < 4
     assert start("killed").wait(300) == 0
-    assert {name: (tmp_path / "killed" / name).stat().st_mtime_ns for name in kept} == kept
-    whole, resumed = (pd.read_parquet(tmp_path / f"{n}.parquet") for n in ("whole", "killed"))
-    pd.testing.assert_frame_equal(whole, resumed)
+    assert {name: (tmp_path / "killed" / "folds" / name).stat().st_mtime_ns for name in kept} == kept
+    assert (tmp_path / "whole.csv").read_bytes() == (tmp_path / "killed.csv").read_bytes()
 
 
 def test_a_folder_of_another_run_is_refused(samples, tmp_path):
@@ -190,8 +187,8 @@ def test_a_folder_of_another_run_is_refused(samples, tmp_path):
 def test_a_full_disk_leaves_earlier_folds_whole(samples, tmp_path):
     """The system refuses to write more bytes, as it does on a full disk; what was saved before stays readable."""
     first = cross_validate(samples, QUICK, folder=tmp_path, progress=False)
-    (tmp_path / "sub03.parquet").unlink()
-    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    (tmp_path / "folds" / "sub03.csv").unlink()
+    before = {p.name: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
@@ -199,7 +196,7 @@ def test_a_full_disk_leaves_earlier_folds_whole(samples, tmp_path):
             cross_validate(samples, QUICK, folder=tmp_path, progress=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+    assert {p.name: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
     pd.testing.assert_frame_equal(cross_validate(samples, QUICK, folder=tmp_path, progress=False), first)
 
 

@@ -40,7 +40,7 @@ def test_nobody_stands_on_two_sides_whatever_the_table(rows, name):
         warnings.simplefilter("ignore")
         folds = PROTOCOLS[name](annotations)
     for fold in folds:
-        sides = [set(annotations.subject[part]) for part in (fold.train, fold.inner, fold.test)]
+        sides = [set(annotations.subject[part]) for part in (fold.train, fold.validation, fold.test)]
         assert sides[0]
         assert sides[2]
         assert not (sides[0] & sides[1])
@@ -50,9 +50,9 @@ def test_nobody_stands_on_two_sides_whatever_the_table(rows, name):
     if name != "hold-out":
         assert sorted(tested) == list(range(len(annotations))), "every clip is tested once"
     if name == "nested":
-        used = [sorted(np.r_[f.train, f.inner, f.test]) for f in folds]
+        used = [sorted(np.r_[f.train, f.validation, f.test]) for f in folds]
         assert all(rows == list(range(len(annotations))) for rows in used)
-        assert all(len(f.inner) for f in folds)
+        assert all(len(f.validation) for f in folds)
     if name == "data-set-out":
         assert [f.name for f in folds] == ["one", "two"]
 

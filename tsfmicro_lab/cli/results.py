@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def score(
-    files: Annotated[list[Path], typer.Argument(help="Folders of runs, parquet tables, or logs of MEGC2019.")],
+    files: Annotated[list[Path], typer.Argument(help="Folders of runs, CSV tables, or logs of MEGC2019.")],
     details: Annotated[bool, typer.Option(help="Also score each class, and each part of a composite.")] = False,
 ) -> None:
     """Score predictions anew: of a run, or of somebody else's model from its MEGC2019 log; pooled over all folds."""
@@ -37,7 +37,7 @@ def score(
 def results(
     folder: Annotated[Path, typer.Argument(help="Where runs lie, at any depth.")],
     model: Annotated[str, typer.Option(help="Only models whose name holds this.")] = "",
-    selection: Annotated[str, typer.Option(help="Only this selection: last, inner or leaky.")] = "",
+    selection: Annotated[str, typer.Option(help="Only this selection: last, validation or leaky.")] = "",
     csv: Annotated[Path | None, typer.Option(help="Write the table to this CSV file.")] = None,
     latex: Annotated[Path | None, typer.Option(help="Write the table to this LaTeX file.")] = None,
     html: Annotated[bool, typer.Option(help="Write report.html into the folder of each run.")] = False,

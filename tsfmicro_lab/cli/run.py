@@ -44,7 +44,7 @@ def evaluate(
         str, typer.Option(help="Labels: emotion (five classes), emotion_megc (three) or action_units.")
     ] = "emotion",
     selection: Annotated[
-        str, typer.Option(help="last epoch; inner, best on subjects set aside; oracle, the leak of many papers.")
+        str, typer.Option(help="last epoch; validation, best on subjects set aside; oracle, the leak of many papers.")
     ] = "last",
     protocol: Annotated[str, typer.Option(help="loso, nested, kfold or hold-out.")] = "loso",
     layout_variation: Annotated[
@@ -58,42 +58,32 @@ def evaluate(
     workers: Workers = None,
 ) -> None:
     """Evaluate models on synthetic clips, by default leaving one subject out; print mean and spread over seeds."""
-    import pandas as pd
-
     from tsfmicro_lab.data.moving_face import Distractors
-    from tsfmicro_lab.data.samples import prepare
     from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
-    from tsfmicro_lab.models import create_model
-    from tsfmicro_lab.results import save_frames
-    from tsfmicro_lab.training import RECIPES, Run, cross_validate, fold_processes, score_table, summary
+    from tsfmicro_lab.training import RECIPES, summary
+    from tsfmicro_lab.training import evaluate as run_experiment
     from tsfmicro_lab.training.protocols import LEAKY
-    from tsfmicro_lab.training.splits import PROTOCOLS
 
-    models = model or ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"]
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"unknown protocol '{protocol}': choose from {', '.join(PROTOCOLS)}")
-    made = {name: create_model(name, 2, preset) for name in models}
-    recipe = replace(RECIPES[preset], epochs=epochs) if epochs else RECIPES[preset]
-    runs = [Run(name, preset, recipe, selection, 0, accelerator) for name in models]
-    tables = []
-    with fold_processes(1 if accelerator == "cuda" else workers) as pool:
-        for seed in range(seeds):
-            distractors = Distractors(drift, flicker, noise, blinks)
-            data = SyntheticMicroExpressions(
-                subjects, clips, seed=seed, layout_variation=layout_variation, distractors=distractors
-            )
-            for run in (replace(run, seed=seed) for run in runs):
-                reads = made[run.model]
-                names = {*reads.prepared, "onset", "apex"}  # the frames are for the report
-                samples = prepare(data, reads.config.image_size, target=target, tensors=sorted(names))
-                place = out / f"{run.model}{'-leaky' if selection == 'oracle' else ''}-{seed}"
-                folds = PROTOCOLS[protocol](samples.annotations)
-                tables.append(cross_validate(samples, run, folds, folder=place, executor=pool, keep_models=True))
-                save_frames(samples, place)
-    predictions = pd.concat(tables, ignore_index=True)
-    predictions.to_parquet(out / "predictions.parquet")
-    scores = pd.concat([score_table(rows, samples.classes) for _, rows in predictions.groupby("seed")])
-    scores.to_csv(out / "scores.csv", index=False)
+    def data(seed: int) -> SyntheticMicroExpressions:
+        distractors = Distractors(drift, flicker, noise, blinks)
+        return SyntheticMicroExpressions(
+            subjects, clips, seed=seed, layout_variation=layout_variation, distractors=distractors
+        )
+
+    _, scores = run_experiment(
+        model or ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"],
+        data,
+        out,
+        preset=preset,
+        recipe=replace(RECIPES[preset], epochs=epochs) if epochs and preset in RECIPES else None,
+        seeds=seeds,
+        target=target,
+        protocol=protocol,
+        selection=selection,
+        accelerator=accelerator,
+        workers=workers,
+        keep_frames=True,
+    )
     table = summary(scores)
     shown = table[["model", "seeds"]].copy()
     for name, title in {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy"}.items():
@@ -101,7 +91,7 @@ def evaluate(
         shown[title] = [f"{mean:.3f}{s}" for mean, s in zip(table[f"{name}_mean"], spread, strict=True)]
     leaky = f", {LEAKY}" if selection == "oracle" else ""
     print_table(shown, f"{protocol}, {preset}, {scores.clips.iloc[0]} clips a seed{leaky}")
-    print(f"every prediction: {out / 'predictions.parquet'}; more: tsfmicro-lab results {out} --html")
+    print(f"every prediction: {out / 'predictions.csv'}; more: tsfmicro-lab results {out} --html")
 
 
 def analyze_video(

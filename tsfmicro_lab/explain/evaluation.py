@@ -35,7 +35,7 @@ def folds_figure(folds: Sequence[Fold], annotations: pd.DataFrame) -> Figure:
     order = np.argsort(subjects, kind="stable")
     roles = np.zeros((len(folds), len(order)), int)
     for row, fold in zip(roles, folds, strict=True):
-        for role, rows in enumerate((fold.train, fold.inner, fold.test), start=1):
+        for role, rows in enumerate((fold.train, fold.validation, fold.test), start=1):
             row[rows] = role
     figure = Picture(figsize=(9, min(1.2 + 0.22 * len(folds), 9)), layout="constrained")
     axis = figure.add_subplot()

@@ -2,7 +2,8 @@
 
 from tsfmicro_lab.training.augmentation import Augmentation, to_inputs
 from tsfmicro_lab.training.checkpoint import Checkpoint
-from tsfmicro_lab.training.cross_validation import cross_validate, cross_validate_runs, fold_processes
+from tsfmicro_lab.training.cross_validation import cross_validate, fold_processes
+from tsfmicro_lab.training.experiment import evaluate
 from tsfmicro_lab.training.loop import RECIPES, Recipe, decide, fit, learning_curves, predict
 from tsfmicro_lab.training.metrics import calibration, class_table, confusion, fold_table, score_table, scores, summary
 from tsfmicro_lab.training.protocols import Run, run_fold
@@ -21,9 +22,9 @@ __all__ = [
     "compare_models",
     "confusion",
     "cross_validate",
-    "cross_validate_runs",
     "decide",
     "detectable_gain",
+    "evaluate",
     "fit",
     "fold_processes",
     "fold_table",

@@ -60,20 +60,18 @@ class Augmentation(nn.Module):
         Raises:
             ValueError: A tensor has a name of no kind (see `data.tensors`).
         """
-        kinds = {name: kind_of(name) for name in batch if name != "label"}
-        planes = {name: batch[name] for name, kind in kinds.items() if kind != "points"}
-        flat = {name: x.flatten(1, -3).float() for name, x in planes.items()}
-        some = next(iter(flat.values()))
-        place = self.draw(len(some), some.device)
-        moved = move(torch.cat(list(flat.values()), 1), place)
-        parts = moved.split([x.shape[1] for x in flat.values()], 1)
-        done = {name: part.reshape(x.shape) for (name, x), part in zip(planes.items(), parts, strict=True)}
-        for name, kind in kinds.items():
+        first = next(iter(batch.values()))
+        place = self.draw(len(first), first.device)
+        done = dict(batch)
+        for name, x in batch.items():
+            kind = kind_of(name) if name != "label" else None
+            if kind == "points":
+                done[name] = _move_points(x, place, self.size)
+            elif kind:
+                done[name] = move(x.flatten(1, -3).float(), place).reshape(x.shape)
             if kind == "flow":
                 done[name] = torch.einsum("bji,b...jyx->b...iyx", place[:, :, :2], done[name])
-            elif kind == "points":
-                done[name] = _move_points(batch[name], place, self.size)
-        return {**batch, **done}
+        return done
 
 
 def move(frames: Float[Tensor, "batch c h w"], place: Float[Tensor, "batch 2 3"]) -> Float[Tensor, "batch c h w"]:

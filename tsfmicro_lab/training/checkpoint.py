@@ -1,13 +1,11 @@
 """The state of a training on disk, whole or not at all, so that it goes on where it was as if nothing had happened."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from torch import nn
 
 from tsfmicro_lab.files import write_whole
 
@@ -17,37 +15,31 @@ class State:
     """All that a training changes.
 
     Attributes:
-        model: Weights and running statistics.
-        optimizer: Moments of the gradients.
-        schedule: Learning rate.
+        parts: What has a `state_dict`: model, optimizer, schedule of the learning rate, scaler of the loss.
         shuffle: Source of the order of clips.
-        fabric: Device, whose random numbers augment and drop, and precision, which may scale the loss.
+        device: Whose random numbers augment and drop.
     """
 
-    model: nn.Module
-    optimizer: Any
-    schedule: Any
+    parts: Mapping[str, Any]
     shuffle: torch.Generator
-    fabric: Fabric
+    device: torch.device
 
     def collect(self) -> dict[str, Any]:
         """Everything as tensors and numbers."""
         random = [torch.get_rng_state()]
-        if self.fabric.device.type == "cuda":
-            random.append(torch.cuda.get_rng_state(self.fabric.device))
-        scaler = self.fabric.strategy.precision.state_dict()
-        parts = {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "schedule")}
-        return {**parts, "shuffle": self.shuffle.get_state(), "random": random, "scaler": scaler}
+        if self.device.type == "cuda":
+            random.append(torch.cuda.get_rng_state(self.device))
+        parts = {name: part.state_dict() for name, part in self.parts.items()}
+        return {**parts, "shuffle": self.shuffle.get_state(), "random": random}
 
-    def restore(self, saved: dict[str, Any]) -> None:
+    def restore(self, saved: Mapping[str, Any]) -> None:
         """Undoes everything that was done since :meth:`collect`."""
-        for name in ("model", "optimizer", "schedule"):
-            getattr(self, name).load_state_dict(saved[name])
+        for name, part in self.parts.items():
+            part.load_state_dict(saved[name])
         self.shuffle.set_state(saved["shuffle"])
         torch.set_rng_state(saved["random"][0])
-        self.fabric.strategy.precision.load_state_dict(saved["scaler"])
-        if len(saved["random"]) > 1 and self.fabric.device.type == "cuda":
-            torch.cuda.set_rng_state(saved["random"][1], self.fabric.device)
+        if len(saved["random"]) > 1 and self.device.type == "cuda":
+            torch.cuda.set_rng_state(saved["random"][1], self.device)
 
 
 @dataclass(frozen=True)
@@ -74,9 +66,13 @@ class Checkpoint:
             OSError: The file cannot be written; the one before stays whole.
         """
         saved = {"about": self.about, "losses": losses, "beside": self.beside, **state.collect()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+        def write(target: Path) -> None:
+            with target.open("wb") as file:  # given a name, torch refuses some
+                torch.save(saved, file)
+
         try:
-            write_whole(self.path, partial(_write, saved))
+            write_whole(self.path, write)
         except (OSError, RuntimeError) as error:  # torch's own writer turns a full disk into a RuntimeError
             raise OSError(
                 f"the checkpoint {self.path} could not be saved ({error}): free some space and start again, the epoch "
@@ -104,8 +100,3 @@ class Checkpoint:
         state.restore(saved)
         self.beside.update(beside)
         return losses
-
-
-def _write(saved: dict[str, Any], target: Path) -> None:
-    with target.open("wb") as file:  # given a name, torch refuses some
-        torch.save(saved, file)

@@ -14,19 +14,20 @@ from typing import Any
 import pandas as pd
 
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.files import write_whole
+from tsfmicro_lab.files import safe_name, write_whole
 from tsfmicro_lab.models.card import model_card
 from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.progress import progress_bar
 from tsfmicro_lab.provenance import environment
-from tsfmicro_lab.training.protocols import KEY, Run, facts, run_fold, samples_digest
+from tsfmicro_lab.training.predictions import read_table, write_table
+from tsfmicro_lab.training.protocols import KEY, Run, card_facts, run_fold, samples_digest
 from tsfmicro_lab.training.splits import Fold, checked, leave_one_subject_out
 from tsfmicro_lab.training.statistics import card_scores
 
 
 def cross_validate(
     samples: Samples,
-    run: Run | None = None,
+    runs: Run | Sequence[Run] | None = None,
     folds: Sequence[Fold] | None = None,
     *,
     folder: Path | str | None = None,
@@ -42,9 +43,11 @@ def cross_validate(
 
     Args:
         samples: Prepared clips.
-        run: What to evaluate; the tiny late fusion by default.
+        runs: What to evaluate; the tiny late fusion by default. Of several (seeds, variants) every fold is handed out
+            at once, so that no worker waits.
         folds: Of any protocol in `training.splits`, over `samples.annotations`.
-        folder: Where folds are kept; nothing is kept if None.
+        folder: Where folds are kept; nothing is kept if None. Several runs have a folder each in it, named by
+            :func:`run_name`.
         executor: Runs the folds, any `concurrent.futures.Executor`: :func:`fold_processes`, or a Dask cluster's. In
             this process, one after another, by default.
         keep_models: Whether each fold's model is saved beside its predictions.
@@ -53,71 +56,67 @@ def cross_validate(
         progress: Whether to show a progress bar.
 
     Returns:
-        The predictions of all folds, one row per clip that is tested, in the order of the samples.
+        The predictions of all folds, one row per clip that is tested, in the order of the samples; those of several
+        runs below each other, as :func:`~tsfmicro_lab.training.score_table` takes them.
 
     Raises:
-        ValueError: A subject stands on both sides of a fold, or the folder holds another run.
+        ValueError: A subject stands on both sides of a fold, the folder holds another run, or two runs have one name
+            and seed.
         OSError: A fold cannot be written; earlier folds stay whole.
-        MemoryError: A batch does not fit the device; the message says how many clips would.
+        MemoryError: A batch does not fit the device; the message says how many clips may.
 
     Example:
         >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
-        >>> from tsfmicro_lab.training import Recipe
-        >>> samples = prepare(SyntheticMicroExpressions(2, 10, image_size=64), 56, progress=False)
-        >>> run = Run("tsfmicro_spatial", recipe=Recipe(epochs=1))
-        >>> table = cross_validate(samples, run, progress=False)
-        >>> len(table), sorted(set(table.subject))
-        (20, ['sub01', 'sub02'])
-    """
-    run = run or Run()
-    places = [Path(folder) if folder else None]
-    options = {"keep_models": keep_models, "checkpoints": checkpoints, "progress": progress}
-    return _cross_validate(samples, [run], places, folds, executor, **options)[0]
-
-
-def cross_validate_runs(
-    samples: Samples,
-    runs: Sequence[Run],
-    folds: Sequence[Fold] | None = None,
-    *,
-    folder: Path | str | None = None,
-    executor: Executor | None = None,
-    keep_models: bool = False,
-    checkpoints: bool = False,
-    progress: bool = True,
-) -> pd.DataFrame:
-    """Folds × seeds × variants in one go: every fold of every run is handed out at once, so that no worker waits.
-
-    Args:
-        samples: Prepared clips.
-        runs: What to evaluate.
-        folds: As for :func:`cross_validate`.
-        folder: Where runs are kept, a folder each, named by model and seed.
-        executor: As for :func:`cross_validate`.
-        keep_models: As for :func:`cross_validate`.
-        checkpoints: As for :func:`cross_validate`.
-        progress: Whether to show a progress bar.
-
-    Returns:
-        The tables of all runs below each other, as :func:`~tsfmicro_lab.training.score_table` takes them.
-
-    Raises:
-        ValueError: Two runs have the same name and seed, or as for :func:`cross_validate`.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
-        >>> from tsfmicro_lab.training import Recipe
+        >>> from tsfmicro_lab.training import Recipe, score_table
         >>> samples = prepare(SyntheticMicroExpressions(2, 10, image_size=64), 56, progress=False)
         >>> runs = [Run("tsfmicro_spatial", recipe=Recipe(epochs=1), seed=seed) for seed in (0, 1)]
-        >>> len(cross_validate_runs(samples, runs, progress=False))
-        40
+        >>> table = cross_validate(samples, runs, progress=False)
+        >>> score_table(table, samples.classes).model.tolist()
+        ['tsfmicro_spatial', 'tsfmicro_spatial', 'majority', 'random']
     """
-    names = [f"{run.label.replace(' ', '-')}-{run.seed}" for run in runs]
+    several = list(runs) if isinstance(runs, Sequence) else [runs or Run()]
+    names = [run_name(run) for run in several]
     if len(set(names)) < len(names):
-        raise ValueError(f"two runs have one name and seed: {sorted(names)}")
-    places = [Path(folder) / name if folder else None for name in names]
-    options = {"keep_models": keep_models, "checkpoints": checkpoints, "progress": progress}
-    return pd.concat(_cross_validate(samples, runs, places, folds, executor, **options), ignore_index=True)
+        raise ValueError(f"two runs have one name and seed: {', '.join(sorted(names))}")
+    folds = leave_one_subject_out(samples.annotations) if folds is None else checked(folds, samples.annotations)
+    jobs = []
+    for run, name in zip(several, names, strict=True):
+        place = Path(folder) / (name if isinstance(runs, Sequence) else "") if folder else None
+        if place:
+            _open_run(place, run, samples, folds)
+        jobs += [_Job(run, fold, place, keep_models, checkpoints) for fold in folds]
+    found = {i: read_table(job.table) for i, job in enumerate(jobs) if job.table and job.table.exists()}
+    what = f"{several[0].label}, seed {several[0].seed}" if len(several) == 1 else f"{len(several)} runs"
+    with progress_bar(len(jobs), f"{what}: folds", progress) as bar:
+        bar.update(len(found))
+        for i, rows in _train_all(samples, {i: job for i, job in enumerate(jobs) if i not in found}, executor):
+            jobs[i].keep(rows)
+            found[i] = rows
+            bar.update()
+    tables = []
+    for number in range(0, len(jobs), len(folds)):
+        own = pd.concat([found[number + i] for i in range(len(folds))], ignore_index=True)
+        tables.append(samples.table[KEY].merge(own, on=KEY, validate="one_to_many"))
+        if keep_models:
+            _write_cards(jobs[number : number + len(folds)], samples, tables[-1])
+    return pd.concat(tables, ignore_index=True)
+
+
+def run_name(run: Run) -> str:
+    """Name of a run's folder.
+
+    Example:
+        >>> run_name(Run("tsfmicro_late", settings={"depth": 2}, seed=1))
+        'tsfmicro_late-depth-2-1'
+    """
+    settings = [f"{name}-{value}" for name, value in run.settings.items()]
+    leaky = ["leaky"] if run.selection == "oracle" else []
+    return safe_name("-".join([run.model, *settings, *leaky, str(run.seed)]))
+
+
+def model_folder(folder: Path, fold: str) -> Path:
+    """Where a run keeps the model of a fold, which is named by the subject that it never saw."""
+    return folder / "models" / safe_name(fold)
 
 
 def fold_processes(workers: int | None = None, *, gpus: int = 0) -> ProcessPoolExecutor:
@@ -152,67 +151,37 @@ class _Job:
 
     @property
     def table(self) -> Path | None:
-        return self.place / f"{self.fold.name}.parquet" if self.place else None
+        return self.place / "folds" / f"{safe_name(self.fold.name)}.csv" if self.place else None
+
+    @property
+    def model_folder(self) -> Path | None:
+        return model_folder(self.place, self.fold.name) if self.place and self.keep_model else None
 
     @property
     def checkpoint_file(self) -> Path | None:
-        return self.place / "checkpoints" / f"{self.fold.name}.pt" if self.place and self.checkpoint else None
+        kept = self.place and self.checkpoint
+        return self.place / "checkpoints" / f"{safe_name(self.fold.name)}.pt" if self.place and kept else None
 
     def train(self, samples: Samples) -> pd.DataFrame:
-        model_folder = self.place / "models" / self.fold.name if self.place and self.keep_model else None
-        return run_fold(self.run, samples, self.fold, model_folder, self.checkpoint_file)
+        return run_fold(self.run, samples, self.fold, self.model_folder, self.checkpoint_file)
 
     def keep(self, rows: pd.DataFrame) -> None:
         """Writes what the fold predicted; its checkpoint is then needed no more."""
         if not self.place or not self.table:
             return
-        _write_fold(rows, self.table)
+        try:
+            write_table(rows, self.table)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"fold {self.fold.name} could not be saved to {self.table} ({error.strerror or error}): free some "
+                "space and start again, the folds that are finished are kept",
+            ) from error
         with (self.place / "folds.jsonl").open("a") as log:
             log.write(json.dumps(rows.attrs) + "\n")
-        if self.checkpoint_file:
-            for file in self.checkpoint_file.parent.glob(f"{self.fold.name}-*.pt"):
-                file.unlink()
-
-
-def _cross_validate(
-    samples: Samples,
-    runs: Sequence[Run],
-    places: Sequence[Path | None],
-    folds: Sequence[Fold] | None,
-    executor: Executor | None,
-    *,
-    keep_models: bool,
-    checkpoints: bool,
-    progress: bool,
-) -> list[pd.DataFrame]:
-    folds = leave_one_subject_out(samples.annotations) if folds is None else checked(folds, samples.annotations)
-    for run, place in zip(runs, places, strict=True):
-        if place:
-            _open_run(place, run, samples, folds)
-    jobs = [
-        _Job(run, fold, place, keep_models, checkpoints)
-        for run, place in zip(runs, places, strict=True)
-        for fold in folds
-    ]
-    results: dict[int, pd.DataFrame] = {
-        i: pd.read_parquet(job.table) for i, job in enumerate(jobs) if job.table and job.table.exists()
-    }
-    what = f"{runs[0].label}, seed {runs[0].seed}" if len(runs) == 1 else f"{len(runs)} runs"
-    with progress_bar(len(jobs), f"{what}: folds", progress) as bar:
-        bar.update(len(results))
-        todo = {i: job for i, job in enumerate(jobs) if i not in results}
-        for i, rows in _train_all(samples, todo, executor):
-            jobs[i].keep(rows)
-            results[i] = rows
-            bar.update()
-    tables = []
-    for number, (run, place) in enumerate(zip(runs, places, strict=True)):
-        own = [results[number * len(folds) + i] for i in range(len(folds))]
-        table = samples.table[KEY].merge(pd.concat(own, ignore_index=True), on=KEY, validate="one_to_many")
-        if place and keep_models:
-            _write_cards(run, samples, folds, table, place / "models")
-        tables.append(table)
-    return tables
+        if file := self.checkpoint_file:
+            for old in file.parent.glob(f"{file.stem}-*.pt"):
+                old.unlink()
 
 
 def _train_all(
@@ -235,49 +204,39 @@ def _train_all(
             future.cancel()
 
 
-def _write_cards(run: Run, samples: Samples, folds: Sequence[Fold], table: pd.DataFrame, place: Path) -> None:
+def _same(samples: Samples) -> Samples:
+    return samples
+
+
+def _write_cards(jobs: Sequence[_Job], samples: Samples, table: pd.DataFrame) -> None:
     """Tells each fold's card what all folds together scored, which nobody knew when its model was saved."""
     scores = card_scores(table, samples.classes)
-    model = run.create(len(samples.classes))
-    for fold in folds:
-        card = model_card(model, **facts(run, samples, fold), scores=scores)
-        write_whole(place / fold.name / "README.md", partial(Path.write_text, data=card, encoding="utf-8"))
+    model = jobs[0].run.create(len(samples.classes))
+    for job in jobs:
+        if folder := job.model_folder:
+            card = model_card(model, **card_facts(job.run, samples, job.fold), scores=scores)
+            write_whole(folder / "README.md", partial(Path.write_text, data=card, encoding="utf-8"))
 
 
-def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -> Path:
+def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -> None:
     """Creates the folder of a run, or checks that it holds this very run on these very samples."""
-    split = repr([(f.name, f.train.tolist(), f.test.tolist(), f.inner.tolist()) for f in folds])
+    split = repr([(f.name, f.train.tolist(), f.test.tolist(), f.validation.tolist()) for f in folds])
     about = {
         "run": asdict(run),
         "classes": list(samples.classes),
         "samples": samples_digest(samples),
         "data": samples.source,
+        "folds": hashlib.sha256(split.encode()).hexdigest(),
     }
-    about = json.loads(json.dumps(about | {"folds": hashlib.sha256(split.encode()).hexdigest()}))
     path = folder / "run.json"
-    if path.exists():
-        if json.loads(path.read_text()) != about:
-            raise ValueError(
-                f"{folder} holds the folds of another run or other samples: give another folder, or delete this one"
-            )
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        made = json.dumps(environment(), indent=2)
-        write_whole(folder / "environment.json", lambda target: target.write_text(made))
-        write_whole(path, lambda target: target.write_text(json.dumps(about, indent=2)))
-    return folder
+    if not path.exists():
+        _write_json(folder / "environment.json", environment())
+        _write_json(path, about)
+    elif json.loads(path.read_text()) != json.loads(json.dumps(about)):
+        raise ValueError(
+            f"{folder} holds the folds of another run or other samples: give another folder, or delete this one"
+        )
 
 
-def _write_fold(rows: pd.DataFrame, path: Path) -> None:
-    try:
-        write_whole(path, rows.to_parquet)
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"fold {path.stem} could not be saved to {path} ({error.strerror or error}): free some space and start "
-            "again, the folds that are finished are kept",
-        ) from error
-
-
-def _same(samples: Samples) -> Samples:
-    return samples
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_whole(path, lambda target: target.write_text(json.dumps(content, indent=2)))

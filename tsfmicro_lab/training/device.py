@@ -1,90 +1,141 @@
-"""What training needs of a device: random numbers of its own, compiled networks, and advice when memory runs out."""
+"""What training needs of devices: which one, random numbers of its own, half precision, several of them, and memory."""
 
-import math
+import os
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+
+from tsfmicro_lab.models.base import Recognizer
 
 #: Modes of `torch.compile` that pay here; empty means that nothing is compiled.
 COMPILED = ("", "default", "reduce-overhead", "max-autotune")
+#: What networks compute in. Weights and steps are float32 always.
+PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
-def compile_model(model: nn.Module, mode: str) -> nn.Module:
-    """The model as one fused program, or the model itself.
-
-    The first step takes a minute or more, on a GPU and on a CPU (where a C++ compiler is needed); the kernels are kept
-    on disk, and further models of the same shape in the same process use the same program.
+def find_device(accelerator: str) -> torch.device:
+    """The device of an accelerator. Where several processes train (`torchrun`), each takes the GPU of its own number.
 
     Args:
-        model: The model; its weights are shared.
-        mode: Of `torch.compile`. `reduce-overhead` records CUDA graphs, which pays where kernels are small.
+        accelerator: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
+
+    Raises:
+        ValueError: This machine has no such accelerator.
+
+    Example:
+        >>> find_device("cpu")
+        device(type='cpu')
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    known = [name for name, yes in there.items() if yes]
+    if accelerator not in (*known, "auto"):
+        raise ValueError(f"no accelerator '{accelerator}' on this machine: choose from {', '.join(known)}, auto")
+    name = known[0] if accelerator == "auto" else accelerator
+    return torch.device(name, int(os.environ.get("LOCAL_RANK", "0"))) if name == "cuda" else torch.device(name)
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Lets a network compute in half precision where that is safe.
+
+    Args:
+        precision: A name of :data:`PRECISIONS`; `32-true` changes nothing.
+        device: Where it computes.
+
+    Raises:
+        ValueError: The precision is unknown.
+
+    Example:
+        >>> with autocast("bf16-mixed", torch.device("cpu")):
+        ...     torch.nn.Linear(1, 1)(torch.ones(1, 1)).dtype
+        torch.bfloat16
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision '{precision}': choose from {', '.join(PRECISIONS)}")
+    enabled = precision != "32-true"
+    return torch.autocast(device.type, PRECISIONS[precision] if enabled else None, enabled)
+
+
+class _Loss(nn.Module):
+    """The loss as a module's output, as `DistributedDataParallel` wants it."""
+
+    def __init__(self, model: Recognizer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, label: Tensor, **inputs: Tensor) -> Tensor:
+        return self.model.loss(label, **inputs)
+
+
+def loss_of(model: Recognizer, compiled: str = "") -> Callable[..., Tensor]:
+    """The model's loss as a function of labels and inputs.
+
+    Where several processes train, each on its part of a batch, they average their gradients.
+
+    Args:
+        model: The model, on its device.
+        compiled: Mode of `torch.compile`, which makes one program of network and loss for batches of any size; empty
+            for none. The first step takes a minute or more, on a GPU and on a CPU (where a C++ compiler is needed);
+            further models of the same shape in the same process use the same program. `reduce-overhead` records CUDA
+            graphs, which pays where kernels are small.
 
     Raises:
         ValueError: The mode is unknown.
+    """
+    if compiled not in COMPILED:
+        raise ValueError(f"unknown compiled '{compiled}': choose from {', '.join(COMPILED[1:])}")
+    loss: nn.Module = _Loss(model)
+    if distributed.is_initialized():
+        loss = nn.parallel.DistributedDataParallel(loss)
+    if not compiled:
+        return loss
+    program: Any = torch.compile(loss, mode=compiled)
+
+    def any_size(label: Tensor, **inputs: Tensor) -> Tensor:
+        for x in (label, *inputs.values()):
+            torch._dynamo.maybe_mark_dynamic(x, 0)
+        return program(label, **inputs)
+
+    return any_size
+
+
+def rank_and_world() -> tuple[int, int]:
+    """Number of this process among those that train together, and how many they are.
 
     Example:
-        >>> compile_model(torch.nn.Linear(1, 1), "")
-        Linear(in_features=1, out_features=1, bias=True)
+        >>> rank_and_world()
+        (0, 1)
     """
-    if mode not in COMPILED:
-        raise ValueError(f"unknown compiled '{mode}': choose from {', '.join(COMPILED[1:])}")
-    return torch.compile(model, mode=mode) if mode else model  # type: ignore[return-value]
-
-
-def any_batch(inputs: Iterable[Tensor]) -> list[Tensor]:
-    """The same tensors, with a note for `torch.compile` that batches of other sizes will follow: one program for all.
-
-    Example:
-        >>> any_batch([torch.zeros(2)])
-        [tensor([0., 0.])]
-    """
-    inputs = list(inputs)
-    for x in inputs:
-        torch._dynamo.maybe_mark_dynamic(x, 0)
-    return inputs
+    return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
 
 
 @contextmanager
-def memory_advice(step: Callable[[Tensor], Tensor], clips: int, batch_size: int) -> Iterator[None]:
+def memory_advice(batch_size: int) -> Iterator[None]:
     """Turns the device's complaint about memory into advice.
 
     Args:
-        step: A training step over some rows. It is tried with fewer of them until it fits, so the model is spoilt.
-        clips: Number of clips in an epoch.
         batch_size: Clips per step that were wanted.
 
     Raises:
-        MemoryError: There was too little memory; the message says what batch size would do.
+        MemoryError: There was too little memory; the message says what needs less.
     """
     try:
         yield
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
-        message = str(error).splitlines()[0]
+        complaint = str(error).splitlines()[0]
         traceback.clear_frames(error.__traceback__)  # they hold the tensors of the step that failed
     else:
         return
-    most = _largest(step, largest_batch(clips, batch_size))
-    fits = next((size for size in range(batch_size, 1, -1) if largest_batch(clips, size) <= most), 0)
-    advice = f"a batch of {fits} would fit: Recipe(batch_size={fits})" if fits else "not even two clips would fit"
+    half = f"half may fit: Recipe(batch_size={batch_size // 2}). " if batch_size > 3 else ""
     raise MemoryError(
-        f"a batch of {batch_size} clips does not fit the memory of the device ({message}); {advice}. A smaller "
-        "preset, precision 'bf16-mixed', or fewer processes on the device need less"
+        f"a batch of {batch_size} clips does not fit the memory of the device ({complaint}); {half}A smaller preset, "
+        "precision 'bf16-mixed', or fewer processes on the device need less"
     )
-
-
-def largest_batch(clips: int, batch_size: int) -> int:
-    """Clips in the largest of the even batches into which an epoch is split, which can be more than was asked for.
-
-    Example:
-        >>> largest_batch(clips=17, batch_size=8)
-        9
-    """
-    return math.ceil(clips / max(round(clips / batch_size), 1))
 
 
 def out_of_memory(error: RuntimeError) -> bool:
@@ -96,20 +147,3 @@ def out_of_memory(error: RuntimeError) -> bool:
     """
     signs = ("not enough memory", "can't allocate memory", "could not create a primitive")  # oneDNN says the last
     return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
-
-
-def _largest(step: Callable[[Tensor], Tensor], too_many: int) -> int:
-    """How many rows a step takes, found by halving the interval."""
-    least = 0
-    while too_many - least > 1:
-        middle = (least + too_many) // 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        try:
-            step(torch.zeros(middle, dtype=torch.long))
-            least = middle
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-            too_many = middle
-    return least

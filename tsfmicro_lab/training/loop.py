@@ -3,23 +3,21 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int64
-from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor, distributed
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.data.tensors import KEY_FRAMES, STRONGEST
-from tsfmicro_lab.models import Recognizer
+from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.progress import track
 from tsfmicro_lab.seeds import seeded
 from tsfmicro_lab.training.augmentation import Augmentation
 from tsfmicro_lab.training.checkpoint import Checkpoint, State
-from tsfmicro_lab.training.device import any_batch, compile_model, memory_advice
+from tsfmicro_lab.training.device import autocast, find_device, loss_of, memory_advice, rank_and_world
 
 
 @dataclass(frozen=True)
@@ -35,9 +33,8 @@ class Recipe:
         decay_epochs: Epochs after which the learning rate stays.
         degrees: Largest rotation of the augmentation.
         shift: Largest shift of the augmentation, as a share of the image side.
-        sought: Whether to train on the frames near onset and apex that differ most, as the public code does, and test
-            on the annotated ones. Samples that were prepared with `tensors=(*KEY_FRAMES, *STRONGEST)` of `data.tensors`
-            hold them.
+        strongest_pair: Whether to train on the frames near onset and apex that differ most, as the public code does,
+            and test on the annotated ones. Samples prepared with `tensors=(*KEY_FRAMES, *STRONGEST)` hold them.
     """
 
     epochs: int = 24
@@ -48,7 +45,7 @@ class Recipe:
     decay_epochs: int = 1000
     degrees: float = 3.0
     shift: float = 0.03
-    sought: bool = False
+    strongest_pair: bool = False
 
 
 #: `base` is the recipe of the public code for five classes, its epochs fixed at the lower end of its range. `tiny` and
@@ -69,32 +66,36 @@ def fit(
     recipe: Recipe,
     *,
     seed: int = 0,
-    fabric: Fabric | None = None,
-    after_epoch: Callable[[int, float], None] | None = None,
-    progress: bool = False,
-    checkpoint: Checkpoint | None = None,
+    accelerator: str = "cpu",
+    precision: str = "32-true",
     compiled: str = "",
+    after_epoch: Callable[[int, float], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+    progress: bool = False,
 ) -> list[float]:
     """Trains a model on some of the samples.
 
+    Where several processes were started (`torchrun`) and joined by `torch.distributed.init_process_group`, each takes
+    its part of every batch.
+
     Args:
-        model: Changed in place, left in evaluation mode.
+        model: Changed in place, left on the device and in evaluation mode.
         samples: All samples.
         index: Those to train on.
         recipe: How.
         seed: Of order, augmentation and stochastic depth; the global random state is left as it was.
-        fabric: Device, precision and strategy; a CPU in float32 by default. With several devices, launched before,
-            each takes its part of every batch.
-        after_epoch: Called with the epoch (from 1) and its mean loss; may look at the model in evaluation mode.
-        progress: Whether to show a progress bar over the epochs.
-        checkpoint: Where the state is kept after every epoch; training goes on from what it holds.
+        accelerator: `cpu`, `cuda`, `mps` or `auto`.
+        precision: `32-true`, or half precision where that is safe: `bf16-mixed`, `16-mixed`.
         compiled: Mode of `torch.compile`: `default`, or `reduce-overhead` for CUDA graphs; empty for none.
+        after_epoch: Called with the epoch (from 1) and its mean loss; may look at the model in evaluation mode.
+        checkpoint: Where the state is kept after every epoch; training goes on from what it holds.
+        progress: Whether to show a progress bar over the epochs.
 
     Returns:
         Mean training loss of each epoch.
 
     Raises:
-        MemoryError: A batch does not fit the device; the message says how many clips would.
+        MemoryError: A batch does not fit the device; the message says how many clips may.
 
     Example:
         >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
@@ -105,58 +106,45 @@ def fit(
         >>> len(losses), model.training
         (2, False)
     """
-    fabric = fabric or Fabric(accelerator="cpu", devices=1)
-    optimizer: Any = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    network, optimizer = fabric.setup(compile_model(_Loss(model), compiled), optimizer)
+    device, (rank, world) = find_device(accelerator), rank_and_world()
+    model, samples = model.to(device), samples.to(device)
+    loss_function = loss_of(model, compiled)
+    optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda e: recipe.decay ** min(e, recipe.decay_epochs))
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")  # float16 would lose small gradients
     augment = Augmentation(model.config.image_size, recipe.degrees, recipe.shift)
-    samples = samples.to(fabric.device)
+    shuffle = torch.Generator().manual_seed(seed)
+    state = State({"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}, shuffle, device)
 
-    def picked(rows: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
-        moved: dict[str, Tensor] = augment(training_batch(samples, rows.to(fabric.device), names, recipe.sought))
-        return moved
+    def draw(rows: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+        return augment(training_batch(samples, rows.to(device), names, recipe.strongest_pair))
 
-    def step(rows: Tensor) -> Tensor:
-        batch = training_batch(samples, rows.to(fabric.device), model.prepared, recipe.sought)
-        label, inputs = batch.pop("label"), model.inputs(augment(batch))
-        any_batch((label, *inputs.values()))
-        loss = network(label, **inputs)
-        optimizer.zero_grad()
-        fabric.backward(loss)
-        optimizer.step()
-        return loss.detach() * len(rows)
-
-    with seeded(seed, fabric.global_rank), memory_advice(step, len(index), recipe.batch_size):
-        shuffle = torch.Generator().manual_seed(seed)
-        state = State(model, optimizer, schedule, shuffle, fabric)
+    with seeded(seed, rank), memory_advice(recipe.batch_size):
         losses = checkpoint.load(state) if checkpoint else []
         if not losses:
-            model.pretrain(torch.from_numpy(index), picked, recipe.lr)
+            model.pretrain(torch.from_numpy(index), draw, recipe.lr)
         for epoch in track(range(len(losses) + 1, recipe.epochs + 1), "training", progress):
             model.train()
-            order = torch.from_numpy(index)[torch.randperm(len(index), generator=shuffle)]
-            total = torch.zeros((), device=fabric.device)  # stays there: reading it would wait for every step
-            for rows in _batches(order, recipe.batch_size):
-                total += step(_share(rows, fabric))
+            total = torch.zeros((), device=device)  # stays there: reading it would wait for every step
+            for rows in _batches(torch.from_numpy(index), recipe.batch_size, shuffle):
+                batch = draw(rows.tensor_split(world)[rank], model.prepared)
+                with autocast(precision, device):
+                    loss = loss_function(batch["label"], **model.inputs(batch))
+                optimizer.zero_grad()
+                scaler.scale(loss).backward()
+                scaler.step(optimizer)
+                scaler.update()
+                total += loss.detach() * len(batch["label"])
             schedule.step()
-            losses.append(_everywhere(total, fabric) / len(index))
+            if world > 1:
+                distributed.all_reduce(total)
+            losses.append(float(total) / len(index))
             model.eval()
             if after_epoch:
                 after_epoch(epoch, losses[-1])
-            if checkpoint and fabric.is_global_zero:
+            if checkpoint and rank == 0:
                 checkpoint.save(state, losses)
     return losses
-
-
-class _Loss(nn.Module):
-    """A model with its loss as one network, which can be compiled, or spread over devices, as a whole."""
-
-    def __init__(self, model: Recognizer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, label: Tensor, **inputs: Tensor) -> Tensor:
-        return self.model.loss(label, **inputs)
 
 
 def predict(
@@ -173,13 +161,6 @@ def predict(
     Returns:
         One row of probabilities per sample. They sum to 1, but for action units, each of which is a question of its
         own.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
-        >>> from tsfmicro_lab.models import create_model
-        >>> samples = prepare(SyntheticMicroExpressions(2, 5, image_size=64), 56, progress=False)
-        >>> predict(create_model("tsfmicro_late", num_classes=5), samples, np.array([0, 3])).shape
-        (2, 5)
     """
     logits = model.logits(samples, index, batch_size)
     return (logits.softmax(-1) if samples.label.ndim == 1 else logits.sigmoid()).numpy()
@@ -210,74 +191,49 @@ def learning_curves(
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Trains a model and looks at held-out clips after every epoch, without choosing anything by what it sees.
+    """Trains a model (:func:`fit`) and tests it after every epoch, without choosing anything by what it sees.
 
     Args:
         model: Changed in place.
         samples: All samples.
         train: Those to train on.
-        test: Those to look at, of other subjects.
+        test: Those to test on, of other subjects.
         recipe: How to train.
         seed: Of order and augmentation.
         progress: Whether to show a progress bar.
 
     Returns:
         One row per epoch: `epoch`, `train_loss` (while learning), `test_loss`, `test_accuracy`.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
-        >>> from tsfmicro_lab.models import create_model
-        >>> samples = prepare(SyntheticMicroExpressions(2, 5, image_size=64), 56, progress=False)
-        >>> model = create_model("tsfmicro_spatial", num_classes=5, seed=0)
-        >>> len(learning_curves(model, samples, np.arange(5), np.arange(5, 10), Recipe(epochs=2), progress=False))
-        2
     """
     rows = []
     truth = samples.label[test].numpy()
 
-    def look(epoch: int, train_loss: float) -> None:
+    def evaluate(epoch: int, train_loss: float) -> None:
         p = predict(model, samples, test)
         test_loss = float(-np.log(np.maximum(p[np.arange(len(p)), truth], 1e-12)).mean())
         accuracy = float((p.argmax(1) == truth).mean())
         rows.append({"epoch": epoch, "train_loss": train_loss, "test_loss": test_loss, "test_accuracy": accuracy})
 
-    fit(model, samples, train, recipe, seed=seed, after_epoch=look, progress=progress)
+    fit(model, samples, train, recipe, seed=seed, after_epoch=evaluate, progress=progress)
     return pd.DataFrame(rows)
 
 
 def training_batch(
-    samples: Samples, rows: Int64[Tensor, " m"], names: tuple[str, ...], sought: bool = False
+    samples: Samples, rows: Int64[Tensor, " m"], names: tuple[str, ...], strongest_pair: bool = False
 ) -> dict[str, Tensor]:
-    """A batch to train on.
-
-    Args:
-        samples: All samples.
-        rows: Those that are wanted.
-        names: Tensors that are wanted.
-        sought: Whether key frames are exchanged for the sought ones (see :class:`Recipe`).
+    """A batch to train on: `Samples.pick`, its key frames exchanged for the strongest pair if a recipe wants that.
 
     Raises:
         ValueError: A tensor was not prepared.
     """
     batch = samples.pick(rows, names)
     for name, other in zip(KEY_FRAMES, STRONGEST, strict=True):
-        if sought and name in batch:
+        if strongest_pair and name in batch:
             batch[name] = samples[other][rows]
     return batch
 
 
-def _share(rows: Tensor, fabric: Fabric) -> Tensor:
-    """The part of a batch that this device takes; all of it where there is one device."""
-    return rows.tensor_split(fabric.world_size)[fabric.global_rank]
-
-
-def _everywhere(total: Tensor, fabric: Fabric) -> float:
-    """Sum over all devices."""
-    summed = fabric.all_reduce(total, reduce_op="sum")
-    assert isinstance(summed, Tensor)
-    return float(summed)
-
-
-def _batches(order: Tensor, size: int) -> list[Tensor]:
-    """Splits an order into batches of even size: batch norm cannot learn from a last batch of one clip."""
-    return list(order.tensor_split(max(round(len(order) / size), 1)))
+def _batches(index: Tensor, size: int, shuffle: torch.Generator) -> tuple[Tensor, ...]:
+    """All of the index in a new order, in batches of even size: batch norm cannot learn from a last batch of one."""
+    order = index[torch.randperm(len(index), generator=shuffle)]
+    return order.tensor_split(max(round(len(order) / size), 1))

@@ -6,13 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
-from sklearn.metrics import (
-    accuracy_score,
-    confusion_matrix,
-    f1_score,
-    precision_recall_fscore_support,
-    recall_score,
-)
+
+#: One confusion matrix or many: rows are the true classes, columns the predicted ones.
+Counts = Int[np.ndarray, "*many classes classes"] | Float[np.ndarray, "*many classes classes"]
 
 
 def scores(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> dict[str, float]:
@@ -41,15 +37,9 @@ def scores(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str
     """
     if not len(truth) or len(truth) != len(predicted):
         raise ValueError(f"{len(truth)} labels and {len(predicted)} predictions cannot be compared")
-    unknown = ({*truth} | {*predicted}) - {*classes}
-    if unknown:
+    if unknown := ({*truth} | {*predicted}) - {*classes}:
         raise ValueError(f"{sorted(unknown)} are none of the classes {list(classes)}")
-    labels = list(classes)
-    return {
-        "uf1": float(f1_score(truth, predicted, labels=labels, average="macro", zero_division=0)),
-        "uar": float(recall_score(truth, predicted, labels=labels, average="macro", zero_division=0)),
-        "accuracy": float(accuracy_score(truth, predicted)),
-    }
+    return _mean_scores(confusion(pd.DataFrame({"truth": truth, "predicted": predicted}), classes))
 
 
 def score_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
@@ -74,18 +64,32 @@ def score_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFra
         >>> table[["model", "accuracy"]].values.tolist()
         [['m', 0.5], ['majority', 0.5], ['random', 0.505]]
     """
-    rows: list[dict[str, Any]] = []
     units = has_units(predictions, classes)
+    rows: list[dict[str, Any]] = []
     for (model, seed), group in predictions.groupby(["model", "seed"], sort=False):
         result = _unit_scores(group, classes) if units else scores(list(group.truth), list(group.predicted), classes)
         rows.append({"model": model, "seed": seed, **result, "clips": len(group)})
-    if units:
-        return pd.DataFrame(rows)
-    one = predictions.drop_duplicates(["subject", "clip", "onset"])
-    truth = list(one.truth)
-    rows.append({"model": "majority", "seed": -1, **scores(truth, [one.truth.mode()[0]] * len(one), classes)})
-    rows.append({"model": "random", "seed": -1, **_guessing(truth, classes)})
-    return pd.DataFrame(rows).fillna({"clips": len(one)}).astype({"clips": int})
+    if not units:
+        once = predictions.drop_duplicates(["subject", "clip", "onset"]).assign(seed=-1)
+        commonest = scores(list(once.truth), list(majority(once).predicted), classes)
+        for model, result in (("majority", commonest), ("random", _guessing(once, classes))):
+            rows.append({"model": model, "seed": -1, **result, "clips": len(once)})
+    return pd.DataFrame(rows)
+
+
+def majority(predictions: pd.DataFrame) -> pd.DataFrame:
+    """What a model predicts that always says the commonest class of each seed, as rows of a model `majority`.
+
+    Args:
+        predictions: Columns `seed`, `truth`, `predicted`, of one model.
+
+    Example:
+        >>> table = pd.DataFrame({"model": "m", "seed": 0, "truth": ["a", "a", "b"], "predicted": "b"})
+        >>> majority(table).predicted.tolist()
+        ['a', 'a', 'a']
+    """
+    commonest = predictions.groupby("seed").truth.transform(lambda truth: truth.mode()[0])
+    return predictions.assign(model="majority", predicted=commonest)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -109,15 +113,16 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return result.reset_index()
 
 
-def confusion(predictions: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-    """Counts: rows are the true classes, columns the predicted ones.
+def confusion(predictions: pd.DataFrame, classes: Sequence[str]) -> Int[np.ndarray, "classes classes"]:
+    """Confusion matrix: counts of clips, rows are the true classes, columns the predicted ones.
 
     Example:
         >>> table = pd.DataFrame({"truth": ["a", "b"], "predicted": ["a", "a"]})
         >>> confusion(table, ["a", "b"]).tolist()
         [[1, 0], [1, 0]]
     """
-    return np.asarray(confusion_matrix(predictions.truth, predictions.predicted, labels=list(classes)))
+    truth, predicted = (_one_hot(predictions[column], classes) for column in ("truth", "predicted"))
+    return truth.T @ predicted
 
 
 def class_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
@@ -135,14 +140,11 @@ def class_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFra
         >>> class_table(table, ["4", "12"]).values.tolist()
         [['4', 1.0, 0.5, 0.66..., 2], ['12', 0.5, 1.0, 0.66..., 1]]
     """
-    truth, said = (
-        np.array([[name in str(label).split("+") for name in classes] for label in predictions[column]])
-        for column in ("truth", "predicted")
-    )
-    values = precision_recall_fscore_support(truth, said, zero_division=0)
-    return pd.DataFrame(
-        dict(zip(("name", "precision", "recall", "f1", "clips"), (list(classes), *values), strict=True))
-    )
+    truth, predicted = (_one_hot(predictions[column], classes) for column in ("truth", "predicted"))
+    hits, clips, said = (truth * predicted).sum(0), truth.sum(0), predicted.sum(0)
+    precision, recall = hits / np.maximum(said, 1), hits / np.maximum(clips, 1)
+    columns = {"precision": precision, "recall": recall, "f1": f1(hits, clips, said), "clips": clips}
+    return pd.DataFrame({"name": list(classes), **columns})
 
 
 def fold_table(predictions: pd.DataFrame, classes: Sequence[str], by: str = "subject") -> pd.DataFrame:
@@ -171,7 +173,7 @@ def fold_table(predictions: pd.DataFrame, classes: Sequence[str], by: str = "sub
 def calibration(predictions: pd.DataFrame, bins: int = 10) -> tuple[pd.DataFrame, float]:
     r"""Whether a model that says 70 % is right in 70 % of such clips.
 
-    .. math:: \mathrm{ECE} = \sum_b rac{n_b}{n} \, |\mathrm{accuracy}_b - \mathrm{confidence}_b|
+    .. math:: \mathrm{ECE} = \sum_b \frac{n_b}{n} \, |\mathrm{accuracy}_b - \mathrm{confidence}_b|
 
     over bins of equal width of the probability of the predicted class (Guo et al., ICML 2017). With few clips the error
     is overestimated: bins of a few clips are off by chance alone.
@@ -202,21 +204,35 @@ def calibration(predictions: pd.DataFrame, bins: int = 10) -> tuple[pd.DataFrame
     return result.reset_index(drop=True), error
 
 
-def uf1_of_counts(
-    counts: Int[np.ndarray, "*many classes classes"] | Float[np.ndarray, "*many classes classes"],
-) -> Float[np.ndarray, "*many"]:
-    """UF1 of confusion matrices, many at once; a class that neither occurs nor is predicted is left out of its mean.
+def f1(hits: np.ndarray, clips: np.ndarray, said: np.ndarray, absent: float = 0.0) -> Float[np.ndarray, "*classes"]:
+    r"""F1 of each class, :math:`2\,TP / (2\,TP + FP + FN)`: the one formula behind every UF1 here.
+
+    Args:
+        hits: Clips of the class that were recognised.
+        clips: Clips of the class.
+        said: Clips that were taken for the class.
+        absent: F1 of a class that neither occurs nor is predicted: 0, or NaN to leave it out of a mean.
+
+    Example:
+        >>> f1(np.array([1, 0]), np.array([2, 0]), np.array([1, 0]))
+        array([0.66666667, 0.        ])
+    """
+    return np.where(clips + said > 0, 2 * hits / np.maximum(clips + said, 1), absent)
+
+
+def uf1_of_counts(counts: Counts, absent: float = np.nan) -> Float[np.ndarray, "*many"]:
+    """UF1 of confusion matrices, many at once.
 
     Args:
         counts: Rows are the true classes.
+        absent: F1 of a class that neither occurs nor is predicted; by default it is left out of the mean.
 
     Example:
         >>> uf1_of_counts(np.array([[2.0, 0, 0], [1, 1, 0], [0, 0, 0]])).round(3)
         np.float64(0.733)
     """
-    seen = counts.sum(-1) + counts.sum(-2)  # 2 TP + FP + FN
-    f1 = np.where(seen > 0, 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(seen, 1), np.nan)
-    return np.asarray(np.nanmean(f1, -1))
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    return np.asarray(np.nanmean(f1(hits, counts.sum(-1), counts.sum(-2), absent), -1))
 
 
 def has_units(predictions: pd.DataFrame, classes: Sequence[str]) -> bool:
@@ -229,15 +245,24 @@ def has_units(predictions: pd.DataFrame, classes: Sequence[str]) -> bool:
     return not {*predictions.truth, *predictions.predicted} <= {*classes}
 
 
-def _guessing(truth: Sequence[str], classes: Sequence[str], draws: int = 100) -> dict[str, float]:
+def _one_hot(labels: pd.Series, classes: Sequence[str]) -> Int[np.ndarray, "clips classes"]:
+    """Which classes, or units joined by `+`, each label names; one that is none of them names nothing."""
+    names = {label: {label, *str(label).split("+")} for label in set(labels)}
+    return np.array([[name in names[label] for name in classes] for label in labels]).astype(int)
+
+
+def _mean_scores(counts: Counts) -> dict[str, float]:
+    """Mean over confusion matrices, in which a class that is absent counts as 0."""
+    hits, clips = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1)
+    uar, accuracy = hits / np.maximum(clips, 1), hits.sum(-1) / clips.sum(-1)
+    return {"uf1": float(uf1_of_counts(counts, 0).mean()), "uar": float(uar.mean()), "accuracy": float(accuracy.mean())}
+
+
+def _guessing(predictions: pd.DataFrame, classes: Sequence[str], draws: int = 100) -> dict[str, float]:
     """Mean scores of drawing classes as often as they occur."""
-    label = np.array([list(classes).index(name) for name in truth])
-    one = np.eye(len(classes))
-    drawn = np.random.default_rng(0).choice(label, (draws, len(label)))
-    counts = np.einsum("nt, dnp -> dtp", one[label], one[drawn])
-    right, there, said = np.diagonal(counts, axis1=1, axis2=2), counts.sum(2), counts.sum(1)
-    uf1, uar = (2 * right / np.maximum(there + said, 1)).mean(), (right / np.maximum(there, 1)).mean()
-    return {"uf1": float(uf1), "uar": float(uar), "accuracy": float((drawn == label).mean())}
+    truth = _one_hot(predictions.truth, classes).astype(float)
+    drawn = np.random.default_rng(0).choice(truth.argmax(1), (draws, len(truth)))
+    return _mean_scores(np.einsum("nt, dnp -> dtp", truth, np.eye(len(classes))[drawn]))
 
 
 def _unit_scores(predictions: pd.DataFrame, units: Sequence[str]) -> dict[str, float]:

@@ -1,30 +1,30 @@
-"""Evaluation over folds of subjects: nothing is selected on those it tests, and it survives being killed."""
+"""One fold of an evaluation: trained on some subjects, its epoch chosen without those it tests, and its predictions."""
 
 import copy
 import hashlib
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
-from sklearn.metrics import f1_score
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.models import Recognizer, create_model
 from tsfmicro_lab.provenance import device_name
 from tsfmicro_lab.training.checkpoint import Checkpoint
-from tsfmicro_lab.training.device import COMPILED
+from tsfmicro_lab.training.device import COMPILED, PRECISIONS
 from tsfmicro_lab.training.loop import RECIPES, Recipe, decide, fit, predict
-from tsfmicro_lab.training.splits import Fold, with_inner
+from tsfmicro_lab.training.metrics import class_table, confusion, uf1_of_counts
+from tsfmicro_lab.training.splits import Fold, with_validation
 
 #: How a fold's epoch is chosen: fixed, by subjects set aside, or (leaky) by the tested ones.
-SELECTIONS = ("last", "inner", "oracle")
-#: What every output of a run says that chose by the clips it is tested on.
+SELECTIONS = ("last", "validation", "oracle")
+#: What every output of a run says that chose by the clips it is tested on: a leak, as data leakage is called.
 LEAKY = "leaky: chosen on the test clips"
 #: What tells one clip from another in every table.
 KEY = ["subject", "clip", "onset"]
@@ -38,15 +38,15 @@ class Run:
         model: Name of the model.
         preset: Its size.
         recipe: How it is trained.
-        selection: `last` keeps the last epoch; `inner` the epoch that is best on training subjects held out inside
+        selection: `last` keeps the last epoch; `validation` the epoch that is best on training subjects held out inside
             the fold. Neither sees the test subject. `oracle` keeps the epoch that is best on the test subject, as many
             published programs do: a demonstration, called leaky wherever it is shown.
-        compiled: Mode of `torch.compile`: `default`, or `reduce-overhead` for CUDA graphs; empty for none.
-        candidates: Recipes of which the selection chooses as it does of epochs, instead of `recipe`.
-        seed: Of weights, order and augmentation.
-        accelerator: For Lightning Fabric: `auto`, `cpu`, `cuda`, …
-        precision: For Lightning Fabric: `32-true`, `bf16-mixed`, …
+        seed: Of parameters, order and augmentation.
+        accelerator: `cpu`, `cuda`, `mps` or `auto`.
+        precision: `32-true`, `bf16-mixed` or `16-mixed` (see :func:`~tsfmicro_lab.training.fit`).
         settings: Fields of the model's configuration that differ from the preset, such as `{"inject": "after"}`.
+        candidates: Recipes of which the selection chooses as it does of epochs, instead of `recipe`.
+        compiled: Mode of `torch.compile`: `default`, or `reduce-overhead` for CUDA graphs; empty for none.
     """
 
     model: str = "tsfmicro_late"
@@ -55,18 +55,17 @@ class Run:
     selection: str = "last"
     seed: int = 0
     accelerator: str = "cpu"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: str = "32-true"
     settings: dict[str, Any] = field(default_factory=dict)
     candidates: tuple[Recipe, ...] = ()
     compiled: str = ""
 
     def __post_init__(self) -> None:
-        if self.selection not in SELECTIONS:
-            raise ValueError(f"unknown selection '{self.selection}': choose from {', '.join(SELECTIONS)}")
-        if self.compiled not in COMPILED:
-            raise ValueError(f"unknown compiled '{self.compiled}': choose from {', '.join(COMPILED[1:])}")
+        for name, known in {"selection": SELECTIONS, "precision": PRECISIONS, "compiled": COMPILED}.items():
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f"unknown {name} '{value}': choose from {', '.join(filter(None, known))}")
         if self.candidates and self.selection == "last":
-            raise ValueError("selection 'last' chooses nothing, so give one recipe, or selection 'inner'")
+            raise ValueError("selection 'last' chooses nothing, so give one recipe, or selection 'validation'")
 
     @property
     def label(self) -> str:
@@ -79,15 +78,27 @@ class Run:
         return create_model(self.model, num_classes, self.preset, seed=seed, **self.settings)
 
 
-@dataclass
-class _Best:
-    """The epoch that a fold keeps, and of which candidate."""
+class _Choice:
+    """Which epoch of which candidate a fold keeps: the last, or the best by UF1 on some rows."""
 
-    uf1: float = -1.0
-    epoch: int = 0
-    candidate: int = 0
-    state: dict[str, Any] | None = None
-    seconds: list[float] = field(default_factory=list)
+    def __init__(self, samples: Samples, rows: np.ndarray) -> None:
+        self.samples, self.rows, self.clock = samples, rows, 0.0
+        #: Saved in checkpoints, and restored in place.
+        self.kept: dict[str, Any] = {"uf1": -1.0, "epoch": 0, "candidate": 0, "state": None, "seconds": []}
+
+    def of(self, model: Recognizer, candidate: int) -> Callable[[int, float], None]:
+        """What `fit` is to call after each epoch of a candidate."""
+
+        def after_epoch(epoch: int, _: float) -> None:
+            self.kept["seconds"].append(time.perf_counter() - self.clock)
+            uf1 = _uf1(model, self.samples, self.rows) if len(self.rows) else 0.0
+            if uf1 >= self.kept["uf1"]:
+                state = copy.deepcopy(model.state_dict()) if len(self.rows) else None
+                self.kept.update(uf1=uf1, epoch=epoch, candidate=candidate, state=state)
+            self.clock = time.perf_counter()
+
+        self.clock = time.perf_counter()
+        return after_epoch
 
 
 def run_fold(
@@ -107,82 +118,77 @@ def run_fold(
         `attrs` tell on what device it was made and how long an epoch took.
     """
     seed = _fold_seed(run.seed, fold.name)
-    fabric = Fabric(accelerator=run.accelerator, devices=1, precision=run.precision)
-    if run.selection == "inner" and not len(fold.inner):
-        fold = with_inner(fold, samples.subjects, 0.2, seed)
-    judged = {"last": fold.test[:0], "inner": fold.inner, "oracle": fold.test}[run.selection]
-    best, clock = _Best(), [0.0]
+    if run.selection == "validation" and not len(fold.validation):
+        fold = with_validation(fold, samples.subjects, 0.2, seed)
+    choice = _Choice(
+        samples, {"last": fold.test[:0], "validation": fold.validation, "oracle": fold.test}[run.selection]
+    )
     for candidate, recipe in enumerate(run.candidates or (run.recipe,)):
         model = run.create(len(samples.classes), seed)
-
-        def look(epoch: int, _: float, model: Recognizer = model, candidate: int = candidate) -> None:
-            best.seconds.append(time.perf_counter() - clock[0])
-            uf1 = _uf1(model, samples, judged) if len(judged) else 0.0
-            if uf1 >= best.uf1:
-                best.uf1, best.epoch, best.candidate = uf1, epoch, candidate
-                best.state = copy.deepcopy(model.state_dict()) if len(judged) else None
-            clock[0] = time.perf_counter()
-
         file = checkpoint and checkpoint.with_name(f"{checkpoint.stem}-{candidate}{checkpoint.suffix}")
         about = f"{run.label}, fold {fold.name}, seed {run.seed}, {recipe}"
-        clock[0] = time.perf_counter()
         fit(
             model,
             samples,
             fold.train,
             recipe,
             seed=seed,
-            fabric=fabric,
-            after_epoch=look,
-            checkpoint=Checkpoint(file, about, vars(best)) if file else None,
+            accelerator=run.accelerator,
+            precision=run.precision,
             compiled=run.compiled,
+            after_epoch=choice.of(model, candidate),
+            checkpoint=Checkpoint(file, about, choice.kept) if file else None,
         )
-    if best.state is not None:
-        model.load_state_dict(best.state)
-    rows = _rows(run, samples, fold, predict(model, samples, fold.test), best)
+    if choice.kept["state"] is not None:
+        model.load_state_dict(choice.kept["state"])
+    rows = _rows(run, samples, fold, predict(model, samples, fold.test), choice.kept)
+    rows.attrs = {
+        "fold": fold.name,
+        "device": device_name(next(model.parameters()).device),
+        "threads": torch.get_num_threads(),
+        "epochs": len(choice.kept["seconds"]),
+        "seconds_per_epoch": round(float(np.median(choice.kept["seconds"])), 4),
+    }
     if model_folder:
         shutil.rmtree(model_folder, ignore_errors=True)  # the remains of a fold that was interrupted
         model.config = replace(model.config, classes=samples.classes)
-        model.cpu().save_pretrained(model_folder, **facts(run, samples, fold))
-    rows.attrs = {
-        "fold": fold.name,
-        "device": device_name(fabric.device),
-        "threads": torch.get_num_threads(),
-        "epochs": len(best.seconds),
-        "seconds_per_epoch": round(float(np.median(best.seconds)), 4),
-    }
+        model.cpu().save_pretrained(model_folder, **card_facts(run, samples, fold))
     return rows
 
 
 def _uf1(model: Recognizer, samples: Samples, rows: np.ndarray) -> float:
-    truth = samples.label[rows].numpy()
-    return float(f1_score(truth, decide(predict(model, samples, rows), truth.ndim), average="macro", zero_division=0))
+    table = _labels(samples, rows, predict(model, samples, rows))
+    if samples.label.ndim > 1:
+        return float(class_table(table, samples.classes).f1.mean())
+    return float(uf1_of_counts(confusion(table, samples.classes)))
 
 
-def _rows(run: Run, samples: Samples, fold: Fold, probabilities: np.ndarray, best: _Best) -> pd.DataFrame:
-    rows = samples.table.loc[fold.test, KEY].reset_index(drop=True)
-    rows["truth"] = samples.names(samples.label[fold.test])
-    rows["predicted"] = samples.names(torch.from_numpy(decide(probabilities, samples.label.ndim)))
-    for i, name in enumerate(samples.classes):
-        rows[f"p_{name}"] = probabilities[:, i]
+def _labels(samples: Samples, rows: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    predicted = torch.from_numpy(decide(probabilities, samples.label.ndim))
+    return pd.DataFrame({"truth": samples.names(samples.label[rows]), "predicted": samples.names(predicted)})
+
+
+def _rows(run: Run, samples: Samples, fold: Fold, probabilities: np.ndarray, kept: dict[str, Any]) -> pd.DataFrame:
+    named = pd.DataFrame(probabilities.astype(float), columns=[f"p_{name}" for name in samples.classes])
+    clips = samples.table.loc[fold.test, KEY].reset_index(drop=True)
+    rows = pd.concat([clips, _labels(samples, fold.test, probabilities), named], axis=1)
     selection = LEAKY if run.selection == "oracle" else run.selection
-    chosen: dict[str, Any] = {"epoch": best.epoch, "candidate": best.candidate, "fold": fold.name}
+    chosen: dict[str, Any] = {"epoch": kept["epoch"], "candidate": kept["candidate"], "fold": fold.name}
     return rows.assign(model=run.label, seed=run.seed, selection=selection, **chosen)
 
 
-def facts(run: Run, samples: Samples, fold: Fold) -> dict[str, Any]:
-    """What the card of a fold's model tells."""
-    who = len(set(samples.subjects[fold.train]))
-    held = f", {len(fold.inner)} of others chose the epoch" if len(fold.inner) and run.selection == "inner" else ""
+def card_facts(run: Run, samples: Samples, fold: Fold) -> dict[str, Any]:
+    """What the card of a fold's model says (see `models.card.model_card`)."""
+    leaky, held = run.selection == "oracle", len(fold.validation) if run.selection == "validation" else 0
+    train, test = (sorted(set(samples.subjects[rows])) for rows in (fold.train, fold.test))
     return {
         "classes": samples.classes,
         "data": " ".join(samples.source.split()),
-        "protocol": f"fold {fold.name}: trained on {len(fold.train)} clips of {who} subjects{held}, tested on "
-        f"{len(fold.test)} clips of {', '.join(sorted(set(samples.subjects[fold.test])))}",
-        "selection": LEAKY
-        if run.selection == "oracle"
-        else f"{run.selection}: nothing was chosen on the tested subjects",
-        "leaky": run.selection == "oracle",
+        "protocol": f"fold {fold.name}: trained on {len(fold.train)} clips of {len(train)} subjects"
+        + (f", {held} of others chose the epoch" if held else "")
+        + f", tested on {len(fold.test)} clips of {', '.join(test)}",
+        "selection": LEAKY if leaky else f"{run.selection}: nothing was chosen on the tested subjects",
+        "leaky": leaky,
         "recipe": run.candidates or run.recipe,
         "seed": run.seed,
         "device": f"{run.accelerator}, {run.precision}, torch {torch.__version__.split('+')[0]}",

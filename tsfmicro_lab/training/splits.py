@@ -2,7 +2,7 @@
 
 Each takes a table with one row per clip, a `subject` and a column to recognise (several labels joined by `+`, as action
 units are), and returns folds that have been checked: nobody stands on two sides of one, and a class that training
-lacks is warned of.
+lacks is warned of. `share` is the share of the subjects that is drawn, at least one of them; `seed` is of the draw.
 """
 
 import warnings
@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 from jaxtyping import Int64
-from sklearn.model_selection import GroupKFold, GroupShuffleSplit, LeaveOneGroupOut
 
 Rows = Int64[np.ndarray, "_"]
 
@@ -25,13 +24,13 @@ class Fold:
         name: Who is tested, or which part it is.
         train: Rows to learn from.
         test: Rows to predict.
-        inner: Rows of training subjects that are not learnt from, but decide the epoch and the recipe.
+        validation: Rows of training subjects that are not learnt from, but decide the epoch and the recipe.
     """
 
     name: str
     train: Rows
     test: Rows
-    inner: Rows = field(default_factory=lambda: np.array([], np.int64))
+    validation: Rows = field(default_factory=lambda: np.array([], np.int64))
 
 
 def leave_one_subject_out(annotations: pd.DataFrame, target: str = "emotion") -> list[Fold]:
@@ -58,20 +57,14 @@ def leave_one_subject_out(annotations: pd.DataFrame, target: str = "emotion") ->
 def nested_leave_one_subject_out(
     annotations: pd.DataFrame, target: str = "emotion", *, share: float = 0.2, seed: int = 0
 ) -> list[Fold]:
-    """LOSO in which some training subjects of each fold are set aside to choose epoch and recipe (`selection="inner"`).
-
-    Args:
-        annotations: As for :func:`leave_one_subject_out`.
-        target: Column that is recognised.
-        share: Share of the training subjects that is set aside, at least one of them.
-        seed: Of the draw.
+    """LOSO in which a share of each fold's training subjects is set aside for `selection="validation"`.
 
     Raises:
         ValueError: There are fewer than three subjects.
     """
     subjects = annotations["subject"].to_numpy(dtype=object)
     folds = leave_one_subject_out(annotations, target)
-    return checked([with_inner(f, subjects, share, seed + i) for i, f in enumerate(folds)], annotations, target)
+    return checked([with_validation(f, subjects, share, seed + i) for i, f in enumerate(folds)], annotations, target)
 
 
 def subject_k_fold(
@@ -79,16 +72,11 @@ def subject_k_fold(
 ) -> list[Fold]:
     """Subjects dealt into a few folds, several times anew: cheaper than LOSO where there are many subjects.
 
-    Args:
-        annotations: As for :func:`leave_one_subject_out`.
-        target: Column that is recognised.
-        folds: Parts of one repetition; every subject is tested once in each repetition.
-        repeats: Number of repetitions.
-        seed: Of the first repetition.
-
     Raises:
         ValueError: There are fewer subjects than folds.
     """
+    from sklearn.model_selection import GroupKFold
+
     subjects = _subjects(annotations, folds)
     made = [
         Fold(f"{repeat + 1}-{number}", train, test)
@@ -103,10 +91,6 @@ def subject_k_fold(
 def composite_evaluation(annotations: pd.DataFrame, target: str = "emotion") -> list[Fold]:
     """CDE: LOSO over several data sets put together (MEGC2019), where a subject belongs to one of them.
 
-    Args:
-        annotations: Of a `Composite`, with a column `data`.
-        target: Column that is recognised.
-
     Raises:
         ValueError: There is one data set only, or two of them share a subject's name.
     """
@@ -120,10 +104,6 @@ def composite_evaluation(annotations: pd.DataFrame, target: str = "emotion") -> 
 def leave_one_data_set_out(annotations: pd.DataFrame, target: str = "emotion") -> list[Fold]:
     """Trains on all data sets but one and tests on that one: other cameras, coders and people.
 
-    Args:
-        annotations: Of a `Composite`, with a column `data`.
-        target: Column that is recognised.
-
     Raises:
         ValueError: There is one data set only.
     """
@@ -134,20 +114,13 @@ def leave_one_data_set_out(annotations: pd.DataFrame, target: str = "emotion") -
 def hold_out(
     annotations: pd.DataFrame, target: str = "emotion", *, share: float = 0.2, seed: int = 0, name: str = "held-out"
 ) -> list[Fold]:
-    """One fold: some subjects are tested, the others trained on.
-
-    Args:
-        annotations: As for :func:`leave_one_subject_out`.
-        target: Column that is recognised.
-        share: Share of the subjects that is tested, at least one of them.
-        seed: Of the draw.
-        name: Of the fold.
+    """One fold: a share of the subjects is tested, the others trained on.
 
     Raises:
         ValueError: There is only one subject.
     """
     subjects = _subjects(annotations, 2)
-    train, test = next(GroupShuffleSplit(1, test_size=share, random_state=seed).split(subjects, groups=subjects))
+    train, test = _set_aside(subjects, share, seed)
     return checked([Fold(name, train, test)], annotations, target)
 
 
@@ -162,45 +135,32 @@ PROTOCOLS: dict[str, Callable[[pd.DataFrame], list[Fold]]] = {
 }
 
 
-def with_inner(fold: Fold, subjects: np.ndarray, share: float, seed: int) -> Fold:
-    """Sets some training subjects of a fold aside, to choose by.
-
-    Args:
-        fold: The fold.
-        subjects: Subject of every row.
-        share: Share of the training subjects.
-        seed: Of the draw.
+def with_validation(fold: Fold, subjects: np.ndarray, share: float, seed: int) -> Fold:
+    """Sets a share of a fold's training subjects aside, at least one of them, to choose by.
 
     Raises:
         ValueError: Only one subject is trained on.
     """
     groups = subjects[fold.train]
     if len(set(groups)) < 2:
-        raise ValueError("inner selection needs at least 3 subjects: one to test, one to select, one to train")
-    split = GroupShuffleSplit(1, test_size=share, random_state=seed % 2**32).split(fold.train, groups=groups)
-    keep, held = next(split)
-    return replace(fold, train=fold.train[keep], inner=fold.train[held])
+        raise ValueError("validation needs at least 3 subjects: one to test, one to validate, one to train")
+    keep, held = _set_aside(groups, share, seed % 2**32)
+    return replace(fold, train=fold.train[keep], validation=fold.train[held])
 
 
 def checked(folds: Iterable[Fold], annotations: pd.DataFrame, target: str = "emotion") -> list[Fold]:
     """Refuses folds that share a subject between sides and warns of classes that training lacks.
 
-    Args:
-        folds: The folds.
-        annotations: What their rows count.
-        target: Column that is recognised.
-
-    Returns:
-        The folds.
-
     Raises:
-        ValueError: A side is empty, or a subject stands on two sides of one fold.
+        ValueError: Two folds have one name, a side is empty, or a subject stands on two sides of one fold.
     """
     folds = list(folds)
+    if len({fold.name for fold in folds}) < len(folds):
+        raise ValueError(f"two folds have one name: {', '.join(sorted(fold.name for fold in folds))}")
     subjects = annotations["subject"].to_numpy(dtype=object)
     labels = [set(str(label).split("+")) - {""} for label in annotations[target]]
     for fold in folds:
-        sides = [set(subjects[rows]) for rows in (fold.train, fold.test, fold.inner)]
+        sides = [set(subjects[rows]) for rows in (fold.train, fold.test, fold.validation)]
         if not sides[0] or not sides[1]:
             raise ValueError(f"fold {fold.name} has {len(fold.train)} clips to train on and {len(fold.test)} to test")
         for one, two in ((0, 1), (0, 2), (1, 2)):
@@ -222,8 +182,17 @@ def checked(folds: Iterable[Fold], annotations: pd.DataFrame, target: str = "emo
 def _leave_out(annotations: pd.DataFrame, column: str, target: str) -> list[Fold]:
     _subjects(annotations, 2)
     groups = annotations[column].to_numpy(dtype=object)
-    split = LeaveOneGroupOut().split(groups, groups=groups)
-    return checked([Fold(str(groups[test[0]]), train, test) for train, test in split], annotations, target)
+    folds = [
+        Fold(str(name), np.flatnonzero(groups != name), np.flatnonzero(groups == name)) for name in sorted({*groups})
+    ]
+    return checked(folds, annotations, target)
+
+
+def _set_aside(subjects: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of most subjects, and of the share that is drawn."""
+    from sklearn.model_selection import GroupShuffleSplit
+
+    return next(GroupShuffleSplit(1, test_size=share, random_state=seed).split(subjects, groups=subjects))
 
 
 def _subjects(annotations: pd.DataFrame, least: int) -> np.ndarray:

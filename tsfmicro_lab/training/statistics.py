@@ -1,12 +1,12 @@
 """How sure a score is: bootstrap intervals over subjects, paired tests, and what a number of subjects can show."""
 
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.stats import bootstrap, norm, permutation_test
 
 from tsfmicro_lab.training.metrics import confusion, has_units, score_table, uf1_of_counts
 
@@ -49,7 +49,7 @@ def subject_interval(
         >>> subject_interval(pd.DataFrame(rows, columns=["seed", "subject", "truth", "predicted"]), ["x", "y"])
         (1.0, 1.0, 1.0)
     """
-    result, value = _bootstrap(predictions, classes, against, same_people, level, resamples, seed)
+    result, value = _subject_bootstrap(predictions, classes, against, same_people, level, resamples, seed)
     return value, float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
@@ -87,6 +87,8 @@ def paired_test(
         >>> paired_test(right, right.assign(predicted="x"), ["x", "y"])
         0.03125
     """
+    from scipy.stats import permutation_test
+
     pairs = _pair(predictions, against, classes, same_people)
     both = [np.stack(two) for two in zip(*pairs, strict=True)]  # (2 models, subjects, classes, classes) of each seed
     ends = np.cumsum([len(counts) for counts in pairs[0]])
@@ -182,9 +184,10 @@ def detectable_gain(
         >>> round(gains[0] / gains[1], 3)
         2.0
     """
-    result, _ = _bootstrap(predictions, classes, against, same_people, level, 4000, 0)
+    result, _ = _subject_bootstrap(predictions, classes, against, same_people, level, 4000, 0)
     now = predictions.groupby("seed").subject.nunique().mean()
-    return float((norm.ppf(0.5 + level / 2) + norm.ppf(power)) * result.standard_error * np.sqrt(now / subjects))
+    z = NormalDist().inv_cdf
+    return float((z(0.5 + level / 2) + z(power)) * result.standard_error * np.sqrt(now / subjects))
 
 
 def card_scores(predictions: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, str]]:
@@ -207,7 +210,7 @@ def card_scores(predictions: pd.DataFrame, classes: Sequence[str]) -> list[dict[
     return texts
 
 
-def _bootstrap(
+def _subject_bootstrap(
     predictions: pd.DataFrame,
     classes: Sequence[str],
     against: pd.DataFrame | None,
@@ -226,18 +229,25 @@ def _bootstrap(
         return np.asarray(score - _mean_uf1(second, everywhere)) if second else score
 
     everyone = [np.arange(len(c)) for c in (first[:1] if same_people else first)]
-    rng = np.random.default_rng(seed)
-    result = bootstrap(
-        everyone,
+    return _bootstrap(everyone, statistic, level, resamples, seed), float(statistic(*everyone))
+
+
+def _bootstrap(
+    people: Sequence[np.ndarray], statistic: Callable[..., np.ndarray], level: float, resamples: int, seed: int
+) -> Any:
+    """Percentile bootstrap; the statistic is of numbers of people, drawn with replacement along the last axis."""
+    from scipy.stats import bootstrap
+
+    return bootstrap(
+        people,
         statistic,
         n_resamples=resamples,
         vectorized=True,
         batch=1000,
         confidence_level=level,
         method="percentile",
-        rng=rng,
+        rng=np.random.default_rng(seed),
     )
-    return result, float(statistic(*everyone))
 
 
 def _pair(
@@ -276,17 +286,20 @@ def group_interval(
         >>> group_interval([np.array([1.0, 3.0]), np.array([2.0, 2.0])])
         (2.0, 2.0, 2.0)
     """
-    middle = float((statistic or np.mean)(np.concatenate(groups)))
+    of = statistic or np.mean
+    middle = float(of(np.concatenate(groups)))
     if len(groups) < 2:
         return middle, float("nan"), float("nan")
-    draws = np.random.default_rng(seed).integers(len(groups), size=(resamples, len(groups)))
-    if statistic is None:
-        sums, counts = (np.array([f(g) for g in groups]) for f in (np.sum, len))
-        drawn = sums[draws].sum(1) / counts[draws].sum(1)
-    else:
-        drawn = np.array([statistic(np.concatenate([groups[i] for i in draw])) for draw in draws])
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return middle, float(low), float(high)
+    sums, counts = (np.array([f(g) for g in groups]) for f in (np.sum, len))
+
+    def drawn(numbers: np.ndarray, axis: int = -1) -> np.ndarray:
+        if statistic is None:
+            return np.asarray(sums[numbers].sum(-1) / counts[numbers].sum(-1))
+        rows = (np.concatenate([groups[i] for i in draw]) for draw in numbers.reshape(-1, len(groups)))
+        return np.array([of(joined) for joined in rows]).reshape(numbers.shape[:-1])
+
+    result = _bootstrap([np.arange(len(groups))], drawn, level, resamples, seed)
+    return middle, float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def _who(predictions: pd.DataFrame) -> set[tuple[object, ...]]:
@@ -302,8 +315,5 @@ def _counts(predictions: pd.DataFrame, classes: Sequence[str]) -> list[np.ndarra
 
 
 def _mean_uf1(counts: list[np.ndarray], drawn: Sequence[np.ndarray]) -> Float[np.ndarray, "*draws"]:
-    scores = []
-    for per_subject, subjects in zip(counts, drawn, strict=True):
-        pooled = per_subject[subjects].sum(-3)
-        scores.append(uf1_of_counts(pooled))
-    return np.asarray(np.mean(scores, 0))
+    pooled = [per_subject[subjects].sum(-3) for per_subject, subjects in zip(counts, drawn, strict=True)]
+    return np.asarray(np.mean([uf1_of_counts(seed) for seed in pooled], 0))

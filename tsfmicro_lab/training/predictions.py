@@ -1,0 +1,60 @@
+"""Tables of predictions as files: CSV that anybody can read, and that reads back as it was, to the last bit."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tsfmicro_lab.files import write_whole
+
+#: Columns that are text even where they look like numbers ("006") or like nothing (no action unit).
+TEXT = ("subject", "clip", "truth", "predicted", "fold", "model", "selection", "data", "emotion")
+#: Largest table that is read.
+MAX_BYTES = 64 * 2**20
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Writes a table as CSV, whole or not at all, numbers with all their digits; its folder is created.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "folds" / "006.csv"
+        >>> write_table(pd.DataFrame({"subject": ["006"], "predicted": [""], "p_4": [0.1 + 0.2]}), path)
+        >>> print(path.read_text())
+        subject,predicted,p_4
+        006,,0.30000000000000004
+        >>> read_table(path).values.tolist()
+        [['006', '', 0.30000000000000004]]
+    """
+    exact = table.astype(dict.fromkeys(table.select_dtypes("float32"), "float64"))
+    write_whole(path, lambda target: exact.to_csv(target, index=False))
+
+
+def read_table(path: Path, *text: str) -> pd.DataFrame:
+    """Reads what :func:`write_table` wrote, or somebody else's CSV with such columns.
+
+    Args:
+        path: The file.
+        *text: Columns that are text besides :data:`TEXT`.
+
+    Raises:
+        ValueError: The file is no CSV table, or larger than :data:`MAX_BYTES`.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except Exception as error:
+        raise ValueError(f"{path} is no CSV table ({error})") from error
+    return table.assign(**{name: _values(table[name]) for name in map(str, table) if name not in (*TEXT, *text)})
+
+
+def _values(column: pd.Series) -> Any:
+    """Whole numbers, other numbers or truth values, if all cells are some; an empty cell is a missing number."""
+    cells = column.replace("", "nan").to_numpy(dtype=object)
+    for kind in (int, float):
+        try:
+            return cells.astype(kind)
+        except ValueError:
+            continue
+    return cells == "True" if {*cells} <= {"True", "False"} else column
