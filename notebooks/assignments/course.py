@@ -3,29 +3,22 @@
 python notebooks/assignments/course.py release OUT | grade FOLDER | check
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import typer
 
+from tsfmicro_lab.cli.output import PlainErrors, print_table
+
 app = typer.Typer(
-    help="Assignments: hand out, mark, check. For teachers.", no_args_is_help=True, pretty_exceptions_enable=False
+    help="Assignments: hand out, mark, check. For teachers.",
+    cls=PlainErrors,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the course; every student's data follow from it.")]
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Tells an expected error in one sentence, without a trace, and ends."""
-    try:
-        yield
-    except (ValueError, OSError, ImportError) as error:
-        typer.secho(str(error), fg="red")
-        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -34,10 +27,9 @@ def release(
     seed: Seed = 1,
 ) -> None:
     """Write the bundle for students: assignments without solutions, the course's notebooks, the lab, instructions."""
-    with plain_errors():
-        from course_folder import release as write
+    from course_folder import release as write
 
-        names = write(out, seed)
+    names = write(out, seed)
     typer.echo(f"{', '.join(names)} for students: {out}; hand out the whole folder")
 
 
@@ -50,24 +42,23 @@ def grade(
     seconds: Annotated[int, typer.Option(min=1, help="Seconds for a notebook.")] = 300,
 ) -> None:
     """Mark submissions; write grades.csv, totals.csv, grades.png, manual.csv and feedback pages."""
-    with plain_errors():
-        from course_folder import grade as mark
-        from sandbox import protection
+    from course_folder import grade as mark
+    from sandbox import protection
 
-        typer.echo(f"protection: {protection()}")
-        marks = mark(folder, seed, force=force, timeout=timeout, seconds=seconds)
+    typer.echo(f"protection: {protection()}")
+    marks = mark(folder, seed, force=force, timeout=timeout, seconds=seconds)
     rows = [
         {
             "student": student,
             "assignment": name,
-            "points": rows.points.sum(),
-            "of": rows.of.sum(),
-            "wait for a mark": rows[rows.waits].of.sum(),
+            "points": f"{rows.points.sum():g}",
+            "of": f"{rows.of.sum():g}",
+            "wait for a mark": f"{rows[rows.waits].of.sum():g}",
             "look at": rows.note.iloc[0],
         }
         for (student, name), rows in marks.groupby(["student", "assignment"])
     ]
-    typer.echo(_text(pd.DataFrame(rows)))
+    print_table(pd.DataFrame(rows))
     if marks.waits.any():
         typer.echo(f"give marks by hand in {folder / 'manual.csv'}, then run this again")
     typer.echo(f"feedback pages: {folder / 'feedback'}")
@@ -78,17 +69,13 @@ def check(
     only: Annotated[list[str] | None, typer.Argument(help="Assignments; all by default.")] = None,
 ) -> None:
     """Check the sources: solutions get all points, the untouched release none, and it gives nothing away."""
-    with plain_errors():
-        from soundness import check as run
+    from soundness import check as run
 
-        result = run(only or [])
-        typer.echo(_text(result.rename(columns={"of": "points by checks"})))
-        if (result.solution < result["of"]).any() or result.untouched.any():
-            raise ValueError("a solution lacks points, or an untouched notebook has some: see the table")
-
-
-def _text(table: pd.DataFrame) -> str:
-    return table.to_string(index=False, float_format="{:g}".format)
+    result = run(only or [])
+    points = result.set_index("assignment").rename(columns={"of": "points by checks"}).map("{:g}".format)
+    print_table(points.reset_index())
+    if (result.solution < result["of"]).any() or result.untouched.any():
+        raise ValueError("a solution lacks points, or an untouched notebook has some: see the table")
 
 
 if __name__ == "__main__":
