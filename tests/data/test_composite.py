@@ -107,7 +107,7 @@ def test_megc2018_counts_objective_classes_one_to_five(roots):
     kept = [part.annotations.objective.between(1, 5).sum() for part in (casme2, samm)]
     assert data.annotations["data"].value_counts().to_dict() == {"casme2": kept[0], "samm": kept[1]}
     assert data.report.why.str.contains(f"clips 253, found {sum(kept)}").any()
-    with pytest.raises(ValueError, match="needs casme2 with labels objective, got 2019"):
+    with pytest.raises(ValueError, match="needs casme2 with labels objective, got casme2 with labels 2019"):
         megc2018(load("casme2", roots / "casme2", "2019"), samm)
 
 

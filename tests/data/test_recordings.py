@@ -261,7 +261,7 @@ def test_selecting_keeps_clips_and_frames_together(tree):
 def test_repr_tells_a_reader_what_there_is(tree):
     text = repr(Samm(tree("samm")[0]))
     assert text.startswith("SAMM (labels v2): 11 clips of 5 subjects in ")
-    assert "\n    frames of 11 clips; report: 4 corrected, 4 doubtful" in text
+    assert "\n    frames of 11 clips; report: corrected 4, doubtful 4" in text
 
 
 def test_counts_that_are_not_the_cards_are_reported(tree):

@@ -77,20 +77,13 @@ def parse_action_units(text: str) -> Coding:
     """
     units: list[ActionUnit] = []
     remarks: list[str] = []
-    for part in filter(None, (p.strip() for p in _SEPARATORS.split(text))):
+    for part in filter(None, (part.strip() for part in _SEPARATORS.split(text))):
         choices = re.split(r"\s+or\s+", part, flags=re.IGNORECASE)
-        found = [_unit(choice, doubtful=len(choices) > 1) for choice in choices]
-        understood = [unit for unit in found if unit]
-        units += understood
-        if len(understood) < len(found):
-            remarks += [c for c, unit in zip(choices, found, strict=True) if unit is None]
+        for choice in choices:
+            bare = re.sub(r"^ref(?=\()|[()（）?？\s]", "", choice, flags=re.IGNORECASE)
+            if match := _UNIT.fullmatch(bare):
+                side, intensity = ((match[name] or "").upper() for name in ("side", "intensity"))
+                units.append(ActionUnit(int(match["number"]), side, intensity, len(choices) > 1 or bare != choice))
+            else:
+                remarks.append(choice)
     return Coding(text, tuple(units), tuple(remarks))
-
-
-def _unit(text: str, doubtful: bool) -> ActionUnit | None:
-    bare = re.sub(r"^ref(?=\()|[()（）?？\s]", "", text, flags=re.IGNORECASE)
-    match = _UNIT.fullmatch(bare)
-    if not match:
-        return None
-    side, intensity = ((match[name] or "").upper() for name in ("side", "intensity"))
-    return ActionUnit(int(match["number"]), side, intensity, doubtful or bare != text)

@@ -1,7 +1,7 @@
 """From a released table, or a tree of folders, to annotations that keep the contract, and a report of what was done."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,17 +9,18 @@ from typing import Any
 import pandas as pd
 
 from tsfmicro_lab.data.action_units import parse_action_units
-from tsfmicro_lab.data.cards import OPTIONAL, REQUIRED, Card, Expected, Fault, Labels
+from tsfmicro_lab.data.cards import OPTIONAL, REQUIRED, Card, Expected, Labels
 from tsfmicro_lab.data.frame_files import list_frames
-from tsfmicro_lab.data.schema import check_annotations
+from tsfmicro_lab.data.schema import KEY, check_annotations
 from tsfmicro_lab.data.tables import pick_columns, read_table
 
-KEY = ("subject", "clip", "onset")
 REPORT_COLUMNS = [*KEY, "what", "why"]
 #: Subjects and clips are parts of paths, so they hold nothing that leads out of the root.
-_SAFE = re.compile(r"[\w()^#@+ .-]+")
+_SAFE = re.compile(r"(?!\.)[\w()^#@+ .-]+")
 _MISSING = ("", "/", "\\", "-", "?", "nan", "NaN")
 _ROMAN = {name: str(i) for i, name in enumerate(("I", "II", "III", "IV", "V", "VI", "VII"), start=1)}
+
+Say = Callable[[str, str], None]
 
 
 class Report:
@@ -35,7 +36,7 @@ class Report:
     def __init__(self) -> None:
         self._rows: list[tuple[object, ...]] = []
 
-    def add(self, what: str, why: str, *, subject: str = "", clip: str = "", onset: int | None = None) -> None:
+    def add(self, what: str, why: str, subject: str = "", clip: str = "", onset: int | None = None) -> None:
         """Adds a row; without a subject it concerns the whole data set."""
         self._rows.append((subject, clip, onset, what, why))
 
@@ -61,57 +62,34 @@ def read_annotations(card: Card, labels: Labels, root: Path, report: Report) -> 
         FileNotFoundError: The root is not what the card describes; the message says what was expected inside.
         ValueError: The table cannot be read, lacks a column, or gives no clip at all.
     """
-    raw_rows = _tree_rows(card, labels, root) if labels.tree else _table_rows(card, labels, root)
-    rows, seen = [], set()
-    for raw in raw_rows:
-        row = _clip(raw, card, labels, report)
-        if row is None:
-            continue
-        key = row["subject"], row["clip"], row["onset"]
-        if key in seen:
-            report.add(
-                "dropped", "a row with this subject, clip and onset came before", **dict(zip(KEY, key, strict=True))
-            )
-            continue
-        seen.add(key)
-        rows.append(row)
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for raw in _tree_rows(card, labels, root) if labels.tree else _table_rows(card, labels, root):
+        if row := _clip(raw, card, labels, report):
+            key = row["subject"], row["clip"], row["onset"]
+            if rows.setdefault(key, row) is not row:
+                report.add("dropped", "a row with this subject, clip and onset came before", *key)
     if not rows:
         raise ValueError(f"no usable clip in {root}; what was dropped:\n{report.table.to_string(index=False)}")
-    table = pd.DataFrame(rows).astype({"emotion": "str", "apex": "Int64"})
+    table = pd.DataFrame(rows.values()).astype({"emotion": "str"})
     for name, mapping in card.maps.items():
         table[f"emotion_{name}"] = table["emotion"].map(mapping).astype("str")
-    compare_counts(table, table["emotion"], labels.expected, report)
+    compare_counts(table, labels.expected, report)
     return check_annotations(table)
 
 
 def compare_counts(
-    table: pd.DataFrame, classes: "pd.Series[str]", expected: Expected, report: Report, name: str = ""
+    table: pd.DataFrame, expected: Expected, report: Report, name: str = "this copy", column: str = "emotion"
 ) -> None:
-    """Adds a row to the report where counts are not the card's.
-
-    Args:
-        table: Annotations.
-        classes: The class of each of their rows.
-        expected: What the card says.
-        report: Gets the row.
-        name: Of which data set, in a composite.
-    """
-    found = {"clips": len(table), "subjects": table["subject"].nunique(), **classes.value_counts().to_dict()}
+    """Adds a row to the report where the counts of clips, subjects and classes are not those that a card expects."""
+    found = {"clips": len(table), "subjects": table["subject"].nunique(), **table[column].value_counts().to_dict()}
     wanted = {"clips": expected.clips, "subjects": expected.subjects, **expected.emotions}
-    differ = [
-        f"{what} {n}, found {found.get(what, 0)}" for what, n in wanted.items() if n not in (None, found.get(what, 0))
-    ]
-    if differ:
-        report.add("doubtful", f"{name or 'this copy'} is not what the card counts: {'; '.join(differ)}")
+    counts = {what: (n, found.get(what, 0)) for what, n in wanted.items() if n is not None}
+    if differ := [f"{what} {n}, found {there}" for what, (n, there) in counts.items() if n != there]:
+        report.add("doubtful", f"{name} is not what the card counts: {'; '.join(differ)}")
 
 
 def find_table(card: Card, files: list[str], root: Path) -> Path:
-    """Finds a table below the root.
-
-    Args:
-        card: The data set.
-        files: Patterns of its name; the first that is there wins.
-        root: Folder of the data set.
+    """Finds a table below the root by patterns of its name; the first that is there wins.
 
     Raises:
         FileNotFoundError: None is there; the message says what was expected, what is there, and where it might be.
@@ -126,29 +104,28 @@ def find_table(card: Card, files: list[str], root: Path) -> Path:
 def _wrong_root(card: Card, expected: list[str], root: Path) -> FileNotFoundError:
     inside = sorted(p.name for p in root.iterdir())[:8] if root.is_dir() else []
     found = f"found {', '.join(inside) or 'nothing'}" if root.is_dir() else "there is no such folder"
-    near = [
-        p for p in (root.parent, *(sorted(root.glob("*/")) if inside else [])) if any(any(p.glob(e)) for e in expected)
-    ]
-    hint = f"; {near[0]} has it: give that folder" if near else "; give the folder that holds it"
+    places = [root.parent, *(sorted(root.glob("*/")) if inside else [])]
+    near = [place for place in places if any(any(place.glob(pattern)) for pattern in expected)]
+    hint = f"{near[0]} has it: give that folder" if near else "give the folder that holds it"
     frames = f" and the frames in {card.frames.folders[0]}" if card.frames.folders else ""
     return FileNotFoundError(
-        f"{root} is no root of {card.pretty_name}: expected {' or '.join(expected)} inside{frames}, {found}{hint}"
+        f"{root} is no root of {card.pretty_name}: expected {' or '.join(expected)} inside{frames}, {found}; {hint}"
     )
 
 
 def _tree_rows(card: Card, labels: Labels, root: Path) -> Iterator[dict[str, str]]:
-    assert labels.tree
-    pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(labels.tree)))
-    star = re.sub(r"{\w+}", "*", labels.tree)
+    tree = labels.tree or ""
+    pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(tree)))
+    star = re.sub(r"{\w+}", "*", tree)
     folders = sorted(path for path in root.glob(star) if path.is_dir())
     if not folders:
         raise _wrong_root(card, [star], root)
     for folder in folders:
-        match = pattern.fullmatch(folder.relative_to(root).as_posix())
+        name = folder.relative_to(root).as_posix()
         numbers = [number for number, _ in list_frames(folder, card.frames.number)]
         ends = {"onset": str(min(numbers)), "offset": str(max(numbers))} if numbers else {}
-        if match:
-            yield {**match.groupdict(), **ends, "folder": folder.relative_to(root).as_posix()}
+        if match := pattern.fullmatch(name):
+            yield {**match.groupdict(), **ends, "folder": name}
 
 
 def _table_rows(card: Card, labels: Labels, root: Path) -> Iterator[dict[str, str]]:
@@ -158,9 +135,8 @@ def _table_rows(card: Card, labels: Labels, root: Path) -> Iterator[dict[str, st
         names = read_table(path, lookup.sheet, header=None)
         if max(lookup.key, lookup.value) >= names.shape[1]:
             raise ValueError(f"sheet '{lookup.sheet}' of {path.name} has only {names.shape[1]} columns")
-        translate = dict(zip(names[lookup.key], names[lookup.value], strict=True))
         part = table[lookup.of].str.extract(f"({lookup.pattern})", expand=False)
-        table[name] = part.map(translate).fillna("")
+        table[name] = part.map(dict(zip(names[lookup.key], names[lookup.value], strict=True))).fillna("")
     if labels.side:
         beside = find_table(card, labels.side.files, root)
         side = pick_columns(read_table(beside), labels.side.columns, beside.name)
@@ -174,49 +150,44 @@ def _clip(raw: dict[str, str], card: Card, labels: Labels, report: Report) -> di
     """One row of the annotations, or None where it cannot be used."""
     subject, clip = raw["subject"], raw["clip"]
     frames = {field: _number(raw.get(field, "")) for field in ("onset", "apex", "offset")}
-    say = partial(report.add, subject=subject, clip=clip, onset=frames["onset"])
-    for field in frames:
-        if frames[field] is None and raw.get(field, "") not in _MISSING:
+    onset = frames["onset"]
+    say: Say = partial(report.add, subject=subject, clip=clip, onset=onset)
+    for field, number in frames.items():
+        if number is None and raw.get(field, "") not in _MISSING:
             say("doubtful", f"{field} '{raw[field]}' is no frame number and is left out")
-        if field in labels.unset and frames[field] == 0:
+        if number == 0 and field in labels.unset:
             frames[field] = None
     names = [subject, clip, *(raw[name] for name in labels.lookups if raw[name])]
-    if any(not _SAFE.fullmatch(name) or name.startswith(".") for name in names):
+    if not all(map(_SAFE.fullmatch, names)):
         say("dropped", f"{' and '.join(map(repr, names))} cannot be names of folders")
         return None
-    fault = _fault(card, subject, clip, frames["onset"])
-    if fault and fault.drop:
-        say("dropped", fault.why)
-        return None
-    if fault and fault.doubt:
-        say("doubtful", fault.why)
-    for field, value in (fault.correct if fault else {}).items():
-        if frames[field] != value:
-            say("corrected", f"{field} {frames[field]} → {value}: {fault.why if fault else ''}")
-            frames[field] = value
+    faults = [fault for fault in card.faults if (fault.subject, fault.clip) == (subject, clip)]
+    for fault in [fault for fault in faults if fault.onset in (None, frames["onset"])][:1]:
+        if fault.drop or fault.doubt:
+            say("dropped" if fault.drop else "doubtful", fault.why)
+        if fault.drop:
+            return None
+        for field, value in fault.correct.items():
+            if frames[field] != value:
+                say("corrected", f"{field} {frames[field]} → {value}: {fault.why}")
+                frames[field] = value
     if not _order(frames, card, say, spotted="apex" in labels.columns or bool(labels.tree)):
         return None
     units = parse_action_units(raw.get("action_units", ""))
     if units.doubt:
         say("doubtful", f"action units '{units.text}': {units.doubt}")
-    extra = {field: text for field, text in raw.items() if field not in (*REQUIRED, *OPTIONAL, "objective")}
-    if "objective" in raw:
-        objective = _number(_ROMAN.get(raw["objective"].upper(), raw["objective"]))
-        extra["objective"] = objective  # type: ignore[assignment]
-    return {
-        "subject": subject,
-        "clip": clip,
-        **frames,
-        "emotion": _emotion(raw.get("emotion", ""), card, say),
-        "action_units": "+".join(units.names),
-        "fps": _fps(raw.get("fps", ""), card, labels, say),
-        "emotion_text": raw.get("emotion", ""),
-        "action_units_text": units.text,
-        **extra,
+    row: dict[str, Any] = {
+        **{"subject": subject, "clip": clip, **frames, "emotion": _emotion(raw.get("emotion", ""), card, say)},
+        **{"action_units": "+".join(units.names), "fps": _fps(raw.get("fps", ""), card, labels, say)},
+        **{"emotion_text": raw.get("emotion", ""), "action_units_text": units.text},
+        **{field: text for field, text in raw.items() if field not in (*REQUIRED, *OPTIONAL)},
     }
+    if "objective" in raw:
+        row["objective"] = _number(_ROMAN.get(raw["objective"].upper(), raw["objective"]))
+    return row
 
 
-def _order(frames: dict[str, int | None], card: Card, say: Any, spotted: bool) -> bool:
+def _order(frames: dict[str, int | None], card: Card, say: Say, spotted: bool) -> bool:
     """Brings the key frames in order, or says that this cannot be."""
     onset, apex, offset = frames["onset"], frames["apex"], frames["offset"]
     if onset is None:
@@ -228,14 +199,12 @@ def _order(frames: dict[str, int | None], card: Card, say: Any, spotted: bool) -
     if offset < onset:
         say("dropped", f"offset {offset} lies before onset {onset}")
         return False
-    if apex is not None and not onset <= apex <= offset:
-        say(
-            "doubtful",
-            f"apex {apex} lies outside {onset} to {offset}: left out, to be spotted when the clip is prepared",
-        )
-        frames["apex"] = None
-    elif apex is None and spotted:
+    if apex is None and spotted:
         say("doubtful", "no apex: it is spotted when the clip is prepared")
+    if apex is not None and not onset <= apex <= offset:
+        what = f"apex {apex} lies outside {onset} to {offset}"
+        say("doubtful", f"{what}: left out, to be spotted when the clip is prepared")
+        frames["apex"] = None
     if card.max_frames and offset - onset >= card.max_frames:
         say("doubtful", f"{offset - onset + 1} frames are long for a micro-expression at {card.fps:g} fps")
     return True
@@ -247,12 +216,7 @@ def _number(text: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _fault(card: Card, subject: str, clip: str, onset: int | None) -> Fault | None:
-    names = [f for f in card.faults if (f.subject, f.clip) == (subject, clip)]
-    return next((f for f in names if f.onset in (None, onset)), None)
-
-
-def _emotion(text: str, card: Card, say: Any) -> str | None:
+def _emotion(text: str, card: Card, say: Say) -> str | None:
     name = text.strip().lower()
     name = card.spelling.get(name, name)
     if name in card.classes:
@@ -261,9 +225,8 @@ def _emotion(text: str, card: Card, say: Any) -> str | None:
     return None
 
 
-def _fps(text: str, card: Card, labels: Labels, say: Any) -> float:
-    standard = labels.fps or card.fps
-    assert standard
+def _fps(text: str, card: Card, labels: Labels, say: Say) -> float:
+    standard = labels.fps or card.fps or 0.0
     if re.fullmatch(r"\d{1,4}(\.\d+)?", text) and float(text) > 0:
         return float(text)
     if "fps" in labels.columns:

@@ -48,11 +48,8 @@ class Composite:
         names = [part.name for part in parts]
         if len(set(names)) < len(names) or not parts:
             raise ValueError(f"the parts {', '.join(names) or '(none)'} must be several data sets, each given once")
-        lacking = [part.name for part in parts if target not in part.annotations]
-        if lacking:
-            raise ValueError(
-                f"no column '{target}' in the annotations of {', '.join(lacking)}: choose what all parts have"
-            )
+        if lacking := [part.name for part in parts if target not in part.annotations]:
+            raise ValueError(f"no column '{target}' in the annotations of {', '.join(lacking)}: all need it")
         self.name, self.parts = name, {part.name: part for part in parts}
         tables = [part.annotations.assign(data=part.name, row=np.arange(len(part))) for part in parts]
         table = pd.concat(tables, ignore_index=True).astype({"emotion": "str", target: "str"})
@@ -96,28 +93,13 @@ def megc2019(smic: Recordings, casme2: Recordings, samm: Recordings) -> Composit
     """
     card, report, chosen = read_card("megc2019"), Report(), []
     for rule, given in zip(card.parts, (smic, casme2, samm), strict=True):
-        if (given.name, given.labels) != (rule.name, rule.labels):
-            raise ValueError(
-                f"MEGC2019 needs {rule.name} with labels {rule.labels}, got {given.name} with labels {given.labels}: "
-                f"load('{rule.name}', root, '{rule.labels}')"
-            )
+        _check_part(card.name, given, rule.name, rule.labels)
         names = given.annotations["subject"] + "/" + given.annotations["clip"]
         part = given.select(~names.isin(rule.without) & given.annotations["emotion_megc"].notna())
         part.annotations = part.annotations.assign(**_log_names(part.annotations, rule))
-        compare_counts(part.annotations, part.annotations["emotion_megc"], rule.expected, report, rule.name)
+        compare_counts(part.annotations, rule.expected, report, rule.name, "emotion_megc")
         chosen.append(part)
-    composite = Composite(chosen, card.name, "emotion_megc")
-    compare_counts(composite.annotations, composite.annotations["emotion"], card.expected, report, card.name)
-    composite.report = pd.concat([composite.report, report.table.assign(data=card.name)], ignore_index=True)
-    return composite
-
-
-def _log_names(table: pd.DataFrame, rule: Part) -> dict[str, list[str]]:
-    rows = [
-        {"subject": s, "clip": c, "rest": c.partition("_")[2]}
-        for s, c in zip(table.subject, table["clip"], strict=True)
-    ]
-    return {"log_subject": [rule.subject.format(**r) for r in rows], "log_clip": [rule.clip.format(**r) for r in rows]}
+    return _counted(Composite(chosen, card.name, "emotion_megc"), card.expected, report)
 
 
 def megc2018(casme2: Recordings, samm: Recordings) -> Composite:
@@ -133,29 +115,41 @@ def megc2018(casme2: Recordings, samm: Recordings) -> Composite:
     Raises:
         ValueError: A part has no objective classes.
     """
-    parts, report = [], Report()
-    for part, labels in ((casme2, "objective"), (samm, "v2")):
-        if part.labels != labels:
-            raise ValueError(f"MEGC2018 needs {part.name} with labels {labels}, got {part.labels}: load it with them")
+    chosen = []
+    for part, name, labels in ((casme2, "casme2", "objective"), (samm, "samm", "v2")):
+        _check_part("megc2018", part, name, labels)
         roman = part.annotations["objective"].map(dict(enumerate(OBJECTIVE, start=1)))
-        chosen = part.select(roman.notna())
-        chosen.annotations = chosen.annotations.assign(objective_class=roman.dropna().to_list())
-        parts.append(chosen)
-    composite = Composite(parts, "megc2018", "objective_class")
-    compare_counts(composite.annotations, composite.annotations["emotion"], Expected(clips=253), report, "megc2018")
-    composite.report = pd.concat([composite.report, report.table.assign(data="megc2018")], ignore_index=True)
+        part = part.select(roman.notna())
+        part.annotations = part.annotations.assign(objective_class=roman.dropna().to_list())
+        chosen.append(part)
+    return _counted(Composite(chosen, "megc2018", "objective_class"), Expected(clips=253), Report())
+
+
+def _check_part(challenge: str, part: Recordings, name: str, labels: str) -> None:
+    if (part.name, part.labels) != (name, labels):
+        raise ValueError(
+            f"{challenge.upper()} needs {name} with labels {labels}, got {part.name} with labels {part.labels}: "
+            f"load('{name}', root, '{labels}')"
+        )
+
+
+def _counted(composite: Composite, expected: Expected, report: Report) -> Composite:
+    """Adds to the report of a composite where its counts are not those of the challenge."""
+    compare_counts(composite.annotations, expected, report, composite.name)
+    composite.report = pd.concat([composite.report, report.table.assign(data=composite.name)], ignore_index=True)
     return composite
+
+
+def _log_names(table: pd.DataFrame, rule: Part) -> dict[str, list[str]]:
+    pairs = zip(table["subject"], table["clip"], strict=True)
+    rows = [{"subject": subject, "clip": clip, "rest": clip.partition("_")[2]} for subject, clip in pairs]
+    return {"log_subject": [rule.subject.format(**r) for r in rows], "log_clip": [rule.clip.format(**r) for r in rows]}
 
 
 def class_set(data: Recordings, name: str) -> Recordings:
     """The clips that belong to a class set: `megc` (three classes), `five` or `seven`.
 
-    Args:
-        data: A data set.
-        name: The set; its column is `emotion_<name>`, the target to prepare samples with.
-
-    Returns:
-        The data set without the other clips.
+    Its column is `emotion_<name>`, the target to prepare samples with.
 
     Raises:
         ValueError: The card of the data set has no such class set.

@@ -27,7 +27,7 @@ def freckles(g: Grid, complexion: Colour) -> Colour:
     rng = np.random.default_rng((g.p.texture_seed, 5))
     centre = np.array([0.0, 0.42]) + rng.normal(0, 1, (450, 2)) * np.array([0.5, 0.17])
     cover, depth = g.strands(centre[:, None] + rng.normal(0, 0.007, (450, 2, 2)), rng.uniform(0.2, 1.0, 450))
-    return np.asarray(complexion * (1 - 0.6 * g.p.freckles * cover * depth)[..., None])
+    return complexion * (1 - 0.6 * g.p.freckles * cover * depth)[..., None]
 
 
 def beard(g: Grid, complexion: Colour) -> Colour:
@@ -99,10 +99,8 @@ def lashes(g: Grid, closed: bool) -> Plane:
     within = smooth(1.06, 0.93, np.abs(t))
     line = (0.75 + 0.25 * np.clip(t, -1, 1)) * np.exp(-(((g.y - edge + 0.004) / 0.017) ** 2)) * within
     s = rng.uniform(-0.8, 1.0, (2, 55))
-    bend, length = (
-        rng.uniform(0.0, 1.0, s.shape),
-        (0.018 + 0.032 * p.lashes * rng.uniform(0.5, 1, s.shape)) * (0.75 + 0.4 * s),
-    )
+    bend = rng.uniform(0.0, 1.0, s.shape)
+    length = (0.018 + 0.032 * p.lashes * rng.uniform(0.5, 1, s.shape)) * (0.75 + 0.4 * s)
     sign = 1 if closed else -1
     top = 0.43 * (1 - s**2) ** 0.8 * (1 + 0.18 * s) if closed else -0.57 * (1 - s**2) ** 0.62 * (1 - 0.12 * s)
     y = -(0.02 + p.eye_slant / 2) * s + top * p.eye_opening
@@ -113,8 +111,7 @@ def lashes(g: Grid, closed: bool) -> Plane:
     x *= np.array([1, -1])[:, None, None]
     hairs = g.strands(np.stack([x, y], -1).reshape(-1, 5, 2), np.ones(s.size))[0]
     rim = np.exp(-(((g.y - lower) / 0.012) ** 2)) * within * (0.25 if not closed else 0.0)
-    ink: Plane = np.clip(0.85 * line + 0.55 * p.lashes * hairs + rim, 0, 0.95)
-    return ink
+    return np.clip(0.85 * line + 0.55 * p.lashes * hairs + rim, 0, 0.95)
 
 
 def brows(g: Grid) -> Plane:
@@ -135,19 +132,15 @@ def brows(g: Grid) -> Plane:
     shadow = np.exp(-(((g.y - mid) / (0.62 * wide)) ** 2)) * g.blur(
         (np.abs(axis - 0.5) < 0.47).astype(np.float32), 0.03
     )
-    ink: Plane = np.clip(0.75 * hairs + 0.42 * p.brow_density * shadow, 0, 0.92)
-    return ink
+    return np.clip(0.75 * hairs + 0.42 * p.brow_density * shadow, 0, 0.92)
 
 
 def brow_line(p: FaceParams, s: Float[np.ndarray, "*n"]) -> tuple[Float[np.ndarray, "*n"], ...]:
     """Return x, y and thickness along the brow, from its inner (0) to its outer end (1)."""
     arch = -0.075 * np.abs(np.sin(np.pi * np.clip(s, 0, 1) ** 1.35)) ** 1.2
     y = -p.brow_height + 0.03 - p.brow_slope * s + arch + 0.015 * s
-    return (
-        p.eye_spacing / 2 - 0.28 + 0.62 * s,
-        y,
-        p.brow_thickness * (1 - 0.55 * s**1.6) * (0.75 + 0.25 * np.clip(4 * s, 0, 1)),
-    )
+    thick = p.brow_thickness * (1 - 0.55 * s**1.6) * (0.75 + 0.25 * np.clip(4 * s, 0, 1))
+    return p.eye_spacing / 2 - 0.28 + 0.62 * s, y, thick
 
 
 def hair_curve(
@@ -171,7 +164,7 @@ def hair_curve(
     outer = np.array([x_out, y_out]).T
     level: Any = ((1, [side * 0.5, 0.0]), (2, [0.0, 0.0]))
     a, b = (CubicSpline(np.arange(7.0), curve, bc_type=level)(s) for curve in (inner, outer))
-    return np.asarray(a + (b - a) * q[..., None])
+    return a + (b - a) * q[..., None]
 
 
 def hair_end(p: FaceParams) -> float:
@@ -230,7 +223,7 @@ def hair_mass(g: Grid) -> Plane:
     for side in (-1.0, 1.0):
         inner, outer = hair_curve(g.p, side, 0.08 + thin, s), hair_curve(g.p, side, 0.93 - thin, s)
         sides.append(g.fill(np.concatenate([inner, outer[::-1]]), 0.035))
-    return np.asarray(np.clip(sides[0] + sides[1], 0, 1))
+    return np.clip(sides[0] + sides[1], 0, 1)
 
 
 def hair(g: Grid, picture: Colour) -> Colour:
@@ -258,6 +251,5 @@ def hair_behind(g: Grid, picture: Colour) -> Colour:
     """Paint the hair that hangs behind the neck."""
     s = np.linspace(1.5, hair_end(g.p) - 0.1 - 0.3 * g.p.hair_length, 40)
     left, right = (hair_curve(g.p, side, np.full(40, 0.78), s) for side in (-1.0, 1.0))
-    return over(
-        picture, hair_colour(g.p) * 0.2, g.fill(np.concatenate([left, right[::-1]]), 0.02 + 0.06 * g.p.hair_length)
-    )
+    mass = g.fill(np.concatenate([left, right[::-1]]), 0.02 + 0.06 * g.p.hair_length)
+    return over(picture, hair_colour(g.p) * 0.2, mass)

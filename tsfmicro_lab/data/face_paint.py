@@ -33,12 +33,12 @@ def ramp(colours: tuple[tuple[int, int, int], ...], t: float) -> Float32[np.ndar
 def smooth(low: float, high: float, t: Plane) -> Plane:
     """Rise smoothly from 0 at ``low`` to 1 at ``high``."""
     s = np.clip((t - low) / (high - low), 0, 1)
-    return np.asarray(s * s * (3 - 2 * s))
+    return s * s * (3 - 2 * s)
 
 
 def over(below: Colour, above: Colour | Float32[np.ndarray, "3"], alpha: Plane) -> Colour:
     """Lay one colour over another."""
-    return np.asarray(below + (above - below) * alpha[..., None])
+    return below + (above - below) * alpha[..., None]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Grid:
         rng = np.random.default_rng((self.p.texture_seed, salt))
         field = cv2.GaussianBlur(rng.standard_normal((cells, cells), dtype=np.float32), (0, 0), sigma * cells)
         way = cv2.INTER_AREA if cells > self.size else cv2.INTER_CUBIC
-        return np.asarray(cv2.resize(field / field.std(), (self.size, self.size), interpolation=way))
+        return cv2.resize(field / field.std(), (self.size, self.size), interpolation=way)
 
     def blur(self, plane: Plane, sigma: float) -> Plane:
         """Blur by ``sigma`` face units."""
@@ -131,7 +131,7 @@ def skull(g: Grid) -> Plane:
     radius = CubicSpline(np.arctan2(ex, ey - middle), np.hypot(ex, ey - middle), bc_type="clamped")
     table = np.linspace(0, np.pi, 721)
     at = np.interp(np.arctan2(g.ax, g.y - middle), table, radius(table)).astype(np.float32)
-    return np.asarray(np.hypot(g.x, g.y - middle) / at)
+    return np.hypot(g.x, g.y - middle) / at
 
 
 def relief(g: Grid, rho: Plane) -> Plane:
@@ -193,9 +193,8 @@ def lips(g: Grid) -> tuple[Plane, Plane, Plane]:
     down = np.clip((g.y - line) / np.maximum(bottom - line, 1e-3), -1, 2)
     inside = smooth(0.0, 0.14, body)
     red = inside * np.where(g.y < line, 1 - smooth(0.78, 1.08, up), 1 - smooth(0.74, 1.1, down))
-    swell = np.where(
-        g.y < line, 0.038 * np.sin(np.pi * np.clip(up, 0, 1) ** 2), 0.23 * np.clip(down * (1 - down), 0, 1)
-    )
+    upper = 0.038 * np.sin(np.pi * np.clip(up, 0, 1) ** 2)
+    swell = np.where(g.y < line, upper, 0.23 * np.clip(down * (1 - down), 0, 1))
     near = np.exp(-(((g.y - line) / 0.016) ** 2)) * smooth(-0.03, 0.12, 1.03 - t)
     corner = g.bump(half + 0.005, m + 0.01, 0.035, 0.03)
     z = g.blur(swell * inside, 0.018) - 0.035 * g.blur(near, 0.012) - 0.03 * corner
@@ -212,8 +211,7 @@ def skin(g: Grid) -> Colour:
     tint = np.exp(blood[..., None] * np.array([-0.03, -0.17, -0.14], np.float32))
     dusk = g.bump(p.eye_spacing / 2 - 0.03, 0.12, 0.2, 0.07) + 0.6 * g.bump(p.eye_spacing / 2, -0.13, 0.2, 0.06)
     shade = 1 + 0.03 * p.pores * g.noise(0.0022, 3) + 0.035 * p.blotch * g.noise(0.06, 4) - 0.13 * dusk
-    colour: Colour = base * tint * shade[..., None]
-    return colour
+    return base * tint * shade[..., None]
 
 
 def ears(g: Grid, picture: Colour, complexion: Colour) -> Colour:
@@ -255,8 +253,7 @@ def ground(g: Grid) -> Colour:
     p = g.p
     tint = linear(255 * np.array(colorsys.hsv_to_rgb(p.ground_hue, 0.13, p.ground_value)))
     fall = 1 - 0.11 * g.x * key_light(p)[0] - 0.10 * g.y + 0.03 * g.noise(0.12, 10)
-    wall: Colour = tint * np.clip(fall, 0.3, 1.6)[..., None]
-    return wall
+    return tint * np.clip(fall, 0.3, 1.6)[..., None]
 
 
 def head(g: Grid, rho: Plane, complexion: Colour) -> Colour:
@@ -268,13 +265,12 @@ def head(g: Grid, rho: Plane, complexion: Colour) -> Colour:
     albedo = over(complexion, mouth, red) * (1 - 0.78 * near)[..., None]
     d = np.hypot((g.ax - 0.45 * w) / (0.22 * w), (g.y - 0.945 * n - 0.12 * (g.ax - 0.45 * w)) / 0.034)
     albedo *= (1 - 0.82 * np.exp(-(d**3)))[..., None]
-    gloss = (
-        0.15 + g.bump(0.0, -0.55, 0.4, 0.25) + 1.2 * g.bump(0.0, 0.35, 0.1, 0.35) + 0.5 * g.bump(0.7, 0.35, 0.2, 0.15)
-    )
+    gloss = 0.15 + g.bump(0.0, -0.55, 0.4, 0.25) + 1.2 * g.bump(0.0, 0.35, 0.1, 0.35)
+    gloss = gloss + 0.5 * g.bump(0.7, 0.35, 0.2, 0.15)
     return light(g, z, albedo, p.oiliness * gloss + 0.45 * red)
 
 
 def finish(picture: Colour) -> Colour:
     """Turn linear light into sRGB without detail too fine for the image size."""
     srgb = np.clip(picture, 0, 1) ** np.float32(1 / 2.2)
-    return np.asarray(np.clip(cv2.GaussianBlur(srgb, (0, 0), LENS_BLUR), 0, 1))
+    return np.clip(cv2.GaussianBlur(srgb, (0, 0), LENS_BLUR), 0, 1)

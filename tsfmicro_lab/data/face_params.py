@@ -151,7 +151,7 @@ class FaceParams:
         """Map face coordinates (units, origin between the eyes) to fractions of the image side."""
         c, s = np.cos(np.radians(self.roll)), np.sin(np.radians(self.roll))
         turn = np.array([[c, s], [-s, c]], np.float32) * np.float32(FACE_UNIT)
-        return np.asarray(points @ turn + np.array([0.5 + self.shift_x, EYE_LEVEL + self.shift_y], np.float32))
+        return points @ turn + np.array([0.5 + self.shift_x, EYE_LEVEL + self.shift_y], np.float32)
 
 
 def face_points(params: FaceParams) -> dict[str, tuple[float, float]]:

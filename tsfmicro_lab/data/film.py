@@ -68,20 +68,11 @@ def _motion(frames: int, size: int, strength: Distractors, seed: int) -> Motion:
     waves = [wave for group in (fast, slow) for wave in zip(*group, strict=True)]
     sway = sum(a * np.sin(2 * np.pi * f * t[:, None] + p) for a, p, f in waves)
     sway = sway * (0.2 * size / REFERENCE_SIZE, 0.2 * size / REFERENCE_SIZE, 0.0015)
-    closure, centre = np.zeros(frames), rng.uniform(0.5, 4.0)
+    lids, centre = np.zeros(frames), rng.uniform(0.5, 4.0)
     while strength.blinks and centre < t[-1]:
-        closure = np.maximum(closure, 1.3 * np.exp(-(((t - centre) / 0.06) ** 2)) - 0.05)
+        lids = np.maximum(lids, 1.3 * np.exp(-(((t - centre) / 0.06) ** 2)) - 0.05)
         centre += rng.uniform(2.0, 6.0)
     flicker = rng.normal(0, 0.006, frames) + 0.008 * np.sin(2 * np.pi * rng.uniform(5, 95) * t)
-    return Motion(
-        units={},
-        onset=0,
-        apex=0,
-        offset=0,
-        frames=frames,
-        drift=(strength.drift * sway).astype(np.float32),
-        gain=(1 + strength.flicker * flicker).astype(np.float32),
-        closure=closure.clip(0, 1).astype(np.float32),
-        noise=1.5 * strength.noise,
-        seed=(seed, 6),
-    )
+    tracks = (strength.drift * sway, 1 + strength.flicker * flicker, lids.clip(0, 1))
+    drift, gain, closure = (x.astype(np.float32) for x in tracks)
+    return Motion({}, 0, 0, 0, frames, drift, gain, closure, 1.5 * strength.noise, (seed, 6))

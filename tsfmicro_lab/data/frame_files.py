@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from tsfmicro_lab.data.cards import FrameFiles
 
@@ -20,24 +21,17 @@ def list_frames(folder: Path, number: str) -> tuple[tuple[int, Path], ...]:
 
     Returns:
         Number and file of each frame in the order of numbers; of two files with one number the first by name.
-
-    Example:
-        >>> list_frames(Path("no folder"), "([0-9]+)")
-        ()
     """
     if not folder.is_dir():
         return ()
     pattern, found = re.compile(number, re.IGNORECASE), {}
-    with os.scandir(folder) as entries:
-        for name in sorted((entry.name for entry in entries), reverse=True):
-            if match := pattern.search(name):
-                found[int(match[1])] = folder / name
+    for name in sorted(os.listdir(folder), reverse=True):  # noqa: PTH208
+        if match := pattern.search(name):
+            found[int(match[1])] = folder / name
     return tuple(sorted(found.items()))
 
 
-def find_frames(
-    root: Path, files: FrameFiles, row: Mapping[str, object], say: Callable[[str, str], None]
-) -> list[Path]:
+def find_frames(root: Path, files: FrameFiles, row: Mapping[Any, Any], say: Callable[[str, str], None]) -> list[Path]:
     """Finds the frames of a clip and checks that its key frames are among them.
 
     Args:
@@ -54,22 +48,19 @@ def find_frames(
     if not frames:
         say("doubtful", f"no frames in {' or '.join(_fill(t, row, str) for t in files.folders)}: annotations only")
         return []
-    onset, offset = int(str(row["onset"])), int(str(row["offset"]))
+    onset, offset = row["onset"], row["offset"]
     if files.long:
         frames = tuple(frame for frame in frames if onset <= frame[0] <= offset)
-    there = {number for number, _ in frames}
-    keys = {"onset": row["onset"], "apex": row["apex"]}
-    if lost := [f"{name} {n}" for name, n in keys.items() if isinstance(n, int) and n not in there]:
+    there = [number for number, _ in frames]
+    keys = {"onset": onset, "apex": row["apex"]}
+    if lost := [f"{name} {n}" for name, n in keys.items() if n is not None and n not in there]:
         say("doubtful", f"{' and '.join(lost)} is no frame on disk: annotations only")
         return []
-    within = [number for number, _ in frames if onset <= number <= offset]
-    missing = within[-1] - onset + 1 - len(within)
-    if missing:
+    within = [number for number in there if onset <= number <= offset]
+    if missing := within[-1] - onset + 1 - len(within):
         first = next(n for i, n in enumerate(within) if n != onset + i)
-        say(
-            "doubtful",
-            f"{missing} frames are missing in the middle, the first gap before frame {first}: time jumps there",
-        )
+        gap = f"{missing} frames are missing in the middle, the first gap before frame {first}"
+        say("doubtful", f"{gap}: time jumps there")
     if offset not in there:
         say("doubtful", f"offset {offset} is no frame on disk: the last one before it, {within[-1]}, stands in for it")
     return [path for _, path in frames]
@@ -77,11 +68,6 @@ def find_frames(
 
 def position(paths: list[Path], files: FrameFiles, number: int) -> int:
     """Index of a frame by its number, or of the last one before it.
-
-    Args:
-        paths: Frames in order.
-        files: How their numbers are read.
-        number: The number looked for.
 
     Example:
         >>> position([Path("img46.jpg"), Path("img47.jpg"), Path("img49.jpg")], FrameFiles(), 48)
@@ -91,15 +77,12 @@ def position(paths: list[Path], files: FrameFiles, number: int) -> int:
     return max(i for i, n in enumerate(numbers) if n <= number)
 
 
-def _fill(template: str, row: Mapping[str, object], how: Callable[[str], str]) -> str:
+def _fill(template: str, row: Mapping[Any, Any], how: Callable[[str], str]) -> str:
     return re.sub(r"{(\w+)}", lambda match: how(str(row.get(match[1], ""))), template)
 
 
-def _folder(root: Path, templates: list[str], row: Mapping[str, object]) -> Path | None:
-    for template in templates:
-        if not all(str(row.get(field, "")) for field in re.findall(r"{(\w+)}", template)):
-            continue  # an untranslated name is no folder
-        found = sorted(p for p in root.glob(_fill(template, row, glob.escape)) if p.is_dir())
-        if found:
-            return found[0]
-    return None
+def _folder(root: Path, templates: list[str], row: Mapping[Any, Any]) -> Path | None:
+    """The first folder there is; an empty field, such as a name that was not translated, stands for no folder."""
+    known = [t for t in templates if all(row.get(field, "") != "" for field in re.findall(r"{(\w+)}", t))]
+    found = (path for t in known for path in sorted(root.glob(_fill(t, row, glob.escape))) if path.is_dir())
+    return next(found, None)

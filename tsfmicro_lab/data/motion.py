@@ -7,7 +7,6 @@ numbers are ours, set by eye against the manual's descriptions; no real face was
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -36,68 +35,44 @@ class Bump(NamedTuple):
     spread: tuple[float, float]
 
 
+_TABLE = """
+1  inner brow raiser    | side_brow_inner                  | -0.1 -1.0  | 0.20 0.20
+2  outer brow raiser    | side_brow_outer side_brow_middle |  0.1 -1.0  | 0.24 0.20
+4  brow lowerer         | side_brow_inner                  | -0.6  0.8  | 0.18 0.18
+4  brow lowerer         | side_brow_middle                 | -0.2  0.6  | 0.20 0.16
+5  upper lid raiser     | side_eye_top                     |  0.0 -1.0  | 0.17 0.07
+6  cheek raiser         | side_cheek                       | -0.1 -1.0  | 0.28 0.20
+6  cheek raiser         | side_eye_outer                   | -0.5 -0.2  | 0.12 0.12
+7  lid tightener        | side_eye_bottom                  | -0.2 -1.0  | 0.17 0.07
+7  lid tightener        | side_eye_top                     |  0.0  0.45 | 0.17 0.06
+9  nose wrinkler        | side_nose_wing nose_root         | -0.1 -0.7  | 0.14 0.18
+9  nose wrinkler        | side_nose_wing                   |  0.1 -1.0  | 0.13 0.13
+9  nose wrinkler        | side_nose_wing upper_lip_top     |  0.0 -0.6  | 0.14 0.10
+9  nose wrinkler        | side_brow_inner                  | -0.3  0.4  | 0.13 0.12
+12 lip corner puller    | side_mouth_corner                |  0.75 -0.65 | 0.18 0.14
+12 lip corner puller    | side_mouth_corner side_cheek     |  0.2 -0.5  | 0.20 0.16
+14 dimpler              | side_mouth_corner                |  1.0  0.1  | 0.12 0.10
+15 lip corner depressor | side_mouth_corner                |  0.1  1.0  | 0.15 0.13
+17 chin raiser          | lower_lip_bottom chin            |  0.0 -1.0  | 0.24 0.15
+17 chin raiser          | lower_lip_bottom                 |  0.0 -0.7  | 0.22 0.08
+24 lip presser          | upper_lip_top                    |  0.0  0.7  | 0.20 0.07
+24 lip presser          | lower_lip_bottom                 |  0.0 -0.9  | 0.20 0.07
+24 lip presser          | side_mouth_corner                | -0.5  0.0  | 0.10 0.08
+"""
+
+
+def _read_table() -> dict[str, tuple[str, tuple[Bump, ...]]]:
+    units: dict[str, tuple[str, tuple[Bump, ...]]] = {}
+    for line in _TABLE.strip().splitlines():
+        unit, anchors, direction, spread = (cell.split() for cell in line.split("|"))
+        (a, b), (c, d) = map(float, direction), map(float, spread)
+        before = units.get(unit[0], ("", ()))[1]
+        units[unit[0]] = " ".join(unit[1:]), (*before, Bump(tuple(anchors), (a, b), (c, d)))
+    return units
+
+
 #: Name and movement of each action unit.
-ACTION_UNITS: Mapping[str, tuple[str, tuple[Bump, ...]]] = MappingProxyType(
-    {
-        "1": ("inner brow raiser", (Bump(("side_brow_inner",), (-0.1, -1.0), (0.20, 0.20)),)),
-        "2": ("outer brow raiser", (Bump(("side_brow_outer", "side_brow_middle"), (0.1, -1.0), (0.24, 0.20)),)),
-        "4": (
-            "brow lowerer",
-            (
-                Bump(("side_brow_inner",), (-0.6, 0.8), (0.18, 0.18)),
-                Bump(("side_brow_middle",), (-0.2, 0.6), (0.20, 0.16)),
-            ),
-        ),
-        "5": ("upper lid raiser", (Bump(("side_eye_top",), (0.0, -1.0), (0.17, 0.07)),)),
-        "6": (
-            "cheek raiser",
-            (
-                Bump(("side_cheek",), (-0.1, -1.0), (0.28, 0.20)),
-                Bump(("side_eye_outer",), (-0.5, -0.2), (0.12, 0.12)),
-            ),
-        ),
-        "7": (
-            "lid tightener",
-            (
-                Bump(("side_eye_bottom",), (-0.2, -1.0), (0.17, 0.07)),
-                Bump(("side_eye_top",), (0.0, 0.45), (0.17, 0.06)),
-            ),
-        ),
-        "9": (
-            "nose wrinkler",
-            (
-                Bump(("side_nose_wing", "nose_root"), (-0.1, -0.7), (0.14, 0.18)),
-                Bump(("side_nose_wing",), (0.1, -1.0), (0.13, 0.13)),
-                Bump(("side_nose_wing", "upper_lip_top"), (0.0, -0.6), (0.14, 0.10)),
-                Bump(("side_brow_inner",), (-0.3, 0.4), (0.13, 0.12)),
-            ),
-        ),
-        "12": (
-            "lip corner puller",
-            (
-                Bump(("side_mouth_corner",), (0.75, -0.65), (0.18, 0.14)),
-                Bump(("side_mouth_corner", "side_cheek"), (0.2, -0.5), (0.20, 0.16)),
-            ),
-        ),
-        "14": ("dimpler", (Bump(("side_mouth_corner",), (1.0, 0.1), (0.12, 0.10)),)),
-        "15": ("lip corner depressor", (Bump(("side_mouth_corner",), (0.1, 1.0), (0.15, 0.13)),)),
-        "17": (
-            "chin raiser",
-            (
-                Bump(("lower_lip_bottom", "chin"), (0.0, -1.0), (0.24, 0.15)),
-                Bump(("lower_lip_bottom",), (0.0, -0.7), (0.22, 0.08)),
-            ),
-        ),
-        "24": (
-            "lip presser",
-            (
-                Bump(("upper_lip_top",), (0.0, 0.7), (0.20, 0.07)),
-                Bump(("lower_lip_bottom",), (0.0, -0.9), (0.20, 0.07)),
-                Bump(("side_mouth_corner",), (-0.5, 0.0), (0.10, 0.08)),
-            ),
-        ),
-    }
-)
+ACTION_UNITS = _read_table()
 
 
 def displacement(units: Mapping[str, float], landmarks: Points, size: int) -> Field:
@@ -137,7 +112,7 @@ def moved_region(expression: Field) -> np.ndarray:
         array([[ True,  True, False]])
     """
     magnitude = np.hypot(*expression)
-    return np.asarray((magnitude >= MOVED_SHARE * magnitude.max()) & (magnitude > 0))
+    return (magnitude >= MOVED_SHARE * magnitude.max()) & (magnitude > 0)
 
 
 def unit_regions(landmarks: Points, size: int) -> dict[str, np.ndarray]:
@@ -228,7 +203,7 @@ def warp(image: np.ndarray, field: Field) -> np.ndarray:
     """
     pixels = torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1)[None]
     moved = sample(pixels, backward(torch.from_numpy(np.ascontiguousarray(field, np.float32))[None]))
-    return np.asarray(moved[0].permute(1, 2, 0).numpy())
+    return moved[0].permute(1, 2, 0).numpy()
 
 
 def _unit_field(name: str, landmarks: Points, size: int) -> Field:
@@ -257,4 +232,4 @@ def _unit_field(name: str, landmarks: Points, size: int) -> Field:
 
 
 def _place(names: tuple[str, ...], landmarks: Points) -> np.ndarray:
-    return np.asarray(landmarks[[POINT_INDEX[name] for name in names]].mean(0), np.float64)
+    return landmarks[[POINT_INDEX[name] for name in names]].mean(0).astype(np.float64)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float32
+from torch.nn.functional import grid_sample
 
 from tsfmicro_lab.clips import Clip, Frame, LazyFrames, Points, Truth
 from tsfmicro_lab.data.face_params import LENS_BLUR
@@ -16,6 +17,7 @@ from tsfmicro_lab.data.motion import backward, displacement, moved_region, sampl
 from tsfmicro_lab.preprocess.alignment import estimate_alignment, transform_points
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX
 
+Timing = tuple[int, float] | None
 FPS = 200.0
 #: Frames before the onset and after the offset, as a recording has them.
 LEAD, TAIL = 8, 6
@@ -77,12 +79,7 @@ class Motion:
 
     @classmethod
     def draw(
-        cls,
-        units: Mapping[str, float],
-        size: int,
-        distractors: Distractors,
-        seed: Sequence[int],
-        timing: tuple[int, float] | None = None,
+        cls, units: Mapping[str, float], size: int, distractors: Distractors, seed: Sequence[int], timing: Timing = None
     ) -> "Motion":
         """Draws duration (0.1 to 0.5 s), time of the apex and distractors.
 
@@ -107,18 +104,14 @@ class Motion:
         flicker = rng.normal(0, 0.006, frames) + 0.008 * np.sin(2 * np.pi * rng.uniform(5, 95) * t)
         blink, centre, length = rng.uniform(), rng.uniform(onset, offset), rng.uniform(0.12, 0.25) * FPS
         closed = np.clip(1.3 * np.exp(-(((np.arange(frames) - centre) / (0.32 * length)) ** 2)) - 0.05, 0, 1)
-        return cls(
-            units=dict(units),
-            onset=onset,
-            apex=apex,
-            offset=offset,
-            frames=frames,
-            drift=(distractors.drift * sway).astype(np.float32),
-            gain=(1 + distractors.flicker * flicker).astype(np.float32),
-            closure=(closed * (blink < 0.1 * distractors.blinks)).astype(np.float32),
-            noise=distractors.noise * float(rng.uniform(1.0, 2.0)),
-            seed=tuple(seed),
+        tracks = (
+            distractors.drift * sway,
+            1 + distractors.flicker * flicker,
+            closed * (blink < 0.1 * distractors.blinks),
         )
+        drift, gain, closure = (track.astype(np.float32) for track in tracks)
+        noise = distractors.noise * float(rng.uniform(1.0, 2.0))
+        return cls(dict(units), onset, apex, offset, frames, drift, gain, closure, noise, tuple(seed))
 
     def intensity(self, frame: int) -> float:
         """Strength of the expression: rises to 1 at the apex, falls to 0 at the offset, both like a cosine."""
@@ -162,14 +155,14 @@ class MovingFace:
         radius = np.hypot((x - cx) / 0.42, (y - cy) / 0.5) / self.size
         head = 0.5 + 0.5 * np.cos(np.pi * np.clip((radius - 0.7) / 0.5, 0, 1))
         drift = head * np.stack([dx - tilt * (y - cy), dy + tilt * (x - cx)])
-        return np.asarray(self.motion.intensity(frame) * self.expression + drift, np.float32)
+        return (self.motion.intensity(frame) * self.expression + drift).astype(np.float32)
 
     def noise_free(self, frame: int) -> Float32[np.ndarray, "height width 3"]:
         """A frame without flicker and camera noise, 0 to 255, not rounded."""
         texture = self._texture(float(self.motion.closure[frame]))
         b = backward(torch.from_numpy(self.displacement(frame))[None])
         pixels = sample(torch.from_numpy(texture).permute(2, 0, 1)[None], b)
-        return np.asarray(255 * pixels[0].permute(1, 2, 0).numpy().clip(0, 1))
+        return 255 * pixels[0].permute(1, 2, 0).numpy().clip(0, 1)
 
     def render(self, frame: int) -> Frame:
         """A frame as the camera records it."""
@@ -177,34 +170,22 @@ class MovingFace:
         image = self.noise_free(frame) * self.motion.gain[frame]
         if self.motion.noise:
             image = image + self.motion.noise * rng.standard_normal(image.shape, np.float32)
-        return np.asarray(image.round().clip(0, 255), np.uint8)
+        return image.round().clip(0, 255).astype(np.uint8)
 
     def truth(self) -> Truth:
         """The true motion between onset and apex."""
         total = self.displacement(self.motion.apex)
         points = torch.from_numpy(self.face.landmarks)
-        at = 2 * (points + 0.5) / self.size - 1
-        moved = torch.nn.functional.grid_sample(
-            torch.from_numpy(total)[None], at[None, None], align_corners=False, padding_mode="border"
-        )[0, :, 0].T
+        at = (2 * (points + 0.5) / self.size - 1)[None, None]
+        moved = grid_sample(torch.from_numpy(total)[None], at, align_corners=False, padding_mode="border")[0, :, 0].T
         return Truth(total, self.expression, moved_region(self.expression), (points + moved).numpy())
 
     def clip(self, name: str, subject: str, emotion: str | None = None) -> Clip:
         """The clip, whose frames are rendered when asked for."""
         m = self.motion
-        return Clip(
-            name=name,
-            subject=subject,
-            frames=LazyFrames(self.render, range(m.frames)),
-            onset=m.onset,
-            apex=m.apex,
-            offset=m.offset,
-            fps=FPS,
-            emotion=emotion,
-            action_units=tuple(m.units),
-            landmarks=self.face.landmarks,
-            truth=self.truth(),
-        )
+        frames, units = LazyFrames(self.render, range(m.frames)), tuple(m.units)
+        keys = (m.onset, m.apex, m.offset)
+        return Clip(name, subject, frames, *keys, FPS, emotion, units, self.face.landmarks, self.truth())
 
     def _texture(self, closure: float) -> Float32[np.ndarray, "height width 3"]:
         if closure == 0:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tsfmicro_lab.clips import Clip, ClipError, frame_files
 from tsfmicro_lab.data.annotations import Report, read_annotations
-from tsfmicro_lab.data.cards import Card, FrameFiles, read_card
+from tsfmicro_lab.data.cards import Card, read_card
 from tsfmicro_lab.data.frame_files import find_frames, list_frames, position
 
 
@@ -50,7 +50,10 @@ class Recordings:
         list_frames.cache_clear()  # what is on disk may have changed since the last time
         self._where = card.frames.model_copy(update={"folders": ["{folder}"]}) if release.tree else card.frames
         table = read_annotations(card, release, self.root, report)
-        self._paths = [_frames(self.root, self._where, row, report) for _, row in table.iterrows()]
+        self._paths = []
+        for row in table.astype(object).where(table.notna(), None).to_dict("records"):
+            say = partial(report.add, subject=row["subject"], clip=row["clip"], onset=row["onset"])
+            self._paths.append(find_frames(self.root, self._where, row, say))
         self.annotations = table.assign(frames=[len(paths) for paths in self._paths])
         self.report = report.table
 
@@ -83,14 +86,7 @@ class Recordings:
         )
 
     def select(self, rows: "pd.Series[bool] | np.ndarray") -> "Recordings":
-        """The same data set with some of its clips.
-
-        Args:
-            rows: True for each clip that stays.
-
-        Returns:
-            A data set; its report is the whole one.
-        """
+        """The same data set with the clips where `rows` is True; its report is the whole one."""
         chosen = np.flatnonzero(np.asarray(rows, bool))
         part = copy.copy(self)
         part.annotations = self.annotations.iloc[chosen].reset_index(drop=True)
@@ -98,36 +94,19 @@ class Recordings:
         return part
 
     def __repr__(self) -> str:
-        emotions = ", ".join(f"{name} {count}" for name, count in self.annotations["emotion"].value_counts().items())
-        with_frames = int((self.annotations["frames"] > 0).sum())
-        report = ", ".join(f"{count} {what}" for what, count in self.report["what"].value_counts().items())
+        emotions, report = (
+            ", ".join(f"{name} {count}" for name, count in values.value_counts().items())
+            for values in (self.annotations["emotion"], self.report["what"])
+        )
         return (
             f"{self.card.pretty_name} (labels {self.labels}): {len(self)} clips of "
             f"{self.annotations['subject'].nunique()} subjects in {self.root}\n    {emotions}\n"
-            f"    frames of {with_frames} clips; report: {report or 'nothing'}"
+            f"    frames of {(self.annotations['frames'] > 0).sum()} clips; report: {report or 'nothing'}"
         )
 
 
-def _frames(root: Path, where: FrameFiles, row: "pd.Series", report: Report) -> list[Path]:  # type: ignore[type-arg]
-    onset, apex = int(row["onset"]), None if pd.isna(row["apex"]) else int(row["apex"])
-    values = {**{str(field): value for field, value in row.items()}, "onset": onset, "apex": apex}
-    return find_frames(root, where, values, partial(report.add, subject=row["subject"], clip=row["clip"], onset=onset))
-
-
 def load(name: str, root: Path | str, labels: str | None = None) -> Recordings:
-    """Loads a recorded data set.
-
-    Args:
-        name: Name of its card; `tsfmicro-lab data list` shows all.
-        root: Its folder.
-        labels: Which release of the annotations; may be left out where there is one.
-
-    Returns:
-        The data set.
-
-    Raises:
-        ValueError: There is no such card or release, or the table is not what the card says.
-        FileNotFoundError: The root is the wrong folder.
+    """Loads a recorded data set by the name of its card; `tsfmicro-lab data list` shows all (see :class:`Recordings`).
 
     Example:
         >>> load("casme2", "no/folder", labels="2014")

@@ -1,9 +1,6 @@
 """Synthetic micro-expressions: drawn faces moved by known action units, so that every claim can be checked."""
 
-from collections.abc import Mapping
 from functools import lru_cache
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,29 +13,17 @@ from tsfmicro_lab.data.schema import check_annotations
 
 #: Which action units show an emotion. The table is ours, in the spirit of FACS prototypes and of CASME II's classes
 #: (Yan et al., PLoS ONE 9(1): e86041, 2014), where "others" holds movements without a clear emotion.
-PROTOTYPES: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
-    {
-        "happiness": (("12",), ("6", "12"), ("6", "12"), ("L12",), ("R12",)),
-        "disgust": (("9",), ("4", "9"), ("4", "7", "9"), ("7", "9"), ("9", "17")),
-        "repression": (("15",), ("17",), ("15", "17"), ("14",), ("14", "17"), ("L15",), ("R15",)),
-        "surprise": (("1", "2"), ("1", "2", "5"), ("2",), ("5",)),
-        "others": (("4",), ("4", "7"), ("7",), ("L14",), ("R14",), ("24",), ("4", "24")),
-    }
-)
+PROTOTYPES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "happiness": (("12",), ("6", "12"), ("6", "12"), ("L12",), ("R12",)),
+    "disgust": (("9",), ("4", "9"), ("4", "7", "9"), ("7", "9"), ("9", "17")),
+    "repression": (("15",), ("17",), ("15", "17"), ("14",), ("14", "17"), ("L15",), ("R15",)),
+    "surprise": (("1", "2"), ("1", "2", "5"), ("2",), ("5",)),
+    "others": (("4",), ("4", "7"), ("7",), ("L14",), ("R14",), ("24",), ("4", "24")),
+}
 #: CASME II's five classes, 246 clips of its 2014 labels.
-CLASS_COUNTS: Mapping[str, int] = MappingProxyType(
-    {"happiness": 32, "disgust": 63, "repression": 27, "surprise": 25, "others": 99}
-)
+CLASS_COUNTS = {"happiness": 32, "disgust": 63, "repression": 27, "surprise": 25, "others": 99}
 #: How MEGC2019 joins them to three classes; it leaves "others" out.
-MEGC: Mapping[str, str | None] = MappingProxyType(
-    {
-        "happiness": "positive",
-        "disgust": "negative",
-        "repression": "negative",
-        "surprise": "surprise",
-        "others": None,
-    }
-)
+MEGC = {"happiness": "positive", "disgust": "negative", "repression": "negative", "surprise": "surprise"}
 
 
 class SyntheticMicroExpressions:
@@ -91,23 +76,12 @@ class SyntheticMicroExpressions:
         self.report = pd.DataFrame(columns=["subject", "clip", "what"])
         self._plan = self._draw_plan(subjects, clips_per_subject)
         self._motions = [self._motion(i) for i in range(len(self._plan))]
-        self._face = lru_cache(maxsize=64)(self._draw_face)
-        rows = [
-            {
-                "subject": subject,
-                "clip": f"EP{number:02d}",
-                "onset": motion.onset,
-                "apex": motion.apex,
-                "offset": motion.offset,
-                "emotion": emotion,
-                "emotion_megc": MEGC[emotion],
-                "action_units": "+".join(units),
-                "fps": FPS,
-                "amplitude": max(motion.units.values()),
-                "blink": bool(motion.closure.max() > 0),
-            }
-            for (subject, number, emotion, units), motion in zip(self._plan, self._motions, strict=True)
-        ]
+        rows = []
+        for (subject, number, emotion, units), motion in zip(self._plan, self._motions, strict=True):
+            row = {"subject": subject, "clip": f"EP{number:02d}", "onset": motion.onset, "apex": motion.apex}
+            row |= {"offset": motion.offset, "emotion": emotion, "emotion_megc": MEGC.get(emotion)}
+            row |= {"action_units": "+".join(units), "fps": FPS, "amplitude": max(motion.units.values())}
+            rows.append(row | {"blink": bool(motion.closure.max() > 0)})
         self.annotations = check_annotations(pd.DataFrame(rows))
 
     def __len__(self) -> int:
@@ -120,15 +94,8 @@ class SyntheticMicroExpressions:
 
     def moving_face(self, index: int) -> MovingFace:
         """The renderer behind a clip: face, motion, and frames without noise."""
-        return MovingFace(self._face(self._plan[index][0]), self._motions[index])
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What another process needs: everything but the faces drawn so far."""
-        return {name: value for name, value in vars(self).items() if name != "_face"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._face = lru_cache(maxsize=64)(self._draw_face)
+        number = int(self._plan[index][0].removeprefix("sub"))
+        return MovingFace(_draw_face(self.seed, number, self.layout_variation, self.image_size), self._motions[index])
 
     def __repr__(self) -> str:
         counts = self.annotations.emotion.value_counts()
@@ -161,6 +128,8 @@ class SyntheticMicroExpressions:
         pixels = {u: scale * max(strength * r, self.amplitude[0]) for u, r in zip(units, relative, strict=True)}
         return Motion.draw(pixels, self.image_size, self.distractors, [self.seed, 2, index])
 
-    def _draw_face(self, subject: str) -> Face:
-        rng = np.random.default_rng([self.seed, 3, int(subject.removeprefix("sub"))])
-        return draw_face(FaceParams.draw(rng, self.layout_variation), self.image_size)
+
+@lru_cache(maxsize=64)
+def _draw_face(seed: int, subject: int, layout_variation: float, image_size: int) -> Face:
+    rng = np.random.default_rng([seed, 3, subject])
+    return draw_face(FaceParams.draw(rng, layout_variation), image_size)
