@@ -23,7 +23,6 @@ from tsfmicro_lab.training.cross_validation import model_folder
 from tsfmicro_lab.training.predictions import write_table
 
 MODELS = ("tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial")
-SHOWN = 4
 
 
 def run_demo(
@@ -75,23 +74,20 @@ def _begin_anew(page: Path) -> None:
     """Removes what a finished demo made, and nothing else: its page, and the folds and models of its runs."""
     if "<title>TSFmicro Lab: demo</title>" not in page.read_text(encoding="utf-8", errors="replace"):
         raise ValueError(f"{page} is not the page of a demo: give another folder")
-    for place in (page.parent / "runs" / model for model in MODELS):
-        for fold in place.glob("*.parquet"):
-            shutil.rmtree(place / "models" / fold.stem, ignore_errors=True)
+    for run in (page.parent / "runs" / model for model in MODELS):
+        for fold in run.glob("folds/*.csv"):
+            shutil.rmtree(model_folder(run, fold.stem), ignore_errors=True)
             fold.unlink()
         for name in ("run.json", "environment.json", "folds.jsonl"):
-            (place / name).unlink(missing_ok=True)
+            (run / name).unlink(missing_ok=True)
     page.unlink()
 
 
 def _show_clips(report: Report, seed: int) -> None:
-    """One clip of each clear emotion, from a subject of its own, without a blink."""
-    data = SyntheticMicroExpressions(SHOWN, 12, image_size=224, seed=seed)
+    """The strongest clip of each clear emotion, without a blink."""
+    data = SyntheticMicroExpressions(4, 12, image_size=224, seed=seed)
     table = data.annotations[~data.annotations.blink & (data.annotations.emotion != "others")]
-    chosen: list[int] = []
-    for _, rows in table.groupby("subject"):
-        fresh = rows[~rows.emotion.isin(table.emotion[chosen])]
-        chosen += (fresh if len(fresh) else rows).nlargest(1, "amplitude").index.tolist()
+    chosen = table.sort_values("amplitude").drop_duplicates("emotion", keep="last").index
     report.figure("clips", clips_figure([align_clip(data[i], 224) for i in chosen]))
 
 
@@ -99,61 +95,40 @@ def _evaluate(report: Report, samples: Samples, recipe: Recipe, seed: int, worke
     tables = []
     with fold_processes(workers) as pool:
         for model in MODELS:
-            run = Run(model, "tiny", recipe, "last", seed)
-            place = report.path.parent / "runs" / model
+            run, place = Run(model, "tiny", recipe, seed=seed), report.path.parent / "runs" / model
             tables.append(cross_validate(samples, run, folder=place, executor=pool, keep_models=model == MODELS[0]))
     predictions = pd.concat(tables, ignore_index=True)
     write_table(predictions, report.path.with_name("predictions.csv"))
     table = score_table(predictions, samples.classes)
     report.chart("scores", scores_chart(table))
-    report.chart("confusion", confusion_chart(predictions[predictions.model == MODELS[0]], samples.classes))
     report.table("table", table.drop(columns="seed").rename(columns={"uf1": "UF1", "uar": "UAR"}))
-    return predictions
+    report.chart("confusion", confusion_chart(tables[0], samples.classes))
+    return tables[0]
 
 
 def _explain(report: Report, data: SyntheticMicroExpressions, samples: Samples, predictions: pd.DataFrame) -> None:
-    """Explains each clip with the model of the fold that held its subject out."""
-    late = predictions[predictions.model == MODELS[0]].reset_index(drop=True)
+    """Explains each clip with the model of the fold that held its subject out; shows some that were recognised."""
     maps, rows = [], []
     for i in track(range(len(samples)), "attributing held-out clips"):
         clip = align_clip(data[i], samples.onset.shape[-1])
         assert clip.truth is not None
-        model = _model_without(report, str(samples.subjects[i]))
-        attribution = where_how(model, model.inputs_of(samples, [i]))
-        maps.append(attribution)
-        where, _ = mass_inside(attribution["onset"], clip.truth.moved)
-        how, chance = mass_inside(attribution["difference"], clip.truth.moved)
-        rows.append(
-            {
-                "clip": clip.id,
-                "truth": late.truth[i],
-                "predicted": late.predicted[i],
-                "where": where,
-                "how": how,
-                "chance": chance,
-                "how_share": attribution.share("difference"),
-                "completeness_error": attribution.completeness_error,
-            }
-        )
-    shares = pd.DataFrame(rows)
+        model = _model_without(report, samples.subjects[i])
+        heat = where_how(model, model.inputs_of(samples, [i]))
+        maps.append(heat)
+        where, _ = mass_inside(heat["onset"], clip.truth.moved)
+        how, chance = mass_inside(heat["difference"], clip.truth.moved)
+        rows.append([where, how, chance, heat.share("difference"), heat.completeness_error])
+    columns = ["where", "how", "chance", "how_share", "completeness_error"]
+    shares = predictions[["subject", "clip", "truth", "predicted"]].join(pd.DataFrame(rows, columns=columns))
     shares.to_csv(report.path.with_name("shares.csv"), index=False)
-    report.text(shares_mean=shares.mean(numeric_only=True).to_dict(), count=len(shares))
-    report.text(correct=(shares.truth == shares.predicted).sum())
+    right = shares.truth == shares.predicted
+    report.text(mean=shares[columns].mean().to_dict(), count=len(shares), correct=right.sum())
     report.chart("shares", shares_chart(shares))
-    shown = _shown_clips(shares)
+    # The first that fit, not the best: three recognised clips and a missed one, of different subjects and emotions.
+    hits, misses = (shares[kind].drop_duplicates("subject").drop_duplicates("truth").index for kind in (right, ~right))
+    shown = [*hits[:3], *misses[:1]]
     large = [align_clip(data[i], 224) for i in shown]
     report.figure("where_how", where_how_figure(large, [maps[i] for i in shown], samples.classes))
-
-
-def _shown_clips(shares: pd.DataFrame) -> list[int]:
-    """Three recognised clips and a missed one, of different subjects and emotions: the first that fit, not the best."""
-    shown: list[int] = []
-    subject = shares["clip"].str.split("/").str[0]
-    for right in [True] * (SHOWN - 1) + [False]:
-        fits = ((shares.truth == shares.predicted) == right) & ~subject.isin(subject[shown])
-        fresh = fits & ~shares.truth.isin(shares.truth[shown])
-        shown += [int(i) for i in shares.index[fresh if fresh.any() else fits][:1]]
-    return shown
 
 
 def _model_without(report: Report, subject: str) -> Recognizer:
@@ -176,7 +151,7 @@ def _photograph(report: Report, samples: Samples) -> None:
     # The landmarks are found anew on the rendered onset frame, as they would be on a real recording.
     clip = moving.clip("EP01", "photograph", "happiness")
     clip = replace(clip, landmarks=landmarker(clip.frame(clip.onset)))
-    model, large = _model_without(report, str(samples.subjects[0])), align_clip(clip, 224)
+    model, large = _model_without(report, samples.subjects[0]), align_clip(clip, 224)
     maps = where_how(model, model.inputs_of(clip))
     report.text(photograph_prediction=samples.classes[maps.target])
     report.figure("photograph", clips_figure([large]))

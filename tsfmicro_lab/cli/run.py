@@ -1,6 +1,7 @@
 """`tsfmicro-lab demo`, `evaluate` and `analyze`: from clips or a video to predictions and what they rest on."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -40,16 +41,10 @@ def evaluate(
     clips: Clips = 12,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; each draws its own data and weights.")] = 3,
     epochs: Epochs = None,
-    target: Annotated[
-        str, typer.Option(help="Labels: emotion (five classes), emotion_megc (three) or action_units.")
-    ] = "emotion",
-    selection: Annotated[
-        str, typer.Option(help="last epoch; validation, best on subjects set aside; oracle, the leak of many papers.")
-    ] = "last",
+    target: Annotated[str, typer.Option(help="emotion (5 classes), emotion_megc (3) or action_units.")] = "emotion",
+    selection: Annotated[str, typer.Option(help="Epoch kept: last, validation, or oracle (leaky).")] = "last",
     protocol: Annotated[str, typer.Option(help="loso, nested, kfold or hold-out.")] = "loso",
-    layout_variation: Annotated[
-        float, typer.Option(min=0, help="How much faces differ; 1 is about as adults do.")
-    ] = 1.0,
+    layout_variation: Annotated[float, typer.Option(min=0, help="How much faces differ; adults: about 1.")] = 1.0,
     drift: Annotated[float, typer.Option(min=0, help="Strength of head drift.")] = 1.0,
     flicker: Annotated[float, typer.Option(min=0, help="Strength of flicker.")] = 1.0,
     noise: Annotated[float, typer.Option(min=0, help="Strength of camera noise.")] = 1.0,
@@ -64,15 +59,13 @@ def evaluate(
     from tsfmicro_lab.training import evaluate as run_experiment
     from tsfmicro_lab.training.protocols import LEAKY
 
-    def data(seed: int) -> SyntheticMicroExpressions:
-        distractors = Distractors(drift, flicker, noise, blinks)
-        return SyntheticMicroExpressions(
-            subjects, clips, seed=seed, layout_variation=layout_variation, distractors=distractors
-        )
-
+    distractors = Distractors(drift, flicker, noise, blinks)
+    draw = partial(
+        SyntheticMicroExpressions, subjects, clips, layout_variation=layout_variation, distractors=distractors
+    )
     _, scores = run_experiment(
         model or ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"],
-        data,
+        lambda seed: draw(seed=seed),
         out,
         preset=preset,
         recipe=replace(RECIPES[preset], epochs=epochs) if epochs and preset in RECIPES else None,
@@ -85,23 +78,18 @@ def evaluate(
         keep_frames=True,
     )
     table = summary(scores)
-    shown = table[["model", "seeds"]].copy()
-    for name, title in {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy"}.items():
-        spread = [f" ± {s:.3f}" if s == s else "" for s in table[f"{name}_std"]]
-        shown[title] = [f"{mean:.3f}{s}" for mean, s in zip(table[f"{name}_mean"], spread, strict=True)]
+    for name in ("uf1", "uar", "accuracy"):
+        pairs = zip(table.pop(f"{name}_mean"), table.pop(f"{name}_std"), strict=True)
+        table[name] = [f"{mean:.3f}" + (f" ± {std:.3f}" if std == std else "") for mean, std in pairs]
     leaky = f", {LEAKY}" if selection == "oracle" else ""
-    print_table(shown, f"{protocol}, {preset}, {scores.clips.iloc[0]} clips a seed{leaky}")
+    print_table(table, f"{protocol}, {preset}, {scores.clips.iloc[0]} clips a seed{leaky}")
     print(f"every prediction: {out / 'predictions.csv'}; more: tsfmicro-lab results {out} --html")
 
 
 def analyze_video(
     path: Annotated[Path, typer.Argument(help="A video file, or a folder of frames.")],
-    model: Annotated[
-        Path | None, typer.Option(help="Folder of a trained model, such as a demo or evaluation saves.")
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="Names of its classes, with commas, where its folder has none.")
-    ] = None,
+    model: Annotated[Path | None, typer.Option(help="Folder of a model that a demo or evaluation saved.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Its classes, with commas, where its folder has none.")] = None,
     fps: Annotated[float | None, typer.Option(help="True frames per second, where the file does not tell.")] = None,
     strictness: Annotated[float, typer.Option(min=1, help="Less finds more, and more that is nothing.")] = 6.0,
     out: Annotated[Path, typer.Option("--out", help="Where the page goes.")] = Path("build/analysis"),
