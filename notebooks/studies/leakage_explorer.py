@@ -7,15 +7,14 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 from IPython.display import Image
-from matplotlib.figure import Figure
 
 from studies.leakage_scores import Leakage, gains
 from tsfmicro_lab.explain.charts import COLOURS
 from tsfmicro_lab.explain.figures import Picture
-from tsfmicro_lab.widgets.explorer import Message, labelled
+from tsfmicro_lab.widgets.explorer import Explorer, labelled, slider
 
 
-def leaks_figure(gains: pd.DataFrame, labels: Sequence[str] = ("noise", "true")) -> Figure:
+def leaks_figure(gains: pd.DataFrame, labels: Sequence[str] = ("noise", "true")) -> Picture:
     """What each way to score adds to the honest UF1 of the same models: on noise, all of it without learning anything.
 
     Args:
@@ -50,7 +49,7 @@ def leaks_figure(gains: pd.DataFrame, labels: Sequence[str] = ("noise", "true"))
     return figure
 
 
-class LeakageExplorer(widgets.VBox):
+class LeakageExplorer(Explorer):
     """Three sliders over stored training runs, which are scored anew at every move.
 
     Args:
@@ -71,30 +70,22 @@ class LeakageExplorer(widgets.VBox):
     """
 
     def __init__(self, leakage: Leakage) -> None:
-        self.leakage = leakage
+        self.leakage, self.picture = leakage, widgets.Image(format="png")
         epochs, people = len(leakage.clips.epochs[0]), leakage.clips.subject.nunique()
         names = [("none", "true"), ("half", "half noise"), ("all", "noise")]
         self.noise = labelled(widgets.SelectionSlider(options=names, value="noise"), "labels that are noise")
-        self.epochs = labelled(
-            widgets.IntSlider(epochs, min=1, max=epochs, continuous_update=False), "epochs looked at"
-        )
-        self.subjects = labelled(
-            widgets.IntSlider(people, min=2, max=people, continuous_update=False), "subjects scored"
-        )
-        self.picture, self.message = widgets.Image(format="png"), Message()
-        super().__init__([self.noise, self.epochs, self.subjects, self.message, self.picture])
-        for control in (self.noise, self.epochs, self.subjects):
-            control.observe(self._show, names="value")
+        self.epochs = slider("epochs looked at", epochs, 1, epochs, wait=True)
+        self.subjects = slider("subjects scored", people, 2, people, wait=True)
+        controls = [self.noise, self.epochs, self.subjects]
+        super().__init__(controls, [], [self.picture])
+        self.when(controls, self._show, "scoring")
         self._show()
 
     def snapshot(self) -> Image:
         """The picture as a still one."""
         return Image(data=bytes(self.picture.value), format="png")
 
-    def _show(self, change: object = None) -> None:
-        with self.message.telling("scoring"):
-            chosen = self.noise.value
-            self.table = gains(self.leakage.scores(self.epochs.value, self.subjects.value, chosen))
-            figure = leaks_figure(self.table, [chosen])
-            assert isinstance(figure, Picture)
-            self.picture.value = figure._repr_png_()
+    def _show(self) -> None:
+        chosen = self.noise.value
+        self.table = gains(self.leakage.scores(self.epochs.value, self.subjects.value, chosen))
+        self.picture.value = leaks_figure(self.table, [chosen])._repr_png_()
