@@ -5,7 +5,7 @@ import torch
 from tsfmicro_lab.data.motion import sample
 from tsfmicro_lab.models import create_model, from_pretrained
 from tsfmicro_lab.models.au_regions import AU_REGIONS, crop_regions, region_centres
-from tsfmicro_lab.models.dgm import normalization, reconstruction, self_supervised, smoothing
+from tsfmicro_lab.models.dgm import normalization, reconstruction, self_supervised, smoothing, ssim
 from tsfmicro_lab.training import Recipe, fit
 
 
@@ -28,6 +28,19 @@ def test_losses_are_least_where_they_should_be():
     flat, edge = torch.full_like(onset, 0.5), torch.full_like(onset, 0.0)
     edge[..., 32:] = 1
     assert smoothing(step, edge) < 0.01 * smoothing(step, flat)
+
+
+def test_ssim_agrees_with_scikit_image():
+    from skimage.metrics import structural_similarity
+
+    a = torch.nn.functional.interpolate(torch.rand(2, 3, 8, 8), 40, mode="bicubic").clamp(0, 1)
+    b = (a + 0.1 * torch.randn_like(a)).clamp(0, 1)
+    for ours, x, y in zip(ssim(a, b, window=11), a.numpy(), b.numpy(), strict=True):
+        settings = {"gaussian_weights": True, "use_sample_covariance": False, "data_range": 1.0, "channel_axis": 0}
+        _, theirs = structural_similarity(x, y, full=True, **settings)
+        inside = (slice(None), slice(5, -5), slice(5, -5))  # the edges are padded in another way
+        assert np.abs(ours.numpy() - theirs)[inside].max() < 1e-4
+    assert ssim(a, a).min() > 1 - 1e-5
 
 
 def test_every_loss_flows_back_into_the_displacement_network():

@@ -6,8 +6,8 @@ from torch import nn
 
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.models.anatomy import anatomy, anatomy_table
-from tsfmicro_lab.models.fusion import TSFmicroTemporal
-from tsfmicro_lab.models.spatial import to_map, to_tokens
+from tsfmicro_lab.models.tsfmicro import TSFmicroTemporal
+from tsfmicro_lab.models.vit import to_map, to_tokens
 
 FUSIONS = ["late", "early", "t2s", "s2t"]
 

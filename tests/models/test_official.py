@@ -95,16 +95,16 @@ def test_missing_unknown_and_misshapen_tensors_are_listed(late):
     with pytest.raises(ValueError, match="does not fit tsfmicro_late at base size") as error:
         from_official(state)
     text = str(error.value)
-    assert "missing: temporal.stages.2.1.ffn.widen.bias" in text
-    assert "unknown: main_branch.mystery.weight" in text
-    assert "shape: classifier.expand.bias is (7,), expected (1024,)" in text
+    assert "\n  temporal.stages.2.1.ffn.widen.bias is missing, expected (768,)" in text
+    assert "\n  main_branch.mystery.weight is (768,), expected nothing" in text
+    assert "\n  classifier.expand.bias is (7,), expected (1024,)" in text
 
 
 def test_a_checkpoint_without_its_head_says_so(reference):
     state = checkpoint(reference, "spatial_to_temporal")
     del state["main_branch.head.weight"]
     with pytest.raises(
-        ValueError, match=r"does not fit tsfmicro_s2t at base size:\n  missing: classifier\.head\.weight"
+        ValueError, match=r"does not fit tsfmicro_s2t at base size:\n  classifier\.head\.weight is missing"
     ):
         from_official(state)
 

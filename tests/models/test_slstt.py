@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.models import create_model, from_official
 from tsfmicro_lab.models.base import MEAN, STD
+from tsfmicro_lab.models.official import TIMM, load_imagenet
 from tsfmicro_lab.models.slstt import SLSTTLSTM, SLSTTConfig, SLSTTMean, colour_code
-from tsfmicro_lab.models.slstt_weights import TIMM, load_imagenet
 from tsfmicro_lab.preprocess import flow_colours
 from tsfmicro_lab.training import Recipe, fit
 
@@ -58,7 +58,7 @@ def test_the_lstms_names_and_shapes_fit_and_mistakes_are_listed(reference):
     assert model.config.image_size == given["size"]
     assert torch.equal(model.fc2.weight, state["fc2.weight"])
     q = state.pop("vit.transformer.blocks.3.attn.proj_q.weight")
-    with pytest.raises(ValueError, match=r"missing: vit\.blocks\.3\.attention\.qkv\.weight"):
+    with pytest.raises(ValueError, match=r"vit\.blocks\.3\.attention\.qkv\.weight is missing"):
         from_official(state)
     state["vit.transformer.blocks.3.attn.proj_q.weight"] = q
     with pytest.raises(ValueError, match="aggregator must be 'lstm' or 'mean'"):

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.models import Recognizer
-from tsfmicro_lab.models.spatial import to_map
 from tsfmicro_lab.models.tsfmicro import StreamSum
+from tsfmicro_lab.models.vit import to_map
 from tsfmicro_lab.training.metrics import scores
 
 #: What is done at test time: the weight of each stream, and the input that is taken from a clip of another subject.

@@ -11,11 +11,10 @@ from torch.nn import functional as F
 
 from tsfmicro_lab.explain.streams import fuse_of
 from tsfmicro_lab.models import Recognizer
-from tsfmicro_lab.models.fusion import TSFmicroEarly, TSFmicroS2T, TSFmicroT2S
 from tsfmicro_lab.models.retention import ManhattanRetention
-from tsfmicro_lab.models.spatial import ThumbnailViT, to_map
 from tsfmicro_lab.models.temporal import RetentionPyramid
-from tsfmicro_lab.models.vit import SelfAttention
+from tsfmicro_lab.models.tsfmicro import TSFmicroEarly, TSFmicroS2T, TSFmicroT2S
+from tsfmicro_lab.models.vit import SelfAttention, ThumbnailViT, to_map
 
 Inputs = Mapping[str, Tensor]
 Flow = Float[Tensor, "batch _ _"]

@@ -5,39 +5,17 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from tsfmicro_lab.models import shallow, slstt, tsfmicro
 from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.models.frl_dgt import FRLDGT
-from tsfmicro_lab.models.fusion import (
-    TSFmicroEarly,
-    TSFmicroLate,
-    TSFmicroS2T,
-    TSFmicroSpatial,
-    TSFmicroT2S,
-    TSFmicroTemporal,
-)
-from tsfmicro_lab.models.official import from_official
-from tsfmicro_lab.models.shallow import OffApexNet, STSTNet
-from tsfmicro_lab.models.slstt import SLSTTLSTM, SLSTTMean
+from tsfmicro_lab.models.official import fill, from_official
 from tsfmicro_lab.models.tsfmicro import PRESETS, TSFmicro
 from tsfmicro_lab.seeds import seeded
 
 __all__ = ["PRESETS", "Recognizer", "TSFmicro", "create_model", "from_official", "from_pretrained", "list_models"]
 
 MODELS: dict[str, type[Recognizer]] = {
-    cls.name: cls
-    for cls in (
-        TSFmicroLate,
-        TSFmicroEarly,
-        TSFmicroT2S,
-        TSFmicroS2T,
-        TSFmicroTemporal,
-        TSFmicroSpatial,
-        SLSTTLSTM,
-        SLSTTMean,
-        FRLDGT,
-        STSTNet,
-        OffApexNet,
-    )
+    model.name: model for model in (*tsfmicro.MODELS, *slstt.MODELS, FRLDGT, *shallow.MODELS)
 }
 
 
@@ -62,8 +40,8 @@ def create_model(
         num_classes: Emotions to tell apart.
         preset: `base` (the paper's size; 224 px for TSFmicro), `small` (112 px) or `tiny` (56 px, trains on a laptop).
         seed: Makes the weights reproducible without touching the global random state.
-        **overrides: Fields of the model's `Config` (:class:`~tsfmicro_lab.models.tsfmicro.TSFmicroConfig`, …) that
-            differ from the preset.
+        **overrides: Fields of the model's configuration (:class:`~tsfmicro_lab.models.tsfmicro.TSFmicroConfig`, …)
+            that differ from the preset.
 
     Returns:
         The model, in training mode.
@@ -101,21 +79,21 @@ def from_pretrained(folder: Path | str) -> Recognizer:
         >>> type(from_pretrained(folder)).__name__
         'TSFmicroLate'
     """
+    from safetensors.torch import load_file
+
     folder = Path(folder)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = MODELS[config.pop("name")]
-        fields = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
-        model = kind(kind.Config(**fields))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
+        }
+        model = kind(type(kind.presets["base"])(**fields))
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} holds no model of this lab ({error}): give a folder of save_pretrained") from error
     try:
-        from safetensors.torch import load_file
-
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        tensors = load_file(folder / "model.safetensors")
     except Exception as error:
-        raise ValueError(
-            f"the weights in {folder} do not fit its config.json: {str(error).splitlines()[-1].strip()}; "
-            "save the model again or restore the config it was saved with"
-        ) from error
+        raise ValueError(f"the weights in {folder} cannot be read ({error}): save the model again") from error
+    fill(model, tensors, f"the weights in {folder} do not fit its config.json: save the model again")
     return model.eval()

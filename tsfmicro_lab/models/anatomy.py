@@ -1,9 +1,9 @@
-"""What a network consists of, read off one forward pass: parts, what feeds them, shapes, weights, operations."""
+"""What a network consists of, read off one forward pass: parts, what feeds them, shapes, parameters, operations."""
 
 import copy
 import warnings
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tsfmicro_lab.models.base import Recognizer
-
-Stream = Literal["how", "where", "both"]
+from tsfmicro_lab.models.base import STREAMS, Recognizer
 
 
 @dataclass(frozen=True)
@@ -24,32 +22,29 @@ class Part:
         name: The module's name in the model, or the input's.
         kind: Its class; `input` for an input.
         sources: Names of the parts that it reads.
-        stream: Whether it depends on the difference (`how`), the onset frame (`where`) or both.
+        stream: Whether it depends on the difference (`how`), the onset frame (`where`) or `both`.
         shape: Of its output for one sample.
-        parameters: Weights in it.
+        parameters: Number of them in it.
         flops: Floating-point operations for one sample, multiplications and additions counted apart.
     """
 
     name: str
     kind: str
     sources: tuple[str, ...]
-    stream: Stream
+    stream: str
     shape: tuple[int, ...]
     parameters: int
     flops: int
 
 
 def anatomy(model: Recognizer) -> list[Part]:
-    """Runs one sample through a model and writes down what happens, in order.
+    """Runs one sample through a model and writes down what happens, in order: the inputs, then the parts.
 
     A part is an outermost module that the model's own `forward` calls. Two parts are joined where the output of one, or
     a view of it, is an argument of the other, so nothing here can differ from the code that runs.
 
     Args:
-        model: Its mode is left as it was.
-
-    Returns:
-        The inputs, then the parts.
+        model: Reads onset or difference; it is left as it was.
 
     Raises:
         ValueError: A part reads a tensor that is neither an input nor another part's output: `forward` computes with it
@@ -60,41 +55,39 @@ def anatomy(model: Recognizer) -> list[Part]:
         >>> [(part.name, part.sources) for part in anatomy(create_model("tsfmicro_temporal"))]
         [('difference', ()), ('stem', ('difference',)), ('temporal', ('stem',)), ('classifier', ('temporal',))]
     """
-    side = model.config.image_size
+    shadow, flops = copy.deepcopy(model).eval(), flops_of_modules(model)
     device = next(model.parameters()).device
-    inputs = {name: torch.zeros(1, 3, side, side, device=device) for name in model.input_names}
-    streams: dict[str, Stream] = {"onset": "where", "difference": "how"}
-    parts = {n: Part(n, "input", (), streams[n], tuple(x.shape[1:]), 0, 0) for n, x in inputs.items()}
-    tensors = dict(inputs)  # kept until the end, so that no storage is used twice
-    flops = flops_of_modules(model)
+    tensors = {n: torch.zeros(1, *shape, device=device) for n, shape in model.input_shapes.items()}
+    parts = {n: Part(n, "input", (), STREAMS[n], model.input_shapes[n], 0, 0) for n in tensors}
+    inputs = dict(tensors)  # the outputs join them and are kept until the end, so that no storage is used twice
     inside: list[str] = []
 
     def leave(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
         name = inside.pop()
-        if inside:
-            return
-        sources = tuple(_source(x, tensors, name) for x in arguments if isinstance(x, Tensor))
-        read = {parts[s].stream for s in sources}
-        parameters = sum(p.numel() for p in module.parameters())
-        stream = read.pop() if len(read) == 1 else "both"
-        kind = type(module).__name__
-        parts[name] = Part(name, kind, sources, stream, tuple(output.shape[1:]), parameters, flops.get(name, 0))
-        tensors[name] = output
+        if not inside:
+            sources = tuple(_source(x, tensors, name) for x in arguments if isinstance(x, Tensor))
+            read = {parts[source].stream for source in sources}
+            stream = read.pop() if len(read) == 1 else "both"
+            parameters = sum(p.numel() for p in module.parameters())
+            shape = tuple(output.shape[1:])
+            parts[name] = Part(name, type(module).__name__, sources, stream, shape, parameters, flops.get(name, 0))
+            tensors[name] = output
 
-    hooks = []
-    for name, module in model.named_modules():
-        if module is not model:
-            hooks.append(module.register_forward_pre_hook(lambda *_, name=name: inside.append(name)))
-            hooks.append(module.register_forward_hook(leave))
-    training = model.training
-    try:
-        with torch.no_grad():
-            model.eval()(*inputs.values())
-    finally:
-        model.train(training)
-        for hook in hooks:
-            hook.remove()
+    for name, module in list(shadow.named_modules())[1:]:
+        module.register_forward_pre_hook(lambda *_, name=name: inside.append(name))
+        module.register_forward_hook(leave)
+    with torch.no_grad():
+        shadow(**inputs)
     return list(parts.values())
+
+
+def _source(x: Tensor, tensors: dict[str, Tensor], reader: str) -> str:
+    for name, tensor in tensors.items():
+        if tensor.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
+            return name
+    raise ValueError(
+        f"'{reader}' reads a tensor that no part made: put what forward computes before it into a module, as fuse does"
+    )
 
 
 def anatomy_table(model: Recognizer) -> pd.DataFrame:
@@ -116,10 +109,7 @@ def anatomy_table(model: Recognizer) -> pd.DataFrame:
 
 
 def cost(model: Recognizer) -> tuple[int, int]:
-    """Weights of any model, and floating-point operations of one clip, multiplications and additions counted apart.
-
-    Args:
-        model: It is left as it was.
+    """Parameters of any model, and floating-point operations of one clip.
 
     Example:
         >>> from tsfmicro_lab.models import create_model
@@ -134,9 +124,6 @@ def flops_of_modules(model: Recognizer) -> dict[str, int]:
 
     Multiplications and additions count apart. Modules without a product, such as norms, are missing.
 
-    Args:
-        model: It is left as it was.
-
     Example:
         >>> from tsfmicro_lab.models import create_model
         >>> flops = flops_of_modules(create_model("tsfmicro_late"))
@@ -144,22 +131,13 @@ def flops_of_modules(model: Recognizer) -> dict[str, int]:
         True
     """
     shadow = copy.deepcopy(model).to("meta").eval()  # shapes without numbers: nothing is computed
-    inputs = [torch.zeros(1, *shape, device="meta") for shape in model.input_shapes.values()]
+    inputs = {name: torch.zeros(1, *shape, device="meta") for name, shape in model.input_shapes.items()}
     counter = FlopCounterMode(display=False)
     # Fused attention and fused recurrence are unknown to the counter; the same in plain steps is not.
     with warnings.catch_warnings(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         warnings.simplefilter("ignore", UserWarning)  # torch tells of devices that are not there
         with torch.backends.mkldnn.flags(enabled=False), counter:
-            shadow(*inputs)
+            shadow(**inputs)
     counts = {name: sum(operations.values()) for name, operations in counter.get_flop_counts().items()}
     root = type(shadow).__name__
     return {name.removeprefix(root).removeprefix("."): n for name, n in counts.items() if name.startswith(root)}
-
-
-def _source(x: Tensor, tensors: dict[str, Tensor], reader: str) -> str:
-    for name, tensor in tensors.items():
-        if tensor.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
-            return name
-    raise ValueError(
-        f"'{reader}' reads a tensor that no part made: put what forward computes before it into a module, as fuse does"
-    )

@@ -1,8 +1,5 @@
 """Facial regions after FACS, cut out with gradient. The list and their size are our choice."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -14,23 +11,21 @@ from tsfmicro_lab.preprocess import POINT_NAMES
 Points = Float[Tensor, "batch points 2"]
 
 #: Facial regions after FACS, each a square around the mean of some points. The list is ours.
-AU_REGIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "inner brows": ("right_brow_inner", "left_brow_inner"),
-        "right outer brow": ("right_brow_middle", "right_brow_outer"),
-        "left outer brow": ("left_brow_middle", "left_brow_outer"),
-        "right eye": ("right_eye_outer", "right_eye_inner"),
-        "left eye": ("left_eye_outer", "left_eye_inner"),
-        "nose bridge": ("nose_root", "nose_tip"),
-        "nose wings": ("right_nose_wing", "left_nose_wing"),
-        "right cheek": ("right_cheek",),
-        "left cheek": ("left_cheek",),
-        "right mouth corner": ("right_mouth_corner",),
-        "left mouth corner": ("left_mouth_corner",),
-        "lips": ("upper_lip_bottom", "lower_lip_top"),
-        "chin": ("lower_lip_bottom", "chin"),
-    }
-)
+AU_REGIONS: dict[str, tuple[str, ...]] = {
+    "inner brows": ("right_brow_inner", "left_brow_inner"),
+    "right outer brow": ("right_brow_middle", "right_brow_outer"),
+    "left outer brow": ("left_brow_middle", "left_brow_outer"),
+    "right eye": ("right_eye_outer", "right_eye_inner"),
+    "left eye": ("left_eye_outer", "left_eye_inner"),
+    "nose bridge": ("nose_root", "nose_tip"),
+    "nose wings": ("right_nose_wing", "left_nose_wing"),
+    "right cheek": ("right_cheek",),
+    "left cheek": ("left_cheek",),
+    "right mouth corner": ("right_mouth_corner",),
+    "left mouth corner": ("left_mouth_corner",),
+    "lips": ("upper_lip_bottom", "lower_lip_top"),
+    "chin": ("lower_lip_bottom", "chin"),
+}
 
 
 def region_centres(landmarks: Points) -> Float[Tensor, "batch regions 2"]:
@@ -54,10 +49,6 @@ def crop_regions(
 
     Raises:
         ValueError: A landmark is not finite, or a region lies wholly outside the image.
-
-    Example:
-        >>> crop_regions(torch.rand(2, 8, 56, 56), torch.full((2, 30, 2), 28.0), 0.22, 12).shape
-        torch.Size([2, 13, 8, 12, 12])
     """
     side, half = image.shape[-1], share * image.shape[-1] / 2
     centres = region_centres(landmarks)

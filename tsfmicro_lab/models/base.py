@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,6 +23,10 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: The two inputs of TSFmicro and their nicknames; everything else calls a stream by its input's name.
 STREAMS = {"onset": "where", "difference": "how"}
 
+Image = Float[Tensor, "batch 3 height width"]
+Logits = Float[Tensor, "batch classes"]
+#: Which of some samples.
+Rows = Sequence[int] | Int64[np.ndarray, " n"] | Int64[Tensor, " n"]
 #: Gives the tensors of some training clips by name, augmented.
 Batches = Callable[[Tensor, tuple[str, ...]], dict[str, Tensor]]
 
@@ -66,6 +70,30 @@ def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:
     return 1 / (255 * std), mean / std
 
 
+@dataclass(frozen=True)
+class ModelConfig:
+    """What every configuration holds; those of the models add their sizes.
+
+    Attributes:
+        num_classes: Emotions to tell apart.
+        image_size: Side of the aligned face, pixels.
+        classes: Names of the emotions, where they are known: a saved model brings them along.
+    """
+
+    num_classes: int = 5
+    image_size: int = 224
+    classes: Sequence[str] = ()
+    #: Settings that are one of a few words.
+    CHOICES: ClassVar[Mapping[str, Sequence[str]]] = {}
+
+    def __post_init__(self) -> None:
+        for name, known in self.CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, got '{getattr(self, name)}'")
+        if self.classes and len(self.classes) != self.num_classes:
+            raise ValueError(f"{self.num_classes} classes, but {len(self.classes)} names: {', '.join(self.classes)}")
+
+
 class Recognizer(nn.Module):
     """A model that tells micro-expressions apart: its configuration, the check of its inputs, its loss, its file.
 
@@ -73,7 +101,7 @@ class Recognizer(nn.Module):
     a batch of them (`inputs`). It is called with these by name, or in the order of `input_names`.
 
     Args:
-        config: Sizes; the defaults of `Config` are those of the paper.
+        config: Sizes.
 
     Example:
         >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
@@ -88,8 +116,8 @@ class Recognizer(nn.Module):
     name: ClassVar[str]
     #: Where the network comes from and how far it was checked, as its card tells.
     origin: ClassVar[str]
-    Config: ClassVar[type[Any]]
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+    #: Configurations by size: `base` is the paper's.
+    presets: ClassVar[Mapping[str, ModelConfig]]
     prepared: tuple[str, ...] = ("onset", "apex")
     input_names: tuple[str, ...] = ("onset", "difference")
     #: Inputs that are no image and get no attribution: explanations hold them as they are.
@@ -108,7 +136,7 @@ class Recognizer(nn.Module):
         both = to_inputs(batch["onset"], batch["apex"])
         return {name: both[name] for name in self.input_names}
 
-    def inputs_of(self, given: Clip | Samples, index: Sequence[int] | Tensor | None = None) -> dict[str, Tensor]:
+    def inputs_of(self, given: Clip | Samples, index: Rows | None = None) -> dict[str, Tensor]:
         """What the model reads of a clip, or of some samples, on the model's device.
 
         Args:
@@ -124,10 +152,8 @@ class Recognizer(nn.Module):
         return self.inputs({name: x.to(device) for name, x in batch.items()})
 
     @torch.no_grad()
-    def logits(
-        self, given: Clip | Samples, index: Sequence[int] | Tensor | np.ndarray | None = None, batch_size: int = 64
-    ) -> Float[Tensor, "n classes"]:
-        """The model's answers for a clip or for samples, in evaluation mode, which it is left in, without gradient.
+    def logits(self, given: Clip | Samples, index: Rows | None = None, batch_size: int = 64) -> Logits:
+        """The model's answers for a clip or for samples, without gradient; the model is left in evaluation mode.
 
         Args:
             given: See :meth:`inputs_of`.
@@ -140,7 +166,7 @@ class Recognizer(nn.Module):
         self.eval()
         if isinstance(given, Clip):
             return self(**self.inputs_of(given)).float().cpu()
-        rows = torch.arange(len(given)) if index is None else torch.as_tensor(index)
+        rows = torch.as_tensor(np.arange(len(given)) if index is None else index)
         return torch.cat([self(**self.inputs_of(given, part)).float().cpu() for part in rows.split(batch_size)])
 
     def baseline(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -175,24 +201,18 @@ class Recognizer(nn.Module):
         Raises:
             ValueError: An input is missing or superfluous, or its size or type is not what the model was built for.
         """
-        given = dict(zip(self.input_names, inputs, strict=False)) | named
-        if given.keys() != set(self.input_names) or len(given) != len(inputs) + len(named):
-            raise ValueError(self._wrong_names(inputs, named))
+        names = self.input_names
+        given = dict(zip(names, inputs, strict=False)) | named
+        wrong = [f"'{name}' is missing" for name in names if name not in given]
+        wrong += [f"'{name}' is superfluous" for name in given if name not in names]
+        if wrong or len(inputs) + len(named) > len(given):
+            raise ValueError(
+                f"{type(self).__name__} reads {' and '.join(names)}, but "
+                f"{', '.join(wrong) or 'more tensors are given'}: call it as model(**model.inputs(batch))"
+            )
         for name, shape in self.input_shapes.items():
             self._check(name, shape, given[name])
-        return super().__call__(*(given[name] for name in self.input_names))
-
-    def _wrong_names(self, inputs: Sequence[Tensor], named: Mapping[str, Tensor]) -> str:
-        by_place = self.input_names[: len(inputs)]
-        problems = [f"'{name}' is missing" for name in self.input_names if name not in {*by_place, *named}]
-        problems += [f"'{name}' is superfluous" for name in named if name not in self.input_names]
-        problems += [f"'{name}' is given twice" for name in by_place if name in named]
-        if len(inputs) > len(self.input_names):
-            problems.append(f"{len(inputs)} tensors are given")
-        return (
-            f"{type(self).__name__} reads {' and '.join(self.input_names)}, but {', '.join(problems)}: "
-            "call it as model(**model.inputs(batch))"
-        )
+        return super().__call__(*(given[name] for name in names))
 
     def _check(self, name: str, shape: tuple[int, ...], x: Tensor) -> None:
         if tuple(x.shape[1:]) != shape:
@@ -233,10 +253,10 @@ class Recognizer(nn.Module):
         """
         if preset not in cls.presets:
             raise ValueError(f"unknown preset '{preset}': choose from {', '.join(cls.presets)}")
-        fields = cls.Config.__dataclass_fields__
-        if unknown := overrides.keys() - fields.keys():
-            raise ValueError(f"unknown settings {sorted(unknown)}: choose from {list(fields)}")
-        return cls(cls.Config(**{**cls.presets[preset], **overrides}))
+        known = asdict(cls.presets[preset])
+        if unknown := overrides.keys() - known.keys():
+            raise ValueError(f"unknown settings {sorted(unknown)}: choose from {list(known)}")
+        return cls(replace(cls.presets[preset], **overrides))
 
 
 def cross_entropy(logits: Float[Tensor, "batch classes"], label: Tensor) -> Tensor:

@@ -5,14 +5,16 @@ is convolutional, reads onset and apex, and is trained by losses called reconstr
 is the paper's; the network's shape, the losses' formulas and their weights are our choice.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsfmicro_lab.data.motion import sample
+from tsfmicro_lab.models.base import Image
 
-Image = Float[Tensor, "batch 3 height width"]
 Displacement = Float[Tensor, "batch 2 height width"]
 
 
@@ -22,11 +24,28 @@ def reconstruction(displacement: Displacement, onset: Image, apex: Image) -> Ten
     The description warps the onset frame to the apex; we read the same equation from its other end, so that the
     displacement belongs to the pixels of the onset frame, as true motion and optical flow do in this lab.
     """
-    from kornia.losses import ssim_loss
-
     back = sample(apex, displacement, "bilinear")
-    ssim: Tensor = ssim_loss(back, onset, window_size=5)
-    return (back - onset).abs().mean() + ssim
+    return (back - onset).abs().mean() + ((1 - ssim(back, onset)) / 2).clamp(0, 1).mean()
+
+
+def ssim(a: Image, b: Image, window: int = 5, sigma: float = 1.5) -> Image:
+    """Structural similarity in a Gaussian window around each pixel (Wang et al., IEEE TIP 13(4), 2004).
+
+    Args:
+        a: Images from 0 to 1.
+        b: What they are compared with.
+        window: Side of the window, pixels, odd.
+        sigma: Standard deviation of the Gaussian, pixels.
+    """
+    bell = torch.exp(-((torch.arange(window, device=a.device) - window // 2) ** 2) / (2 * sigma**2))
+    kernel = (torch.outer(bell, bell) / bell.sum() ** 2).expand(3, 1, window, window)
+
+    def mean(x: Image) -> Image:
+        return F.conv2d(F.pad(x, [window // 2] * 4, mode="reflect"), kernel, groups=3)
+
+    mean_a, mean_b, c1, c2 = mean(a), mean(b), 0.01**2, 0.03**2
+    var_a, var_b, cov = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2, mean(a * b) - mean_a * mean_b
+    return (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
 
 
 def normalization(displacement: Displacement) -> Tensor:
@@ -36,11 +55,9 @@ def normalization(displacement: Displacement) -> Tensor:
 
 def smoothing(displacement: Displacement, onset: Image) -> Tensor:
     """Total variation of the displacement, forgiven where the onset frame itself has an edge."""
-    total = torch.zeros((), device=displacement.device)
-    for axis in (2, 3):
-        edge = onset.diff(dim=axis).abs().mean(1, keepdim=True)
-        total = total + (displacement.diff(dim=axis).abs() * torch.exp(-10 * edge)).mean()
-    return total
+    edges = {axis: onset.diff(dim=axis).abs().mean(1, keepdim=True) for axis in (2, 3)}
+    parts = [(displacement.diff(dim=axis).abs() * torch.exp(-10 * edge)).mean() for axis, edge in edges.items()]
+    return torch.stack(parts).sum()
 
 
 class DGM(nn.Module):
@@ -67,7 +84,7 @@ class DGM(nn.Module):
         self.reach = reach
         w = width
         self.down = nn.ModuleList((_double(24, w), _double(w, 2 * w), _double(2 * w, 4 * w)))
-        self.up = nn.ModuleList((_double(4 * w + 2 * w, 2 * w), _double(2 * w + w, w)))
+        self.up = nn.ModuleList((_double(6 * w, 2 * w), _double(3 * w, w)))
         self.out = nn.Conv2d(w, 2, 3, padding=1)
         nn.init.normal_(self.out.weight, std=1e-3)  # begins near no motion
 
@@ -84,17 +101,8 @@ class DGM(nn.Module):
         return F.interpolate(coarse, onset.shape[-2:], mode="bilinear")
 
 
-def self_supervised(
-    displacement: Displacement, onset: Image, apex: Image, weights: tuple[float, float, float]
-) -> Tensor:
-    """The three losses together; none of them knows a label.
-
-    Args:
-        displacement: Of the module, pixels.
-        onset: From 0 to 1.
-        apex: From 0 to 1.
-        weights: Of reconstruction, normalization and smoothing.
-    """
+def self_supervised(displacement: Displacement, onset: Image, apex: Image, weights: Sequence[float]) -> Tensor:
+    """The three losses, reconstruction, normalization and smoothing, weighted; none of them knows a label."""
     parts = (reconstruction(displacement, onset, apex), normalization(displacement), smoothing(displacement, onset))
     return torch.stack([w * part for w, part in zip(weights, parts, strict=True)]).sum()
 

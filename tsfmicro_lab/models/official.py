@@ -1,19 +1,35 @@
-"""Checkpoints of the public codes of TSFmicro and SLSTT, read into the models of this lab."""
+"""Parameters that were trained elsewhere: checkpoints of the public codes of TSFmicro and SLSTT, and timm's ViTs."""
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from pathlib import Path
 
-from torch import Tensor
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from tsfmicro_lab.models import tsfmicro
 from tsfmicro_lab.models.base import Recognizer
-from tsfmicro_lab.models.fusion import TSFmicroEarly, TSFmicroLate, TSFmicroS2T, TSFmicroT2S
-from tsfmicro_lab.models.slstt_weights import slstt_of
+from tsfmicro_lab.models.slstt import SLSTT, SLSTTLSTM, SLSTTConfig, SLSTTMean
 from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig
 
-# Names of the public code and ours, applied in this order.
-RENAMES = (
+#: SLSTT's starting point in timm's names: ViT-B/16 at 384 px, ImageNet-21k, then 1k.
+IMAGENET = "timm/vit_base_patch16_384.augreg_in21k_ft_in1k"
+#: Largest file that is read: ViT-B in single precision has 350 MB.
+MAX_BYTES = 2 * 2**30
+
+# Names of other codes (regular expressions) and ours, applied in this order.
+Rules = tuple[tuple[str, str], ...]
+TIMM_BLOCK: Rules = ((r"\.attn\.", ".attention."), (r"\.mlp\.fc1\.", ".mlp.0."), (r"\.mlp\.fc2\.", ".mlp.2."))
+TIMM: Rules = (
+    (r"^cls_token$", "embed.class_token"),
+    (r"^pos_embed$", "embed.position"),
+    (r"^patch_embed\.", "embed."),
+    *TIMM_BLOCK,
+)
+TSFMICRO: Rules = (
     # T reads the onset frame and S the difference there, whatever the letters say: only so are its logits met.
     (r"^ConvStem_T\.proj\.", "onset_stem."),
     (r"^(ConvStem_S|main_branch\.patch_embed)\.proj\.", "stem."),
@@ -37,40 +53,42 @@ RENAMES = (
     (r"^vit_pos\.pos_embed$", "spatial.vit.embed.position"),
     (r"^vit_pos\.patch_embed\.proj\.", "spatial.vit.embed.proj."),
     (r"^vit_pos\.", "spatial.vit."),
-    (r"\.attn\.", ".attention."),
-    (r"\.mlp\.fc1\.", ".mlp.0."),
-    (r"\.mlp\.fc2\.", ".mlp.2."),
+    *TIMM_BLOCK,
+)
+SLSTT_NAMES: Rules = (
+    (r"^vit\.class_token$", "vit.embed.class_token"),
+    (r"^vit\.patch_embedding\.", "vit.embed.proj."),
+    (r"^vit\.positional_embedding\.pos_embedding$", "vit.embed.position"),
+    (r"^vit\.transformer\.blocks\.", "vit.blocks."),
+    (r"\.attn\.proj_([qkv])\.", r".attention.\1."),
+    (r"(blocks\.\d+)\.proj\.", r"\1.attention.proj."),
+    (r"\.pwff\.fc1\.", ".mlp.0."),
+    (r"\.pwff\.fc2\.", ".mlp.2."),
+    (r"^vit\.fc\.", "head."),
 )
 
 
-class Variant(NamedTuple):
-    """How a checkpoint of one fusion variant is told from the others, and what in it the public code never uses."""
-
-    mark: str
-    model: type[TSFmicro]
-    unused: str
-
-
-# The last fits every checkpoint that has a head. T→S classifies behind the transformer: the head, the expansion and the
-# norm that its temporal branch also carries stand idle. The early variant has its own stems instead of the branch's.
-VARIANTS = (
-    Variant("ConvStem_T.proj.0.weight", TSFmicroEarly, r"^main_branch\.patch_embed\."),
-    Variant("transposed_conv1.weight", TSFmicroS2T, r"$^"),
-    Variant("head.weight", TSFmicroT2S, r"^main_branch\.(proj|norm|head)\."),
-    Variant("main_branch.head.weight", TSFmicroLate, r"$^"),
+# What tells a checkpoint of each fusion variant from the next ones, and what in it the public code never uses. The last
+# fits every checkpoint that has a head. T→S classifies behind the transformer: head, expansion and norm of its temporal
+# branch stay unused. The early variant has its own stems instead of the branch's.
+VARIANTS: tuple[tuple[str, type[TSFmicro], str], ...] = (
+    ("ConvStem_T.proj.0.weight", tsfmicro.TSFmicroEarly, r"^main_branch\.patch_embed\."),
+    ("transposed_conv1.weight", tsfmicro.TSFmicroS2T, r"$^"),
+    ("head.weight", tsfmicro.TSFmicroT2S, r"^main_branch\.(proj|norm|head)\."),
+    ("main_branch.head.weight", tsfmicro.TSFmicroLate, r"$^"),
 )
-# Idle in every variant, or derived from the configuration.
+# Unused in every variant, or derived from the configuration.
 UNUSED = r"^vit_pos\.(cls_token|head\.|to_Mask\.)|\.(decay|angle|relative_pos|Relpos)"
 
 
-def rename(name: str) -> str:
-    """Our name of a tensor of the public code.
+def rename(name: str, rules: Rules = TSFMICRO) -> str:
+    """Our name of a tensor of another code.
 
     Example:
         >>> rename("main_branch.layers.0.blocks.0.retention.q_proj.weight")
         'temporal.stages.0.0.retention.q.weight'
     """
-    for pattern, ours in RENAMES:
+    for pattern, ours in rules:
         name = re.sub(pattern, ours, name)
     return name
 
@@ -82,7 +100,7 @@ def from_official(state_dict: Mapping[str, Tensor], aggregator: str = "lstm") ->
 
     Args:
         state_dict: Tensors by the names of the public code; a `module.` in front is left out.
-        aggregator: For SLSTT, whose checkpoints hold both heads: `lstm` or `mean`.
+        aggregator: `lstm` or `mean`: a checkpoint of SLSTT holds both heads, and does not say which one was trained.
 
     Returns:
         The model in evaluation mode, with as many classes as the checkpoint has. T→S injects `after` the transformer,
@@ -92,39 +110,121 @@ def from_official(state_dict: Mapping[str, Tensor], aggregator: str = "lstm") ->
         ValueError: Tensors are missing, unknown or of another shape; the message lists them.
     """
     given = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
-    if "vit.class_token" in given:
-        return _filled(*slstt_of(given, aggregator))
-    variant = next((v for v in VARIANTS if v.mark in given), None)
-    if variant is None:
+    model, tensors, unused = _slstt(given, aggregator) if "vit.class_token" in given else _tsfmicro(given)
+    fill(model, tensors, f"the checkpoint does not fit {model.name} at base size:")
+    if unused:
+        names = ", ".join(unused)
+        warnings.warn(f"left out, since {model.name} of the public code never uses them: {names}", stacklevel=2)
+    return model.eval()
+
+
+def _tsfmicro(given: Mapping[str, Tensor]) -> tuple[Recognizer, dict[str, Tensor], list[str]]:
+    """An empty model for a checkpoint of TSFmicro's code, the tensors that belong in it, and what it never uses."""
+    kind, unused_here = next(((kind, unused) for mark, kind, unused in VARIANTS if mark in given), (None, ""))
+    if kind is None:
         raise ValueError(
             "no tensor 'main_branch.head.weight': this is no checkpoint of the public TSFmicro code, nor "
             "of SLSTT's, which has 'vit.class_token'"
         )
-    unused = [name for name in given if re.search(f"{UNUSED}|{variant.unused}", name)]
-    renamed = {rename(name): tensor for name, tensor in given.items() if name not in unused}
-    classes = len(renamed["classifier.head.weight"]) if "classifier.head.weight" in renamed else 5
-    model = variant.model(TSFmicroConfig(num_classes=classes, inject="after"))
-    return _filled(model, renamed, unused)
+    unused = [name for name in given if re.search(f"{UNUSED}|{unused_here}", name)]
+    tensors = {rename(name): tensor for name, tensor in given.items() if name not in unused}
+    classes = len(tensors.get("classifier.head.weight", range(5)))
+    return kind(TSFmicroConfig(num_classes=classes, inject="after")), tensors, unused
 
 
-def _filled(model: Recognizer, renamed: Mapping[str, Tensor], unused: Sequence[str]) -> Recognizer:
-    problems = _problems(renamed, model.state_dict())
-    if problems:
-        raise ValueError(f"the checkpoint does not fit {model.name} at base size:\n" + "\n".join(problems))
-    if unused:
-        warnings.warn(
-            f"left out, since {model.name} of the public code never uses them: {', '.join(unused)}", stacklevel=3
-        )
-    model.load_state_dict(renamed)
-    return model.eval()
+def _slstt(given: Mapping[str, Tensor], aggregator: str) -> tuple[Recognizer, dict[str, Tensor], list[str]]:
+    """The same for SLSTT's code, whose three projections of attention are joined to one."""
+    if aggregator not in ("lstm", "mean"):
+        raise ValueError(f"aggregator must be 'lstm' or 'mean', got '{aggregator}'")
+    tensors = {rename(name, SLSTT_NAMES): tensor for name, tensor in given.items()}
+    for name in [name for name in tensors if ".attention.q." in name]:
+        parts = [name.replace(".q.", f".{x}.") for x in "qkv"]
+        if all(part in tensors for part in parts):  # else they are reported as unknown
+            tensors[name.replace(".q.", ".qkv.")] = torch.cat([tensors.pop(part) for part in parts])
+    unused = [name for name in tensors if re.match(r"head\." if aggregator == "lstm" else r"(lstm|fc1|fc2)\.", name)]
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in unused}
+    classes = len(tensors.get("fc2.bias" if aggregator == "lstm" else "head.bias", range(3)))
+    position = tensors.get("vit.embed.position", torch.zeros(1, 577, 768))
+    config = SLSTTConfig(num_classes=classes, image_size=16 * round((position.shape[1] - 1) ** 0.5), scale="frame")
+    return (SLSTTLSTM if aggregator == "lstm" else SLSTTMean)(config), tensors, unused
 
 
-def _problems(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
-    missing = [f"  missing: {name}" for name in expected.keys() - given.keys()]
-    unknown = [f"  unknown: {name}" for name in given.keys() - expected.keys()]
-    shapes = [
-        f"  shape: {name} is {tuple(given[name].shape)}, expected {tuple(expected[name].shape)}"
-        for name in given.keys() & expected.keys()
-        if given[name].shape != expected[name].shape
+def load_imagenet(model: SLSTT, weights: Path | str = IMAGENET) -> SLSTT:
+    """Gives SLSTT's transformer parameters that were trained on ImageNet, in timm's names.
+
+    Args:
+        model: Of the transformer's size (`base` for the default); its positions are stretched to its own grid.
+        weights: A local file, `.safetensors`, or a state dict of `torch.save`, of which nothing is executed; or the
+            name of a repository of the Hugging Face hub, from which it is downloaded and kept.
+
+    Returns:
+        The model, changed in place.
+
+    Raises:
+        OSError: The file is missing, or the hub cannot be reached.
+        ValueError: The tensors do not fit.
+
+    Example:
+        >>> load_imagenet(SLSTTMean.from_preset("tiny"), "no.safetensors")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: no.safetensors does not exist: give a file of timm's weights, or a repository of the hub
+    """
+    path = Path(weights)
+    if path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
+        path = Path(torch.hub.get_dir(), str(weights), "model.safetensors")
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(f"https://huggingface.co/{weights}/resolve/main/{path.name}", str(path))
+    elif not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: give a file of timm's weights, or a repository of the hub")
+    given = {rename(name, TIMM): tensor for name, tensor in read_weights(path).items()}
+    expected = model.vit.state_dict()
+    if "embed.position" in given:
+        given["embed.position"] = stretch(given["embed.position"], expected["embed.position"].shape[1])
+    size = f"{len(model.vit.blocks)} blocks and {model.config.dim} channels"
+    used = {name: tensor for name, tensor in given.items() if name in expected}
+    fill(model.vit, used, f"{path} does not fit a transformer of {size}:")
+    return model
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a file, which is not executed."""
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_BYTES >> 30} GiB, which no vision transformer here should be")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(tensors.get("state_dict", tensors))
+    except Exception as error:
+        raise ValueError(f"{path} holds no weights that can be read safely: {str(error).splitlines()[0]}") from error
+
+
+def stretch(position: Tensor, count: int) -> Tensor:
+    """Position embeddings (1, 1 + n, dim) of a square grid for another one of `count` tokens, class token included."""
+    if position.shape[1] == count:
+        return position
+    old, new = round((position.shape[1] - 1) ** 0.5), round((count - 1) ** 0.5)
+    grid = rearrange(position[:, 1:], "b (y x) d -> b d y x", y=old)
+    grid = F.interpolate(grid, (new, new), mode="bicubic", antialias=True)
+    return torch.cat((position[:, :1], rearrange(grid, "b d y x -> b (y x) d")), 1)
+
+
+def fill(module: nn.Module, given: Mapping[str, Tensor], wrong: str) -> None:
+    """Loads tensors into a module, or lists those that are missing, unknown or of another shape.
+
+    Raises:
+        ValueError: They do not fit; the message begins with `wrong`.
+    """
+    found, expected = ({n: str(tuple(x.shape)) for n, x in d.items()} for d in (given, module.state_dict()))
+    problems = [
+        f"  {name} is {found.get(name, 'missing')}, expected {expected.get(name, 'nothing')}"
+        for name in sorted(found | expected)
+        if found.get(name) != expected.get(name)
     ]
-    return sorted(missing) + sorted(unknown) + sorted(shapes)
+    if problems:
+        raise ValueError(f"{wrong}\n" + "\n".join(problems))
+    module.load_state_dict(given)

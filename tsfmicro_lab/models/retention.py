@@ -1,8 +1,11 @@
-"""Manhattan retention: attention on an image grid that forgets with distance.
+"""Manhattan retention: attention on an image grid that decays with distance.
 
 Despite its name this is no recurrence: it is bidirectional softmax attention whose logits carry a penalty that grows
-with the Manhattan distance between two places (RMT: Fan et al., "RMT: Retentive Networks Meet Vision Transformers",
-CVPR 2024, arXiv 2309.11523). TSFmicro (arXiv 2505.16372) reads the difference frame with it.
+with the Manhattan distance between two tokens. TSFmicro (arXiv 2505.16372) reads the difference frame with it.
+
+References:
+    Fan et al., "RMT: Retentive Networks Meet Vision Transformers", CVPR 2024, arXiv 2309.11523.
+    Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", arXiv 2104.09864.
 """
 
 import torch
@@ -11,9 +14,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Grid = Float[Tensor, "batch height width dim"]
+Heads = Float[Tensor, "batch heads n d"]
+
 
 def head_decay(heads: int, initial: float = 2.0, spread: float = 4.0) -> Float[Tensor, " heads"]:
-    r"""Decay per head: the factor by which a place counts less with each step of distance.
+    r"""Decay per head: the factor by which a token counts less with each step of distance.
 
     .. math:: \gamma_h = 1 - 2^{-(a + b\,h/H)}
 
@@ -41,7 +47,7 @@ def manhattan_bias(gamma: Float[Tensor, " heads"], height: int, width: int) -> F
         width: Columns of the grid.
 
     Returns:
-        The bias between every two places in raster order, n = height · width. The diagonal is 0.
+        The bias between every two tokens in raster order, n = height · width. The diagonal is 0.
 
     Example:
         >>> manhattan_bias(torch.tensor([0.5]), 1, 3).exp()[0]
@@ -49,27 +55,18 @@ def manhattan_bias(gamma: Float[Tensor, " heads"], height: int, width: int) -> F
                 [0.5000, 1.0000, 0.5000],
                 [0.2500, 0.5000, 1.0000]])
     """
-    places = torch.cartesian_prod(torch.arange(height), torch.arange(width))
-    distance = (places[:, None] - places[None]).abs().sum(-1)
+    position = torch.cartesian_prod(torch.arange(height), torch.arange(width))
+    distance = (position[:, None] - position).abs().sum(-1)
     return gamma.log()[:, None, None] * distance
 
 
-def rotary_table(
-    length: int, head_dim: int
-) -> tuple[Float[Tensor, "length head_dim"], Float[Tensor, "length head_dim"]]:
-    """Sine and cosine by which queries and keys are turned at each position (Su et al., arXiv 2104.09864).
+def rotary_table(length: int, head_dim: int) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
+    """Sine and cosine by which queries and keys are rotated at each position in raster order.
 
-    Args:
-        length: Number of positions, in raster order.
-        head_dim: Channels of a head, even. Each pair of channels turns at one speed, from 1 to 1/10000 per position.
+    Each pair of the (even number of) channels rotates at one speed, from 1 to 1/10000 radian per position.
 
-    Returns:
-        (sin, cos).
-
-    Example:
-        >>> sin, cos = rotary_table(5, 8)
-        >>> torch.allclose(sin**2 + cos**2, torch.ones(5, 8))
-        True
+    Raises:
+        ValueError: The number of channels is odd.
     """
     if head_dim % 2:
         raise ValueError(f"head_dim must be even, got {head_dim}: choose dims that 2 · heads divides")
@@ -78,10 +75,8 @@ def rotary_table(
     return angle.sin(), angle.cos()
 
 
-def rotate(
-    x: Float[Tensor, "batch heads n d"], sin: Float[Tensor, "n d"], cos: Float[Tensor, "n d"]
-) -> Float[Tensor, "batch heads n d"]:
-    """Turns each pair of channels (x0, x1) by its position's angle.
+def rotate(x: Heads, sin: Float[Tensor, "n d"], cos: Float[Tensor, "n d"]) -> Heads:
+    """Rotates each pair of channels (x0, x1) by its position's angle.
 
     Example:
         >>> x = torch.ones(1, 1, 1, 2)
@@ -95,31 +90,11 @@ def rotate(
     return torch.view_as_real(pairs * torch.complex(cos, sin)[..., ::2]).flatten(-2)
 
 
-def attend(
-    q: Float[Tensor, "batch heads n d"],
-    k: Float[Tensor, "batch heads n d"],
-    v: Float[Tensor, "batch heads n d"],
-    bias: Float[Tensor, "heads n n"],
-    scale: float,
-) -> Float[Tensor, "batch heads n d"]:
-    r"""Attention with a bias, :math:`\mathrm{softmax}(s\,Q K^\top + b)\,V`.
+def attend(q: Heads, k: Heads, v: Heads, bias: Float[Tensor, "heads n n"], scale: float) -> Heads:
+    r"""Attention with a bias, :math:`\mathrm{softmax}(s\,Q K^\top + b)\,V`; the bias b and the scale s in float32.
 
-    The fused kernels never hold the matrix of weights. On a CPU, for rows that fit the cache, their backward pass takes
-    up to three times as long as the plain product, which is taken there.
-
-    Args:
-        q: Queries.
-        k: Keys.
-        v: Values.
-        bias: What is added to the logits; kept in float32 until a kernel of half precision reads it.
-        scale: s.
-
-    Example:
-        >>> x = torch.randn(1, 2, 3, 4)
-        >>> with torch.no_grad():
-        ...     fused = attend(x, x, x, torch.zeros(2, 3, 3), 0.5)
-        >>> torch.allclose(attend(x, x, x, torch.zeros(2, 3, 3), 0.5), fused, atol=1e-6)
-        True
+    The fused kernels never hold the matrix of attention. On a CPU, for rows that fit the cache, their backward pass
+    takes up to three times as long as the plain product, which is taken there.
     """
     if q.device.type == "cpu" and torch.is_grad_enabled() and q.shape[-2] < 256:
         return ((q * scale) @ k.mT + bias).softmax(-1) @ v
@@ -129,14 +104,10 @@ def attend(
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training a residual branch is left out for a random part of the samples (arXiv 1603.09382).
+    """Stochastic depth (arXiv 1603.09382): training leaves a residual branch out for a random part of the samples.
 
     Args:
         rate: Probability of leaving the branch out; the rest is scaled by 1 / (1 - rate).
-
-    Example:
-        >>> DropPath(0.5).eval()(torch.ones(2))
-        tensor([1., 1.])
     """
 
     def __init__(self, rate: float = 0.0) -> None:
@@ -164,16 +135,15 @@ class DepthwiseConv(nn.Conv2d):
         super().__init__(dim, dim, kernel, padding=kernel // 2, groups=dim)
         self.residual = residual
 
-    def forward(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch height width dim"]:
-        """Returns the filtered map, same shape."""
+    def forward(self, x: Grid) -> Grid:
+        """Returns the filtered map."""
         # On a CPU a one at the kernel's centre adds the map and saves passes over it; rounded it would drown weights.
         exact = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
         weight = self.weight
         if self.residual and exact:
             weight = weight + F.pad(weight.new_ones(1, 1), [self.kernel_size[0] // 2] * 4)
         out = self._conv_forward(x.permute(0, 3, 1, 2), weight, self.bias).permute(0, 2, 3, 1)
-        filtered: Tensor = x + out if self.residual and not exact else out
-        return filtered
+        return x + out if self.residual and not exact else out
 
 
 class ManhattanRetention(nn.Module):
@@ -193,11 +163,11 @@ class ManhattanRetention(nn.Module):
 
     Shape:
         (B, grid, grid, dim) → the same.
-
-    Example:
-        >>> ManhattanRetention(16, heads=2, grid=4)(torch.randn(3, 4, 4, 16)).shape
-        torch.Size([3, 4, 4, 16])
     """
+
+    sin: Tensor
+    cos: Tensor
+    bias: Tensor
 
     def __init__(self, dim: int, heads: int, grid: int, *, decomposed: bool = False, spread: float = 4.0) -> None:
         super().__init__()
@@ -206,16 +176,12 @@ class ManhattanRetention(nn.Module):
         self.q, self.k, self.v, self.out = (nn.Linear(dim, dim) for _ in range(4))
         self.local = DepthwiseConv(dim, 5)
         sin, cos = rotary_table(grid * grid, dim // heads)
-        self.register_buffer("sin", sin, persistent=False)
-        self.register_buffer("cos", cos, persistent=False)
-        self.register_buffer("bias", torch.empty(0), persistent=False)
-        self.sin: Tensor
-        self.cos: Tensor
-        self.bias: Tensor
+        for name, table in (("sin", sin), ("cos", cos), ("bias", torch.empty(0))):
+            self.register_buffer(name, table, persistent=False)
         self.set_decay(head_decay(heads, spread=spread))
 
     def set_decay(self, gamma: Float[Tensor, " heads"]) -> None:
-        """Replaces the decay of each head; it is no weight, so a trained layer can be asked what another one would do.
+        """Replaces the decay of each head, no parameter: a trained layer can be asked what another one would do.
 
         Args:
             gamma: Above 0, at most 1. At 1 distance no longer counts and plain attention remains.
@@ -228,36 +194,9 @@ class ManhattanRetention(nn.Module):
         self.gamma = gamma
         self.bias = manhattan_bias(gamma, 1 if self.decomposed else self.grid, self.grid).to(self.sin.device)
 
-    def weights(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch heads n n"]:
-        """How much each place (row) takes from each place (column), both in raster order. Rows sum to 1.
-
-        The decomposed form never holds this matrix; here it is multiplied out from its rows and columns.
-        """
-        if not self.decomposed:
-            q, k = self._turned(x)
-            weights: Tensor = (q * self.scale @ k.mT + self.bias).softmax(-1)
-            return weights
-        along_row, along_column = self.line_weights(x)
-        return torch.einsum("bhxyv, bhvxu -> bhyxvu", along_column, along_row).flatten(4).flatten(2, 3)
-
-    def line_weights(
-        self, x: Float[Tensor, "batch height width dim"]
-    ) -> tuple[Float[Tensor, "batch heads y x x"], Float[Tensor, "batch heads x y y"]]:
-        """What the decomposed form holds: weights along each row, and then along each column."""
-        q, k = (rearrange(t, "b h (y x) d -> b h y x d", y=self.grid) for t in self._turned(x))
-        q = q * self.scale
-        along_row = (torch.einsum("bhyxd, bhyud -> bhyxu", q, k) + self.bias[:, None]).softmax(-1)
-        along_column = (torch.einsum("bhyxd, bhvxd -> bhxyv", q, k) + self.bias[:, None]).softmax(-1)
-        return along_row, along_column
-
-    def _turned(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys (B, heads, n, d), turned by their position."""
-        q, k = (rearrange(f(x), "b y x (h d) -> b h (y x) d", h=self.heads) for f in (self.q, self.k))
-        return rotate(q, self.sin, self.cos), rotate(k, self.sin, self.cos)
-
-    def forward(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch height width dim"]:
-        """Returns what each place gathered from all others."""
-        q, k = self._turned(x)
+    def forward(self, x: Grid) -> Grid:
+        """Returns what each token gathered from all others."""
+        q, k = self._queries_keys(x)
         v = self.v(x)
         local = self.local(v)
         if self.decomposed:
@@ -268,25 +207,44 @@ class ManhattanRetention(nn.Module):
         else:
             v = attend(q, k, rearrange(v, "b y x (h d) -> b h (y x) d", h=self.heads), self.bias, self.scale)
             v = rearrange(v, "b h (y x) d -> b y x (h d)", y=self.grid)
-        gathered: Tensor = self.out(v + local)
-        return gathered
+        return self.out(v + local)
+
+    def _queries_keys(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys (B, heads, n, d), rotated by their position."""
+        q, k = (rearrange(f(x), "b y x (h d) -> b h (y x) d", h=self.heads) for f in (self.q, self.k))
+        return rotate(q, self.sin, self.cos), rotate(k, self.sin, self.cos)
 
     def _along_rows(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attention within each row of maps (B, rows, places, dim)."""
+        """Attention within each row of maps (B, rows, columns, dim)."""
         q, k, v = (rearrange(t, "b y x (h d) -> (b y) h x d", h=self.heads) for t in (q, k, v))
         return rearrange(attend(q, k, v, self.bias, self.scale), "(b y) h x d -> b y x (h d)", y=self.grid)
 
+    def weights(self, x: Grid) -> Float[Tensor, "batch heads n n"]:
+        """Attention weights: how much each token (row) takes from each (column), in raster order. Rows sum to 1.
+
+        The decomposed form never holds this matrix; here it is multiplied out from its rows and columns.
+        """
+        if not self.decomposed:
+            q, k = self._queries_keys(x)
+            return (q * self.scale @ k.mT + self.bias).softmax(-1)
+        along_row, along_column = self.line_weights(x)
+        return torch.einsum("bhxyv, bhvxu -> bhyxvu", along_column, along_row).flatten(4).flatten(2, 3)
+
+    def line_weights(self, x: Grid) -> tuple[Float[Tensor, "batch heads y x x"], Float[Tensor, "batch heads x y y"]]:
+        """What the decomposed form holds: attention weights along each row, and then along each column."""
+        q, k = (rearrange(t, "b h (y x) d -> b h y x d", y=self.grid) for t in self._queries_keys(x))
+        q = q * self.scale
+        along_row = (torch.einsum("bhyxd, bhyud -> bhyxu", q, k) + self.bias[:, None]).softmax(-1)
+        along_column = (torch.einsum("bhyxd, bhvxd -> bhxyv", q, k) + self.bias[:, None]).softmax(-1)
+        return along_row, along_column
+
 
 class FeedForward(nn.Module):
-    """Linear → GELU → plus its own 3×3 depthwise convolution → Linear, at every place of the grid.
+    """Linear → GELU → plus its own 3×3 depthwise convolution → Linear, at every position of the grid.
 
     Args:
         dim: Channels in and out.
         ratio: Hidden channels per input channel.
-
-    Example:
-        >>> FeedForward(8)(torch.randn(1, 4, 4, 8)).shape
-        torch.Size([1, 4, 4, 8])
     """
 
     def __init__(self, dim: int, ratio: int = 3) -> None:
@@ -294,10 +252,9 @@ class FeedForward(nn.Module):
         self.widen, self.narrow = nn.Linear(dim, ratio * dim), nn.Linear(ratio * dim, dim)
         self.local = DepthwiseConv(ratio * dim, 3, residual=True)
 
-    def forward(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch height width dim"]:
-        """Returns the transformed map, same shape."""
-        narrow: Tensor = self.narrow(self.local(F.gelu(self.widen(x))))
-        return narrow
+    def forward(self, x: Grid) -> Grid:
+        """Returns the transformed map."""
+        return self.narrow(self.local(F.gelu(self.widen(x))))
 
 
 class RetentionBlock(nn.Module):
@@ -313,11 +270,6 @@ class RetentionBlock(nn.Module):
 
     Shape:
         (B, grid, grid, dim) → the same.
-
-    Example:
-        >>> block = RetentionBlock(16, heads=2, grid=4, decomposed=True, spread=4.0)
-        >>> block(torch.randn(3, 4, 4, 16)).shape
-        torch.Size([3, 4, 4, 16])
     """
 
     def __init__(
@@ -330,9 +282,8 @@ class RetentionBlock(nn.Module):
         self.ffn = FeedForward(dim)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch height width dim"]:
-        """Returns the refined map, same shape."""
+    def forward(self, x: Grid) -> Grid:
+        """Returns the refined map."""
         x = self.position(x)
         x = x + self.drop_path(self.retention(self.norm1(x)))
-        refined: Tensor = x + self.drop_path(self.ffn(self.norm2(x)))
-        return refined
+        return x + self.drop_path(self.ffn(self.norm2(x)))

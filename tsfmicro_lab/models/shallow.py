@@ -6,34 +6,29 @@ Processing: Image Communication 74 (2019), arXiv 1805.08699. Written from the pa
 regularisation; both read TV-L1 flow from onset to apex, shrunk to 28 px. They have one size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.base import Recognizer
-
-Logits = Float[Tensor, "batch classes"]
+from tsfmicro_lab.models.base import Logits, ModelConfig, Recognizer
 
 
 @dataclass(frozen=True)
-class ShallowConfig:
+class ShallowConfig(ModelConfig):
     """Settings of both.
 
     Attributes:
-        num_classes: Emotions to tell apart.
-        image_size: Side of the flow, pixels.
         flow: Whose: `tvl1`, `farneback` or `dis`.
-        classes: Names of the emotions, where they are known.
     """
 
     num_classes: int = 3
     image_size: int = 28
     flow: str = "tvl1"
-    classes: Sequence[str] = ()
+    CHOICES: ClassVar = {"flow": ("tvl1", "farneback", "dis")}
 
 
 def strain(flow: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch 1 height width"]:
@@ -54,8 +49,7 @@ class _Shallow(Recognizer):
     """What both share: flow in hundredths of the image's side."""
 
     origin = "written from its paper, not checked against any code"
-    Config = ShallowConfig
-    presets = MappingProxyType({"base": {}, "small": {}, "tiny": {}})
+    presets = dict.fromkeys(("base", "small", "tiny"), ShallowConfig())
     config: ShallowConfig
     input_names = ("flow",)
 
@@ -70,15 +64,7 @@ class _Shallow(Recognizer):
 
 
 class STSTNet(_Shallow):
-    """Three streams of 3, 5 and 8 filters on (u, v, strain), pooled and joined; one linear layer.
-
-    Shape:
-        flow (B, 2, 28, 28) → (B, num_classes).
-
-    Example:
-        >>> STSTNet.from_preset("tiny", num_classes=3)(torch.randn(2, 2, 28, 28)).shape
-        torch.Size([2, 3])
-    """
+    """Three streams of 3, 5 and 8 filters on (u, v, strain), pooled and joined; one linear layer."""
 
     name = "ststnet"
 
@@ -94,20 +80,11 @@ class STSTNet(_Shallow):
         """Returns the logits."""
         three = torch.cat((flow, strain(flow)), 1)
         maps = torch.cat([stream(three) for stream in self.streams], 1)
-        logits: Tensor = self.head(self.pool(maps).flatten(1))
-        return logits
+        return self.head(self.pool(maps).flatten(1))
 
 
 class OffApexNet(_Shallow):
-    """Horizontal and vertical flow in two streams of 5×5 convolutions (6, then 16 filters); two layers of 1024.
-
-    Shape:
-        flow (B, 2, 28, 28) → (B, num_classes).
-
-    Example:
-        >>> OffApexNet.from_preset("tiny", num_classes=3)(torch.randn(2, 2, 28, 28)).shape
-        torch.Size([2, 3])
-    """
+    """Horizontal and vertical flow in two streams of 5×5 convolutions (6, then 16 filters); two layers of 1024."""
 
     name = "off_apexnet"
 
@@ -127,5 +104,7 @@ class OffApexNet(_Shallow):
     def forward(self, flow: Float[Tensor, "batch 2 height width"]) -> Logits:
         """Returns the logits."""
         maps = [stream(flow[:, i : i + 1]).flatten(1) for i, stream in enumerate(self.streams)]
-        logits: Tensor = self.head(torch.cat(maps, 1))
-        return logits
+        return self.head(torch.cat(maps, 1))
+
+
+MODELS = (STSTNet, OffApexNet)

@@ -6,30 +6,26 @@ code (MIT). `base` is the paper's size, `small` and `tiny` are ours.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.base import MEAN, STD, Recognizer
+from tsfmicro_lab.models.base import MEAN, STD, Logits, ModelConfig, Recognizer
 from tsfmicro_lab.models.vit import ViT
 
 Frames = Float[Tensor, "batch frames 3 height width"]
-Logits = Float[Tensor, "batch classes"]
 
 
 @dataclass(frozen=True)
-class SLSTTConfig:
+class SLSTTConfig(ModelConfig):
     """The sizes of an SLSTT network.
 
     Attributes:
-        num_classes: Emotions to tell apart.
-        image_size: Side of a flow image, pixels.
         frames: Flow images per clip.
         patch_size: Side of a patch, pixels.
         dim: Channels of a token.
@@ -47,10 +43,8 @@ class SLSTTConfig:
         freeze_encoder: Whether the transformer keeps its first weights, as it does in the public code, whose blocks
             run without gradient. Sensible with weights that were trained elsewhere.
         checkpointing: Whether training saves memory for time (see :class:`~tsfmicro_lab.models.vit.ViT`).
-        classes: Names of the emotions, where they are known.
     """
 
-    num_classes: int = 5
     image_size: int = 384
     frames: int = 11
     patch_size: int = 16
@@ -65,38 +59,16 @@ class SLSTTConfig:
     imagenet: bool = True
     freeze_encoder: bool = False
     checkpointing: bool = False
-    classes: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        for name, choices in (("flow", ("long", "short")), ("scale", ("clip", "frame"))):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {choices}, got '{getattr(self, name)}'")
+    CHOICES: ClassVar = {"flow": ("long", "short"), "scale": ("clip", "frame")}
 
 
-PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "base": {},
-        "small": {
-            "image_size": 112,
-            "patch_size": 8,
-            "dim": 192,
-            "depth": 6,
-            "heads": 6,
-            "hidden": 128,
-            "imagenet": False,
-        },
-        "tiny": {
-            "image_size": 56,
-            "patch_size": 14,
-            "dim": 32,
-            "depth": 2,
-            "heads": 4,
-            "hidden": 32,
-            "lstm_layers": 1,
-            "imagenet": False,
-        },
-    }
-)
+PRESETS = {
+    "base": SLSTTConfig(),
+    "small": SLSTTConfig(image_size=112, patch_size=8, dim=192, depth=6, heads=6, hidden=128, imagenet=False),
+    "tiny": SLSTTConfig(
+        image_size=56, patch_size=14, dim=32, depth=2, heads=4, hidden=32, lstm_layers=1, imagenet=False
+    ),
+}
 
 
 def colour_code(flow: Float[Tensor, "*batch frames 2 height width"], scale: str = "clip") -> Tensor:
@@ -134,7 +106,6 @@ class SLSTT(Recognizer):
     """
 
     origin = "written from arXiv 2112.05851; the mean aggregator meets the reference logits of its public code"
-    Config = SLSTTConfig
     presets = PRESETS
     config: SLSTTConfig
     input_names = ("flow",)
@@ -143,17 +114,13 @@ class SLSTT(Recognizer):
         super().__init__(c)
         self.prepared = (f"{c.flow}_flow",)
         self.input_shapes = {"flow": (c.frames, 3, c.image_size, c.image_size)}
-        self.vit = ViT(
-            c.image_size,
-            c.patch_size,
-            c.dim,
-            c.depth,
-            c.heads,
-            class_token=True,
-            dropout=c.dropout,
-            gelu="tanh",
-            checkpointing=c.checkpointing,
-        )
+        options: dict[str, Any] = {
+            "class_token": True,
+            "dropout": c.dropout,
+            "gelu": "tanh",
+            "checkpointing": c.checkpointing,
+        }
+        self.vit = ViT(c.image_size, c.patch_size, c.dim, c.depth, c.heads, **options)
         if c.freeze_encoder:
             self.vit.embed.requires_grad_(False)
             self.vit.blocks.requires_grad_(False)
@@ -173,18 +140,11 @@ class SLSTT(Recognizer):
     def encode(self, flow: Frames) -> Float[Tensor, "batch frames dim"]:
         """Returns the class token of every frame."""
         tokens = self.vit(rearrange(flow, "b t c y x -> (b t) c y x"))
-        frames: Tensor = rearrange(tokens[:, 0], "(b t) d -> b t d", b=len(flow))
-        return frames
+        return rearrange(tokens[:, 0], "(b t) d -> b t d", b=len(flow))
 
 
 class SLSTTMean(SLSTT):
-    """SLSTT with a linear head per frame and the mean of its logits.
-
-    Example:
-        >>> model = SLSTTMean.from_preset("tiny", num_classes=3)
-        >>> model(torch.randn(2, 11, 3, 56, 56)).shape
-        torch.Size([2, 3])
-    """
+    """SLSTT with a linear head per frame and the mean of its logits."""
 
     name = "slstt_mean"
 
@@ -194,8 +154,7 @@ class SLSTTMean(SLSTT):
 
     def frame_logits(self, flow: Frames) -> Float[Tensor, "batch frames classes"]:
         """What each frame says by itself; the mean over frames is the answer."""
-        logits: Tensor = self.head(self.encode(flow))
-        return logits
+        return self.head(self.encode(flow))
 
     def forward(self, flow: Frames) -> Logits:
         """Returns the logits."""
@@ -203,13 +162,7 @@ class SLSTTMean(SLSTT):
 
 
 class SLSTTLSTM(SLSTT):
-    """SLSTT with an LSTM over the frames, whose last step is classified.
-
-    Example:
-        >>> model = SLSTTLSTM.from_preset("tiny", num_classes=3)
-        >>> model(torch.randn(2, 11, 3, 56, 56)).shape
-        torch.Size([2, 3])
-    """
+    """SLSTT with an LSTM over the frames, whose last step is classified."""
 
     name = "slstt_lstm"
 
@@ -220,6 +173,8 @@ class SLSTTLSTM(SLSTT):
 
     def forward(self, flow: Frames) -> Logits:
         """Returns the logits."""
-        steps: Tensor = self.lstm(self.encode(flow))[0]
-        logits: Tensor = self.fc2(torch.relu(self.fc1(steps[:, -1])))
-        return logits
+        steps, _ = self.lstm(self.encode(flow))
+        return self.fc2(torch.relu(self.fc1(steps[:, -1])))
+
+
+MODELS = (SLSTTLSTM, SLSTTMean)

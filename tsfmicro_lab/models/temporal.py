@@ -6,58 +6,39 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.retention import RetentionBlock
+from tsfmicro_lab.models.retention import Grid, RetentionBlock
 
 
 class ConvStem(nn.Sequential):
-    """Four 3×3 convolutions that halve the image and lift its 3 channels to `dim`.
-
-    Args:
-        dim: Channels out; the first two convolutions have half of them.
+    """Four 3×3 convolutions that halve the image and lift its 3 channels to `dim`; the first two have half of them.
 
     Shape:
         (B, 3, H, W) → (B, dim, H/2, W/2).
-
-    Example:
-        >>> ConvStem(64)(torch.randn(1, 3, 224, 224)).shape
-        torch.Size([1, 64, 112, 112])
     """
 
     def __init__(self, dim: int) -> None:
         half = dim // 2
-        plan = ((3, half, 2), (half, half, 1), (half, dim, 1), (dim, dim, 1))
         layers: list[nn.Module] = []
-        for i, o, stride in plan:
+        for i, o, stride in ((3, half, 2), (half, half, 1), (half, dim, 1), (dim, dim, 1)):
             layers += [nn.Conv2d(i, o, 3, stride, padding=1), nn.BatchNorm2d(o), nn.GELU()]
         super().__init__(*layers[:-1])  # no activation after the last
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim half_h half_w"]:
         """Returns the map, its channels last in memory, where all that follows works without copies."""
-        channels_last = image.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-        lifted: Tensor = super().forward(channels_last)
-        return lifted
+        return super().forward(image.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2))
 
 
 class Downsample(nn.Module):
-    """3×3 convolution with stride 2 and batch norm, between two stages of the pyramid.
-
-    Shape:
-        (B, H, W, dim_in) → (B, H/2, W/2, dim_out).
-
-    Example:
-        >>> Downsample(8, 16)(torch.randn(1, 28, 28, 8)).shape
-        torch.Size([1, 14, 14, 16])
-    """
+    """3×3 convolution with stride 2 and batch norm, between two stages: (B, H, W, dim_in) → (B, H/2, W/2, dim_out)."""
 
     def __init__(self, dim_in: int, dim_out: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(dim_in, dim_out, 3, stride=2, padding=1)
         self.norm = nn.BatchNorm2d(dim_out)
 
-    def forward(self, x: Float[Tensor, "batch height width dim"]) -> Float[Tensor, "batch half_h half_w wider"]:
+    def forward(self, x: Grid) -> Float[Tensor, "batch half_h half_w wider"]:
         """Returns the coarser, wider map."""
-        coarser: Tensor = self.norm(self.conv(x.permute(0, 3, 1, 2)))
-        return coarser.permute(0, 2, 3, 1)
+        return self.norm(self.conv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
 
 
 class RetentionPyramid(nn.Module):
@@ -74,11 +55,6 @@ class RetentionPyramid(nn.Module):
 
     Shape:
         (B, dims[0], grid, grid) → (B, dims[-1], g, g) with g = grid / 2^(stages - 1).
-
-    Example:
-        >>> pyramid = RetentionPyramid(28, (16, 32), (1, 1), 2, (True, False), (6.0, 6.0))
-        >>> pyramid(torch.randn(2, 16, 28, 28)).shape
-        torch.Size([2, 32, 14, 14])
     """
 
     def __init__(
@@ -93,16 +69,15 @@ class RetentionPyramid(nn.Module):
     ) -> None:
         super().__init__()
         rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
-        self.stages = nn.ModuleList()
-        self.downsamples = nn.ModuleList()
+        self.stages, self.downsamples = nn.ModuleList(), nn.ModuleList()
         for i, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
-            stage = [
+            blocks = (
                 RetentionBlock(
                     dim, heads, grid >> i, decomposed=decomposed[i], spread=spreads[i], drop_path=next(rates)
                 )
                 for _ in range(depth)
-            ]
-            self.stages.append(nn.Sequential(*stage))
+            )
+            self.stages.append(nn.Sequential(*blocks))
             if i + 1 < len(dims):
                 self.downsamples.append(Downsample(dim, dims[i + 1]))
 

@@ -1,38 +1,39 @@
 """TSFmicro: a retention branch reads how the face moved, a transformer branch reads where things lie on it.
 
+Its variants share their parts and differ in one line: the point where both streams are added. Early adds what two stems
+see, T→S adds the motion to the tokens of the onset frame, S→T adds the layout to the input of the retention pyramid,
+and late, the paper's proposal, adds two finished maps. They read onset and difference (B, 3, S, S) and give logits.
+
 Liu, Nan, Qian, Fu, "Temporal and Spatial Feature Fusion Framework for Dynamic Micro Expression Recognition",
 arXiv 2505.16372 (2025). Written from the paper and checked against logits of its public code; `base` is the paper's
 size, `small` and `tiny` are ours: each halves the image and leaves out the first stage of the pyramid, so that the last
-grid, and with it the thumbnail of the spatial branch, always has 14×14 places.
+grid, and with it the thumbnail of the spatial branch, always has 14×14 tokens.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.base import Recognizer
-from tsfmicro_lab.models.spatial import ThumbnailViT
-from tsfmicro_lab.models.temporal import RetentionPyramid
+from tsfmicro_lab.models.base import Image, Logits, ModelConfig, Recognizer
+from tsfmicro_lab.models.temporal import ConvStem, RetentionPyramid
+from tsfmicro_lab.models.vit import ThumbnailViT, to_map, to_tokens
 
-Image = Float[Tensor, "batch 3 height width"]
 Map = Float[Tensor, "batch dim grid_h grid_w"]
-Logits = Float[Tensor, "batch classes"]
 
 
 @dataclass(frozen=True)
-class TSFmicroConfig:
+class TSFmicroConfig(ModelConfig):
     """The sizes of a TSFmicro network.
 
     Attributes:
-        num_classes: Emotions to tell apart.
-        image_size: Side of the aligned face, pixels.
         dims: Channels of each stage of the temporal pyramid; the last is also the width of the spatial branch.
         depths: Retention blocks of each stage.
-        decomposed: Per stage, retention along rows and columns instead of over all pairs of places.
+        decomposed: Per stage, retention along rows and columns instead of over all pairs of tokens.
         spreads: Per stage, b of the decay rule (:func:`~tsfmicro_lab.models.retention.head_decay`).
         heads: Retention heads in every block.
         drop_path: Stochastic depth of the last retention block.
@@ -40,17 +41,10 @@ class TSFmicroConfig:
         spatial_heads: Attention heads of the spatial branch.
         inject: For T→S: whether the motion joins the onset's tokens `before` the transformer, as in the paper's
             figure, or `after` it, as in the public code.
-        classes: Names of the emotions, where they are known: a saved model brings them along.
-        init_std: Spread of the initial weights of linear layers. The public code's 0.02 suits 512 channels; narrow
-            layers start closer to 1 / sqrt(channels).
-
-    Example:
-        >>> TSFmicroConfig(image_size=224).grid
-        14
+        init_std: Standard deviation of the initial weights of linear layers. The public code's 0.02 suits 512 channels;
+            narrow layers start closer to 1 / sqrt(channels).
     """
 
-    num_classes: int = 5
-    image_size: int = 224
     dims: Sequence[int] = (64, 128, 256, 512)
     depths: Sequence[int] = (1, 1, 2, 1)
     decomposed: Sequence[bool] = (True, True, False, False)
@@ -61,13 +55,7 @@ class TSFmicroConfig:
     spatial_heads: int = 4
     inject: str = "before"
     init_std: float = 0.02
-    classes: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        if self.classes and len(self.classes) != self.num_classes:
-            raise ValueError(f"{self.num_classes} classes, but {len(self.classes)} names: {', '.join(self.classes)}")
-        if self.inject not in ("before", "after"):
-            raise ValueError(f"inject must be 'before' or 'after', got '{self.inject}'")
+    CHOICES: ClassVar = {"inject": ("before", "after")}
 
     @property
     def grid(self) -> int:
@@ -75,25 +63,25 @@ class TSFmicroConfig:
         return self.image_size >> len(self.dims)
 
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "base": {},
-    "small": {
-        "image_size": 112,
-        "dims": (48, 96, 192),
-        "depths": (1, 2, 1),
-        "decomposed": (True, False, False),
-        "spreads": (4.0, 6.0, 6.0),
-        "init_std": 0.05,
-    },
-    "tiny": {
-        "image_size": 56,
-        "dims": (24, 48),
-        "depths": (1, 1),
-        "decomposed": (True, False),
-        "spreads": (6.0, 6.0),
-        "spatial_depth": 1,
-        "init_std": 0.1,
-    },
+PRESETS = {
+    "base": TSFmicroConfig(),
+    "small": TSFmicroConfig(
+        image_size=112,
+        dims=(48, 96, 192),
+        depths=(1, 2, 1),
+        decomposed=(True, False, False),
+        spreads=(4.0, 6.0, 6.0),
+        init_std=0.05,
+    ),
+    "tiny": TSFmicroConfig(
+        image_size=56,
+        dims=(24, 48),
+        depths=(1, 1),
+        decomposed=(True, False),
+        spreads=(6.0, 6.0),
+        spatial_depth=1,
+        init_std=0.1,
+    ),
 }
 
 
@@ -102,10 +90,6 @@ class Classifier(nn.Module):
 
     Shape:
         (B, dim, g, g) → (B, num_classes).
-
-    Example:
-        >>> Classifier(8, num_classes=3)(torch.randn(2, 8, 14, 14)).shape
-        torch.Size([2, 3])
     """
 
     def __init__(self, dim: int, num_classes: int) -> None:
@@ -119,16 +103,15 @@ class Classifier(nn.Module):
         return nn.functional.silu(self.norm(x))
 
     def evidence(self, x: Map) -> Float[Tensor, "batch classes grid_h grid_w"]:
-        """What each place says for each class: the mean over all places is the logit, less its bias.
+        """Class activation maps (Zhou et al., CVPR 2016): their mean over the map is the logit, less its bias.
 
-        No gradient is needed, since the last layer is linear (Zhou et al., CVPR 2016, class activation maps).
+        No gradient is needed, since the last layer is linear.
         """
         return torch.einsum("b d y x, c d -> b c y x", self.features(x), self.head.weight)
 
     def forward(self, x: Map) -> Logits:
         """Returns the logits."""
-        logits: Tensor = self.head(self.features(x).mean((-2, -1)))
-        return logits
+        return self.head(self.features(x).mean((-2, -1)))
 
 
 class StreamSum(nn.Module):
@@ -136,9 +119,6 @@ class StreamSum(nn.Module):
 
     The weights are no parameters. The lab moves them to ask what a trained model does when a stream is weakened (0.5)
     or switched off (0).
-
-    Shape:
-        Two tensors of the same shape → their sum.
 
     Example:
         >>> fuse = StreamSum()
@@ -149,8 +129,7 @@ class StreamSum(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.how_weight = 1.0
-        self.where_weight = 1.0
+        self.how_weight = self.where_weight = 1.0
 
     def forward(self, how: Float[Tensor, "*shape"], where: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Returns the weighted sum."""
@@ -158,14 +137,9 @@ class StreamSum(nn.Module):
 
 
 class TSFmicro(Recognizer):
-    """What every variant shares: the onset frame answers *where*, the difference frame *how*.
-
-    Args:
-        config: Sizes; defaults are the paper's.
-    """
+    """What every variant shares: the onset frame answers *where*, the difference frame *how*."""
 
     origin = "written from arXiv 2505.16372; meets the reference logits of its public code at base size"
-    Config = TSFmicroConfig
     presets = PRESETS
     config: TSFmicroConfig
     classifier: Classifier
@@ -182,3 +156,129 @@ class TSFmicro(Recognizer):
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=self.config.init_std)
             nn.init.zeros_(module.bias)
+
+
+class TSFmicroEarly(TSFmicro):
+    """T-S early fusion: each frame has a stem of its own, their maps are added, one retention pyramid reads them."""
+
+    name = "tsfmicro_early"
+
+    def __init__(self, c: TSFmicroConfig) -> None:
+        super().__init__(c)
+        self.stem = ConvStem(c.dims[0])
+        self.onset_stem = ConvStem(c.dims[0])
+        self.fuse = StreamSum()
+        self.temporal = self._temporal(c)
+        self.classifier = Classifier(c.dims[-1], c.num_classes)
+        self.apply(self._init_weights)
+
+    def forward(self, onset: Image, difference: Image) -> Logits:
+        """Returns the logits."""
+        both = self.fuse(self.stem(difference), self.onset_stem(onset))
+        return self.classifier(self.temporal(both))
+
+
+class TSFmicroLate(TSFmicro):
+    """T-S late fusion, the paper's proposal: both branches in parallel, their maps added, one classifier."""
+
+    name = "tsfmicro_late"
+
+    def __init__(self, c: TSFmicroConfig) -> None:
+        super().__init__(c)
+        self.stem = ConvStem(c.dims[0])
+        self.temporal = self._temporal(c)
+        self.spatial = self._spatial(c)
+        self.fuse = StreamSum()
+        self.classifier = Classifier(c.dims[-1], c.num_classes)
+        self.apply(self._init_weights)
+
+    def forward(self, onset: Image, difference: Image) -> Logits:
+        """Returns the logits."""
+        how = self.temporal(self.stem(difference))
+        where = self.spatial(onset)
+        return self.classifier(self.fuse(how, where))
+
+
+class TSFmicroT2S(TSFmicroLate):
+    """T→S fusion: the map of the temporal branch joins the tokens of the onset frame.
+
+    The paper's figure adds it *before* the transformer, whose attention then moves motion over the face; the public
+    code adds it *after*, just before the last layer norm, where no token hears of another (`inject` chooses). The
+    parts are those of late fusion, in another order.
+    """
+
+    name = "tsfmicro_t2s"
+
+    def forward(self, onset: Image, difference: Image) -> Logits:
+        """Returns the logits."""
+        vit = self.spatial.vit
+        how = to_tokens(self.temporal(self.stem(difference)))
+        where = vit.embed(self.spatial.thumbnail(onset))
+        if self.config.inject == "before":
+            both = vit.blocks(self.fuse(how, where))
+        else:
+            both = self.fuse(how, vit.blocks(where))
+        return self.classifier(to_map(vit.norm(both)))
+
+
+class TSFmicroS2T(TSFmicro):
+    """S→T fusion: the layout of the face, enlarged to the stem's size, joins the input of the retention pyramid.
+
+    Transposed convolutions (kernel 4, stride 2) double the spatial branch's map once per halving in the pyramid.
+    """
+
+    name = "tsfmicro_s2t"
+
+    def __init__(self, c: TSFmicroConfig) -> None:
+        super().__init__(c)
+        self.spatial = self._spatial(c)
+        steps = pairwise(reversed(c.dims))
+        self.enlarge = nn.Sequential(*(nn.ConvTranspose2d(i, o, 4, stride=2, padding=1) for i, o in steps))
+        self.stem = ConvStem(c.dims[0])
+        self.fuse = StreamSum()
+        self.temporal = self._temporal(c)
+        self.classifier = Classifier(c.dims[-1], c.num_classes)
+        self.apply(self._init_weights)
+
+    def forward(self, onset: Image, difference: Image) -> Logits:
+        """Returns the logits."""
+        both = self.fuse(self.stem(difference), self.enlarge(self.spatial(onset)))
+        return self.classifier(self.temporal(both))
+
+
+class TSFmicroTemporal(TSFmicro):
+    """Ablation: late fusion without its spatial branch. It sees how the face moved, not where."""
+
+    name = "tsfmicro_temporal"
+    input_names = ("difference",)
+
+    def __init__(self, c: TSFmicroConfig) -> None:
+        super().__init__(c)
+        self.stem = ConvStem(c.dims[0])
+        self.temporal = self._temporal(c)
+        self.classifier = Classifier(c.dims[-1], c.num_classes)
+        self.apply(self._init_weights)
+
+    def forward(self, difference: Image) -> Logits:
+        """Returns the logits."""
+        return self.classifier(self.temporal(self.stem(difference)))
+
+
+class TSFmicroSpatial(TSFmicro):
+    """Ablation: late fusion without its temporal branch. It sees a resting face, and should learn nothing from it."""
+
+    name = "tsfmicro_spatial"
+    input_names = ("onset",)
+
+    def __init__(self, c: TSFmicroConfig) -> None:
+        super().__init__(c)
+        self.spatial = self._spatial(c)
+        self.classifier = Classifier(c.dims[-1], c.num_classes)
+        self.apply(self._init_weights)
+
+    def forward(self, onset: Image) -> Logits:
+        """Returns the logits."""
+        return self.classifier(self.spatial(onset))
+
+
+MODELS = (TSFmicroLate, TSFmicroEarly, TSFmicroT2S, TSFmicroS2T, TSFmicroTemporal, TSFmicroSpatial)

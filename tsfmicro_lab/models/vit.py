@@ -1,6 +1,7 @@
 """A plain pre-norm vision transformer encoder (Dosovitskiy et al., arXiv 2010.11929).
 
-TSFmicro's spatial branch, SLSTT's encoder and the transformers of FRL-DGT are made of it.
+TSFmicro's spatial branch ("where", a transformer over a thumbnail of the onset frame), SLSTT's encoder and the
+transformers of FRL-DGT are made of it.
 """
 
 import torch
@@ -10,17 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+Tokens = Float[Tensor, "batch n dim"]
+
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention, every token over all tokens.
-
-    Shape:
-        (B, N, dim) → the same.
-
-    Example:
-        >>> SelfAttention(8, heads=2)(torch.randn(1, 5, 8)).shape
-        torch.Size([1, 5, 8])
-    """
+    """Multi-head self-attention, every token over all tokens: (B, N, dim) → the same."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -29,25 +24,22 @@ class SelfAttention(nn.Module):
         self.heads = heads
         self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
 
-    def forward(self, x: Float[Tensor, "batch n dim"]) -> Float[Tensor, "batch n dim"]:
+    def forward(self, x: Tokens) -> Tokens:
         """Returns what each token gathered from all tokens."""
         q, k, v = self._split(x)
-        gathered: Tensor = self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h n d -> b n (h d)"))
-        return gathered
+        return self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b h n d -> b n (h d)"))
 
-    def weights(self, x: Float[Tensor, "batch n dim"]) -> Float[Tensor, "batch heads n n"]:
-        """How much each token (row) takes from each token (column). Rows sum to 1."""
+    def weights(self, x: Tokens) -> Float[Tensor, "batch heads n n"]:
+        """Attention weights: how much each token (row) takes from each token (column). Rows sum to 1."""
         q, k, _ = self._split(x)
-        weights: Tensor = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
-        return weights
+        return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
 
     def _split(self, x: Tensor) -> Tensor:
-        split: Tensor = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.heads)
-        return split
+        return rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.heads)
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm block: attention, then a two-layer perceptron, each added to what it read.
+    """Pre-norm block: attention, then a two-layer perceptron, each added to what it read: (B, N, dim) → the same.
 
     Args:
         dim: Channels of a token.
@@ -55,13 +47,6 @@ class TransformerBlock(nn.Module):
         mlp_ratio: Width of the perceptron, in channels of a token.
         dropout: Share of what is added that training leaves out.
         gelu: Form of GELU: `none` is exact, `tanh` the approximation of the first vision transformers.
-
-    Shape:
-        (B, N, dim) → the same.
-
-    Example:
-        >>> TransformerBlock(8, heads=2)(torch.randn(1, 5, 8)).shape
-        torch.Size([1, 5, 8])
     """
 
     def __init__(self, dim: int, heads: int, mlp_ratio: int = 4, dropout: float = 0.0, gelu: str = "none") -> None:
@@ -71,15 +56,14 @@ class TransformerBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, mlp_ratio * dim), nn.GELU(gelu), nn.Linear(mlp_ratio * dim, dim))
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, "batch n dim"]) -> Float[Tensor, "batch n dim"]:
+    def forward(self, x: Tokens) -> Tokens:
         """Returns the refined tokens."""
         x = x + self.drop(self.attention(self.norm1(x)))
-        out: Tensor = x + self.drop(self.mlp(self.norm2(x)))
-        return out
+        return x + self.drop(self.mlp(self.norm2(x)))
 
 
 class PatchEmbedding(nn.Module):
-    """Cuts an image into patches, each a token, and adds what the network learned about the token's place.
+    """Cuts an image into patches, each a token, and adds a learned embedding of the token's position.
 
     Args:
         image_size: Side of the square input, pixels.
@@ -89,12 +73,7 @@ class PatchEmbedding(nn.Module):
         channels: Of the image.
 
     Shape:
-        (B, channels, image_size, image_size) → (B, N, dim), N = (image_size / patch_size)², and one more with a class
-        token.
-
-    Example:
-        >>> PatchEmbedding(image_size=14, patch_size=1, dim=32)(torch.randn(2, 3, 14, 14)).shape
-        torch.Size([2, 196, 32])
+        (B, channels, image_size, image_size) → (B, N, dim), N = (image_size / patch_size)² (+ 1).
     """
 
     def __init__(
@@ -108,9 +87,9 @@ class PatchEmbedding(nn.Module):
         nn.init.trunc_normal_(self.position, std=0.02)
         self.class_token = nn.Parameter(torch.zeros(1, 1, dim)) if class_token else None
 
-    def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch n dim"]:
+    def forward(self, image: Float[Tensor, "batch channels height width"]) -> Tokens:
         """Returns the tokens in raster order."""
-        patches: Tensor = rearrange(self.proj(image), "b d y x -> b (y x) d")
+        patches = rearrange(self.proj(image), "b d y x -> b (y x) d")
         if self.class_token is not None:
             patches = torch.cat((self.class_token.expand(len(patches), -1, -1), patches), 1)
         return patches + self.position
@@ -126,19 +105,13 @@ class ViT(nn.Module):
         depth: Number of blocks.
         heads: Attention heads.
         class_token: Whether a class token stands in front; the first of the tokens that come out is then its.
-        channels: Of the image.
-        dropout: See :class:`TransformerBlock`.
-        gelu: See :class:`TransformerBlock`.
+        dropout: Of the blocks, as `gelu`.
+        gelu: Form of GELU.
         checkpointing: Whether training computes each block a second time instead of keeping what is inside it, which
             saves memory for time.
 
     Shape:
-        (B, channels, image_size, image_size) → (B, N, dim), N = (image_size / patch_size)², and one more with a class
-        token.
-
-    Example:
-        >>> ViT(image_size=14, patch_size=1, dim=32, depth=1, heads=4)(torch.randn(2, 3, 14, 14)).shape
-        torch.Size([2, 196, 32])
+        (B, 3, image_size, image_size) → (B, N, dim), as :class:`PatchEmbedding`.
     """
 
     def __init__(
@@ -150,22 +123,68 @@ class ViT(nn.Module):
         heads: int,
         *,
         class_token: bool = False,
-        channels: int = 3,
         dropout: float = 0.0,
         gelu: str = "none",
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.checkpointing = checkpointing
-        self.embed = PatchEmbedding(image_size, patch_size, dim, class_token, channels)
+        self.embed = PatchEmbedding(image_size, patch_size, dim, class_token)
         self.blocks = nn.Sequential(*(TransformerBlock(dim, heads, 4, dropout, gelu) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
-    def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch n dim"]:
+    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Tokens:
         """Returns the encoded tokens, the class token first, then the patches in raster order."""
-        tokens: Tensor = self.embed(image)
+        tokens = self.embed(image)
         for block in self.blocks:
             again = self.checkpointing and self.training
             tokens = checkpoint(block, tokens, use_reentrant=False) if again else block(tokens)
-        encoded: Tensor = self.norm(tokens)
-        return encoded
+        return self.norm(tokens)
+
+
+def to_tokens(grid_map: Float[Tensor, "batch dim height width"]) -> Tokens:
+    """A map as a row of tokens, in raster order."""
+    return rearrange(grid_map, "b d y x -> b (y x) d")
+
+
+def to_map(tokens: Tokens) -> Float[Tensor, "batch dim side side"]:
+    """Tokens of a square grid as a map."""
+    return rearrange(tokens, "b (y x) d -> b d y x", y=int(tokens.shape[1] ** 0.5))
+
+
+class Thumbnail(nn.Module):
+    """Shrinks an image to a few pixels, without aliasing: (B, 3, H, W) → (B, 3, side, side)."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 side side"]:
+        """Returns the thumbnail."""
+        size = (self.side, self.side)  # in float32: a CPU has no kernel of half precision for it
+        return F.interpolate(image.float(), size, mode="bilinear", antialias=True, align_corners=False)
+
+
+class ThumbnailViT(nn.Module):
+    """Reads the layout of the face from a tiny onset frame, every pixel of which is a token (arXiv 2505.16372).
+
+    A thumbnail of 14×14 pixels cannot show a micro-movement. It shows where eyes, nose and mouth lie.
+
+    Args:
+        grid: Side of the thumbnail, in pixels and in tokens.
+        dim: Channels of a token.
+        depth: Transformer blocks.
+        heads: Attention heads.
+
+    Shape:
+        (B, 3, H, W) → (B, dim, grid, grid).
+    """
+
+    def __init__(self, grid: int, dim: int, depth: int = 2, heads: int = 4) -> None:
+        super().__init__()
+        self.thumbnail = Thumbnail(grid)
+        self.vit = ViT(image_size=grid, patch_size=1, dim=dim, depth=depth, heads=heads)
+
+    def forward(self, onset: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim grid grid"]:
+        """Returns a map of what lies where."""
+        return to_map(self.vit(self.thumbnail(onset)))
