@@ -7,11 +7,42 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 from IPython.display import Image
+from matplotlib.patches import Patch
 
 from studies.leakage_scores import Leakage, gains
 from tsfmicro_lab.explain.charts import COLOURS
 from tsfmicro_lab.explain.figures import Picture
+from tsfmicro_lab.training.splits import Fold
 from tsfmicro_lab.widgets.explorer import Explorer, labelled, slider
+
+#: What a clip is used for in a fold.
+ROLES = {"not used": "#ffffff", "training": "#c9d7e3", "chooses the epoch": "#E69F00", "test": "#0072B2"}
+
+
+def folds_figure(folds: Sequence[Fold], annotations: pd.DataFrame) -> Picture:
+    """A protocol as a picture: a row for each fold, a column for each clip, clips of one subject side by side.
+
+    Args:
+        folds: From `training.splits`.
+        annotations: What their rows count.
+    """
+    subjects = annotations["subject"].to_numpy(dtype=object)
+    order = np.argsort(subjects, kind="stable")
+    roles = np.zeros((len(folds), len(order)), int)
+    for row, fold in zip(roles, folds, strict=True):
+        for role, rows in enumerate((fold.train, fold.validation, fold.test), start=1):
+            row[rows] = role
+    figure = Picture(figsize=(9, min(1.2 + 0.22 * len(folds), 9)), layout="constrained")
+    axis = figure.add_subplot()
+    colours = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in ROLES.values()], np.uint8)
+    axis.imshow(colours[roles[:, order]], aspect="auto", interpolation="nearest")
+    first = np.flatnonzero(np.r_[True, subjects[order][1:] != subjects[order][:-1]])
+    axis.set_xticks(first - 0.5, subjects[order][first], rotation=90, fontsize=7, ha="left")
+    axis.set_yticks(range(len(folds)), [fold.name for fold in folds], fontsize=7)
+    axis.set(xlabel="clips, by subject", ylabel="fold")
+    handles = [Patch(facecolor=c, edgecolor="#999999", label=n) for n, c in ROLES.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
+    return figure
 
 
 def leaks_figure(gains: pd.DataFrame, labels: Sequence[str] = ("noise", "true")) -> Picture:

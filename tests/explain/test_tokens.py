@@ -20,7 +20,7 @@ def make(name, **settings):
 def test_grad_cam_of_a_map_is_captums():
     model, x = make("late"), pair(2)
     captum = LayerGradCam(model, model.temporal).attribute(tuple(x.values()), 1)
-    (ours,) = token_grad_cam(model, x, 1, model.temporal)
+    _, ours = token_grad_cam(model, x, 1)
     assert torch.allclose(ours, LayerAttribution.interpolate(captum, (56, 56), "bilinear"), atol=1e-5)
 
 
@@ -35,25 +35,25 @@ def test_both_streams_have_a_map_that_follows_their_input(name):
 
 
 def test_tokens_are_laid_out_on_their_grid():
-    """A block of the transformer gives (batch, 196, 48): averaged over places, not over channels."""
-    model, x = make("late"), pair()
-    block = model.spatial.vit.blocks[0]
+    """T→S adds tokens, (batch, 196, channels): averaged over positions, not over channels."""
+    model, x = make("t2s"), pair()
     held = []
-    hook = block.register_forward_hook(lambda _, __, out: held.append(out))
-    logit = model(*x.values())[0, 2]
+    hook = model.fuse.register_forward_pre_hook(lambda _, streams: held.extend(streams))
+    logit = model(**x)[0, 2]
     hook.remove()
-    (slope,) = torch.autograd.grad(logit, held)
-    expected = (slope.mean(1, keepdim=True) * held[0]).sum(-1).reshape(1, 1, 14, 14)
-    (cam,) = token_grad_cam(model, x, 2, block)
-    assert torch.allclose(cam, torch.nn.functional.interpolate(expected, (56, 56), mode="bilinear"), atol=1e-6)
+    cams = []
+    for tokens, slope in zip(held, torch.autograd.grad(logit, held), strict=True):
+        cam = (slope.mean(1, keepdim=True) * tokens).sum(-1).reshape(1, 1, 14, 14)
+        cams.append(torch.nn.functional.interpolate(cam, (56, 56), mode="bilinear"))
+    for ours, expected in zip(token_grad_cam(model, x, 2), reversed(cams), strict=True):
+        assert torch.allclose(ours, expected, atol=1e-6)
 
 
-def test_layers_without_places_are_refused():
-    model = make("late")
-    with pytest.raises(ValueError, match=r"Linear gives \(1, 3\), neither a map .* nor tokens"):
-        token_grad_cam(model, pair(), 0, model.classifier.head)
-    with pytest.raises(ValueError, match="does not run through this ThumbnailViT"):
-        token_grad_cam(make("t2s"), pair(), 0, make("t2s").spatial)
+def test_a_model_of_one_stream_is_refused():
+    x = {"difference": pair()["difference"]}
+    for method in (lambda m: token_grad_cam(m, x, 0), lambda m: attention_rollout(m, x)):
+        with pytest.raises(ValueError, match="reads difference and adds no two streams: choose a fusion variant"):
+            method(make("temporal"))
 
 
 def test_rollout_is_the_product_of_the_layers_weights():

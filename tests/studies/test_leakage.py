@@ -7,10 +7,10 @@ from conftest import ROOT
 from typer.testing import CliRunner
 
 from studies.leakage import RUN, app, predictions_by_epoch, relabel, relabel_by_subject
-from studies.leakage_explorer import LeakageExplorer, leaks_figure
+from studies.leakage_explorer import ROLES, LeakageExplorer, folds_figure, leaks_figure
 from studies.leakage_scores import BY_SUBJECT, COPIED, LINEAR, VARIANT, Leakage, gains, leak_scores
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
-from tsfmicro_lab.training.splits import nested_leave_one_subject_out
+from tsfmicro_lab.training.splits import Fold, nested_leave_one_subject_out
 
 STORED = ROOT / "notebooks" / "results" / "leakage.json"
 
@@ -147,3 +147,12 @@ def test_the_documented_number_is_the_stored_one(stored):
     row = gains(stored.scores(labels="noise")).set_index("leak").loc["best F1 of each subject"]
     text = (ROOT / "docs" / "results.md").read_text().replace("−", "-")
     assert f"{row.gain:+.3f} ({row.low:+.2f} to {row.high:+.2f}" in text
+
+
+def test_the_picture_shows_what_each_clip_is_used_for():
+    annotations = pd.DataFrame({"subject": list("bac"), "emotion": "x"})
+    fold = Fold("f", np.array([0]), np.array([1]), np.array([2]))
+    [image] = folds_figure([fold], annotations).axes[0].images
+    shown = ["#" + bytes(pixel).hex() for pixel in image.get_array()[0]]
+    wanted = [ROLES[role].lower() for role in ("test", "training", "chooses the epoch")]  # a, b, c
+    assert shown == wanted

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tsfmicro_lab.explain.evaluation import ROLES, folds_figure
 from tsfmicro_lab.training import Fold
 from tsfmicro_lab.training.splits import (
     PROTOCOLS,
@@ -98,12 +97,3 @@ def test_what_cannot_be_split_is_refused():
         checked([Fold("mine", np.array([0, 2]), np.array([1, 2]))], shared.assign(subject=["s", "u", "t"]))
     with pytest.raises(ValueError, match="fold empty has 0 clips to train on"):
         checked([Fold("empty", np.array([], int), np.array([1]))], shared)
-
-
-def test_the_picture_shows_what_each_clip_is_used_for():
-    annotations = pd.DataFrame({"subject": list("bac"), "emotion": "x"})
-    fold = Fold("f", np.array([0]), np.array([1]), np.array([2]))
-    [image] = folds_figure([fold], annotations).axes[0].images
-    shown = ["#" + bytes(pixel).hex() for pixel in image.get_array()[0]]
-    wanted = [ROLES[role].lower() for role in ("test", "training", "chooses the epoch")]  # a, b, c
-    assert shown == wanted

@@ -13,7 +13,7 @@ from tsfmicro_lab.explain.methods import (
     COMPLETE,
     METHODS,
     REGIONAL,
-    ByPosition,
+    InOrder,
     Mask,
     Tensors,
     deep_lift,
@@ -131,7 +131,7 @@ def where_how(
     # Outside inference mode a clone makes tensors that gradients can flow to, wherever the sample came from.
     with torch.inference_mode(False), torch.enable_grad(), seeded(seed):
         sample = one_sample(model, inputs)
-        asked = ByPosition(model, sample)
+        asked = InOrder(model, sample)
         x = asked.free(sample)
         origin = asked.free(model.baseline(sample) if baseline is None else baseline)
         target = _target(asked, x, target)
@@ -191,7 +191,7 @@ def _check(model: Recognizer, method: str, regions: Mapping[str, Mask] | None) -
     model.eval()
 
 
-def _target(model: ByPosition, inputs: Tensors, target: int | None) -> int:
+def _target(model: InOrder, inputs: Tensors, target: int | None) -> int:
     """The class to explain, after a look at whether each input has a say in it."""
     looked = tuple(x.clone().requires_grad_() for x in inputs)
     logits = model(*looked)[0]
@@ -208,7 +208,7 @@ def _target(model: ByPosition, inputs: Tensors, target: int | None) -> int:
 
 
 @torch.no_grad()
-def _completeness(model: ByPosition, inputs: Tensors, baseline: Tensors, target: int, total: float) -> float:
+def _completeness(model: InOrder, inputs: Tensors, baseline: Tensors, target: int, total: float) -> float:
     change = float(model(*inputs)[0, target] - model(*baseline)[:, target].mean())
     return abs(total - change) / max(abs(change), 1e-6)
 

@@ -17,15 +17,7 @@ from tsfmicro_lab.models.base import STREAMS
 def to_face(
     image: Real[np.ndarray, "height width *colours"], landmarks: Points, onto: Points
 ) -> Float[np.ndarray, "height width *colours"]:
-    """Moves a picture or a map so that its landmarks come to lie on others (thin-plate splines; corners stay).
-
-    Args:
-        image: Of any range.
-        landmarks: Its points, pixels.
-        onto: Where they are to go.
-
-    Returns:
-        The moved picture.
+    """Warps a picture or a map so that its landmarks come to lie on others (thin-plate splines; corners stay).
 
     Example:
         >>> points = np.random.default_rng(0).uniform(8, 24, (30, 2))
@@ -36,25 +28,18 @@ def to_face(
     from scipy.interpolate import RBFInterpolator
 
     height, width = image.shape[:2]
-    edge = np.array(
-        [(x, y) for x in (0, width / 2, width) for y in (0, height / 2, height) if (x, y) != (width / 2, height / 2)]
-    )
-    source, target = (np.concatenate([points, edge - 0.5]) for points in (landmarks, onto))
+    edge = np.array([(x, y) for x in (0, 0.5, 1) for y in (0, 0.5, 1) if (x, y) != (0.5, 0.5)]) * (width, height) - 0.5
     # Smoothed a little, since closed lips put several points into one place, which may leave it for different ones.
-    spline = RBFInterpolator(target, source, smoothing=0.1)
+    spline = RBFInterpolator(np.concatenate([onto, edge]), np.concatenate([landmarks, edge]), smoothing=0.1)
     y, x = np.mgrid[:height, :width]
-    places = spline(np.stack([x, y], -1).reshape(-1, 2)).reshape(height, width, 2).astype(np.float32)
-    moved = cv2.remap(
-        image.astype(np.float32), places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return np.asarray(moved)
+    source = spline(np.stack([x, y], -1).reshape(-1, 2)).reshape(height, width, 2).astype(np.float32)
+    return cv2.remap(image.astype(np.float32), source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def average_maps(maps: Sequence[WhereHow], clips: Sequence[Clip]) -> tuple[WhereHow, Float[np.ndarray, "size size 3"]]:
     """Mean of many explanations on the mean of their faces, each clip counting alike.
 
-    Every explanation is divided by its sum of absolute values first, else a few clips with large logits would be the
-    mean.
+    Each is divided by its sum of absolute values first, else a few clips with large logits would be the mean.
 
     Args:
         maps: Of one method, of the clips' size.
@@ -90,7 +75,7 @@ def complementarity(model: Recognizer, inputs: Mapping[str, Tensor], maps: Where
     """How far onset and difference say the same: in the picture, and in the logit.
 
     Args:
-        model: The explained model, of these two inputs.
+        model: The explained model, which reads both.
         inputs: The explained inputs.
         maps: The explanation.
 
@@ -99,28 +84,19 @@ def complementarity(model: Recognizer, inputs: Mapping[str, Tensor], maps: Where
         being there or at the baseline: `onset alone`, `difference alone`: what one adds to the baseline; `onset given
         difference`, `difference given onset`: what it adds to the other; `synergy` (interaction): what both say
         together beyond the sum of each alone.
-
-    Example:
-        >>> from tsfmicro_lab.explain import where_how
-        >>> from tsfmicro_lab.models import create_model
-        >>> model = create_model("tsfmicro_late", 3, seed=0)
-        >>> inputs = {name: torch.randn(1, 3, 56, 56) for name in model.input_names}
-        >>> list(complementarity(model, inputs, where_how(model, inputs)))[:3]
-        ['overlap', 'onset alone', 'difference alone']
     """
-    first, second = (np.abs(maps[name]).astype(float) for name in STREAMS)
-    tiny = np.finfo(float).tiny
-    overlap = np.minimum(first / max(first.sum(), tiny), second / max(second.sum(), tiny)).sum()
-    x = one_sample(model, inputs)
-    none = model.baseline(x)
-    batch = {
-        "onset": torch.cat([x["onset"], x["onset"], none["onset"], none["onset"]]),
-        "difference": torch.cat([x["difference"], none["difference"]] * 2),
-    }
-    logits = model.eval()(**batch)[:, maps.target].float()
-    both, onset, difference, nothing = logits.tolist()
+    masses = [np.abs(maps[name]) for name in STREAMS]
+    first, second = (mass / max(float(mass.sum()), np.finfo(np.float32).tiny) for mass in masses)
+    sample = one_sample(model, inputs)
+    nothing_there = model.baseline(sample)
+
+    def logit(*there: str) -> float:
+        given = sample | {name: nothing_there[name] for name in STREAMS if name not in there}
+        return float(model.eval()(**given)[0, maps.target])
+
+    both, onset, difference, nothing = logit(*STREAMS), logit("onset"), logit("difference"), logit()
     return {
-        "overlap": float(overlap),
+        "overlap": float(np.minimum(first, second).sum()),
         "onset alone": onset - nothing,
         "difference alone": difference - nothing,
         "onset given difference": both - difference,

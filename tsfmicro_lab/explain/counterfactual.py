@@ -11,10 +11,8 @@ from jaxtyping import Float
 from tsfmicro_lab.data.motion import ACTION_UNITS
 from tsfmicro_lab.data.moving_face import MovingFace
 from tsfmicro_lab.models import Recognizer
-from tsfmicro_lab.preprocess import align_clip
 
 
-@torch.no_grad()
 def counterfactual_logits(
     model: Recognizer, moving: MovingFace, expressions: Sequence[Mapping[str, float]]
 ) -> Float[np.ndarray, "expressions classes"]:
@@ -26,38 +24,16 @@ def counterfactual_logits(
         model: A trained model.
         moving: The renderer of a clip (see `SyntheticMicroExpressions.moving_face`).
         expressions: For each answer, the action units and their largest displacement, pixels of the rendered frame.
-
-    Returns:
-        Logits.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> from tsfmicro_lab.models import create_model
-        >>> moving = SyntheticMicroExpressions(1, 1, image_size=64).moving_face(0)
-        >>> counterfactual_logits(create_model("tsfmicro_late", 5), moving, [{}, {"12": 1.0}]).shape
-        (2, 5)
     """
-    size = model.config.image_size
-    motion = moving.motion
-    clips = [MovingFace(moving.face, replace(motion, units=dict(u))).clip("EP01", "face") for u in expressions]
-    aligned = [align_clip(clip, size) for clip in clips]
-    onset = aligned[0].frame(motion.onset)
-    apexes = np.stack([clip.frame(motion.apex) for clip in aligned])
-    pair = [torch.from_numpy(x).permute(0, 3, 1, 2) for x in (np.repeat(onset[None], len(apexes), 0), apexes)]
-    device = next(model.parameters()).device
-    inputs = model.inputs({name: x.to(device) for name, x in zip(("onset", "apex"), pair, strict=True)})
-    return np.asarray(model.eval()(**inputs).float().cpu().numpy())
+    motions = [replace(moving.motion, units=dict(units)) for units in expressions]
+    clips = [MovingFace(moving.face, motion).clip("EP01", "face") for motion in motions]
+    return torch.cat([model.logits(clip) for clip in clips]).numpy()
 
 
 def unit_effects(
-    model: Recognizer,
-    moving: MovingFace,
-    target: int,
-    *,
-    units: Sequence[str] | None = None,
-    pixels: float | None = None,
+    model: Recognizer, moving: MovingFace, target: int, units: Sequence[str] | None = None, pixels: float | None = None
 ) -> pd.DataFrame:
-    """The effect of each action unit on a logit: with it, minus without it, all else equal.
+    """Causal effect of each action unit on a logit: with it, minus without it, all else equal.
 
     Units of the clip are taken away; others are added, as strong as the clip's strongest.
 
@@ -73,13 +49,6 @@ def unit_effects(
 
     Raises:
         ValueError: The target is none of the classes, or a unit is unknown.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> from tsfmicro_lab.models import create_model
-        >>> moving = SyntheticMicroExpressions(1, 1, image_size=64).moving_face(0)
-        >>> unit_effects(create_model("tsfmicro_late", 5), moving, 0, units=["4", "12"]).shape
-        (2, 4)
     """
     own = dict(moving.motion.units)
     chosen = list(units) if units is not None else list(dict.fromkeys([*own, *ACTION_UNITS]))
@@ -89,8 +58,7 @@ def unit_effects(
     if not 0 <= target < logits.shape[1]:
         raise ValueError(f"target {target} is none of the model's {logits.shape[1]} classes")
     effect = (logits[0] - logits[1:])[:, target]
-    present = np.array([u in own for u in chosen])
+    present = [u in own for u in chosen]
     names = [ACTION_UNITS[u.lstrip("LR")][0] for u in chosen]
-    return pd.DataFrame(
-        {"unit": chosen, "name": names, "present": present, "effect": np.where(present, effect, -effect)}
-    )
+    effect = np.where(present, effect, -effect)
+    return pd.DataFrame({"unit": chosen, "name": names, "present": present, "effect": effect})

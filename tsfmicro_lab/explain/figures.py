@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,9 +14,12 @@ from tsfmicro_lab.clips import Clip, Field
 from tsfmicro_lab.explain.attribution import Heat, WhereHow
 from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.preprocess import difference_frame, optical_flow
+from tsfmicro_lab.training.metrics import class_table, confusion, has_units
 
 #: Orange for, purple against: told apart by colour-blind readers, and neither is skin.
 DIVERGING = "PuOr_r"
+BLUE = "#0072B2"
+_SIGNED_ROOT = (lambda x: np.sign(x) * np.sqrt(np.abs(x)), lambda x: np.sign(x) * np.square(x))
 MAP_LABEL = "attribution, square-root scale: orange for the class, purple against it"
 
 
@@ -34,14 +38,6 @@ def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Figure:
     Args:
         clips: Clips with an apex.
         gain: Grey levels at which the difference is fully coloured; the largest 99.5th percentile by default.
-
-    Returns:
-        A matplotlib figure.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> len(clips_figure([SyntheticMicroExpressions(1, 1, image_size=64)[0]]).axes)
-        6
     """
     motion_title = "true motion" if all(clip.truth for clip in clips) else "optical flow"
     figure, axes = _grid(len(clips), ("onset frame", "apex frame", "difference", motion_title))
@@ -74,9 +70,6 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
         clips: Aligned clips, of the maps' size or larger: maps are stretched over the face.
         maps: Attribution of each, by one model.
         classes: Names of the classes.
-
-    Returns:
-        A matplotlib figure.
     """
     names = list(maps[0]) if maps else []
     figure, axes = _grid(len(clips), ("onset frame", "difference", *map(stream_title, names)))
@@ -109,9 +102,6 @@ def maps_figure(faces: Sequence[np.ndarray], maps: Sequence[WhereHow], titles: S
         maps: The explanations, of the same inputs.
         titles: One for each.
 
-    Returns:
-        A matplotlib figure; `figure.savefig("maps.png")` needs no browser.
-
     Raises:
         ValueError: There is no map, titles and faces are not as many, or a map is not finite.
     """
@@ -138,9 +128,6 @@ def strip_figure(rows: Mapping[str, Sequence[np.ndarray]], limit: float | None =
     Args:
         rows: Per row its pictures: (H, W, 3), or (H, W) with a sign.
         limit: Value of full colour for maps; by default the largest of each row.
-
-    Returns:
-        A matplotlib figure.
     """
     columns = max(len(pictures) for pictures in rows.values())
     figure = Picture(figsize=(1.1 * columns, 1.25 * len(rows)), layout="constrained")
@@ -152,6 +139,37 @@ def strip_figure(rows: Mapping[str, Sequence[np.ndarray]], limit: float | None =
         for axis, picture in zip(line, pictures, strict=False):  # a row may be shorter
             axis.imshow(picture, cmap=DIVERGING, vmin=-full, vmax=full)
         line[0].set_ylabel(name, fontsize=8)
+    return figure
+
+
+def run_figure(predictions: pd.DataFrame, classes: Sequence[str]) -> Figure:
+    """Accuracy of each subject, the hardest first, and what is taken for what; for action units, F1 of each.
+
+    Args:
+        predictions: Of one model and seed.
+        classes: All classes, or units.
+    """
+    figure = Picture(figsize=(10, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    figure.suptitle(str(predictions["model"].iloc[0]), fontsize=11)
+    if has_units(predictions, classes):
+        units = class_table(predictions, classes)
+        right.bar(units["name"], units["f1"], color=BLUE)
+        right.set(xlabel="action unit", ylabel="F1", ylim=(0, 1))
+    else:
+        counts = confusion(predictions, classes)
+        right.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+        for (y, x), count in np.ndenumerate(counts):
+            dark = count > 0.6 * max(counts[y].sum(), 1)
+            right.text(x, y, str(count), ha="center", va="center", color="white" if dark else "black")
+        right.set_xticks(range(len(classes)), classes, rotation=30, ha="right")
+        right.set_yticks(range(len(classes)), classes)
+        right.set(xlabel="predicted", ylabel="truth")
+    right_share = predictions.assign(right=predictions.truth == predictions.predicted).groupby("subject").right.mean()
+    right_share = right_share.sort_values()
+    left.bar(right_share.index.astype(str), right_share, color=BLUE)
+    left.tick_params(axis="x", rotation=90, labelsize=7)
+    left.set(ylabel="accuracy", ylim=(0, 1))
     return figure
 
 
@@ -179,18 +197,10 @@ def overlay_map(axis: Axes, face: np.ndarray, heat: Heat, limit: float) -> mpl.i
     if not heat.any():
         axis.text(0.5, 0.5, "all zero", transform=axis.transAxes, ha="center", va="center")
     strength = np.sqrt(np.clip(np.abs(heat) / limit, 0, 1))
-    norm = mpl.colors.FuncNorm((_signed_root, _signed_square), vmin=-limit, vmax=limit)
+    norm = mpl.colors.FuncNorm(_SIGNED_ROOT, vmin=-limit, vmax=limit)
     height, width = face.shape[:2]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     return axis.imshow(heat, cmap=DIVERGING, norm=norm, alpha=strength, extent=extent, interpolation="nearest")
-
-
-def _signed_root(x: np.ndarray) -> np.ndarray:
-    return np.asarray(np.sign(x) * np.sqrt(np.abs(x)))
-
-
-def _signed_square(x: np.ndarray) -> np.ndarray:
-    return np.asarray(np.sign(x) * np.square(x))
 
 
 def _pale(axis: Axes, face: np.ndarray) -> None:

@@ -11,17 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from captum.attr import (
-    DeepLift,
-    FeatureAblation,
-    GradientShap,
-    InputXGradient,
-    IntegratedGradients,
-    KernelShap,
-    NoiseTunnel,
-    Occlusion,
-    Saliency,
-)
+from captum import attr
 from jaxtyping import Bool, Int64
 from torch import Tensor, nn
 
@@ -33,13 +23,8 @@ Masks = Mapping[str, Mask]
 Tensors = tuple[Tensor, ...]
 
 
-class ByPosition(nn.Module):
-    """A model as captum calls it: with its pictures in order, the other inputs of the sample held as they are.
-
-    Args:
-        model: Any model.
-        sample: All its inputs, of one sample.
-    """
+class InOrder(nn.Module):
+    """A model as captum calls it: with its pictures in order, the other inputs of a sample held as they are."""
 
     def __init__(self, model: Recognizer, sample: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -63,49 +48,43 @@ class ByPosition(nn.Module):
 
 
 def integrated_gradients(
-    model: ByPosition, x: Tensors, target: int, *, baseline: Tensors, steps: int, batch_size: int, **_: Any
+    model: InOrder, x: Tensors, target: int, *, baseline: Tensors, steps: int, batch_size: int, **_: Any
 ) -> Tensors:
     """The gradient, averaged on the way from the baseline, times that way (Sundararajan et al., arXiv 1703.01365)."""
-    explainer = IntegratedGradients(model)
+    explainer = attr.IntegratedGradients(model)
     return explainer.attribute(x, _first(baseline), target, n_steps=steps, internal_batch_size=batch_size)
 
 
-def input_x_gradient(model: ByPosition, x: Tensors, target: int, **_: Any) -> Tensors:
+def input_x_gradient(model: InOrder, x: Tensors, target: int, **_: Any) -> Tensors:
     """The same with one step, at the input; the baseline is zero."""
-    return InputXGradient(model).attribute(_wanting_gradients(x), target)
+    return attr.InputXGradient(model).attribute(_wanting_gradients(x), target)
 
 
-def saliency(model: ByPosition, x: Tensors, target: int, **_: Any) -> Tensors:
+def saliency(model: InOrder, x: Tensors, target: int, **_: Any) -> Tensors:
     """The gradient's absolute value (Simonyan et al., arXiv 1312.6034). It has no sign."""
-    return Saliency(model).attribute(_wanting_gradients(x), target)
+    return attr.Saliency(model).attribute(_wanting_gradients(x), target)
 
 
-def smooth_grad(model: ByPosition, x: Tensors, target: int, *, steps: int, batch_size: int, **_: Any) -> Tensors:
+def smooth_grad(model: InOrder, x: Tensors, target: int, *, steps: int, batch_size: int, **_: Any) -> Tensors:
     """Absolute mean gradient over copies with noise of 15 % of each input's range (Smilkov, arXiv 1706.03825)."""
-    maps = NoiseTunnel(Saliency(model)).attribute(
-        x,
-        nt_type="smoothgrad",
-        nt_samples=steps,
-        nt_samples_batch_size=batch_size,
-        stdevs=tuple(0.15 * float(one.max() - one.min()) for one in x),
-        target=target,
-        abs=False,
-    )
+    noise = {"stdevs": tuple(0.15 * float(one.max() - one.min()) for one in x), "nt_type": "smoothgrad"}
+    copies = {"nt_samples": steps, "nt_samples_batch_size": batch_size}
+    maps = attr.NoiseTunnel(attr.Saliency(model)).attribute(x, target=target, abs=False, **noise, **copies)
     return tuple(m.abs() for m in maps)
 
 
 def gradient_shap(
-    model: ByPosition, x: Tensors, target: int, *, baseline: Tensors, steps: int, batch_size: int, **_: Any
+    model: InOrder, x: Tensors, target: int, *, baseline: Tensors, steps: int, batch_size: int, **_: Any
 ) -> Tensors:
     """The gradient at random points on the ways from random baselines (Lundberg and Lee, arXiv 1705.07874)."""
     parts = [min(batch_size, steps - done) for done in range(0, steps, batch_size)]
-    drawn = [GradientShap(model).attribute(x, baseline, part, 0.0, target) for part in parts]
+    drawn = [attr.GradientShap(model).attribute(x, baseline, part, 0.0, target) for part in parts]
     return tuple(
         sum(part / steps * m for part, m in zip(parts, maps, strict=True)) for maps in zip(*drawn, strict=True)
     )
 
 
-def deep_lift(model: ByPosition, x: Tensors, target: int, *, baseline: Tensors, **_: Any) -> Tensors:
+def deep_lift(model: InOrder, x: Tensors, target: int, *, baseline: Tensors, **_: Any) -> Tensors:
     """Differences passed back layer by layer (Shrikumar et al., arXiv 1704.02685).
 
     captum knows rules for ReLU and its like, softmax modules and max pooling. For GELU, SiLU, layer norm and fused
@@ -114,27 +93,24 @@ def deep_lift(model: ByPosition, x: Tensors, target: int, *, baseline: Tensors, 
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # captum announces its hooks, which it takes away again
-        return DeepLift(model).attribute(_wanting_gradients(x), _first(baseline), target)
+        return attr.DeepLift(model).attribute(_wanting_gradients(x), _first(baseline), target)
 
 
-def occlusion(model: ByPosition, x: Tensors, target: int, *, baseline: Tensors, batch_size: int, **_: Any) -> Tensors:
+def occlusion(model: InOrder, x: Tensors, target: int, *, baseline: Tensors, batch_size: int, **_: Any) -> Tensors:
     """How far the logit falls when a window (an eighth of the side) shows the baseline, mean of all windows on a pixel.
 
     The idea is Zeiler and Fergus's (arXiv 1311.2901). Windows overlap by half.
     """
-    windows, strides = [], []
-    for one in x:
-        channels, side = one.shape[1], max(one.shape[-1] // 8, 1)
-        windows.append((channels, side, side))
-        strides.append((channels, (side + 1) // 2, (side + 1) // 2))
-    maps = Occlusion(model).attribute(
-        x, tuple(windows), tuple(strides), _first(baseline), target, perturbations_per_eval=batch_size
-    )
+    side = max(x[0].shape[-1] // 8, 1)
+    windows = tuple((one.shape[1], side, side) for one in x)
+    strides = tuple((one.shape[1], (side + 1) // 2, (side + 1) // 2) for one in x)
+    explainer = attr.Occlusion(model)
+    maps = explainer.attribute(x, windows, strides, _first(baseline), target, perturbations_per_eval=batch_size)
     return tuple(m / m.shape[1] for m in maps)  # captum writes the fall into each colour
 
 
 def feature_ablation(
-    model: ByPosition, x: Tensors, target: int, *, baseline: Tensors, batch_size: int, regions: Masks, **_: Any
+    model: InOrder, x: Tensors, target: int, *, baseline: Tensors, batch_size: int, regions: Masks, **_: Any
 ) -> Tensors:
     """How far the logit falls when one region of one input shows the baseline: no motion there, or another's face.
 
@@ -143,34 +119,27 @@ def feature_ablation(
     masks, count = _feature_masks(x, regions), len(baseline[0])
     settings = {"feature_mask": masks, "perturbations_per_eval": batch_size}
     drawn = [
-        FeatureAblation(model).attribute(x, tuple(b[[k]] for b in baseline), target, **settings) for k in range(count)
+        attr.FeatureAblation(model).attribute(x, tuple(b[[k]] for b in baseline), target, **settings)
+        for k in range(count)
     ]
     return _spread(tuple(sum(maps) / count for maps in zip(*drawn, strict=True)), masks)
 
 
 def kernel_shap(
-    model: ByPosition,
-    x: Tensors,
-    target: int,
-    *,
-    baseline: Tensors,
-    steps: int,
-    batch_size: int,
-    regions: Masks,
-    **_: Any,
+    model: InOrder, x: Tensors, target: int, *, baseline: Tensors, steps: int, batch_size: int, regions: Masks, **_: Any
 ) -> Tensors:
     """Shapley values of regions and inputs, fitted to random coalitions (Lundberg and Lee, arXiv 1705.07874)."""
     masks = _feature_masks(x, regions)
     settings = {"feature_mask": masks, "n_samples": 4 * steps, "perturbations_per_eval": batch_size}
-    return _spread(KernelShap(model).attribute(x, _first(baseline), target, **settings), masks)
+    return _spread(attr.KernelShap(model).attribute(x, _first(baseline), target, **settings), masks)
 
 
-def grad_cam(model: ByPosition, x: Tensors, target: int, **_: Any) -> Tensors:
+def grad_cam(model: InOrder, x: Tensors, target: int, **_: Any) -> Tensors:
     """Grad-CAM of both streams where the model adds them (:func:`~tsfmicro_lab.explain.tokens.token_grad_cam`)."""
     return token_grad_cam(model.model, model.named(x), target)
 
 
-def rollout(model: ByPosition, x: Tensors, target: int, **_: Any) -> Tensors:
+def rollout(model: InOrder, x: Tensors, target: int, **_: Any) -> Tensors:
     """What retention and attention pass on; knows no class (:func:`~tsfmicro_lab.explain.tokens.attention_rollout`)."""
     return attention_rollout(model.model, model.named(x))
 
@@ -199,11 +168,7 @@ ANY_SHAPE = {integrated_gradients, input_x_gradient, saliency, smooth_grad, grad
 def partition(regions: Masks) -> Int64[np.ndarray, "_ _"]:
     """Each pixel's region by number, so that no pixel counts twice.
 
-    Args:
-        regions: Masks, which may overlap: a pixel goes to the smallest of its regions.
-
-    Returns:
-        0 where there is none, else 1 + the region's position in the mapping.
+    0 where there is none, else 1 + the region's position in the mapping: of those that overlap, the smallest one's.
 
     Example:
         >>> large, small = np.array([[True, True, False]]), np.array([[False, True, False]])

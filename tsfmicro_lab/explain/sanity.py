@@ -1,4 +1,4 @@
-"""Does a method look at the model? Randomised weights and labels, shifted inputs, and a shortcut planted on purpose.
+"""Sanity checks of a method: randomised parameters and labels, shifted inputs, and a shortcut planted on purpose.
 
 After Adebayo et al., "Sanity Checks for Saliency Maps" (arXiv 1810.03292), and Kindermans et al., "The
 (Un)reliability of saliency methods" (arXiv 1711.00867).
@@ -18,25 +18,16 @@ from tsfmicro_lab.explain.attribution import WhereHow
 from tsfmicro_lab.explain.methods import Mask
 from tsfmicro_lab.explain.truth import rank_correlation
 from tsfmicro_lab.models import Recognizer
+from tsfmicro_lab.seeds import seeded
 
 
 def similarity(first: WhereHow, second: WhereHow) -> float:
-    """Spearman's correlation of two explanations by absolute value, mean of the maps of all inputs.
-
-    Example:
-        >>> maps = WhereHow({"onset": np.eye(3), "difference": np.eye(3)}, target=0, method="x")
-        >>> similarity(maps, maps)
-        1.0
-    """
+    """Spearman's correlation of two explanations by absolute value, mean of the maps of all inputs."""
     return float(np.mean([rank_correlation(first[name], second[name]) for name in first]))
 
 
 def cascade(model: Recognizer, seed: int = 0) -> Iterator[tuple[str, Recognizer]]:
-    """Copies of a model whose weights are drawn anew, from the output downwards, one part more each time.
-
-    Args:
-        model: A trained model; left as it is.
-        seed: Of the new weights.
+    """Cascading randomisation: copies of a model with fresh parameters from the output downwards, one part more each.
 
     Yields:
         (the part that was randomised last, the model).
@@ -46,8 +37,7 @@ def cascade(model: Recognizer, seed: int = 0) -> Iterator[tuple[str, Recognizer]
         >>> [part for part, _ in cascade(create_model("tsfmicro_late", 3, seed=0))]
         ['classifier', 'spatial', 'temporal stage 2', 'temporal stage 1', 'stem']
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         fresh = type(model)(model.config).state_dict()
     state = {name: value.clone() for name, value in model.state_dict().items()}
     for part in dict.fromkeys(_part(name) for name in reversed(state)):
@@ -65,24 +55,14 @@ def _part(name: str) -> str:
 
 
 def shifted(model: Recognizer, onset: float = 1.0, difference: float = 0.5) -> Recognizer:
-    """A model that takes a constant off its inputs first, and so answers to shifted inputs as the model to plain ones.
+    """Input-shift check: a copy that takes a constant off its inputs, and so answers to shifted inputs as before.
 
     Both are one function of the picture, told in other units: a method whose maps differ looks at the units.
 
     Args:
         model: A trained model; left as it is.
-        onset: What was added to the onset frame.
-        difference: What was added to the difference frame.
-
-    Returns:
-        The model for inputs to which these were added.
-
-    Example:
-        >>> from tsfmicro_lab.models import create_model
-        >>> model = create_model("tsfmicro_late", 3, seed=0).eval()
-        >>> x, y = torch.randn(1, 3, 56, 56), torch.randn(1, 3, 56, 56)
-        >>> torch.allclose(shifted(model)(x + 1.0, y + 0.5), model(x, y), atol=1e-4)
-        True
+        onset: What is added to the onset frame.
+        difference: What is added to the difference frame.
     """
     other = copy.deepcopy(model)
     constants = {"onset": onset, "difference": difference}
@@ -93,25 +73,13 @@ def shifted(model: Recognizer, onset: float = 1.0, difference: float = 0.5) -> R
 
 
 def shuffled_labels(samples: Samples, seed: int = 0) -> Samples:
-    """The same samples with their labels dealt out anew: a model can learn them only by heart.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
-        >>> samples = prepare(SyntheticMicroExpressions(2, 5, image_size=64), 56, progress=False)
-        >>> sorted(shuffled_labels(samples).label.tolist()) == sorted(samples.label.tolist())
-        True
-    """
+    """The same samples with their labels permuted: a model can learn them only by heart."""
     order = np.random.default_rng(seed).permutation(len(samples))
     return replace(samples, label=samples.label[torch.from_numpy(order)])
 
 
 def mark_region(size: int) -> Mask:
-    """Where a planted mark lies: a square near the upper left corner, of a tenth of the side.
-
-    Example:
-        >>> int(mark_region(56).sum())
-        36
-    """
+    """Where a planted mark lies: a square near the upper left corner, of a tenth of the side."""
     start, side = size // 14, round(size / 10)
     region = np.zeros((size, size), bool)
     region[start : start + side, start : start + side] = True
@@ -119,38 +87,19 @@ def mark_region(size: int) -> Mask:
 
 
 def draw_mark(frames: UInt8[Tensor, "*batch 3 size size"]) -> UInt8[Tensor, "*batch 3 size size"]:
-    """Aligned frames with a white mark on them, as a recording station may leave one.
-
-    Example:
-        >>> int(draw_mark(torch.zeros(3, 56, 56, dtype=torch.uint8)).sum() / 255 / 3)
-        36
-    """
+    """Aligned frames with a white mark on them, as a recording station may leave one."""
     marked = frames.clone()
     marked[..., torch.from_numpy(mark_region(frames.shape[-1]))] = 255
     return marked
 
 
 def plant(samples: Samples, label: str) -> Samples:
-    """Samples with a shortcut: every clip of one class, and no other, bears the mark in onset and apex.
+    """Plants a shortcut: every clip of one class, and no other, bears the mark in onset and apex.
 
     Nothing moves where the mark is, so the difference frame does not show it: only *where* can give it away.
 
-    Args:
-        samples: The clips.
-        label: The class that is given away.
-
-    Returns:
-        New samples.
-
     Raises:
         ValueError: There is no such class.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
-        >>> samples = prepare(SyntheticMicroExpressions(2, 5, image_size=64), 56, progress=False)
-        >>> changed = (plant(samples, "others").onset != samples.onset).flatten(1).any(1)
-        >>> torch.equal(changed, samples.label == samples.classes.index("others"))
-        True
     """
     if label not in samples.classes:
         raise ValueError(f"'{label}' is none of the classes: choose from {', '.join(samples.classes)}")

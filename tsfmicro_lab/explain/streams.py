@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.models import Recognizer
@@ -78,41 +78,34 @@ def stream_activations(model: Recognizer, inputs: Mapping[str, Tensor]) -> Strea
 
     Raises:
         ValueError: The model adds no streams.
-
-    Example:
-        >>> from tsfmicro_lab.models import create_model
-        >>> model = create_model("tsfmicro_early", 3, seed=0)
-        >>> found = stream_activations(model, {name: torch.randn(1, 3, 56, 56) for name in model.input_names})
-        >>> found.streams["difference"].shape, found.evidence.shape
-        ((28, 28), (3, 14, 14))
     """
     fuse = fuse_of(model)
-    seen: dict[str, Any] = {}
     classifier: Any = model.classifier
-    hooks = [
-        fuse.register_forward_pre_hook(lambda _, arguments: seen.update(streams=arguments)),
-        classifier.register_forward_pre_hook(lambda _, arguments: seen.update(last=arguments[0])),
-    ]
-    try:
+    with inputs_seen(fuse, classifier) as seen:
         logits = model.eval()(**inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
     weights = {"difference": fuse.how_weight, "onset": fuse.where_weight}
     streams = {}
-    for (name, weight), x in zip(weights.items(), seen["streams"], strict=True):
+    for (name, weight), x in zip(weights.items(), seen[fuse], strict=True):
         x = (x if x.ndim == 4 else to_map(x))[0]
         streams[name] = abs(weight) * (x - x.mean((1, 2), keepdim=True)).float().norm(dim=0).cpu().numpy()
-    evidence = classifier.evidence(seen["last"])[0].float().cpu().numpy()
+    evidence = classifier.evidence(*seen[classifier])[0].float().cpu().numpy()
     return StreamActivations(logits[0].float().cpu().numpy(), streams, evidence)
 
 
-def fuse_of(model: Recognizer) -> StreamSum:
-    """The layer in which a fusion variant adds its streams.
+@contextmanager
+def inputs_seen(*layers: nn.Module) -> Iterator[dict[nn.Module, tuple[Tensor, ...]]]:
+    """Collects what some layers are given while a model runs."""
+    seen: dict[nn.Module, tuple[Tensor, ...]] = {}
+    hooks = [layer.register_forward_pre_hook(lambda layer, given: seen.update({layer: given})) for layer in layers]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
 
-    Raises:
-        ValueError: The model has none.
-    """
+
+def fuse_of(model: Recognizer) -> StreamSum:
+    """The layer in which a fusion variant adds its streams; a ValueError for a model that has none."""
     fuse = getattr(model, "fuse", None)
     if not isinstance(fuse, StreamSum):
         raise ValueError(
@@ -171,15 +164,12 @@ def intervention_scores(table: pd.DataFrame, classes: tuple[str, ...]) -> pd.Dat
         classes: All classes.
 
     Returns:
-        One row per intervention: `intervention`, `uf1`, `lost`, `p_truth` (mean probability of the true class).
+        One row per intervention: `intervention`, `uf1`, `p_truth` (mean probability of the true class), `lost`.
     """
-    rows = []
-    for name, group in table.groupby("intervention", sort=False):
-        uf1 = scores(list(group.truth), list(group.predicted), classes)["uf1"]
-        rows.append({"intervention": name, "uf1": uf1, "p_truth": float(group.p_truth.mean())})
-    result = pd.DataFrame(rows)
-    intact = float(result.uf1[result.intervention == "intact"].iloc[0])
-    return result.assign(lost=intact - result.uf1)
+    groups = table.groupby("intervention", sort=False)
+    uf1 = {name: scores(list(group.truth), list(group.predicted), classes)["uf1"] for name, group in groups}
+    result = pd.DataFrame({"uf1": pd.Series(uf1), "p_truth": groups.p_truth.mean()})
+    return result.assign(lost=uf1["intact"] - result.uf1).rename_axis("intervention").reset_index()
 
 
 def _donors(samples: Samples, i: int, count: int, rng: np.random.Generator) -> np.ndarray:

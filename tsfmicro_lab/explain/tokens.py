@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsfmicro_lab.explain.streams import fuse_of
+from tsfmicro_lab.explain.streams import fuse_of, inputs_seen
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.retention import ManhattanRetention
 from tsfmicro_lab.models.temporal import RetentionPyramid
@@ -17,13 +17,12 @@ from tsfmicro_lab.models.tsfmicro import TSFmicroEarly, TSFmicroS2T, TSFmicroT2S
 from tsfmicro_lab.models.vit import SelfAttention, ThumbnailViT, to_map
 
 Inputs = Mapping[str, Tensor]
+Seen = Mapping[nn.Module, tuple[Tensor, ...]]
 Flow = Float[Tensor, "batch _ _"]
 
 
-def token_grad_cam(
-    model: Recognizer, inputs: Inputs, target: int, layer: nn.Module | None = None
-) -> tuple[Tensor, ...]:
-    r"""Grad-CAM: the channels of a layer at each position, weighed by the mean gradient of the logit in each channel.
+def token_grad_cam(model: Recognizer, inputs: Inputs, target: int) -> tuple[Tensor, ...]:
+    r"""Grad-CAM where a fusion variant adds its streams: channels weighed by the logit's mean gradient in each.
 
     .. math:: \sum_c \Bigl(\frac{1}{n} \sum_{p} \frac{\partial f}{\partial A_{cp}}\Bigr) A_{cp}
 
@@ -34,34 +33,18 @@ def token_grad_cam(
         model: A fusion variant.
         inputs: `onset` and `difference`, (B, 3, H, W).
         target: Class to explain.
-        layer: A layer that gives a map or tokens of a square grid; by default the two streams where they are added.
 
     Returns:
-        For the default layer the maps of onset and difference, else one map; (B, 1, H, W), stretched to the input.
+        The maps of onset and difference, each (B, 1, H, W), stretched to the input.
 
     Raises:
-        ValueError: The layer gives neither a map nor tokens of a square grid, or the forward pass does not visit it.
+        ValueError: The model adds no streams.
     """
-    held: list[Tensor] = []
-    if layer is None:
-        hook = fuse_of(model).register_forward_pre_hook(lambda _, streams: held.extend(reversed(streams)))
-    else:
-        hook = layer.register_forward_hook(lambda _, __, out: held.append(out))
-    try:
+    fuse = fuse_of(model)
+    with inputs_seen(fuse) as seen:
         logit = model(**{n: x.detach().clone().requires_grad_() for n, x in inputs.items()})[:, target].sum()
-    finally:
-        hook.remove()
-    name = type(layer).__name__
-    if not held:
-        raise ValueError(f"{type(model).__name__} does not run through this {name}: choose a layer that it visits")
-    if not all(_is_grid(a) for a in held):
-        shape = tuple(held[0].shape) if isinstance(held[0], Tensor) else type(held[0]).__name__
-        raise ValueError(
-            f"{name} gives {shape}, neither a map (batch, channels, side, side) nor tokens (batch, side², channels): "
-            "leave layer out, or choose model.temporal or a transformer block"
-        )
     maps = []
-    for activation, slope in zip(held, torch.autograd.grad(logit, held), strict=True):
+    for activation, slope in reversed([*zip(seen[fuse], torch.autograd.grad(logit, seen[fuse]), strict=True)]):
         a, g = (x if x.ndim == 4 else to_map(x) for x in (activation.detach(), slope))
         cam = (g.mean((2, 3), keepdim=True) * a).sum(1, keepdim=True)
         maps.append(F.interpolate(cam, inputs["onset"].shape[-2:], mode="bilinear"))
@@ -92,14 +75,8 @@ def attention_rollout(model: Recognizer, inputs: Inputs) -> tuple[Tensor, Tensor
             "TSFmicroEarly adds the onset frame to the difference before its first retention, so a rollout cannot tell "
             "its streams apart: choose another method or tsfmicro_late"
         )
-    seen: dict[nn.Module, Tensor] = {}
-    layers = [m for m in model.modules() if isinstance(m, ManhattanRetention | SelfAttention)]
-    hooks = [m.register_forward_pre_hook(lambda m, x: seen.update({m: x[0]})) for m in layers]
-    try:
+    with inputs_seen(*(m for m in model.modules() if isinstance(m, ManhattanRetention | SelfAttention))) as seen:
         model(**inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
     onset, grid = inputs["onset"], model.config.grid
     even = torch.full((len(onset), grid, grid), 1 / grid**2, device=onset.device)
 
@@ -113,19 +90,19 @@ def attention_rollout(model: Recognizer, inputs: Inputs) -> tuple[Tensor, Tensor
     return where / where.sum((1, 2, 3), keepdim=True), how / how.sum((1, 2, 3), keepdim=True)
 
 
-def _through_vit(flow: Flow, branch: ThumbnailViT, seen: dict[nn.Module, Tensor]) -> Flow:
+def _through_vit(flow: Flow, branch: ThumbnailViT, seen: Seen) -> Flow:
     attentions = [m for m in branch.modules() if isinstance(m, SelfAttention)]
     for layer in reversed(attentions):
-        flow = (flow + _through(flow, layer.weights(seen[layer]))) / 2
+        flow = (flow + _through(flow, layer.weights(*seen[layer]))) / 2
     return flow
 
 
-def _through_pyramid(flow: Flow, pyramid: RetentionPyramid, seen: dict[nn.Module, Tensor]) -> Flow:
+def _through_pyramid(flow: Flow, pyramid: RetentionPyramid, seen: Seen) -> Flow:
     layers = [m for m in pyramid.modules() if isinstance(m, ManhattanRetention)]
     for layer in reversed(layers):
         if layer.grid > flow.shape[1]:  # from a coarse token to the four that it was made of
             flow = F.interpolate(flow[:, None], scale_factor=2.0, mode="nearest")[:, 0] / 4
-        x = seen[layer]
+        (x,) = seen[layer]
         given = _through_lines(flow, *layer.line_weights(x)) if layer.decomposed else _through(flow, layer.weights(x))
         flow = (flow + given) / 2
     return flow
@@ -141,11 +118,3 @@ def _through_lines(flow: Flow, rows: Tensor, columns: Tensor) -> Flow:
     """The same for decomposed retention, which mixes rows first and then columns."""
     given = torch.einsum("b y x, b h x y v, b h v x u -> b v u", flow, columns, rows)
     return given / rows.shape[1]
-
-
-def _is_grid(a: object) -> bool:
-    if not isinstance(a, Tensor) or not a.requires_grad:
-        return False
-    if a.ndim == 4:
-        return a.shape[2] == a.shape[3]
-    return a.ndim == 3 and int(a.shape[1] ** 0.5) ** 2 == a.shape[1]

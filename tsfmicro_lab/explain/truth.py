@@ -12,32 +12,19 @@ from torch import Tensor
 
 from tsfmicro_lab.clips import Truth
 from tsfmicro_lab.explain.attribution import Heat, WhereHow, mass_inside, one_sample
-from tsfmicro_lab.explain.methods import ByPosition, Mask, Tensors
+from tsfmicro_lab.explain.methods import InOrder, Mask, Tensors
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.seeds import seeded
 
 #: Which end of each score is good: 1 the high one, -1 the low one.
-BETTER = {
-    "pointing": 1,
-    "mass": 1,
-    "precision": 1,
-    "rank": 1,
-    "deletion": -1,
-    "insertion": 1,
-    "infidelity": -1,
-    "sensitivity": -1,
-}
+BETTER = dict.fromkeys(("pointing", "mass", "precision", "rank", "insertion"), 1)
+BETTER |= dict.fromkeys(("deletion", "infidelity", "sensitivity"), -1)
 
 
 def pointing(heat: Heat, region: Mask) -> float:
     """The pointing game: does the strongest pixel lie in the region (Zhang et al., arXiv 1608.00507)?
 
-    Args:
-        heat: A map; its absolute value counts.
-        region: Where the truth is.
-
-    Returns:
-        1 or 0; of several equally strong pixels the share that lies in it; 0 for a map of zeros.
+    1 or 0; of several pixels of equal absolute value the share that lies in it; 0 for a map of zeros.
 
     Example:
         >>> pointing(np.array([[3.0, -3.0, 0.0]]), np.array([[True, False, False]]))
@@ -48,12 +35,7 @@ def pointing(heat: Heat, region: Mask) -> float:
 
 
 def rank_correlation(first: Heat, second: Heat) -> float:
-    """Spearman's correlation of two maps' absolute values, pixel by pixel; 0 where one of them is even.
-
-    Example:
-        >>> rank_correlation(np.array([[1.0, -2.0, 3.0]]), np.array([[0.1, 0.2, 0.3]]))
-        1.0
-    """
+    """Spearman's correlation of two maps' absolute values, pixel by pixel; 0 where one of them is even."""
     first, second = np.abs(first), np.abs(second)
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
@@ -71,13 +53,6 @@ def truth_scores(heat: Heat, truth: Truth) -> dict[str, float]:
         `pointing`; `mass`: share of the attribution in the moved region; `precision`: average precision of the pixels;
         for these three chance is the region's share of the picture, `area`. `rank`: Spearman's correlation with the
         length of the true displacement, 0 by chance.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> truth = SyntheticMicroExpressions(1, 1, image_size=64)[0].truth
-        >>> scores = truth_scores(np.hypot(*truth.expression), truth)
-        >>> scores["pointing"], round(scores["rank"], 3)
-        (1.0, 1.0)
     """
     share, area = mass_inside(heat, truth.moved)
     return {
@@ -141,7 +116,7 @@ def relative_infidelity(
         Mean squared error over the mean squared fall: 0 is perfect, 1 no better than a map of zeros.
     """
     sample = one_sample(model, inputs)
-    asked = ByPosition(model, sample)
+    asked = InOrder(model, sample)
     x = asked.free(sample)
 
     def tiles(x: Tensors) -> tuple[Tensors, Tensors]:
@@ -186,11 +161,6 @@ def sensitivity(
 
     Returns:
         0 for maps that do not move.
-
-    Example:
-        >>> still = WhereHow({"onset": np.ones((4, 4)), "difference": np.ones((4, 4))}, target=0, method="x")
-        >>> sensitivity(lambda inputs: still, {name: torch.zeros(1, 3, 4, 4) for name in still})
-        0.0
     """
 
     def maps(x: Tensors) -> Tensors:

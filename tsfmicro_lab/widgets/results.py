@@ -7,8 +7,7 @@ import ipywidgets as widgets
 from IPython.display import Image
 
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.explain.evaluation import run_figure
-from tsfmicro_lab.explain.figures import Picture, where_how_figure
+from tsfmicro_lab.explain.figures import Picture, run_figure, where_how_figure
 from tsfmicro_lab.results import Result, explain_clip, find_results, load_frames, run_table
 from tsfmicro_lab.widgets.explorer import Explorer, menu, wrapped
 
