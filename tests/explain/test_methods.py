@@ -85,7 +85,7 @@ def test_symmetric_inputs_get_equal_shares(method, regions):
 def test_kernel_shap_gives_symmetric_streams_nearly_equal_shares(regions):
     x = sample()
     x["onset"] = x["difference"]
-    maps = where_how(Symmetric.from_preset("tiny", num_classes=2), x, 0, "KernelSHAP", steps=128, regions=regions)
+    maps = where_how(Symmetric.from_preset("tiny", num_classes=2), x, 0, "KernelSHAP", steps=512, regions=regions)
     assert maps["onset"].sum() == pytest.approx(maps["difference"].sum(), rel=0.05)
 
 

@@ -32,8 +32,9 @@ def to_face(
     # Smoothed a little, since closed lips put several points into one place, which may leave it for different ones.
     spline = RBFInterpolator(np.concatenate([onto, edge]), np.concatenate([landmarks, edge]), smoothing=0.1)
     y, x = np.mgrid[:height, :width]
-    source = spline(np.stack([x, y], -1).reshape(-1, 2)).reshape(height, width, 2).astype(np.float32)
-    return cv2.remap(image.astype(np.float32), source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    at = spline(np.stack([x, y], -1).reshape(-1, 2)).reshape(height, width, 2).astype(np.float32)
+    image = image.astype(np.float32)
+    return cv2.remap(image, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def average_maps(maps: Sequence[WhereHow], clips: Sequence[Clip]) -> tuple[WhereHow, Float[np.ndarray, "size size 3"]]:
