@@ -32,7 +32,7 @@ class Picture(Figure):
         return buffer.getvalue()
 
 
-def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Figure:
+def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Picture:
     """Onset, apex, difference and motion of clips, one row each: the true motion where it is known, else optical flow.
 
     Args:
@@ -60,7 +60,7 @@ def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Figure:
     return figure
 
 
-def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: Sequence[str]) -> Figure:
+def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: Sequence[str]) -> Picture:
     """Maps of every input beside the difference and the truly moved region, one row per clip, one scale for all maps.
 
     Colours grow with the square root of the attribution, so that a weak map is pale but can be read. Maps of several
@@ -92,7 +92,7 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
     return figure
 
 
-def maps_figure(faces: Sequence[np.ndarray], maps: Sequence[WhereHow], titles: Sequence[str]) -> Figure:
+def maps_figure(faces: Sequence[np.ndarray], maps: Sequence[WhereHow], titles: Sequence[str]) -> Picture:
     """Maps of several clips, methods or models over their faces: a column for each, a row per input, one scale for all.
 
     Maps of different methods are drawn as shares of their own attribution. A map of zeros says so.
@@ -122,7 +122,7 @@ def maps_figure(faces: Sequence[np.ndarray], maps: Sequence[WhereHow], titles: S
     return figure
 
 
-def strip_figure(rows: Mapping[str, Sequence[np.ndarray]], limit: float | None = None) -> Figure:
+def strip_figure(rows: Mapping[str, Sequence[np.ndarray]], limit: float | None = None) -> Picture:
     """Rows of small pictures, one column per frame: RGB images, or maps in orange (for) and purple (against).
 
     Args:
@@ -142,7 +142,7 @@ def strip_figure(rows: Mapping[str, Sequence[np.ndarray]], limit: float | None =
     return figure
 
 
-def run_figure(predictions: pd.DataFrame, classes: Sequence[str]) -> Figure:
+def run_figure(predictions: pd.DataFrame, classes: Sequence[str]) -> Picture:
     """Accuracy of each subject, the hardest first, and what is taken for what; for action units, F1 of each.
 
     Args:
@@ -221,7 +221,7 @@ def _motion(axis: Axes, field: Field, face: np.ndarray, longest: float) -> mpl.i
     return image
 
 
-def _grid(rows: int, titles: Sequence[str], side: float = 2.6) -> tuple[Figure, np.ndarray]:
+def _grid(rows: int, titles: Sequence[str], side: float = 2.6) -> tuple[Picture, np.ndarray]:
     """A grid of pictures with a thin row for the colour bars below."""
     if not rows:
         raise ValueError("there is no clip to draw")
