@@ -113,10 +113,13 @@ def test_wrong_names_are_answered_with_the_right_ones(call, message):
             "TSFmicroLate reads onset and difference, but 'difference' is missing: call it as",
         ),
         ([torch.zeros(1, 3, 56, 56)] * 3, "reads onset and difference, but more tensors are given"),
-        ([torch.zeros(1, 3, 64, 64)] * 2, r"'onset' must have shape \(batch, 3, 56, 56\), got \(1, 3, 64, 64\): align"),
-        ([torch.zeros(1, 1, 56, 56)] * 2, "'onset' must have shape"),
-        ([torch.zeros(3, 56, 56)] * 2, "'onset' must have shape"),
-        ([torch.zeros(1, 3, 56, 56, dtype=torch.uint8)] * 2, "'onset' must be normalised floating-point numbers"),
+        (
+            [torch.zeros(1, 3, 64, 64)] * 2,
+            r"'onset' must be .*3, 56, 56\), got torch.float32 \(1, 3, 64, 64\): .* 56 px",
+        ),
+        ([torch.zeros(1, 1, 56, 56)] * 2, r"'onset' must be .*\(1, 1, 56, 56\)"),
+        ([torch.zeros(3, 56, 56)] * 2, r"'onset' must be .*, got torch.float32 \(3, 56, 56\)"),
+        ([torch.zeros(1, 3, 56, 56, dtype=torch.uint8)] * 2, "normalised floating-point numbers .*, got torch.uint8"),
     ],
 )
 def test_wrong_inputs_are_named(tensors, message):
@@ -203,7 +206,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ValueError, match="do not fit"):
         from_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(ValueError, match=r"the weights in .* cannot be read .*: save the model again"):
+    with pytest.raises(ValueError, match=r"no weights can be read from .*model\.safetensors .*: give a whole"):
         from_pretrained(tmp_path)
 
 

@@ -135,9 +135,10 @@ def test_imagenet_weights_of_a_local_file(tmp_path):
     load_imagenet(larger, tmp_path / "vit.safetensors")  # positions are stretched
     with pytest.raises(ValueError, match="does not fit a transformer of 2 blocks and 32 channels"):
         load_imagenet(create_model("slstt_mean", 3), tmp_path / "vit.safetensors")
-    (tmp_path / "junk.pth").write_bytes(b"\x80\x04junk")
-    with pytest.raises(ValueError, match="no weights that can be read safely"):
-        load_imagenet(model, tmp_path / "junk.pth")
+    (tmp_path / "junk.safetensors").write_bytes(b"\x80\x04junk")
+    for broken in ("junk.safetensors", "none.safetensors"):
+        with pytest.raises(ValueError, match=f"no weights can be read from .*{broken}"):
+            load_imagenet(model, tmp_path / broken)
 
 
 def test_black_is_zero_unless_imagenets_weights_are_expected():

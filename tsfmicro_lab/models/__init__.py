@@ -8,7 +8,7 @@ from typing import Any
 from tsfmicro_lab.models import shallow, slstt, tsfmicro
 from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.models.frl_dgt import FRLDGT
-from tsfmicro_lab.models.official import fill, from_official
+from tsfmicro_lab.models.official import fill, from_official, read_weights
 from tsfmicro_lab.models.tsfmicro import PRESETS, TSFmicro
 from tsfmicro_lab.seeds import seeded
 
@@ -79,21 +79,14 @@ def from_pretrained(folder: Path | str) -> Recognizer:
         >>> type(from_pretrained(folder)).__name__
         'TSFmicroLate'
     """
-    from safetensors.torch import load_file
-
     folder = Path(folder)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = MODELS[config.pop("name")]
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
-        }
+        fields: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
         model = kind(type(kind.presets["base"])(**fields))
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} holds no model of this lab ({error}): give a folder of save_pretrained") from error
-    try:
-        tensors = load_file(folder / "model.safetensors")
-    except Exception as error:
-        raise ValueError(f"the weights in {folder} cannot be read ({error}): save the model again") from error
+    tensors = read_weights(folder / "model.safetensors")
     fill(model, tensors, f"the weights in {folder} do not fit its config.json: save the model again")
     return model.eval()

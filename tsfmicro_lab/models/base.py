@@ -31,6 +31,13 @@ Rows = Sequence[int] | Int64[np.ndarray, " n"] | Int64[Tensor, " n"]
 Batches = Callable[[Tensor, tuple[str, ...]], dict[str, Tensor]]
 
 
+@cache  # a tensor made anew would be copied to the device, and waited for, at every step
+@torch.inference_mode(False)  # whose tensors no later gradient could pass
+def mean_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    """:data:`MEAN` and :data:`STD` as (3, 1, 1)."""
+    return torch.tensor(MEAN, device=device).view(3, 1, 1), torch.tensor(STD, device=device).view(3, 1, 1)
+
+
 def to_inputs(onset: Tensor, apex: Tensor) -> dict[str, Tensor]:
     """Normalised onset frame and difference frame, the inputs of TSFmicro.
 
@@ -38,14 +45,11 @@ def to_inputs(onset: Tensor, apex: Tensor) -> dict[str, Tensor]:
     (as TSFmicro does). Identical frames give a difference of exactly zero.
 
     Args:
-        onset: Aligned onset frames, 0 to 255, bytes or floats.
+        onset: Aligned onset frames (B, 3, H, W), 0 to 255, bytes or floats.
         apex: Aligned apex frames, alike.
 
-    Shape:
-        Two tensors (B, 3, H, W) → two of the same shape.
-
     Returns:
-        `onset` and `difference`, float32.
+        `onset` and `difference`, float32, of the same shape.
 
     Raises:
         ValueError: The frames differ in shape, or are no images of three channels.
@@ -55,19 +59,12 @@ def to_inputs(onset: Tensor, apex: Tensor) -> dict[str, Tensor]:
         >>> float(to_inputs(frame, frame)["difference"].abs().max())
         0.0
     """
-    if onset.shape != apex.shape or onset.ndim != 4 or onset.shape[1] != 3:
-        raise ValueError(
-            f"onset {tuple(onset.shape)} and apex {tuple(apex.shape)} must both be (batch, 3, height, width)"
-        )
-    scale, shift = _normalisation(onset.device)
-    first, second = onset.float(), apex.float()
-    return {"onset": first * scale - shift, "difference": (second - first) * scale}
-
-
-@cache  # a tensor made anew would be copied to the device, and waited for, at every step
-def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:
-    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (MEAN, STD))
-    return 1 / (255 * std), mean / std
+    shapes = tuple(onset.shape), tuple(apex.shape)
+    if shapes[0] != shapes[1] or onset.ndim != 4 or onset.shape[1] != 3:
+        raise ValueError(f"onset {shapes[0]} and apex {shapes[1]} must both be (batch, 3, height, width)")
+    mean, std = mean_std(onset.device)
+    first, second, scale = onset.float(), apex.float(), 1 / (255 * std)
+    return {"onset": first * scale - mean / std, "difference": (second - first) * scale}
 
 
 @dataclass(frozen=True)
@@ -183,13 +180,7 @@ class Recognizer(nn.Module):
         return cross_entropy(self(**inputs), label)
 
     def pretrain(self, rows: Tensor, batch_of: Batches, lr: float) -> None:
-        """What comes before the training proper, on training clips only and without their labels; nothing here.
-
-        Args:
-            rows: The training clips.
-            batch_of: Gives the tensors of some of them, augmented.
-            lr: Learning rate of the recipe.
-        """
+        """What comes before the training proper, on the training clips `rows`, without their labels; nothing here."""
 
     def __call__(self, *inputs: Tensor, **named: Tensor) -> Tensor:
         """Checks the inputs, then runs the network.
@@ -211,22 +202,14 @@ class Recognizer(nn.Module):
                 f"{', '.join(wrong) or 'more tensors are given'}: call it as model(**model.inputs(batch))"
             )
         for name, shape in self.input_shapes.items():
-            self._check(name, shape, given[name])
+            x = given[name]
+            if tuple(x.shape[1:]) != shape or not x.is_floating_point():
+                expected, got = ", ".join(map(str, shape)), f"{x.dtype} {tuple(x.shape)}"
+                raise ValueError(
+                    f"'{name}' must be normalised floating-point numbers (batch, {expected}), got {got}: model.inputs "
+                    f"makes them of clips aligned to {self.config.image_size} px; create_model(image_size=…) changes it"
+                )
         return super().__call__(*(given[name] for name in names))
-
-    def _check(self, name: str, shape: tuple[int, ...], x: Tensor) -> None:
-        if tuple(x.shape[1:]) != shape:
-            hint = ""
-            if len(shape) == x.ndim - 1 and x.shape[-1] == x.shape[-2]:
-                side = self.config.image_size
-                hint = f": align the clip to {side} px, or create the model with image_size={x.shape[-1]}"
-            raise ValueError(
-                f"'{name}' must have shape (batch, {', '.join(map(str, shape))}), got {tuple(x.shape)}{hint}"
-            )
-        if not x.is_floating_point():
-            raise ValueError(
-                f"'{name}' must be normalised floating-point numbers, got {x.dtype}: model.inputs(batch) makes them"
-            )
 
     def save_pretrained(self, folder: Path | str, **facts: Any) -> None:
         """Saves parameters (safetensors), configuration and card, for `models.from_pretrained`.
@@ -237,11 +220,10 @@ class Recognizer(nn.Module):
         """
         from safetensors.torch import save_file
 
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
         save_file({name: x.contiguous() for name, x in self.state_dict().items()}, folder / "model.safetensors")
-        config = {"name": self.name, **asdict(self.config)}
-        (folder / "config.json").write_text(json.dumps(config, sort_keys=True, indent=2), encoding="utf-8")
+        config = json.dumps({"name": self.name, **asdict(self.config)}, sort_keys=True, indent=2)
+        (folder / "config.json").write_text(config, encoding="utf-8")
         (folder / "README.md").write_text(model_card(self, **facts), encoding="utf-8")
 
     @classmethod

@@ -6,7 +6,7 @@ shrinks with the distance:
 
 .. math:: o_n = \sum_{m \le n} \gamma^{\,n-m}\,(q_n \cdot k_m)\,v_m
 
-There is no softmax, which is why the sum can be kept as a running state. TSFmicro reads images, where no place comes
+There is no softmax, which is why the sum can be kept as a running state. TSFmicro reads images, where no token comes
 "before" another; its retention (:mod:`tsfmicro_lab.models.retention`) kept the decay and little else of this.
 """
 
@@ -14,20 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Asked = Float[Tensor, "*batch n d"]
-Valued = Float[Tensor, "*batch n e"]
+Keys = Float[Tensor, "*batch n d"]
+Values = Float[Tensor, "*batch n e"]
 
 
 def decay_mask(length: int, gamma: float, *, dtype: torch.dtype | None = None) -> Float[Tensor, "n n"]:
     r"""The matrix D of the parallel form: :math:`D_{nm} = \gamma^{n-m}` for m ≤ n, else 0.
 
-    Args:
-        length: Number of positions.
-        gamma: Decay, 0 to 1. At 1 nothing is forgotten; at 0 a position knows only itself.
-        dtype: Of the result.
-
-    Returns:
-        The mask, lower triangular.
+    At a decay of 1 nothing is forgotten; at 0 a position knows only itself.
 
     Example:
         >>> decay_mask(3, 0.5)
@@ -36,25 +30,22 @@ def decay_mask(length: int, gamma: float, *, dtype: torch.dtype | None = None) -
                 [0.2500, 0.5000, 1.0000]])
     """
     _check_decay(gamma)
-    place = torch.arange(length)
-    distance = (place[:, None] - place).clamp(min=0)
+    position = torch.arange(length)
+    distance = (position[:, None] - position).clamp(min=0)
     return (torch.tensor(gamma, dtype=dtype) ** distance).tril()
 
 
-def parallel(q: Asked, k: Asked, v: Valued, gamma: float) -> Valued:
+def parallel(q: Keys, k: Keys, v: Values, gamma: float) -> Values:
     r"""All positions at once: :math:`(Q K^\top \odot D)\,V`. Time and memory grow with n²; made for training.
 
     Args:
-        q: Queries.
-        k: Keys, of the queries' width.
-        v: Values.
+        q: Queries (..., n, d).
+        k: Keys (..., n, d).
+        v: Values (..., n, e).
         gamma: Decay, 0 to 1.
 
-    Shape:
-        q, k (..., n, d), v (..., n, e) → (..., n, e).
-
     Returns:
-        What each position gathered.
+        What each position gathered (..., n, e).
 
     Raises:
         ValueError: The decay is not between 0 and 1.
@@ -67,30 +58,11 @@ def parallel(q: Asked, k: Asked, v: Valued, gamma: float) -> Valued:
     return (q @ k.mT * decay_mask(q.shape[-2], gamma, dtype=q.dtype).to(q.device)) @ v
 
 
-def recurrent(q: Asked, k: Asked, v: Valued, gamma: float) -> Valued:
+def recurrent(q: Keys, k: Keys, v: Values, gamma: float) -> Values:
     r"""One position after another: :math:`S_n = \gamma S_{n-1} + k_n^\top v_n`, :math:`o_n = q_n S_n`.
 
     The state S is a d × e matrix, whatever the length: each step costs the same. Made for generating text.
-
-    Args:
-        q: Queries.
-        k: Keys, of the queries' width.
-        v: Values.
-        gamma: Decay, 0 to 1.
-
-    Shape:
-        q, k (..., n, d), v (..., n, e) → (..., n, e).
-
-    Returns:
-        The same as :func:`parallel`.
-
-    Raises:
-        ValueError: The decay is not between 0 and 1.
-
-    Example:
-        >>> one = torch.ones(3, 1)
-        >>> recurrent(one, one, one, 0.5).flatten().tolist()
-        [1.0, 1.5, 1.75]
+    Arguments and result are those of :func:`parallel`.
     """
     _check_decay(gamma)
     state = torch.zeros(*k.shape[:-2], k.shape[-1], v.shape[-1], dtype=v.dtype, device=v.device)
@@ -101,7 +73,7 @@ def recurrent(q: Asked, k: Asked, v: Valued, gamma: float) -> Valued:
     return torch.stack(outputs, -2)
 
 
-def chunkwise(q: Asked, k: Asked, v: Valued, gamma: float, chunk: int = 64) -> Valued:
+def chunkwise(q: Keys, k: Keys, v: Values, gamma: float, chunk: int = 64) -> Values:
     r"""Parallel inside a chunk, recurrent from chunk to chunk: time grows with n, and matrices stay large enough.
 
     Position i of a chunk of B (i from 0) reads the state that earlier chunks left, which is i + 1 steps old:
@@ -110,26 +82,7 @@ def chunkwise(q: Asked, k: Asked, v: Valued, gamma: float, chunk: int = 64) -> V
         O = (Q K^\top \odot D)\,V + \mathrm{diag}(\gamma^{i+1})\,Q\,S, \qquad
         S \leftarrow \gamma^{B} S + K^\top \mathrm{diag}(\gamma^{B-1-i})\,V
 
-    Args:
-        q: Queries.
-        k: Keys, of the queries' width.
-        v: Values.
-        gamma: Decay, 0 to 1.
-        chunk: Positions of a chunk; the last chunk may be shorter.
-
-    Shape:
-        q, k (..., n, d), v (..., n, e) → (..., n, e).
-
-    Returns:
-        The same as :func:`parallel`.
-
-    Raises:
-        ValueError: The decay is not between 0 and 1, or the chunk is empty.
-
-    Example:
-        >>> one = torch.ones(3, 1)
-        >>> chunkwise(one, one, one, 0.5, chunk=2).flatten().tolist()
-        [1.0, 1.5, 1.75]
+    Arguments and result are those of :func:`parallel`; the last chunk may be shorter.
     """
     if chunk < 1:
         raise ValueError(f"a chunk holds at least one position, got {chunk}")

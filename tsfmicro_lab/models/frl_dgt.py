@@ -228,5 +228,5 @@ class FRLDGT(Recognizer):
 
 def _frames(onset: Image, difference: Image) -> tuple[Image, Image]:
     """Onset and apex from 0 to 1."""
-    mean, std = (torch.tensor(v, device=onset.device).view(1, 3, 1, 1) for v in (base.MEAN, base.STD))
+    mean, std = base.mean_std(onset.device)
     return onset * std + mean, (onset + difference) * std + mean

@@ -17,17 +17,16 @@ from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig
 
 #: SLSTT's starting point in timm's names: ViT-B/16 at 384 px, ImageNet-21k, then 1k.
 IMAGENET = "timm/vit_base_patch16_384.augreg_in21k_ft_in1k"
-#: Largest file that is read: ViT-B in single precision has 350 MB.
-MAX_BYTES = 2 * 2**30
 
 # Names of other codes (regular expressions) and ours, applied in this order.
 Rules = tuple[tuple[str, str], ...]
-TIMM_BLOCK: Rules = ((r"\.attn\.", ".attention."), (r"\.mlp\.fc1\.", ".mlp.0."), (r"\.mlp\.fc2\.", ".mlp.2."))
 TIMM: Rules = (
-    (r"^cls_token$", "embed.class_token"),
-    (r"^pos_embed$", "embed.position"),
-    (r"^patch_embed\.", "embed."),
-    *TIMM_BLOCK,
+    (r"\bcls_token$", "embed.class_token"),
+    (r"\bpos_embed$", "embed.position"),
+    (r"\bpatch_embed\.", "embed."),
+    (r"\.attn\.", ".attention."),
+    (r"\.mlp\.fc1\.", ".mlp.0."),
+    (r"\.mlp\.fc2\.", ".mlp.2."),
 )
 TSFMICRO: Rules = (
     # T reads the onset frame and S the difference there, whatever the letters say: only so are its logits met.
@@ -37,23 +36,19 @@ TSFMICRO: Rules = (
     (r"^transposed_conv2\.", "enlarge.1."),
     (r"^transposed_conv3\.", "enlarge.2."),
     (r"^main_branch\.layers\.(\d+)\.blocks\.", r"temporal.stages.\1."),
-    (r"^main_branch\.layers\.(\d+)\.downsample\.reduction\.", r"temporal.downsamples.\1.conv."),
     (r"^main_branch\.layers\.(\d+)\.downsample\.", r"temporal.downsamples.\1."),
+    (r"\.reduction\.", ".conv."),
     (r"^(main_branch\.)?proj\.", "classifier.expand."),
-    (r"^(main_branch\.)?norm\.", "classifier.norm."),
-    (r"^(main_branch\.)?head\.", "classifier.head."),
+    (r"^(main_branch\.)?(norm|head)\.", r"classifier.\2."),
     (r"\.retention_layer_norm\.", ".norm1."),
     (r"\.final_layer_norm\.", ".norm2."),
     (r"\.retention\.([qkv]|out)_proj\.", r".retention.\1."),
-    (r"\.retention\.lepe\.conv\.", ".retention.local."),
+    (r"\.(lepe|dwconv)\.conv\.", ".local."),
     (r"\.ffn\.fc1\.", ".ffn.widen."),
     (r"\.ffn\.fc2\.", ".ffn.narrow."),
-    (r"\.ffn\.dwconv\.conv\.", ".ffn.local."),
     (r"\.pos\.conv\.", ".position."),
-    (r"^vit_pos\.pos_embed$", "spatial.vit.embed.position"),
-    (r"^vit_pos\.patch_embed\.proj\.", "spatial.vit.embed.proj."),
     (r"^vit_pos\.", "spatial.vit."),
-    *TIMM_BLOCK,
+    *TIMM,
 )
 SLSTT_NAMES: Rules = (
     (r"^vit\.class_token$", "vit.embed.class_token"),
@@ -154,53 +149,44 @@ def load_imagenet(model: SLSTT, weights: Path | str = IMAGENET) -> SLSTT:
 
     Args:
         model: Of the transformer's size (`base` for the default); its positions are stretched to its own grid.
-        weights: A local file, `.safetensors`, or a state dict of `torch.save`, of which nothing is executed; or the
-            name of a repository of the Hugging Face hub, from which it is downloaded and kept.
+        weights: A local `.safetensors` file, or the name of a repository of the Hugging Face hub, from which it is
+            downloaded and kept.
 
     Returns:
         The model, changed in place.
 
     Raises:
-        OSError: The file is missing, or the hub cannot be reached.
-        ValueError: The tensors do not fit.
-
-    Example:
-        >>> load_imagenet(SLSTTMean.from_preset("tiny"), "no.safetensors")
-        Traceback (most recent call last):
-        ...
-        FileNotFoundError: no.safetensors does not exist: give a file of timm's weights, or a repository of the hub
+        OSError: The hub cannot be reached.
+        ValueError: The file is missing or broken, or its tensors do not fit.
     """
     path = Path(weights)
     if path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
-        path = Path(torch.hub.get_dir(), str(weights), "model.safetensors")
+        path = Path(torch.hub.get_dir(), path, "model.safetensors")
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(f"https://huggingface.co/{weights}/resolve/main/{path.name}", str(path))
-    elif not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: give a file of timm's weights, or a repository of the hub")
-    given = {rename(name, TIMM): tensor for name, tensor in read_weights(path).items()}
     expected = model.vit.state_dict()
-    if "embed.position" in given:
-        given["embed.position"] = stretch(given["embed.position"], expected["embed.position"].shape[1])
-    size = f"{len(model.vit.blocks)} blocks and {model.config.dim} channels"
+    given = {rename(name, TIMM): tensor for name, tensor in read_weights(path).items()}
     used = {name: tensor for name, tensor in given.items() if name in expected}
+    if "embed.position" in used:
+        used["embed.position"] = stretch(used["embed.position"], expected["embed.position"].shape[1])
+    size = f"{len(model.vit.blocks)} blocks and {model.config.dim} channels"
     fill(model.vit, used, f"{path} does not fit a transformer of {size}:")
     return model
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file, which is not executed."""
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} is larger than {MAX_BYTES >> 30} GiB, which no vision transformer here should be")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+    """Tensors of a safetensors file, of which nothing is executed.
 
-            return load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-        return dict(tensors.get("state_dict", tensors))
+    Raises:
+        ValueError: The file is missing or no such file.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
     except Exception as error:
-        raise ValueError(f"{path} holds no weights that can be read safely: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"no weights can be read from {path} ({error}): give a whole .safetensors file") from error
 
 
 def stretch(position: Tensor, count: int) -> Tensor:

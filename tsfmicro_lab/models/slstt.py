@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.base import MEAN, STD, Logits, ModelConfig, Recognizer
+from tsfmicro_lab.models.base import Logits, ModelConfig, Recognizer, mean_std
 from tsfmicro_lab.models.vit import ViT
 
 Frames = Float[Tensor, "batch frames 3 height width"]
@@ -130,7 +130,7 @@ class SLSTT(Recognizer):
         flow = colour_code(batch[self.prepared[0]], self.config.scale)
         if not self.config.imagenet:
             return {"flow": flow}
-        mean, std = (torch.tensor(v, device=flow.device).view(3, 1, 1) for v in (MEAN, STD))
+        mean, std = mean_std(flow.device)
         return {"flow": (flow - mean) / std}
 
     def baseline(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

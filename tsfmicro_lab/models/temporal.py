@@ -1,12 +1,13 @@
 """The temporal branch: a convolutional stem and a pyramid of retention blocks over the difference frame ("how")."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.retention import Grid, RetentionBlock
+from tsfmicro_lab.models.retention import RetentionBlock
 
 
 class ConvStem(nn.Sequential):
@@ -28,21 +29,8 @@ class ConvStem(nn.Sequential):
         return super().forward(image.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2))
 
 
-class Downsample(nn.Module):
-    """3×3 convolution with stride 2 and batch norm, between two stages: (B, H, W, dim_in) → (B, H/2, W/2, dim_out)."""
-
-    def __init__(self, dim_in: int, dim_out: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(dim_in, dim_out, 3, stride=2, padding=1)
-        self.norm = nn.BatchNorm2d(dim_out)
-
-    def forward(self, x: Grid) -> Float[Tensor, "batch half_h half_w wider"]:
-        """Returns the coarser, wider map."""
-        return self.norm(self.conv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
-
-
 class RetentionPyramid(nn.Module):
-    """Stages of retention blocks; each stage halves the grid and widens the channels (arXiv 2505.16372).
+    """Stages of retention blocks; between two, a strided convolution halves the grid and widens the channels.
 
     Args:
         grid: Side of the first stage's grid, in tokens.
@@ -79,7 +67,8 @@ class RetentionPyramid(nn.Module):
             )
             self.stages.append(nn.Sequential(*blocks))
             if i + 1 < len(dims):
-                self.downsamples.append(Downsample(dim, dims[i + 1]))
+                conv = nn.Conv2d(dim, dims[i + 1], 3, stride=2, padding=1)
+                self.downsamples.append(nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(dims[i + 1]))))
 
     def forward(self, x: Float[Tensor, "batch dim height width"]) -> Float[Tensor, "batch wider coarse_h coarse_w"]:
         """Returns the map of the last stage."""
@@ -87,5 +76,5 @@ class RetentionPyramid(nn.Module):
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if i < len(self.downsamples):
-                x = self.downsamples[i](x)
+                x = self.downsamples[i](x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return x.permute(0, 3, 1, 2)
