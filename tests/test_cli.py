@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -22,6 +24,14 @@ def test_doctor_says_what_is_there_and_how_to_get_what_is_missing(monkeypatch, t
         assert name in text
     assert "2.13.0" in text
     assert "gone.task, which is no file: correct or unset it" in text
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["data", "list"], ["data", "show", "casme2"], ["--help"]])
+def test_what_only_tells_does_not_import_torch(command):
+    code = f"import sys; from tsfmicro_lab.cli import app; app({command}, standalone_mode=False)"
+    run = [sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules, 'torch was imported'"]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_evaluate_prints_mean_and_spread_and_goes_on_where_it_was(tmp_path):

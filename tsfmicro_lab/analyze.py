@@ -115,7 +115,7 @@ def unknown_spans(trace: MotionTrace, shortest: float = 2 * HALF_WINDOW + 0.1) -
 
     Args:
         trace: From `preprocess.spotting.trace_motion`.
-        shortest: Shorter ones are not told: each segment loses half a window at both ends.
+        shortest: Shorter ones are left out: each segment loses half a window at both ends.
 
     Example:
         >>> curve = np.ones(100)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from tsfmicro_lab import __version__
 from tsfmicro_lab.analyze import Analysis, unknown_spans
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.explain.charts import confusion_chart, folds_chart, reliability_chart
+from tsfmicro_lab.explain.charts import TEMPLATE, confusion_chart, folds_chart, reliability_chart
 from tsfmicro_lab.explain.figures import clips_figure, where_how_figure
 from tsfmicro_lab.preprocess.spotting import threshold
 from tsfmicro_lab.provenance import environment
@@ -111,10 +111,10 @@ def run_report(result: Result, folder: Path | None = None, samples: Samples | No
     """
     report = Report((folder or result.folder) / "report.html", "run")
     table, run = result.predictions, result.about.get("run", {})
-    facts = {name: run.get(name) for name in ("model", "preset", "settings", "selection", "seed", "recipe")}
-    facts |= {"data": result.about.get("data"), "clips": len(table), "subjects": len(set(table.subject))}
-    facts["selection"] = LEAKY if result.leaky else facts["selection"]
-    facts = {name: value if value not in (None, "") else "not known" for name, value in facts.items() if value != {}}
+    facts = {"model": table.model.iloc[0]}
+    facts |= {name: run[name] for name in ("preset", "selection", "seed", "recipe") if name in run}
+    facts |= {"selection": LEAKY} if result.leaky else {}
+    facts |= {"data": result.about.get("data", "unknown"), "clips": len(table), "subjects": table.subject.nunique()}
     report.text(title=result.name, leaky=result.leaky, facts=facts)
     report.table("scores", pd.DataFrame(card_scores(table, result.classes)).rename(columns={"what": ""}))
     report.table("classes", class_table(table, result.classes))
@@ -152,9 +152,9 @@ def analysis_report(found: Analysis, folder: Path | str, trained_on: str = "") -
     found.table.to_csv(report.path.with_name("moments.csv"), index=False)
     report.text(found=found, trained_on=trained_on)
     report.chart("curve", curve_chart(found), 340)
-    units = {"onset": "onset, s", "apex": "apex, s", "offset": "offset, s", "head": "head, px"}
-    rows = found.table.assign(duration=found.table.duration.round().astype(int))
-    report.table("moments", rows.rename(columns=units | {"duration": "duration, ms"}), 2)
+    units = {"onset": "s", "apex": "s", "offset": "s", "duration": "ms", "head": "px"}
+    named = found.table.rename(columns={name: f"{name}, {unit}" for name, unit in units.items()})
+    report.table("moments", named.round({"duration, ms": 0}), 2)
     if found.clips:
         report.figure("clips", clips_figure(found.clips))
     if found.maps:
@@ -171,21 +171,19 @@ def curve_chart(found: Analysis) -> "go.Figure":
     Returns:
         A plotly figure.
     """
-    import plotly.graph_objects as go
+    import plotly.express as px
 
-    trace = found.trace
+    trace, labels = found.trace, {"x": "seconds", "y": "change, grey levels"}
     step = -(-len(trace.curve) // DRAWN)
     highest = pd.Series(trace.curve).groupby(np.arange(len(trace.curve)) // step).max()
-    line = go.Scatter(x=trace.times[::step], y=highest, line={"color": "#444", "width": 1}, name="change")
-    figure = go.Figure(line)
+    figure = px.line(x=trace.times[::step], y=highest, labels=labels, template=TEMPLATE)
+    figure.update_traces(line={"color": "#444", "width": 1})
     if highest.notna().any():
         limit = threshold(trace, found.strictness)
         figure.add_hline(limit, line={"color": "#D55E00", "dash": "dot"}, annotation_text="threshold")
-    for row in found.table.to_dict("records"):
-        figure.add_vrect(row["onset"], row["offset"], fillcolor="#E69F00", opacity=0.35, line_width=0)
-        figure.add_vline(row["apex"], line={"color": "#0072B2", "width": 1})
+    for row in found.table.itertuples():
+        figure.add_vrect(row.onset, row.offset, fillcolor="#E69F00", opacity=0.35, line_width=0)
+        figure.add_vline(row.apex, line={"color": "#0072B2", "width": 1})
     for first, last in unknown_spans(trace):
         figure.add_vrect(first, last, fillcolor="#999999", opacity=0.25, line_width=0)
-    figure.update_layout(template="plotly_white", showlegend=False, xaxis_title="seconds")
-    figure.update_yaxes(title="change, grey levels", rangemode="tozero")
-    return figure
+    return figure.update_yaxes(rangemode="tozero")

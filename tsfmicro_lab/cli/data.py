@@ -22,11 +22,11 @@ def list_data() -> None:
 
     rows = []
     for card in map(read_card, list_cards()):
-        counts = next(iter(card.labels.values())).expected if card.labels else card.expected
-        numbers = [card.fps and f"{card.fps:g}", ", ".join(card.labels)]
-        rows.append([card.name, card.pretty_name, counts.clips, counts.subjects, *numbers, card.license])
+        held = next(iter(card.labels.values())).expected if card.labels else card.expected
+        counts = [str(value) if value else "–" for value in (held.clips, held.subjects, card.fps and f"{card.fps:g}")]
+        rows.append([card.name, card.pretty_name, *counts, ", ".join(card.labels) or "–", card.license])
     columns = ["name", "data set", "clips", "subjects", "fps", "labels", "licence"]
-    print_table(pd.DataFrame([[value or "–" for value in row] for row in rows], columns=columns))
+    print_table(pd.DataFrame(rows, columns=columns))
 
 
 @app.command()
@@ -53,7 +53,7 @@ def report(
     if save:
         data.report.to_csv(save, index=False)
     print(data)
-    print_table(data.report.head(rows).astype(object).fillna("")[["subject", "clip", "onset", "what", "why"]])
+    print_table(data.report.head(rows).astype(object).fillna(""))
     if len(data.report) > rows:
         print(f"{len(data.report) - rows} rows more: give --rows or --save")
 
@@ -66,9 +66,7 @@ def prepare(
     out: Annotated[Path, typer.Option("--out", help="Where stores lie.")] = Path("build/stores"),
     size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the aligned frames, pixels.")] = 224,
     target: Annotated[str, typer.Option(help="Labels: emotion, emotion_megc, ….")] = "emotion",
-    tensors: Annotated[
-        list[str], typer.Option(help="What to keep: onset, apex, landmarks, long_flow, … (a model's `prepared`).")
-    ] = ["onset", "apex"],  # noqa: B006
+    tensors: Annotated[list[str], typer.Option(help="As a model lists in `prepared`.")] = ["onset", "apex"],  # noqa: B006
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
 ) -> None:
     """Align a data set once into memory-mapped files; goes on where it was interrupted."""

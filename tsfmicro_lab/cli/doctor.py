@@ -25,12 +25,9 @@ def doctor() -> None:
 
 def _gpu() -> str:
     """What the driver lists; whether PyTorch can use it is told by PyTorch's version."""
-    listed = ""
-    if tool := shutil.which("nvidia-smi"):
-        listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20).stdout
+    tool = shutil.which("nvidia-smi")
+    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20).stdout if tool else ""
     names = [line.split(" (UUID")[0] for line in listed.splitlines() if line.startswith("GPU")]
-    if not names and (platform.system(), platform.machine()) == ("Darwin", "arm64"):
-        names = ["Apple GPU: --accelerator mps"]
     if not names:
         return "none; fine for tiny, while base wants one and a CUDA build of torch"
     unused = "; torch is built for the CPU alone: install a CUDA build to use it" if "+cpu" in version("torch") else ""
@@ -39,10 +36,8 @@ def _gpu() -> str:
 
 def _opencv() -> str:
     if others := sorted({*packages_distributions().get("cv2", [])} - {"opencv-contrib-python"}):
-        raise RuntimeError(
-            f"{', '.join(others)} overwrites the same cv2 folder: pip uninstall {' '.join(others)}, "
-            "then pip install --force-reinstall opencv-contrib-python"
-        )
+        remedy = f"pip uninstall {' '.join(others)}, then pip install --force-reinstall opencv-contrib-python"
+        raise RuntimeError(f"{', '.join(others)} overwrites the same cv2 folder: {remedy}")
     import cv2
 
     return f"{cv2.__version__} (contrib)"

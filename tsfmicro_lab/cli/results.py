@@ -27,10 +27,10 @@ def score(
     if not first.units:
         guess = score_table(first.predictions, first.classes).iloc[1:]
         print_table(guess.drop(columns="seed"), f"guessing on the clips of {first.name}")
-    for result in results if details else ():
-        print_table(class_table(result.predictions, result.classes), f"{result.name}: each class")
-        if "data" in result.predictions:
-            print_table(fold_table(result.predictions, result.classes, "data"), f"{result.name}: each data set")
+    for r in results if details else ():
+        print_table(class_table(r.predictions, r.classes), f"{r.name}: each class")
+        if "data" in r.predictions:
+            print_table(fold_table(r.predictions, r.classes, "data"), f"{r.name}: each data set")
     _compare(results)
 
 

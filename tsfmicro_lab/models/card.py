@@ -19,11 +19,11 @@ def model_card(model: "Recognizer", **facts: Any) -> str:
     Args:
         model: The model.
         **facts: `data`, `protocol`, `selection`, `leaky`, `recipe`, `seed`, `device` and `scores`, as
-            `training.cross_validate` knows them. What is not given the card calls not told.
+            `training.cross_validate` knows them. What is not given the card calls unknown.
 
     Example:
         >>> from tsfmicro_lab.models import create_model
-        >>> "Not evaluated, or not told" in model_card(create_model("tsfmicro_late"))
+        >>> "Not evaluated, as far as is known" in model_card(create_model("tsfmicro_late"))
         True
     """
     from jinja2 import Environment, PackageLoader
@@ -57,4 +57,4 @@ def training_data(folder: Path | str) -> str:
             told = re.search(r"^- Data: (.{1,400})", card.read(MAX_CARD), re.MULTILINE)
     except OSError:
         return ""
-    return "" if told is None or told[1] == "not told" else told[1]
+    return "" if told is None or told[1] == "unknown" else told[1]
