@@ -84,9 +84,9 @@ def test_the_command_measures_and_goes_on_where_it_was(tmp_path):
     for leak in (*LINEAR, COPIED, VARIANT, "last", "validation", "best F1 of each subject"):
         assert ("noise", leak) in table.index
     assert (table.loc[(slice(None), "last"), "gain"] == 0).all()
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.json")}
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*-*.json")}
     assert CliRunner().invoke(app, args).exit_code == 0
-    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("*.json")} == before
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("*-*.json")} == before
     result = CliRunner().invoke(app, [*args, "--epochs", "3"])
     assert result.exit_code == 1
     assert "another size or recipe" in re.sub(r"\s+", " ", result.output)
