@@ -8,16 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tsfmicro_lab.explain.methods import (
-    ANY_SHAPE,
-    COMPLETE,
-    METHODS,
-    REGIONAL,
-    InOrder,
-    Mask,
-    Tensors,
-    deep_lift,
-)
+from tsfmicro_lab.explain.methods import ANY_SHAPE, COMPLETE, METHODS, REGIONAL, InOrder, Mask, Tensors, deep_lift
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.seeds import seeded
 
@@ -152,11 +143,7 @@ def where_how(
 
 
 def one_sample(model: Recognizer, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of a model's inputs, of one sample, with a batch axis and on its device.
-
-    Raises:
-        ValueError: An input is missing, or there are several samples.
-    """
+    """Copies of a model's inputs, with a batch axis, on its device; a ValueError unless they are one whole sample."""
     if missing := [name for name in model.input_names if name not in inputs]:
         raise ValueError(
             f"{type(model).__name__} reads {', '.join(model.input_names)}, but there is no {' and no '.join(missing)}: "
@@ -217,14 +204,11 @@ def mass_inside(heat: Heat, region: Bool[np.ndarray, "_ _"]) -> tuple[float, flo
     """Attribution mass inside a region, and what chance would put there: the region's share of the picture.
 
     Args:
-        heat: A map of a :class:`WhereHow`; its absolute value counts.
+        heat: A map; its absolute value counts.
         region: For rendered clips, `clip.truth.moved`.
 
     Returns:
         (share of the attribution, share of the area); (0, area) for a map of zeros.
-
-    Raises:
-        ValueError: The shapes differ.
 
     Example:
         >>> mass_inside(np.array([[3.0, -1.0], [0.0, 0.0]]), np.array([[True, False], [False, False]]))

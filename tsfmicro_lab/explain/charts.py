@@ -47,9 +47,6 @@ def bars_chart(table: pd.DataFrame, x: str, y: str, color: str) -> go.Figure:
         y: Column of the values.
         color: Column of the series, any number.
 
-    Returns:
-        A plotly figure.
-
     Example:
         >>> rows = [("late", 0, "intact", 0.4), ("late", 1, "intact", 0.2), ("late", 0, "how off", 0.1)]
         >>> table = pd.DataFrame(rows, columns=["model", "seed", "intervention", "uf1"])
@@ -81,9 +78,6 @@ def intervals_chart(
         color: Column of the series, any number; side by side, where several have one name.
         title: Of the x-axis; the column's name by default.
 
-    Returns:
-        A plotly figure.
-
     Example:
         >>> table = pd.DataFrame([{"model": "late", "gain": 0.1, "gain_low": -0.1, "gain_high": 0.4}])
         >>> intervals_chart(table, "gain", "model", "gain_low", "gain_high").data[0].error_x.array.round(3).tolist()
@@ -104,11 +98,7 @@ def intervals_chart(
 
 
 def scores_chart(table: pd.DataFrame) -> go.Figure:
-    """UF1, UAR and accuracy of each model, a bar for the mean and a dot for every seed.
-
-    Args:
-        table: From `training.score_table`.
-    """
+    """UF1, UAR and accuracy of each model (`training.score_table`), a bar for the mean and a dot for every seed."""
     metrics = {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy"}
     long = table.rename(columns=metrics).melt(["model", "seed"], list(metrics.values()), "metric", "score")
     return bars_chart(long, "metric", "score", "model").update_yaxes(range=[0, 1]).update_xaxes(title=None)
@@ -116,10 +106,6 @@ def scores_chart(table: pd.DataFrame) -> go.Figure:
 
 def confusion_chart(predictions: pd.DataFrame, classes: Sequence[str]) -> go.Figure:
     """Confusion matrix as counts, coloured by the share of the true class.
-
-    Args:
-        predictions: Columns `truth` and `predicted`.
-        classes: All classes.
 
     Example:
         >>> table = pd.DataFrame({"truth": ["a", "b"], "predicted": ["a", "a"]})
@@ -138,11 +124,10 @@ def confusion_chart(predictions: pd.DataFrame, classes: Sequence[str]) -> go.Fig
 def shares_chart(shares: pd.DataFrame) -> go.Figure:
     """Attribution mass inside the truly moved region of each held-out clip, against chance.
 
+    On the diagonal a map is no better than one spread evenly.
+
     Args:
         shares: Columns `clip`, `truth`, `predicted`, `where`, `how`, `chance`, all shares between 0 and 1.
-
-    Returns:
-        A plotly figure; on the diagonal a map is no better than one spread evenly.
     """
     names = {stream: f"{stream} ({name})" for name, stream in reversed(STREAMS.items())}
     about = ["clip", "truth", "predicted", "chance"]
@@ -176,18 +161,7 @@ def curves_chart(history: pd.DataFrame) -> go.Figure:
 
 
 def folds_chart(predictions: pd.DataFrame, classes: Sequence[str], by: str = "subject") -> go.Figure:
-    """UF1 and accuracy of each subject, the hardest first.
-
-    Args:
-        predictions: Of one model and seed.
-        classes: All classes.
-        by: What is a fold.
-
-    Example:
-        >>> table = pd.DataFrame({"subject": ["s", "t"], "truth": ["a", "b"], "predicted": ["a", "a"]})
-        >>> folds_chart(table, ["a", "b"]).data[0].x.tolist()
-        ['t', 's']
-    """
+    """UF1 and accuracy of each subject, or what else is a fold, the hardest first; of one model and seed."""
     table = fold_table(predictions, classes, by).sort_values(["accuracy", "uf1"]).rename(columns={"uf1": "UF1"})
     names = {"hover_data": {"clips": True, "value": ":.2f"}, "labels": {"value": "score", "variable": "score"}}
     figure = px.bar(table, x=by, y=["UF1", "accuracy"], barmode="group", template=TEMPLATE, **names)
@@ -198,10 +172,7 @@ def reliability_chart(bins: pd.DataFrame) -> go.Figure:
     """Reliability diagram: accuracy against confidence; below the diagonal a model is too sure.
 
     Args:
-        bins: From `training.calibration`.
-
-    Returns:
-        A plotly figure; the area of a dot is its number of clips.
+        bins: From `training.calibration`; the area of a dot is its number of clips.
     """
     hover = {"confidence": ":.0%", "accuracy": ":.0%", "clips": True}
     figure = px.scatter(

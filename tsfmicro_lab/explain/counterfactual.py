@@ -23,7 +23,7 @@ def counterfactual_logits(
     Args:
         model: A trained model.
         moving: The renderer of a clip (see `SyntheticMicroExpressions.moving_face`).
-        expressions: For each answer, the action units and their largest displacement, pixels of the rendered frame.
+        expressions: For each row of logits, action units and their largest displacement, pixels of the rendered frame.
     """
     motions = [replace(moving.motion, units=dict(units)) for units in expressions]
     clips = [MovingFace(moving.face, motion).clip("EP01", "face") for motion in motions]

@@ -165,9 +165,8 @@ def run_figure(predictions: pd.DataFrame, classes: Sequence[str]) -> Picture:
         right.set_xticks(range(len(classes)), classes, rotation=30, ha="right")
         right.set_yticks(range(len(classes)), classes)
         right.set(xlabel="predicted", ylabel="truth")
-    right_share = predictions.assign(right=predictions.truth == predictions.predicted).groupby("subject").right.mean()
-    right_share = right_share.sort_values()
-    left.bar(right_share.index.astype(str), right_share, color=BLUE)
+    accuracy = (predictions.truth == predictions.predicted).groupby(predictions.subject).mean().sort_values()
+    left.bar(accuracy.index.astype(str), accuracy, color=BLUE)
     left.tick_params(axis="x", rotation=90, labelsize=7)
     left.set(ylabel="accuracy", ylim=(0, 1))
     return figure
@@ -239,10 +238,9 @@ def _grid(rows: int, titles: Sequence[str], side: float = 2.6) -> tuple[Picture,
 
 def _scale(figure: Figure, first: int, last: int, image: mpl.image.AxesImage, label: str) -> None:
     """A colour bar below some columns, in solid colours whatever transparency the last map had."""
-    grid = figure.axes[0].get_gridspec()
-    assert grid is not None
-    bar = figure.add_subplot(grid[-1, first:last])
-    solid = mpl.cm.ScalarMappable(image.norm, image.cmap)
+    grid: Any = figure.axes[0].get_gridspec()
     norm: Any = image.norm
+    bar = figure.add_subplot(grid[-1, first:last])
+    solid = mpl.cm.ScalarMappable(norm, image.cmap)
     ticks = norm.inverse(np.linspace(0, 1, 5))
     figure.colorbar(solid, cax=bar, orientation="horizontal", ticks=ticks, format="%.2g").set_label(label)

@@ -78,10 +78,8 @@ def gradient_shap(
 ) -> Tensors:
     """The gradient at random points on the ways from random baselines (Lundberg and Lee, arXiv 1705.07874)."""
     parts = [min(batch_size, steps - done) for done in range(0, steps, batch_size)]
-    drawn = [attr.GradientShap(model).attribute(x, baseline, part, 0.0, target) for part in parts]
-    return tuple(
-        sum(part / steps * m for part, m in zip(parts, maps, strict=True)) for maps in zip(*drawn, strict=True)
-    )
+    drawn = [(part, attr.GradientShap(model).attribute(x, baseline, part, 0.0, target)) for part in parts]
+    return tuple(sum(part / steps * maps[i] for part, maps in drawn) for i in range(len(x)))
 
 
 def deep_lift(model: InOrder, x: Tensors, target: int, *, baseline: Tensors, **_: Any) -> Tensors:
@@ -118,10 +116,8 @@ def feature_ablation(
     """
     masks, count = _feature_masks(x, regions), len(baseline[0])
     settings = {"feature_mask": masks, "perturbations_per_eval": batch_size}
-    drawn = [
-        attr.FeatureAblation(model).attribute(x, tuple(b[[k]] for b in baseline), target, **settings)
-        for k in range(count)
-    ]
+    explainer = attr.FeatureAblation(model)
+    drawn = [explainer.attribute(x, tuple(b[[k]] for b in baseline), target, **settings) for k in range(count)]
     return _spread(tuple(sum(maps) / count for maps in zip(*drawn, strict=True)), masks)
 
 

@@ -18,24 +18,14 @@ from tsfmicro_lab.explain.methods import Mask
 def clip_regions(clip: Clip) -> dict[str, Mask]:
     """Where each action unit would move the face of an aligned clip, one-sided units of the clip by themselves.
 
-    Args:
-        clip: With landmarks (see `preprocess.align_clip`).
-
     Returns:
         A mask per unit, of the frames' size.
 
     Raises:
         ValueError: The clip has no landmarks.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> len(clip_regions(SyntheticMicroExpressions(1, 1, image_size=64)[0])) >= 12
-        True
     """
     if clip.landmarks is None:
-        raise ValueError(
-            f"clip {clip.id} has no landmarks, so its regions are unknown: call preprocess.align_clip first"
-        )
+        raise ValueError(f"clip {clip.id} has no landmarks to tell its regions by: call preprocess.align_clip first")
     size = len(clip.frame(clip.onset))
     sided = [unit for unit in clip.action_units if not unit.isdigit() and unit.lstrip("LR") in ACTION_UNITS]
     own = {unit: moved_region(displacement({unit: 1.0}, clip.landmarks, size)) for unit in sided}
@@ -72,7 +62,7 @@ def frame_table(heat: Float[np.ndarray, "frames _ _"], regions: Mapping[str, Mas
         regions: Masks by name, of the maps' size, which may overlap. `elsewhere` is what lies in none of them.
 
     Returns:
-        Rows `frame` (from 0), `region`, `share`; all shares of an attribution lie between 0 and 1.
+        Rows `frame` (from 0), `region`, `share`.
 
     Example:
         >>> heat = np.array([[[3.0, 0.0]], [[0.0, -1.0]]])
@@ -89,17 +79,6 @@ def without_motion(difference: Float[Tensor, "1 3 height width"], region: Mask) 
     """A difference frame as it would be, had nothing moved inside a region.
 
     The edge is soft, since a hard one would look like motion.
-
-    Args:
-        difference: Normalised difference frame.
-        region: Where nothing is to move.
-
-    Returns:
-        The difference, faded out inside the region.
-
-    Example:
-        >>> float(without_motion(torch.ones(1, 3, 4, 4), np.ones((4, 4), bool)).abs().max())
-        0.0
     """
     sigma = max(len(region) / 60, 0.5)
     soft = cv2.GaussianBlur(region.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)

@@ -58,11 +58,6 @@ def shifted(model: Recognizer, onset: float = 1.0, difference: float = 0.5) -> R
     """Input-shift check: a copy that takes a constant off its inputs, and so answers to shifted inputs as before.
 
     Both are one function of the picture, told in other units: a method whose maps differ looks at the units.
-
-    Args:
-        model: A trained model; left as it is.
-        onset: What is added to the onset frame.
-        difference: What is added to the difference frame.
     """
     other = copy.deepcopy(model)
     constants = {"onset": onset, "difference": difference}

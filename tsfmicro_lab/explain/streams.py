@@ -37,9 +37,9 @@ def stream_weights(model: Recognizer, *, onset: float = 1.0, difference: float =
     Example:
         >>> from tsfmicro_lab.models import create_model
         >>> model = create_model("tsfmicro_late", 3).eval()
-        >>> x = [torch.randn(2, 3, 56, 56) for _ in model.input_names]
+        >>> onset, difference = torch.randn(2, 1, 3, 56, 56)
         >>> with stream_weights(model, difference=0):
-        ...     print(torch.equal(model(x[0], x[1]), model(x[0], -x[1])))
+        ...     print(torch.equal(model(onset, difference), model(onset, -difference)))
         True
     """
     fuse = fuse_of(model)
@@ -75,9 +75,6 @@ def stream_activations(model: Recognizer, inputs: Mapping[str, Tensor]) -> Strea
     Args:
         model: A fusion variant; left in evaluation mode.
         inputs: `onset` and `difference`, normalised, (1, 3, H, W).
-
-    Raises:
-        ValueError: The model adds no streams.
     """
     fuse = fuse_of(model)
     classifier: Any = model.classifier
@@ -133,9 +130,6 @@ def intervene(
 
     Returns:
         One row per clip, intervention and donor: `subject`, `intervention`, `truth`, `predicted`, `p_truth`.
-
-    Raises:
-        ValueError: The model adds no streams, or there is no other subject to swap with.
     """
     model.eval()
     names = np.array(samples.classes, dtype=object)
@@ -157,15 +151,7 @@ def intervene(
 
 
 def intervention_scores(table: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
-    """UF1 under each intervention and what it lost against the intact model.
-
-    Args:
-        table: From :func:`intervene`, all folds together.
-        classes: All classes.
-
-    Returns:
-        One row per intervention: `intervention`, `uf1`, `p_truth` (mean probability of the true class), `lost`.
-    """
+    """UF1 under each intervention of :func:`intervene`, mean probability of the true class, UF1 lost by it."""
     groups = table.groupby("intervention", sort=False)
     uf1 = {name: scores(list(group.truth), list(group.predicted), classes)["uf1"] for name, group in groups}
     result = pd.DataFrame({"uf1": pd.Series(uf1), "p_truth": groups.p_truth.mean()})

@@ -29,16 +29,8 @@ def token_grad_cam(model: Recognizer, inputs: Inputs, target: int) -> tuple[Tens
     (Selvaraju et al., ICCV 2017, arXiv 1610.02391, without its ReLU: here the sign is kept.) captum's `LayerGradCam`
     averages tokens over channels instead of positions, so tokens are first laid out on their grid.
 
-    Args:
-        model: A fusion variant.
-        inputs: `onset` and `difference`, (B, 3, H, W).
-        target: Class to explain.
-
     Returns:
         The maps of onset and difference, each (B, 1, H, W), stretched to the input.
-
-    Raises:
-        ValueError: The model adds no streams.
     """
     fuse = fuse_of(model)
     with inputs_seen(fuse) as seen:
@@ -59,15 +51,11 @@ def attention_rollout(model: Recognizer, inputs: Inputs) -> tuple[Tensor, Tensor
     heads. Convolutions, perceptrons and the values themselves are not seen, and neither is the class. Nothing larger
     than one layer's weights is held.
 
-    Args:
-        model: A fusion variant but early fusion, whose streams go through the same layers.
-        inputs: `onset` and `difference`, (B, 3, H, W).
-
     Returns:
         The maps of onset and difference, each (B, 1, H, W) with sum 1 per clip.
 
     Raises:
-        ValueError: The model adds its streams before the first such layer.
+        ValueError: The model adds its streams before the first such layer, as early fusion does, or has no two.
     """
     fuse_of(model)
     if isinstance(model, TSFmicroEarly):

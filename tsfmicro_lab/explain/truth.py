@@ -16,6 +16,7 @@ from tsfmicro_lab.explain.methods import InOrder, Mask, Tensors
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.seeds import seeded
 
+Explain = Callable[[dict[str, Tensor]], WhereHow]
 #: Which end of each score is good: 1 the high one, -1 the low one.
 BETTER = dict.fromkeys(("pointing", "mass", "precision", "rank", "insertion"), 1)
 BETTER |= dict.fromkeys(("deletion", "infidelity", "sensitivity"), -1)
@@ -76,7 +77,7 @@ def perturbation_curves(
     Args:
         model: The explained model.
         inputs: The explained inputs.
-        maps: The explanation. Its sign counts.
+        maps: The explanation; its sign counts.
         name: The input that is changed.
         points: Points of each curve, from no pixel to all.
 
@@ -102,15 +103,8 @@ def relative_infidelity(
     """Relative infidelity: the share of the model's answers to perturbations that a map leaves unexplained.
 
     Infidelity is Yeh et al.'s (arXiv 1901.09392), computed by captum. Random halves of 7×7 tiles of all inputs are set
-    to zero. The map predicts that the logit falls by what it gives those tiles, times the one factor that suits it
-    best.
-
-    Args:
-        model: The explained model.
-        inputs: The explained inputs.
-        maps: The explanation.
-        count: Random draws.
-        seed: Of the draws.
+    to zero, `count` times. The map predicts that the logit falls by what it gives those tiles, times the one factor
+    that suits it best.
 
     Returns:
         Mean squared error over the mean squared fall: 0 is perfect, 1 no better than a map of zeros.
@@ -126,10 +120,8 @@ def relative_infidelity(
         return gone, tuple(one * (1 - m) for one, m in zip(x, gone, strict=True))
 
     def error(scale: float) -> float:
-        shares = (
-            scale * torch.from_numpy(maps[n]).to(one) / one.shape[1] for n, one in zip(asked.names, x, strict=True)
-        )
-        heat = tuple(s.expand_as(one).contiguous() for s, one in zip(shares, x, strict=True))
+        shares = [torch.from_numpy(scale * maps[name]) for name in asked.names]
+        heat = tuple((s.to(one) / one.shape[1]).expand_as(one).contiguous() for s, one in zip(shares, x, strict=True))
         with seeded(seed), torch.no_grad():
             settings = {"target": maps.target, "n_perturb_samples": count, "normalize": scale != 0}
             return float(infidelity(asked, tiles, x, heat, **settings))
@@ -140,12 +132,7 @@ def relative_infidelity(
 
 
 def sensitivity(
-    explain: Callable[[dict[str, Tensor]], WhereHow],
-    inputs: Mapping[str, Tensor],
-    *,
-    radius: float = 0.02,
-    count: int = 4,
-    seed: int = 0,
+    explain: Explain, inputs: Mapping[str, Tensor], *, radius: float = 0.02, count: int = 4, seed: int = 0
 ) -> float:
     """Max-sensitivity: how far the maps move, relative to their norm, when the inputs move a little.
 
@@ -158,9 +145,6 @@ def sensitivity(
         radius: Largest change of a normalised pixel.
         count: Draws.
         seed: Of the draws.
-
-    Returns:
-        0 for maps that do not move.
     """
 
     def maps(x: Tensors) -> Tensors:
