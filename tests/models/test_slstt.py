@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.models import create_model, from_official
 from tsfmicro_lab.models.base import MEAN, STD
-from tsfmicro_lab.models.official import TIMM, load_imagenet
+from tsfmicro_lab.models.official import RULES, load_imagenet
 from tsfmicro_lab.models.slstt import SLSTTLSTM, SLSTTConfig, SLSTTMean, colour_code
 from tsfmicro_lab.preprocess import flow_colours
 from tsfmicro_lab.training import Recipe, fit
@@ -127,7 +127,7 @@ def test_imagenet_weights_of_a_local_file(tmp_path):
     for theirs, ours in ((".attn.", ".attention."), (".mlp.fc1.", ".mlp.0."), (".mlp.fc2.", ".mlp.2.")):
         names = {n: t.replace(ours, theirs) for n, t in names.items()}
     names = {n: t.replace("embed.proj", "patch_embed.proj") for n, t in names.items()}
-    assert len(TIMM) == 6
+    assert len(RULES["timm"]) == 6
     save_file({names[n]: x.clone() for n, x in other.vit.state_dict().items()}, tmp_path / "vit.safetensors")
     load_imagenet(model, tmp_path / "vit.safetensors")
     assert all(torch.equal(a, b) for a, b in zip(model.vit.parameters(), other.vit.parameters(), strict=True))

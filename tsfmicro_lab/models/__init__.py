@@ -63,21 +63,11 @@ def create_model(
 def from_pretrained(folder: Path | str) -> Recognizer:
     """Loads a model that its `save_pretrained` wrote. Nothing in the folder is executed.
 
-    Args:
-        folder: The folder.
-
     Returns:
         The model in evaluation mode.
 
     Raises:
         ValueError: The folder holds no model of this lab, or its weights do not fit its configuration.
-
-    Example:
-        >>> import tempfile
-        >>> folder = tempfile.mkdtemp()
-        >>> create_model("tsfmicro_late", seed=0).save_pretrained(folder)
-        >>> type(from_pretrained(folder)).__name__
-        'TSFmicroLate'
     """
     folder = Path(folder)
     try:

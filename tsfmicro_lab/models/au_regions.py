@@ -42,7 +42,7 @@ def crop_regions(
     A square that reaches over the edge of the image is moved inside, so that no region is made of nothing.
 
     Args:
-        image: Whatever is to be cropped.
+        image: What is cropped.
         landmarks: The named points, pixels.
         share: Side of a square, as a share of the image's.
         size: Side of what is sampled, pixels.

@@ -43,15 +43,7 @@ def model_card(model: "Recognizer", **facts: Any) -> str:
 
 
 def training_data(folder: Path | str) -> str:
-    """What the card of a saved model says of the data that it was trained on; nothing if it has no card.
-
-    Args:
-        folder: Of `save_pretrained`.
-
-    Example:
-        >>> training_data("no such folder")
-        ''
-    """
+    """What the card of a saved model says of the data that it was trained on; nothing if it has no card."""
     try:
         with (Path(folder) / "README.md").open(encoding="utf-8", errors="replace") as card:
             told = re.search(r"^- Data: (.{1,400})", card.read(MAX_CARD), re.MULTILINE)

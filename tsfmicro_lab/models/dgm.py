@@ -72,11 +72,6 @@ class DGM(nn.Module):
 
     Shape:
         Two tensors (B, 3, S, S), images from 0 to 1 → (B, 2, S, S), pixels.
-
-    Example:
-        >>> onset, apex = torch.rand(2, 2, 3, 56, 56)
-        >>> bool(DGM(8)(onset, apex).abs().max() <= 0.04 * 56)
-        True
     """
 
     def __init__(self, width: int = 16, reach: float = 0.04) -> None:

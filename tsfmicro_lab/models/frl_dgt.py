@@ -84,18 +84,12 @@ PRESETS = {
 
 
 class TransformerFusion(nn.Module):
-    """Tokens mixed by one linear layer over their number, and attention before or after it; then their mean.
+    """Tokens mixed by one linear layer over their number, and `depth` transformer blocks; then their mean.
 
-    Args:
-        dim: Channels of a token.
-        heads: Attention heads.
-        depth: Transformer blocks.
-        given: Tokens in.
-        mixed: Tokens after mixing.
-        fusion: Mixes `before` attention, whose cost falls with the square of the tokens, or `after` it.
+    Mixing `before` attention is cheaper, since its cost falls with the square of the tokens, than `after` it.
 
     Shape:
-        (B, given, dim) → (B, dim).
+        (B, given, dim) → (B, mixed, dim) → (B, dim).
     """
 
     def __init__(self, dim: int, heads: int, depth: int, given: int, mixed: int, fusion: str = "before") -> None:

@@ -1,6 +1,7 @@
 """Parameters that were trained elsewhere: checkpoints of the public codes of TSFmicro and SLSTT, and timm's ViTs."""
 
 import re
+import tomllib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,51 +19,8 @@ from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig
 #: SLSTT's starting point in timm's names: ViT-B/16 at 384 px, ImageNet-21k, then 1k.
 IMAGENET = "timm/vit_base_patch16_384.augreg_in21k_ft_in1k"
 
-# Names of other codes (regular expressions) and ours, applied in this order.
-Rules = tuple[tuple[str, str], ...]
-TIMM: Rules = (
-    (r"\bcls_token$", "embed.class_token"),
-    (r"\bpos_embed$", "embed.position"),
-    (r"\bpatch_embed\.", "embed."),
-    (r"\.attn\.", ".attention."),
-    (r"\.mlp\.fc1\.", ".mlp.0."),
-    (r"\.mlp\.fc2\.", ".mlp.2."),
-)
-TSFMICRO: Rules = (
-    # T reads the onset frame and S the difference there, whatever the letters say: only so are its logits met.
-    (r"^ConvStem_T\.proj\.", "onset_stem."),
-    (r"^(ConvStem_S|main_branch\.patch_embed)\.proj\.", "stem."),
-    (r"^transposed_conv1\.", "enlarge.0."),
-    (r"^transposed_conv2\.", "enlarge.1."),
-    (r"^transposed_conv3\.", "enlarge.2."),
-    (r"^main_branch\.layers\.(\d+)\.blocks\.", r"temporal.stages.\1."),
-    (r"^main_branch\.layers\.(\d+)\.downsample\.", r"temporal.downsamples.\1."),
-    (r"\.reduction\.", ".conv."),
-    (r"^(main_branch\.)?proj\.", "classifier.expand."),
-    (r"^(main_branch\.)?(norm|head)\.", r"classifier.\2."),
-    (r"\.retention_layer_norm\.", ".norm1."),
-    (r"\.final_layer_norm\.", ".norm2."),
-    (r"\.retention\.([qkv]|out)_proj\.", r".retention.\1."),
-    (r"\.(lepe|dwconv)\.conv\.", ".local."),
-    (r"\.ffn\.fc1\.", ".ffn.widen."),
-    (r"\.ffn\.fc2\.", ".ffn.narrow."),
-    (r"\.pos\.conv\.", ".position."),
-    (r"^vit_pos\.", "spatial.vit."),
-    *TIMM,
-)
-SLSTT_NAMES: Rules = (
-    (r"^vit\.class_token$", "vit.embed.class_token"),
-    (r"^vit\.patch_embedding\.", "vit.embed.proj."),
-    (r"^vit\.positional_embedding\.pos_embedding$", "vit.embed.position"),
-    (r"^vit\.transformer\.blocks\.", "vit.blocks."),
-    (r"\.attn\.proj_([qkv])\.", r".attention.\1."),
-    (r"(blocks\.\d+)\.proj\.", r"\1.attention.proj."),
-    (r"\.pwff\.fc1\.", ".mlp.0."),
-    (r"\.pwff\.fc2\.", ".mlp.2."),
-    (r"^vit\.fc\.", "head."),
-)
-
-
+#: For each code, its names of tensors (regular expressions) and ours.
+RULES: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 # What tells a checkpoint of each fusion variant from the next ones, and what in it the public code never uses. The last
 # fits every checkpoint that has a head. T→S classifies behind the transformer: head, expansion and norm of its temporal
 # branch stay unused. The early variant has its own stems instead of the branch's.
@@ -76,14 +34,14 @@ VARIANTS: tuple[tuple[str, type[TSFmicro], str], ...] = (
 UNUSED = r"^vit_pos\.(cls_token|head\.|to_Mask\.)|\.(decay|angle|relative_pos|Relpos)"
 
 
-def rename(name: str, rules: Rules = TSFMICRO) -> str:
-    """Our name of a tensor of another code.
+def rename(name: str, code: str = "tsfmicro") -> str:
+    """Our name of a tensor of another code, one of :data:`RULES`.
 
     Example:
         >>> rename("main_branch.layers.0.blocks.0.retention.q_proj.weight")
         'temporal.stages.0.0.retention.q.weight'
     """
-    for pattern, ours in rules:
+    for pattern, ours in (RULES[code] | RULES["timm"]).items():
         name = re.sub(pattern, ours, name)
     return name
 
@@ -131,7 +89,7 @@ def _slstt(given: Mapping[str, Tensor], aggregator: str) -> tuple[Recognizer, di
     """The same for SLSTT's code, whose three projections of attention are joined to one."""
     if aggregator not in ("lstm", "mean"):
         raise ValueError(f"aggregator must be 'lstm' or 'mean', got '{aggregator}'")
-    tensors = {rename(name, SLSTT_NAMES): tensor for name, tensor in given.items()}
+    tensors = {rename(name, "slstt"): tensor for name, tensor in given.items()}
     for name in [name for name in tensors if ".attention.q." in name]:
         parts = [name.replace(".q.", f".{x}.") for x in "qkv"]
         if all(part in tensors for part in parts):  # else they are reported as unknown
@@ -166,7 +124,7 @@ def load_imagenet(model: SLSTT, weights: Path | str = IMAGENET) -> SLSTT:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(f"https://huggingface.co/{weights}/resolve/main/{path.name}", str(path))
     expected = model.vit.state_dict()
-    given = {rename(name, TIMM): tensor for name, tensor in read_weights(path).items()}
+    given = {rename(name, "timm"): tensor for name, tensor in read_weights(path).items()}
     used = {name: tensor for name, tensor in given.items() if name in expected}
     if "embed.position" in used:
         used["embed.position"] = stretch(used["embed.position"], expected["embed.position"].shape[1])

@@ -240,12 +240,7 @@ class ManhattanRetention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Linear → GELU → plus its own 3×3 depthwise convolution → Linear, at every position of the grid.
-
-    Args:
-        dim: Channels in and out.
-        ratio: Hidden channels per input channel.
-    """
+    """Linear (to `ratio` times the channels) → GELU → plus its own 3×3 depthwise convolution → Linear."""
 
     def __init__(self, dim: int, ratio: int = 3) -> None:
         super().__init__()
@@ -260,16 +255,7 @@ class FeedForward(nn.Module):
 class RetentionBlock(nn.Module):
     """One block of RMT: position by convolution, then retention, then feed-forward, each added to what it read.
 
-    Args:
-        dim: Channels.
-        heads: Retention heads.
-        grid: Side of the square grid, in tokens.
-        decomposed: See :class:`ManhattanRetention`.
-        spread: b of :func:`head_decay`.
-        drop_path: Stochastic depth rate of both residual branches.
-
-    Shape:
-        (B, grid, grid, dim) → the same.
+    Its arguments are those of :class:`ManhattanRetention`, and the stochastic depth rate of both residual branches.
     """
 
     def __init__(

@@ -32,14 +32,8 @@ class ConvStem(nn.Sequential):
 class RetentionPyramid(nn.Module):
     """Stages of retention blocks; between two, a strided convolution halves the grid and widens the channels.
 
-    Args:
-        grid: Side of the first stage's grid, in tokens.
-        dims: Channels of each stage.
-        depths: Blocks of each stage.
-        heads: Heads in every block.
-        decomposed: For each stage, whether retention goes along rows and columns instead of over all pairs.
-        spreads: For each stage, b of :func:`~tsfmicro_lab.models.retention.head_decay`.
-        drop_path: Stochastic depth of the last block; grows linearly from 0 at the first.
+    Its arguments are the side of the first grid, in tokens, and fields of
+    :class:`~tsfmicro_lab.models.tsfmicro.TSFmicroConfig`; stochastic depth grows linearly from 0 at the first block.
 
     Shape:
         (B, dims[0], grid, grid) → (B, dims[-1], g, g) with g = grid / 2^(stages - 1).

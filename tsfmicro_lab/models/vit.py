@@ -96,7 +96,7 @@ class PatchEmbedding(nn.Module):
 
 
 class ViT(nn.Module):
-    """Patch tokens → transformer blocks → layer norm.
+    """Patch tokens (:class:`PatchEmbedding`) → transformer blocks → layer norm: (B, 3, H, W) → (B, N, dim).
 
     Args:
         image_size: Side of the square input, pixels.
@@ -105,13 +105,10 @@ class ViT(nn.Module):
         depth: Number of blocks.
         heads: Attention heads.
         class_token: Whether a class token stands in front; the first of the tokens that come out is then its.
-        dropout: Of the blocks, as `gelu`.
+        dropout: Of :class:`TransformerBlock`, as `gelu`.
         gelu: Form of GELU.
         checkpointing: Whether training computes each block a second time instead of keeping what is inside it, which
             saves memory for time.
-
-    Shape:
-        (B, 3, image_size, image_size) → (B, N, dim), as :class:`PatchEmbedding`.
     """
 
     def __init__(
@@ -170,14 +167,8 @@ class ThumbnailViT(nn.Module):
 
     A thumbnail of 14×14 pixels cannot show a micro-movement. It shows where eyes, nose and mouth lie.
 
-    Args:
-        grid: Side of the thumbnail, in pixels and in tokens.
-        dim: Channels of a token.
-        depth: Transformer blocks.
-        heads: Attention heads.
-
     Shape:
-        (B, 3, H, W) → (B, dim, grid, grid).
+        (B, 3, H, W) → (B, dim, grid, grid), grid the side of the thumbnail.
     """
 
     def __init__(self, grid: int, dim: int, depth: int = 2, heads: int = 4) -> None:
