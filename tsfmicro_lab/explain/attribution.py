@@ -131,9 +131,8 @@ def where_how(
         heat = {n: m.detach().sum(-3)[0].float().cpu().numpy() for n, m in zip(asked.names, maps, strict=True)}
         if not all(np.isfinite(m).all() for m in heat.values()):
             raise ValueError("the attribution is not finite: check the sample and the model's weights for NaN")
-        error = float("nan")
-        if METHODS[method] in COMPLETE:
-            error = _completeness(asked, x, origin, target, sum(float(m.sum()) for m in heat.values()))
+        total = sum(float(m.sum()) for m in heat.values())
+        error = _completeness(asked, x, origin, target, total) if METHODS[method] in COMPLETE else float("nan")
     if METHODS[method] is deep_lift and error > DEEP_LIFT_TOLERANCE:
         raise ValueError(
             f"DeepLift does not fit {type(model).__name__}: its maps miss {error:.0%} of the change of the logit, "

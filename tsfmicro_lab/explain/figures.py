@@ -85,9 +85,8 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
         if clip.truth:
             for axis in row[1:]:
                 axis.contour(clip.truth.moved, [0.5], colors="black", linewidths=1.0)
-        verdict = classes[attribution.target]
         name = f"truth: {clip.emotion}" if clip.emotion else clip.name
-        row[0].set_ylabel(f"{name}\nexplained: {verdict}", fontsize=11)
+        row[0].set_ylabel(f"{name}\nexplained: {classes[attribution.target]}", fontsize=11)
     _scale(figure, 2 if len(names) > 1 else 1, axes.shape[1], image, MAP_LABEL)
     return figure
 
@@ -197,8 +196,7 @@ def overlay_map(axis: Axes, face: np.ndarray, heat: Heat, limit: float) -> mpl.i
         axis.text(0.5, 0.5, "all zero", transform=axis.transAxes, ha="center", va="center")
     strength = np.sqrt(np.clip(np.abs(heat) / limit, 0, 1))
     norm = mpl.colors.FuncNorm(_SIGNED_ROOT, vmin=-limit, vmax=limit)
-    height, width = face.shape[:2]
-    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    extent = (-0.5, face.shape[1] - 0.5, face.shape[0] - 0.5, -0.5)
     return axis.imshow(heat, cmap=DIVERGING, norm=norm, alpha=strength, extent=extent, interpolation="nearest")
 
 

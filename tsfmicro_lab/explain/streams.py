@@ -131,10 +131,8 @@ def intervene(
     Returns:
         One row per clip, intervention and donor: `subject`, `intervention`, `truth`, `predicted`, `p_truth`.
     """
-    model.eval()
-    names = np.array(samples.classes, dtype=object)
-    rng = np.random.default_rng(seed)
-    inputs = model.inputs_of(samples)
+    names, rng = np.array(samples.classes, dtype=object), np.random.default_rng(seed)
+    inputs = model.eval().inputs_of(samples)
     swapped = np.stack([_donors(samples, i, donors, rng) for i in index.tolist()])
     labels = samples.label.numpy()[index]
     tables = []

@@ -79,15 +79,13 @@ def attention_rollout(model: Recognizer, inputs: Inputs) -> tuple[Tensor, Tensor
 
 
 def _through_vit(flow: Flow, branch: ThumbnailViT, seen: Seen) -> Flow:
-    attentions = [m for m in branch.modules() if isinstance(m, SelfAttention)]
-    for layer in reversed(attentions):
+    for layer in reversed([m for m in branch.modules() if isinstance(m, SelfAttention)]):
         flow = (flow + _through(flow, layer.weights(*seen[layer]))) / 2
     return flow
 
 
 def _through_pyramid(flow: Flow, pyramid: RetentionPyramid, seen: Seen) -> Flow:
-    layers = [m for m in pyramid.modules() if isinstance(m, ManhattanRetention)]
-    for layer in reversed(layers):
+    for layer in reversed([m for m in pyramid.modules() if isinstance(m, ManhattanRetention)]):
         if layer.grid > flow.shape[1]:  # from a coarse token to the four that it was made of
             flow = F.interpolate(flow[:, None], scale_factor=2.0, mode="nearest")[:, 0] / 4
         (x,) = seen[layer]
@@ -104,5 +102,4 @@ def _through(flow: Flow, weights: Float[Tensor, "batch heads n n"]) -> Flow:
 
 def _through_lines(flow: Flow, rows: Tensor, columns: Tensor) -> Flow:
     """The same for decomposed retention, which mixes rows first and then columns."""
-    given = torch.einsum("b y x, b h x y v, b h v x u -> b v u", flow, columns, rows)
-    return given / rows.shape[1]
+    return torch.einsum("b y x, b h x y v, b h v x u -> b v u", flow, columns, rows) / rows.shape[1]
