@@ -23,6 +23,7 @@ lint: $(DEVELOPER)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
 
 format: $(DEVELOPER)
 	$(BIN)/ruff check --fix .
