@@ -97,6 +97,27 @@ def test_the_prediction_is_the_models_own(faces):
     assert [level.value for level in explorer.bars.levels] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
+@pytest.mark.parametrize("name", ["ststnet", "slstt_mean", "frl_dgt"])
+def test_models_that_read_flow_or_landmarks_predict_too(faces, name):
+    model = create_model(name, 3, seed=4)
+    explorer = OnsetApexExplorer(faces, model, ["a", "b", "c"], size=96, index=2)
+    shown = [level.value for level in explorer.bars.levels]
+    assert shown == pytest.approx(model.logits(faces[2])[0].softmax(-1).tolist(), abs=1e-5)
+    explorer.apex.value -= 3
+    assert [level.value for level in explorer.bars.levels] != shown
+
+
+def test_key_frames_too_close_for_a_model_are_told(faces):
+    explorer = OnsetApexExplorer(faces, create_model("slstt_mean", 3), ["a", "b", "c"], size=96)
+    explorer.apex.value = last = faces[0].offset
+    with pytest.raises(ClipError):
+        explorer.onset.value = last
+    assert "0 frame after its onset, 11 are read" in explorer.message.value
+    explorer.reset()
+    explorer.gain.value = 5
+    assert explorer.message.value == ""
+
+
 def test_without_an_annotated_apex_the_spotted_one_is_shown(faces):
     clip = replace(faces[1], apex=None)
     explorer = OnsetApexExplorer(clip, size=96)

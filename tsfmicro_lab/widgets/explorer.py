@@ -33,17 +33,22 @@ class Message(widgets.HTML):
 class Explorer(widgets.VBox):
     """Controls above, a message and a line that tells what is seen, and what is drawn below.
 
+    Args:
+        controls: Rows of columns of controls.
+        below: Rows of what is drawn.
+
     Attributes:
         message: What is being done, or what went wrong.
         story: What is seen.
-        pictures: Rows of tiles, for :meth:`snapshot`.
     """
 
     def __init__(
-        self, controls: Sequence[widgets.Widget], pictures: Sequence[Sequence[Tile]], below: Sequence[widgets.Widget]
+        self, controls: Sequence[Sequence[Sequence[widgets.Widget]]], below: Sequence[Sequence[widgets.Widget]]
     ) -> None:
-        self.pictures, self.message, self.story = pictures, Message(), widgets.HTML()
-        super().__init__([*controls, self.message, self.story, *below])
+        self.message, self.story, self.below = Message(), widgets.HTML(), below
+        rows = [[widgets.VBox(column) for column in row] for row in controls]
+        above, beneath = ([widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in r] for r in (rows, below))
+        super().__init__([*above, self.message, self.story, *beneath])
 
     def when(self, controls: Iterable[widgets.Widget], call: Callable[[], None], busy: str = "") -> None:
         """Calls something whenever one of some controls changes; the message tells what goes wrong."""
@@ -57,7 +62,8 @@ class Explorer(widgets.VBox):
 
     def snapshot(self) -> Image:
         """All pictures as a still one, which stays when a notebook is read without a kernel."""
-        lines = [np.hstack([tile.pixels for tile in row]) for row in self.pictures]
+        rows = [[tile.pixels for tile in row if isinstance(tile, Tile)] for row in self.below]
+        lines = [np.hstack(row) for row in rows if row]
         width = max(line.shape[1] for line in lines)
         padded = [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
         return Image(data=png(np.vstack(padded)), format="png")
@@ -101,19 +107,16 @@ def button(text: str, icon: str, call: Callable[[], object]) -> widgets.Button:
     return pressed
 
 
+def player(moved: widgets.Widget, interval: int) -> widgets.Play:
+    """Moves a slider by itself, a step every so many milliseconds."""
+    play = widgets.Play(interval=interval)
+    widgets.jslink((play, "value"), (moved, "value"))
+    return play
+
+
 def labelled(control: widgets.Widget, label: str) -> widgets.Widget:
     """A slider or menu with a label in front, all of one width."""
     control.description = label
     control.style.description_width = "11em"
     control.layout.width = "28em"
     return control
-
-
-def columns(*controls: Sequence[widgets.Widget]) -> widgets.HBox:
-    """Controls in columns side by side."""
-    return widgets.HBox([widgets.VBox(column) for column in controls])
-
-
-def wrapped(*parts: widgets.Widget) -> widgets.HBox:
-    """Side by side, in several lines where there is no room."""
-    return widgets.HBox(parts, layout={"flex_flow": "row wrap"})

@@ -14,8 +14,8 @@ from tsfmicro_lab.data.motion import ACTION_UNITS
 from tsfmicro_lab.data.moving_face import FPS, Distractors, Motion, MovingFace
 from tsfmicro_lab.preprocess.flow import flow_colours
 from tsfmicro_lab.preprocess.keyframes import difference_frame
-from tsfmicro_lab.widgets.explorer import Explorer, button, columns, labelled, menu, slider, wrapped
-from tsfmicro_lab.widgets.tiles import Tile, signed
+from tsfmicro_lab.widgets.explorer import Explorer, button, labelled, menu, player, slider
+from tsfmicro_lab.widgets.tiles import Tile, show_all, signed
 
 SIDES = {"both sides": "", "right side": "R", "left side": "L"}
 
@@ -28,14 +28,11 @@ class FaceStudio(Explorer):
         seed: Person drawn first.
 
     Attributes:
-        person: Slider: seed of the face.
-        layout_variation: Slider: how far its proportions may be from the mean face.
-        units: One slider per action unit: its largest displacement, pixels of a face of 224 px.
-        side: Dropdown: both sides, or one.
-        duration: Slider: from onset to offset, milliseconds.
-        rise: Slider: share of the duration before the apex.
-        distractors: Slider: head drift, flicker, camera noise and blinks, 1 as in the data set.
-        frame: Slider over the frames; `play` moves it.
+        person, layout_variation: Seed of the face, and how far its proportions may be from the mean face.
+        units: By action unit, its largest displacement, pixels of a face of 224 px.
+        side, duration, rise: Both sides, or one; from onset to offset, ms; share of it before the apex.
+        distractors: Head drift, flicker and camera noise, 1 as in the data set.
+        frame: Which frame is shown; `play` moves it.
         folder: Where `save` puts frames and annotation.
         moving: The renderer behind the pictures.
 
@@ -59,19 +56,17 @@ class FaceStudio(Explorer):
         self.rise = slider("rises for (share)", 0.45, 0.2, 0.8, 0.05, wait=True)
         self.distractors = slider("distractors ×", 0, 0, 3, 0.25, wait=True)
         self.frame = slider("frame", 0, 0, 1)
-        self.play = widgets.Play(interval=40)
-        widgets.jslink((self.play, "value"), (self.frame, "value"))
+        self.play = player(self.frame, 40)
         self.folder = labelled(widgets.Text("my_clips/clip01"), "save to folder")
         self.tiles = [Tile(t, size) for t in ("onset", "this frame", "difference", "true motion")]
         sliders = list(self.units.values())
         half = (len(sliders) + 1) // 2
         controls = [
-            columns([self.person, self.layout_variation, self.side], [self.duration, self.rise, self.distractors]),
-            columns(sliders[:half], sliders[half:]),
-            widgets.HBox([self.frame, self.play]),
+            [[self.person, self.layout_variation, self.side], [self.duration, self.rise, self.distractors]],
+            [sliders[:half], sliders[half:]],
+            [[self.frame], [self.play]],
         ]
-        save = widgets.HBox([self.folder, button("save as data", "save", self.save)])
-        super().__init__(controls, [self.tiles], [wrapped(*self.tiles), save])
+        super().__init__(controls, [self.tiles, [self.folder, button("save as data", "save", self.save)]])
         self.when([self.person, self.layout_variation], self._new_face, "drawing")
         self.when([self.side, self.duration, self.rise, self.distractors, *sliders], self._new_motion)
         self.when([self.frame], self._update)
@@ -106,12 +101,11 @@ class FaceStudio(Explorer):
         self._new_motion()
 
     def _new_motion(self) -> None:
-        scale = self.size / 224
-        chosen = {self.side.value + unit: scale * s.value for unit, s in self.units.items() if s.value}
-        strength = self.distractors.value
+        chosen = {self.side.value + u: self.size / 224 * s.value for u, s in self.units.items() if s.value}
         timing = round(self.duration.value / 1e3 * FPS), self.rise.value
-        blinking = Distractors(strength, strength, strength, 0)
-        motion = Motion.draw(chosen, self.size, blinking, [self.person.value], timing)
+        drift = flicker = noise = self.distractors.value
+        distractors = Distractors(drift, flicker, noise, blinks=0)
+        motion = Motion.draw(chosen, self.size, distractors, [self.person.value], timing)
         self.moving = MovingFace(self._face, motion)
         self.frame.max = self.play.max = motion.frames - 1
         if self.frame.value == motion.apex:
@@ -120,13 +114,9 @@ class FaceStudio(Explorer):
 
     def _update(self) -> None:
         motion, i = self.moving.motion, self.frame.value
-        onset, now = self.moving.render(motion.onset), self.moving.render(i)
-        field = self.moving.displacement(i)
-        first, second, third, fourth = self.tiles
-        first.show(onset)
-        second.show(now)
-        third.show(signed(difference_frame(onset, now).mean(-1), 20))
-        fourth.show(flow_colours(field, 3 * self.size / 224))
+        onset, now, field = self.moving.render(motion.onset), self.moving.render(i), self.moving.displacement(i)
+        difference = signed(difference_frame(onset, now).mean(-1), 20)
+        show_all(self.tiles, onset, now, difference, flow_colours(field, 3 * self.size / 224))
         key = {motion.onset: "onset", motion.apex: "apex", motion.offset: "offset"}.get(i, "")
         self.story.value = (
             f"{(i - motion.onset) / FPS * 1e3:.0f} ms after the onset <b>{key}</b>, "

@@ -10,7 +10,7 @@ from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.explain.streams import StreamActivations, fuse_of, stream_activations, stream_weights
 from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.models.retention import ManhattanRetention
-from tsfmicro_lab.widgets.explorer import Explorer, button, columns, menu, slider, wrapped
+from tsfmicro_lab.widgets.explorer import Explorer, button, menu, slider
 from tsfmicro_lab.widgets.tiles import Bars, Tile, over_face, signed, strength
 
 TILES = ("onset", "difference", "stream of how", "stream of where", "evidence")
@@ -28,12 +28,10 @@ class FusionExplorer(Explorer):
         index: The clip shown first.
 
     Attributes:
-        clip: Slider over the samples.
-        onset_from: Slider: whose onset frame is read; below 0 the clip's own.
-        how_weight: Slider: factor of the difference's stream, 1 in training.
-        where_weight: Slider: factor of the onset frame's stream, 1 in training.
-        penalty: Slider: how fast retention forgets with distance, × what it was trained with; at 0 it does not.
-        target: Dropdown: the class whose evidence is shown; the predicted one by default.
+        clip, onset_from: The sample, and whose onset frame is read; below 0 its own.
+        how_weight, where_weight: Factors of the difference's and the onset frame's stream, 1 in training.
+        penalty: How fast retention forgets with distance, × what it was trained with; at 0 it does not.
+        target: The class whose evidence is shown; the predicted one by default.
         activations: What the pictures show, by model.
 
     Raises:
@@ -70,13 +68,9 @@ class FusionExplorer(Explorer):
         self.tiles = {name: [Tile(title) for title in TILES] for name in self.models}
         self.bars = {name: Bars(samples.classes) for name in self.models}
         controls = (self.clip, self.onset_from, self.how_weight, self.where_weight, self.penalty, self.target)
-        rows = [
-            row
-            for name in self.models
-            for row in (widgets.HTML(f"<b>{name}</b>"), wrapped(*self.tiles[name], self.bars[name]))
-        ]
-        head = widgets.HBox([columns(controls[:3], controls[3:]), button("as trained", "undo", self.reset)])
-        super().__init__([head], list(self.tiles.values()), rows)
+        titles = {name: [widgets.HTML(f"<b>{name}</b>")] for name in self.models}
+        rows = [row for name in self.models for row in (titles[name], [*self.tiles[name], self.bars[name]])]
+        super().__init__([[controls[:3], controls[3:], [button("as trained", "undo", self.reset)]]], rows)
         self.when(controls, self._update)
         self._update()
 

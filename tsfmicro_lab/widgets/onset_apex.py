@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 
 import cv2
 import ipywidgets as widgets
@@ -16,17 +17,8 @@ from tsfmicro_lab.preprocess.alignment import align_clip, onset_landmarks
 from tsfmicro_lab.preprocess.flow import FLOWS, flow_colours, magnify, optical_flow
 from tsfmicro_lab.preprocess.keyframes import difference_frame, intensity_curve, spot_apex
 from tsfmicro_lab.preprocess.landmarks import Landmarker
-from tsfmicro_lab.widgets.explorer import (
-    Explorer,
-    button,
-    check_classes,
-    clip_menu,
-    columns,
-    menu,
-    slider,
-    wrapped,
-)
-from tsfmicro_lab.widgets.tiles import Bars, Tile, outlined, over_face, signed
+from tsfmicro_lab.widgets.explorer import Explorer, button, check_classes, clip_menu, menu, player, slider
+from tsfmicro_lab.widgets.tiles import Bars, Tile, outlined, over_face, show_all, signed
 
 #: Frames that are read for the curve of a long clip.
 CURVE_FRAMES = 300
@@ -47,16 +39,10 @@ class OnsetApexExplorer(Explorer):
         index: The clip shown first.
 
     Attributes:
-        clip: Dropdown over the clips.
-        onset: Slider over the frames, up to the apex.
-        apex: Slider over the frames, from the onset on; `play` moves it.
-        gain: Slider: grey levels at which the difference is fully coloured.
-        factor: Slider: motion magnification of the apex frame.
-        flow: Dropdown: method of the optical flow.
-        arrows: Checkbox: flow as arrows instead of colours.
-        points: Checkbox: landmarks on the onset frame.
-        region: Dropdown: where an action unit would move this face, as an outline.
-        message: What went wrong, if anything.
+        clip, onset, apex: What is shown; `play` moves the apex.
+        gain, factor: Grey levels at which the difference is fully coloured; magnification of the motion.
+        flow, arrows: Method of the optical flow; as arrows instead of colours.
+        points, region: Landmarks on the onset frame; outline of where an action unit would move this face.
 
     Raises:
         ValueError: There is no clip, or classes do not fit the model.
@@ -87,27 +73,22 @@ class OnsetApexExplorer(Explorer):
         self.model, self.landmarker, self.size = model, landmarker, size
         self.clip = clip_menu(self.data, index)
         self.onset, self.apex = slider("onset", 0, 0, 1), slider("apex", 1, 0, 1)
-        self.play = widgets.Play(interval=60, description="play")
-        widgets.jslink((self.play, "value"), (self.apex, "value"))
+        self.play = player(self.apex, 60)
         self.gain = slider("full colour at", 20, 2, 100, 1.0)
         self.factor = slider("magnify motion ×", 1, 0, 15, 0.5)
         self.flow = menu("flow", list(FLOWS))
-        self.arrows = widgets.Checkbox(False, description="flow as arrows", indent=False)
-        self.points = widgets.Checkbox(False, description="landmarks", indent=False)
+        self.arrows = widgets.Checkbox(description="flow as arrows", indent=False, layout={"width": "auto"})
+        self.points = widgets.Checkbox(description="landmarks", indent=False, layout={"width": "auto"})
         units = [("none", ""), ("annotated", "annotated"), *((f"{u} {ACTION_UNITS[u][0]}", u) for u in ACTION_UNITS)]
         self.region = menu("action unit", units)
         self.tiles = [Tile(title, size) for title in ("onset", "apex", "difference", "optical flow")]
         self.curve = Tile("intensity: distance of each frame from the onset", 90, self._click_curve)
         self.bars = Bars(classes or ())
         annotated = button("as annotated", "undo", self.reset)
-        spotted = button(
-            "spotted apex", "search", lambda: self._set(self.onset.value, max(self.spotted, self.onset.value))
-        )
-        controls = columns(
-            [self.clip, self.onset, self.apex, widgets.HBox([self.play, annotated, spotted])],
-            [self.gain, self.factor, self.flow, self.region, widgets.HBox([self.points, self.arrows])],
-        )
-        super().__init__([controls], [self.tiles, [self.curve]], [wrapped(*self.tiles), wrapped(self.curve, self.bars)])
+        spotted = button("spotted apex", "search", lambda: setattr(self.apex, "value", self.spotted))
+        left = [self.clip, self.onset, self.apex, widgets.HBox([self.play, annotated, spotted])]
+        right = [self.gain, self.factor, self.flow, self.region, widgets.HBox([self.points, self.arrows])]
+        super().__init__([[left, right]], [self.tiles, [self.curve, self.bars]])
         self._quiet = False
         self.when([self.clip], self._new_clip, "reading the clip")
         self.when([self.onset, self.apex], self._key_frames)
@@ -154,11 +135,13 @@ class OnsetApexExplorer(Explorer):
         onset, apex = self.shown.frame(i), self.shown.frame(j)
         self.difference = difference_frame(onset, apex)
         self.motion = optical_flow(onset, apex, self.flow.value)
-        first, second, third, fourth = self.tiles
-        first.show(self._with_points(self._outlined(onset)))
-        second.show(magnify(apex, self.motion, self.factor.value))
-        third.show(self._outlined(signed(self.difference.mean(-1), self.gain.value)))
-        fourth.show(self._outlined(self._flow_picture(onset)))
+        show_all(
+            self.tiles,
+            self._with_points(self._outlined(onset)),
+            magnify(apex, self.motion, self.factor.value),
+            self._outlined(signed(self.difference.mean(-1), self.gain.value)),
+            self._outlined(self._flow_picture(onset)),
+        )
         self.curve.show(self._curve_picture())
         units = " + ".join(self.shown.action_units) or "not annotated"
         self.story.value = (
@@ -174,11 +157,10 @@ class OnsetApexExplorer(Explorer):
             return flow_colours(self.motion, 3 * self.size / 224)
         picture = over_face(onset, onset, np.zeros(onset.shape[:2]))
         step = max(self.size // 20, 1)
-        for y in range(step // 2, self.size, step):
-            for x in range(step // 2, self.size, step):
-                dx, dy = 4 * self.motion[:, y, x]
-                if np.hypot(dx, dy) > 1:
-                    cv2.arrowedLine(picture, (x, y), (round(x + dx), round(y + dy)), (0, 60, 120), 1, cv2.LINE_AA)
+        for x, y in product(range(step // 2, self.size, step), repeat=2):
+            dx, dy = 4 * self.motion[:, y, x]
+            if np.hypot(dx, dy) > 1:
+                cv2.arrowedLine(picture, (x, y), (round(x + dx), round(y + dy)), (0, 60, 120), 1, cv2.LINE_AA)
         return picture
 
     def _with_points(self, picture: Frame) -> Frame:

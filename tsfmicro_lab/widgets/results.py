@@ -7,9 +7,9 @@ import ipywidgets as widgets
 from IPython.display import Image
 
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.explain.figures import Picture, run_figure, where_how_figure
+from tsfmicro_lab.explain.figures import run_figure, where_how_figure
 from tsfmicro_lab.results import Result, explain_clip, find_results, load_frames, run_table
-from tsfmicro_lab.widgets.explorer import Explorer, menu, wrapped
+from tsfmicro_lab.widgets.explorer import Explorer, menu
 
 
 class ResultsExplorer(Explorer):
@@ -21,10 +21,8 @@ class ResultsExplorer(Explorer):
             (`results.save_frames`), they are found there.
 
     Attributes:
-        model: Dropdown: only runs of this model.
-        selection: Dropdown: only this selection.
-        run: Dropdown over the runs that are left.
-        missed: Dropdown over its mistakes, the surest first.
+        model, selection: Only these runs.
+        run, missed: One of those that are left, and one of its mistakes, the surest first.
         table: The runs that are left, for export: `explorer.table.to_csv(...)`, `explorer.table.to_latex(...)`.
 
     Raises:
@@ -38,8 +36,8 @@ class ResultsExplorer(Explorer):
         self.selection = menu("selection", ["all", *self._all.selection.unique()])
         self.run, self.missed, self.rows = menu("run", []), menu("missed clip", []), widgets.HTML()
         self.picture, self.clip = widgets.Image(format="png"), widgets.Image(format="png")
-        head = [wrapped(self.model, self.selection), self.rows, self.run, self.picture, self.missed]
-        super().__init__(head, [], [self.clip])
+        controls = [[[self.model], [self.selection]], [[self.rows, self.run, self.picture, self.missed]]]
+        super().__init__(controls, [[self.clip]])
         self.when([self.model, self.selection], self._filter)
         self.when([self.run], self._show)
         self.when([self.missed], self._explain, "explaining")
@@ -65,7 +63,7 @@ class ResultsExplorer(Explorer):
             _fill(self.missed, [])
             return
         result = self.results[self.run.value]
-        self.picture.value = _png(run_figure(result.predictions, result.classes))
+        self.picture.value = run_figure(result.predictions, result.classes)._repr_png_()
         names = [f"{r.subject}/{r['clip']}: {r.truth} taken for {r.predicted}" for _, r in result.missed.iterrows()]
         _fill(self.missed, [(name, i) for i, name in enumerate(names)])
 
@@ -82,7 +80,7 @@ class ResultsExplorer(Explorer):
         if heat is None:
             self.story.value = "No model of two streams was kept with this run, so there is no map."
         else:
-            self.clip.value = _png(where_how_figure([clip], [heat], result.classes))
+            self.clip.value = where_how_figure([clip], [heat], result.classes)._repr_png_()
 
 
 def _fill(menu: widgets.Dropdown, options: list[tuple[str, int]]) -> None:
@@ -90,8 +88,3 @@ def _fill(menu: widgets.Dropdown, options: list[tuple[str, int]]) -> None:
     menu.value = None
     menu.options = options
     menu.value = options[0][1] if options else None
-
-
-def _png(figure: object) -> bytes:
-    assert isinstance(figure, Picture)
-    return figure._repr_png_()

@@ -1,6 +1,8 @@
 """RetentionExplorer: from which positions of the face a token gathers what it knows."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -8,7 +10,7 @@ import torch
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.models.retention import ManhattanRetention, manhattan_bias
-from tsfmicro_lab.widgets.explorer import Explorer, columns, menu, slider, wrapped
+from tsfmicro_lab.widgets.explorer import Explorer, menu, slider
 from tsfmicro_lab.widgets.tiles import Bars, Tile, over_face, strength
 
 
@@ -24,12 +26,9 @@ class RetentionExplorer(Explorer):
         index: The clip shown first.
 
     Attributes:
-        clip: Slider over the samples.
-        layer: Dropdown over the retention layers, first stage first.
-        head: Slider over the heads of a layer.
-        decay: Slider: decay of the chosen head; 1 means that distance does not count.
-        row: Slider: row of the query; a click on a picture sets it, too.
-        column: Slider: column of the query.
+        clip, layer, head: The sample; the retention layer, first stage first; its head.
+        decay: Of the chosen head; 1 means that distance does not count.
+        row, column: Of the query; a click on a picture sets them, too.
         inputs: What the model reads of the chosen clip.
         weights: The query's weights over the grid, as last shown.
 
@@ -59,8 +58,8 @@ class RetentionExplorer(Explorer):
         self.column = slider("query column", first.grid // 2, 0, first.grid - 1)
         titles = ("distance alone", "content alone", "both: the layer's weights")
         self.tiles, self.bars = [Tile(title, 240, self._click) for title in titles], Bars(samples.classes)
-        controls = columns((self.clip, self.layer, self.head), (self.decay, self.row, self.column))
-        super().__init__([controls], [self.tiles], [wrapped(*self.tiles, self.bars)])
+        controls = [[self.clip, self.layer, self.head], [self.decay, self.row, self.column]]
+        super().__init__([controls], [[*self.tiles, self.bars]])
         self.when([self.layer], self._new_layer)
         self.when([self.head], self._new_head)
         self.when([self.clip, self.decay, self.row, self.column], self._update)
@@ -105,31 +104,33 @@ class RetentionExplorer(Explorer):
         """What the chosen layer reads when the model sees a clip; on the way, what the model says with the decay."""
         layer, seen = self.layer.value, []
         self.inputs = self.model.inputs_of(self.samples, [i])
-        hook = layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
-        trained = layer.gamma
-        gamma = trained.clone()
+        gamma = layer.gamma.clone()
         gamma[head] = self.decay.value
-        try:
-            layer.set_decay(gamma)
+        hook = layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+        with _decay(layer, gamma):
             self.bars.show(self.model(**self.inputs)[0].numpy())
-        finally:
-            layer.set_decay(trained)
-            hook.remove()
+        hook.remove()
         return seen[0]
 
     def _weights(self, x: torch.Tensor, position: tuple[int, int]) -> list[torch.Tensor]:
         """Weights of one query (heads, side, side): distance alone, content alone, both."""
-        layer = self.layer.value
-        trained, side, row = layer.gamma, layer.grid, position[0] * layer.grid + position[1]
-        gamma = torch.full((layer.heads,), self.decay.value)
-        try:
-            layer.set_decay(gamma)
-            both = layer.weights(x)[0, :, row]
-            layer.set_decay(torch.ones_like(gamma))
-            content = layer.weights(x)[0, :, row]
-        finally:
-            layer.set_decay(trained)
+        layer, (row, column) = self.layer.value, position
+        gamma, query, square = torch.full((layer.heads,), self.decay.value), row * layer.grid + column, [layer.grid] * 2
+        with _decay(layer, gamma):
+            both = layer.weights(x)[0, :, query].unflatten(-1, square)
+        with _decay(layer, torch.ones_like(gamma)):
+            content = layer.weights(x)[0, :, query].unflatten(-1, square)
         # Without content the weights of both forms are a product: so much up or down, so much left or right.
-        line = manhattan_bias(gamma, 1, side).softmax(-1)
-        distance = line[:, position[0], :, None] * line[:, position[1], None, :]
-        return [distance, *(t.unflatten(-1, (side, side)) for t in (content, both))]
+        line = manhattan_bias(gamma, 1, layer.grid).softmax(-1)
+        return [line[:, row, :, None] * line[:, column, None, :], content, both]
+
+
+@contextmanager
+def _decay(layer: ManhattanRetention, gamma: torch.Tensor) -> Iterator[None]:
+    """Another decay than the trained one for a while."""
+    trained = layer.gamma
+    layer.set_decay(gamma)
+    try:
+        yield
+    finally:
+        layer.set_decay(trained)

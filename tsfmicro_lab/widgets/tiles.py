@@ -57,6 +57,12 @@ class Tile(widgets.VBox):
         self.image.value = png(self.pixels)
 
 
+def show_all(tiles: Sequence[Tile], *pictures: Frame) -> None:
+    """Shows a picture on each tile."""
+    for tile, picture in zip(tiles, pictures, strict=True):
+        tile.show(picture)
+
+
 class Bars(widgets.VBox):
     """The probability of every class as a bar, the largest marked.
 

@@ -21,8 +21,8 @@ from tsfmicro_lab.models.base import STREAMS, Recognizer
 from tsfmicro_lab.preprocess.alignment import align_clip, onset_landmarks
 from tsfmicro_lab.preprocess.keyframes import with_apex
 from tsfmicro_lab.preprocess.landmarks import Landmarker
-from tsfmicro_lab.widgets.explorer import Explorer, button, check_classes, clip_menu, menu, slider, wrapped
-from tsfmicro_lab.widgets.tiles import Bars, Tile, outlined, over_face, signed
+from tsfmicro_lab.widgets.explorer import Explorer, button, check_classes, clip_menu, menu, slider
+from tsfmicro_lab.widgets.tiles import Bars, Tile, outlined, over_face, show_all, signed
 
 #: Which inputs a switched-off region is taken from.
 TAKEN_FROM = {
@@ -48,13 +48,11 @@ class WhereHowExplorer(Explorer):
         index: The clip shown first.
 
     Attributes:
-        clip: Dropdown over the clips.
-        target: Dropdown: the class that is explained; the predicted one by default.
-        method: Dropdown: how it is explained.
-        stream: Dropdown: from which input the regions are taken.
-        blend: Slider: strength of the colours over the face.
-        still: One button per action unit; pressed, its region is taken out.
-        table: Share of each map in each region, the last maps' ones.
+        clip, target, method: Whose prediction, which class (the predicted one by default) and how it is explained.
+        still, stream: By action unit, whether its region is taken out, and from which input.
+        blend: Strength of the colours over the face.
+        maps, logits: What is shown.
+        table: Share of each map in each region.
 
     Raises:
         ValueError: The model does not read onset and difference, or classes do not fit it.
@@ -86,7 +84,7 @@ class WhereHowExplorer(Explorer):
                 f"{type(model).__name__} does not read the {' and '.join(missing)} frame: explore a model that reads "
                 "onset and difference, such as tsfmicro_late"
             )
-        self.model, self.classes = copy.deepcopy(model).cpu().eval(), list(classes)
+        self.model, self.classes, self.size = copy.deepcopy(model).cpu().eval(), list(classes), size
         self.clip = clip_menu(data, index)
         self.target = menu("explain", ["predicted", *classes])
         self.method = menu("method", list(METHODS))
@@ -98,12 +96,13 @@ class WhereHowExplorer(Explorer):
         }
         self.tiles = [Tile(t, size, self._click) for t in ("onset", "difference", *map(stream_title, STREAMS))]
         self.bars, self.rows = Bars(classes), widgets.HTML()
+        switches = [*self.still.values(), button("all regions on", "undo", self.reset)]
         controls = [
-            wrapped(self.clip, self.target, self.method, self.blend, self.stream),
-            widgets.HTML("<small>take out the region of an action unit:</small>"),
-            wrapped(*self.still.values(), button("all regions on", "undo", self.reset)),
+            [[c] for c in (self.clip, self.target, self.method, self.blend, self.stream)],
+            [[widgets.HTML("<small>take out the region of an action unit:</small>")]],
+            [[switch] for switch in switches],
         ]
-        super().__init__(controls, [self.tiles], [wrapped(*self.tiles), widgets.HBox([self.bars, self.rows])])
+        super().__init__(controls, [self.tiles, [self.bars, self.rows]])
         self._read = lru_cache(maxsize=32)(lambda i: self._aligned(data[i], landmarker))
         self.when([self.clip, self.target, self.method, self.stream, *self.still.values()], self._explain, "explaining")
         self.when([self.blend], self._show)
@@ -151,9 +150,8 @@ class WhereHowExplorer(Explorer):
             pictures.append(over_face(face, signed(np.sign(heat) * np.sqrt(np.abs(heat)), limit**0.5), alpha))
         off = [self.regions[unit] for unit, switch in self.still.items() if switch.value]
         truth = [self.shown.truth.moved] if self.shown.truth else []
-        for tile, picture in zip(self.tiles, pictures, strict=True):
-            large = cv2.resize(picture, (tile.size, tile.size), interpolation=cv2.INTER_NEAREST)
-            tile.show(outlined(outlined(large, off, (0, 90, 180)), truth, (0, 0, 0)))
+        large = [cv2.resize(p, (self.size, self.size), interpolation=cv2.INTER_NEAREST) for p in pictures]
+        show_all(self.tiles, *(outlined(outlined(p, off, (0, 90, 180)), truth, (0, 0, 0)) for p in large))
         self.bars.show(self.logits)
         table = self.table.sort_values("difference", ascending=False)
         self.rows.value = table.to_html(index=False, float_format=lambda share: f"{share:.0%}")
