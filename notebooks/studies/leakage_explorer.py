@@ -108,7 +108,7 @@ class LeakageExplorer(Explorer):
         self.epochs = slider("epochs looked at", epochs, 1, epochs, wait=True)
         self.subjects = slider("subjects scored", people, 2, people, wait=True)
         controls = [self.noise, self.epochs, self.subjects]
-        super().__init__(controls, [], [self.picture])
+        super().__init__([[controls]], [[self.picture]])
         self.when(controls, self._show, "scoring")
         self._show()
 
