@@ -19,13 +19,16 @@ from typer.testing import CliRunner
 from lookalikes import synthesize
 from tsfmicro_lab.cli import app
 from tsfmicro_lab.data import SyntheticMicroExpressions, load, open_store, prepare, store
-from tsfmicro_lab.data.store import prepare_store
 from tsfmicro_lab.files import alone, file_digest
 
 
 @pytest.fixture
 def jpegs(tmp_path):
     return JpegClips(SyntheticMicroExpressions(2, 3, image_size=96, seed=1), tmp_path / "jpegs")
+
+
+def prepare_store(data, size, folder, **options):
+    return prepare(data, size, folder=folder, **options).folder
 
 
 def test_a_store_holds_what_prepare_gives(jpegs, tmp_path):

@@ -70,9 +70,9 @@ def prepare(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
 ) -> None:
     """Align a data set once into memory-mapped files; goes on where it was interrupted."""
+    from tsfmicro_lab.data import samples
     from tsfmicro_lab.data.recordings import load
     from tsfmicro_lab.data.schema import Dataset
-    from tsfmicro_lab.data.store import prepare_store
     from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 
     data: Dataset = SyntheticMicroExpressions()
@@ -83,4 +83,5 @@ def prepare(
             print(f"{left} clips have no frames and are left out: tsfmicro-lab data report says which")
     elif name != "synthetic":
         raise ValueError(f"give the folder of your copy of {name}")
-    print(f"store: {prepare_store(data, size, out, target=target, tensors=tensors, workers=workers)}")
+    made = samples.prepare(data, size, target=target, tensors=tensors, folder=out, workers=workers)
+    print(f"store: {made.folder}")

@@ -12,21 +12,15 @@ _SEPARATORS = re.compile(r"[+,&;/，、；＋]")
 class ActionUnit:
     """One action unit.
 
-    Attributes:
-        number: Its number in FACS.
-        side: `L` left, `R` right, `T` top, `B` bottom, or nothing for both sides.
-        intensity: `A` (a trace) to `E` (the maximum), or nothing where it was not coded.
-        doubtful: Whether the coder was unsure: `13?`, `(13)`, `12 or 14`, or seen in the reference frame, `ref(7B)`.
-
     Example:
         >>> str(ActionUnit(12, side="L", doubtful=True))
         'L12'
     """
 
-    number: int
-    side: str = ""
-    intensity: str = ""
-    doubtful: bool = False
+    number: int  #: in FACS
+    side: str = ""  #: `L` left, `R` right, `T` top, `B` bottom, or nothing for both sides
+    intensity: str = ""  #: `A` (a trace) to `E` (the maximum), or nothing where it was not coded
+    doubtful: bool = False  #: the coder was unsure: `13?`, `(13)`, `12 or 14`, or saw it at rest, `ref(7B)`
 
     def __str__(self) -> str:
         return f"{self.side}{self.number}"
@@ -34,28 +28,22 @@ class ActionUnit:
 
 @dataclass(frozen=True)
 class Coding:
-    """The action units of a clip, with the words they were read from.
+    """The action units of a clip, with the words they were read from."""
 
-    Attributes:
-        text: As the table has it.
-        units: What was understood.
-        remarks: What is no action unit, such as `soft focus`.
-    """
-
-    text: str
-    units: tuple[ActionUnit, ...] = ()
-    remarks: tuple[str, ...] = ()
+    text: str  #: as the table has it
+    units: tuple[ActionUnit, ...] = ()  #: what was understood
+    remarks: tuple[str, ...] = ()  #: what is no action unit, such as `soft focus`
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the units, each once, as a clip carries them."""
-        return tuple(dict.fromkeys(str(unit) for unit in self.units))
+        return tuple(dict.fromkeys(map(str, self.units)))
 
     @property
     def doubt(self) -> str:
         """What is doubtful, in words; nothing where all is clear."""
-        unsure = [str(unit) for unit in self.units if unit.doubtful]
-        parts = [f"unsure of {', '.join(unsure)}" if unsure else "", ", ".join(f"'{r}'" for r in self.remarks)]
+        unsure = ", ".join(str(unit) for unit in self.units if unit.doubtful)
+        parts = [f"unsure of {unsure}" if unsure else "", ", ".join(f"'{remark}'" for remark in self.remarks)]
         return " and ".join(filter(None, parts))
 
 

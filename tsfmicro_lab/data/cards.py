@@ -16,77 +16,44 @@ class _Strict(BaseModel):
 
 
 class Expected(_Strict):
-    """How much a complete copy holds.
+    """How much a complete copy holds."""
 
-    Attributes:
-        clips: Number of micro-expressions in the table.
-        subjects: Number of subjects in it.
-        emotions: Clips of each emotion, in the card's own spelling.
-    """
-
-    clips: int | None = None
-    subjects: int | None = None
-    emotions: dict[str, int] = {}
+    clips: int | None = None  #: number of micro-expressions in the table
+    subjects: int | None = None  #: number of subjects in it
+    emotions: dict[str, int] = {}  #: clips of each emotion, in the card's own spelling
 
 
 class Lookup(_Strict):
-    """A second sheet that translates a name of the table into a name on disk.
+    """A second sheet that translates a name of the table into a name on disk."""
 
-    Attributes:
-        sheet: The sheet; it has no header.
-        of: Field that is translated.
-        pattern: What part of it is looked up.
-        key: Position of the column that holds that part.
-        value: Position of the column that holds the translation.
-    """
-
-    sheet: str
-    of: str
-    pattern: str = ".+"
-    key: int
-    value: int
+    sheet: str  #: the sheet; it has no header
+    of: str  #: field that is translated
+    pattern: str = ".+"  #: what part of it is looked up
+    key: int  #: position of the column that holds that part
+    value: int  #: position of the column that holds the translation
 
 
 class Side(_Strict):
-    """A table that gives further fields to the rows of another, found by subject and clip.
+    """A table that gives further fields to the rows of another, found by subject and clip."""
 
-    Attributes:
-        files: Names the table goes by, as patterns below the root.
-        columns: Field → name of its column.
-    """
-
-    files: list[str]
-    columns: dict[str, str]
+    files: list[str]  #: names the table goes by, as patterns below the root
+    columns: dict[str, str]  #: field → name of its column
 
 
 class Labels(_Strict):
-    """One release of the annotations: a table, or a tree of folders whose names are the labels.
+    """One release of the annotations: a table, or a tree of folders whose names are the labels."""
 
-    Attributes:
-        files: Names the table goes by, as patterns below the root; the first that is there is read.
-        tree: Instead of a table: the folder of a clip, with `{subject}`, `{emotion}` and `{clip}` in it.
-        sheet: Sheet of the workbook; the first by default.
-        header: Row of the header, counted from 0; None where the sheet has none and columns go by position.
-        columns: Field of the annotations → name (or position) of its column.
-        keep: Field → value: other rows are no micro-expressions.
-        lookups: Further fields, found in other sheets.
-        side: Further fields, found in another table.
-        unset: Fields whose 0 means that nobody annotated them.
-        fps: Frames per second where this release differs from the card.
-        expected: How much a complete copy holds.
-    """
-
-    files: list[str] = []
-    tree: str | None = None
-    sheet: str | None = None
-    header: int | None = 0
-    columns: dict[str, str | StrictInt] = {}
-    keep: dict[str, str] = {}
-    lookups: dict[str, Lookup] = {}
-    side: Side | None = None
-    unset: list[str] = []
-    fps: float | None = Field(None, gt=0)
-    expected: Expected = Expected()
+    files: list[str] = []  #: names the table goes by, as patterns below the root; the first that is there is read
+    tree: str | None = None  #: instead of a table: a clip's folder, with `{subject}`, `{emotion}`, `{clip}` in it
+    sheet: str | None = None  #: sheet of the workbook; the first by default
+    header: int | None = 0  #: row of the header from 0; None: the sheet has none, columns go by position
+    columns: dict[str, str | StrictInt] = {}  #: field of the annotations → name (or position) of its column
+    keep: dict[str, str] = {}  #: field → value: other rows are no micro-expressions
+    lookups: dict[str, Lookup] = {}  #: further fields, found in other sheets
+    side: Side | None = None  #: further fields, found in another table
+    unset: list[str] = []  #: fields whose 0 means that nobody annotated them
+    fps: float | None = Field(None, gt=0)  #: frames per second where this release differs from the card
+    expected: Expected = Expected()  #: how much a complete copy holds
 
     @model_validator(mode="after")
     def _table_or_tree(self) -> "Labels":
@@ -99,25 +66,15 @@ class Labels(_Strict):
 
 
 class Fault(_Strict):
-    """A known mistake of a release, found by subject, clip and onset, and what to do about it.
+    """A known mistake of a release, found by subject, clip and onset, and what to do about it."""
 
-    Attributes:
-        subject: Subject as the table writes it.
-        clip: Clip as the table writes it.
-        onset: Onset as the table has it; may be left out where subject and clip name one row.
-        correct: Field → right value. None means: nobody knows.
-        drop: Whether the row is of no use.
-        doubt: Whether the row stays as it is but is doubtful.
-        why: The mistake and who says so.
-    """
-
-    subject: str
-    clip: str
-    onset: int | None = None
-    correct: dict[str, int | None] = {}
-    drop: bool = False
-    doubt: bool = False
-    why: str = Field(min_length=1)
+    subject: str  #: subject as the table writes it
+    clip: str  #: clip as the table writes it
+    onset: int | None = None  #: onset as the table has it; may be left out where subject and clip name one row
+    correct: dict[str, int | None] = {}  #: field → right value. None means: nobody knows
+    drop: bool = False  #: whether the row is of no use
+    doubt: bool = False  #: whether the row stays as it is but is doubtful
+    why: str = Field(min_length=1)  #: the mistake and who says so
 
     @model_validator(mode="after")
     def _one_remedy(self) -> "Fault":
@@ -127,79 +84,44 @@ class Fault(_Strict):
 
 
 class FrameFiles(_Strict):
-    """Where the frames of a clip lie.
+    """Where the frames of a clip lie."""
 
-    Attributes:
-        folders: Folders to look in, below the root: `{subject}`, `{clip}` and lookups are filled in, `*` is anything.
-        number: Regular expression whose first group is the frame number of a file.
-        long: Whether a folder holds a long recording, of which a clip is the stretch from onset to offset.
-    """
-
-    folders: list[str] = []
-    number: str = r"(\d+)\.(?:jpe?g|png|bmp)$"
-    long: bool = False
+    folders: list[str] = []  #: below the root; `{subject}`, `{clip}` and lookups are filled in, `*` is anything
+    number: str = r"(\d+)\.(?:jpe?g|png|bmp)$"  #: regular expression whose first group is the frame number of a file
+    long: bool = False  #: whether a folder holds a long recording, of which a clip is the stretch from onset to offset
 
 
 class Part(_Strict):
-    """A data set's part in a composite.
+    """A data set's part in a composite."""
 
-    Attributes:
-        name: Card of the data set.
-        labels: Release of its annotations.
-        subject: How the composite's logs write a subject.
-        clip: How they write a clip; `{rest}` is what follows its first underscore.
-        without: Clips left out, as `subject/clip`.
-        expected: How many clips of each class it gives.
-    """
-
-    name: str
-    labels: str
-    subject: str = "{subject}"
-    clip: str = "{clip}"
-    without: list[str] = []
-    expected: Expected = Expected()
+    name: str  #: card of the data set
+    labels: str  #: release of its annotations
+    subject: str = "{subject}"  #: how the composite's logs write a subject
+    clip: str = "{clip}"  #: how they write a clip; `{rest}` is what follows its first underscore
+    without: list[str] = []  #: clips left out, as `subject/clip`
+    expected: Expected = Expected()  #: how many clips of each class it gives
 
 
 class Card(_Strict):
-    """What is known of a data set, read from its card.
+    """What is known of a data set, read from its card."""
 
-    Attributes:
-        name: Short name, as `load` takes it.
-        pretty_name: Name in prose.
-        license: Of the data set; `other` means its own agreement.
-        access: Where and how to get it.
-        tags: Words to find it by.
-        fps: Frames per second.
-        resolution: Width and height of a frame, pixels.
-        classes: Emotions, in our spelling.
-        spelling: Other spelling → ours; compared in lower case.
-        maps: Class set (`megc`, `five`, `seven`) → emotion → class; emotions not named are left out of it.
-        labels: Releases of the annotations.
-        frames: Where the frames lie.
-        faults: Known mistakes.
-        max_frames: A longer expression is doubtful.
-        parts: Of a composite, its data sets.
-        expected: How much a complete composite holds.
-        prose: The text below the front matter.
-    """
-
-    name: str = Field(pattern=r"^[a-z0-9]+$")
-    pretty_name: str
-    license: str
-    access: str
-    tags: list[str] = []
-    fps: float | None = Field(None, gt=0)
-    resolution: tuple[int, int] | None = None
-    classes: list[str] = Field(min_length=1)
-    spelling: dict[str, str] = {}
-    maps: dict[str, dict[str, str]] = {}
-    labels: dict[str, Labels] = {}
-    frames: FrameFiles = FrameFiles()
-    faults: list[Fault] = []
-    max_frames: int | None = None
-    parts: list[Part] = []
-    expected: Expected = Expected()
-    prose: str = ""
+    name: str = Field(pattern=r"^[a-z0-9]+$")  #: short name, as `load` takes it
+    pretty_name: str  #: name in prose
+    license: str  #: of the data set; `other` means its own agreement
+    access: str  #: where and how to get it
+    tags: list[str] = []  #: words to find it by
+    fps: float | None = Field(None, gt=0)  #: frames per second
+    resolution: tuple[int, int] | None = None  #: width and height of a frame, pixels
+    classes: list[str] = Field(min_length=1)  #: emotions, in our spelling
+    spelling: dict[str, str] = {}  #: other spelling → ours; compared in lower case
+    maps: dict[str, dict[str, str]] = {}  #: class set (`megc`, `five`) → emotion → class; others are left out
+    labels: dict[str, Labels] = {}  #: releases of the annotations
+    frames: FrameFiles = FrameFiles()  #: where the frames lie
+    faults: list[Fault] = []  #: known mistakes
+    max_frames: int | None = None  #: A longer expression is doubtful
+    parts: list[Part] = []  #: of a composite, its data sets
+    expected: Expected = Expected()  #: how much a complete composite holds
+    prose: str = ""  #: the text below the front matter
 
     @model_validator(mode="after")
     def _names_agree(self) -> "Card":
@@ -219,8 +141,7 @@ def cards_folder() -> Path:
         >>> cards_folder().name
         'data_cards'
     """
-    package = Path(__file__).parents[1]
-    places = [package / "data_cards", package.parent / "data_cards"]
+    places = [folder / "data_cards" for folder in Path(__file__).parents[1:3]]
     for place in places:
         if (place / "synthetic.md").is_file():
             return place
@@ -239,13 +160,7 @@ def list_cards() -> list[str]:
 
 @cache
 def read_card(name: str) -> Card:
-    """Reads a data card by name.
-
-    Args:
-        name: As `list_cards` gives it.
-
-    Raises:
-        ValueError: There is no such card.
+    """Reads a data card by its name, which :func:`list_cards` gives; a ValueError says that there is none.
 
     Example:
         >>> card = read_card("casme2")

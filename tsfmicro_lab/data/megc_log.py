@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from tsfmicro_lab.data.composite import Composite
+from tsfmicro_lab.data.schema import KEY
 
 MAX_BYTES = 8 * 2**20
 CLASSES = ("negative", "positive", "surprise")
@@ -23,21 +24,21 @@ def write_log(path: Path | str, predictions: pd.DataFrame, data: Composite) -> N
     Raises:
         ValueError: A clip is predicted twice or not at all, or is not in the composite.
     """
-    key = ["subject", "clip", "onset"]
-    names = data.annotations[[*key, "data", "log_subject", "log_clip"]]
-    table = names.merge(predictions, on=key, how="outer", indicator=True)
-    if len(table) != len(names) or (table["_merge"] != "both").any():
-        missing, foreign = ((table["_merge"] == side).sum() for side in ("left_only", "right_only"))
+    names = data.annotations[[*KEY, "data", "log_subject", "log_clip"]]
+    table = names.merge(predictions, on=[*KEY], how="outer", indicator=True)
+    missing, foreign = ((table["_merge"] == side).sum() for side in ("left_only", "right_only"))
+    twice = len(table) - len(names) - foreign
+    if missing or foreign or twice:
         raise ValueError(
-            f"the log wants one prediction for each of {len(names)} clips: {missing} are missing, "
-            f"{foreign} are of no clip of {data.name}, {len(table) - len(names) - foreign} come "
-            "twice; give the rows of one model and one seed"
+            f"the log wants one prediction for each of {len(names)} clips: {missing} are missing, {foreign} are of no "
+            f"clip of {data.name}, {twice} come twice; give the rows of one model and one seed"
         )
+    if wrong := sorted({*table["truth"], *table["predicted"]} - set(CLASSES)):
+        raise ValueError(f"class '{wrong[0]}' is none of {', '.join(CLASSES)}: prepare samples with target='emotion'")
     lines = []
     for (part, subject), rows in table.groupby(["data", "log_subject"]):
-        lines.append(f"{part} {subject}")
-        codes = zip(rows["log_clip"], rows["truth"], rows["predicted"], strict=True)
-        lines += [f"{clip} {_code(truth)} {_code(predicted)}" for clip, truth, predicted in codes]
+        columns = (rows["log_clip"], rows["truth"].map(CLASSES.index), rows["predicted"].map(CLASSES.index))
+        lines += [f"{part} {subject}", *(" ".join(map(str, row)) for row in zip(*columns, strict=True))]
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -62,22 +63,21 @@ def read_log(path: Path | str, classes: Sequence[str] = CLASSES) -> pd.DataFrame
         [['casme2', 'sub01', 'EP02_01f', 'positive', 'negative']]
     """
     path = Path(path)
+    rows: dict[tuple[str, ...], tuple[str, str]] = {}
+    who: tuple[str, ...] = ()
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MiB, which no log is")
-    rows: dict[tuple[str, str, str], tuple[str, str]] = {}
-    who: tuple[str, str] | None = None
+    codes = {str(i): name for i, name in enumerate(classes)}
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         match line.split():
             case []:
                 continue
             case [data, subject]:
                 who = data, subject
-            case [clip, truth, predicted] if who and {truth, predicted} <= {str(i) for i in range(len(classes))}:
+            case [clip, truth, predicted] if who and {truth, predicted} <= set(codes):
                 if (*who, clip) in rows:
-                    raise ValueError(
-                        f"{path}, line {number}: {' '.join(who)} {clip} came before; a log has each clip once"
-                    )
-                rows[*who, clip] = classes[int(truth)], classes[int(predicted)]
+                    raise ValueError(f"{path}, line {number}: {' '.join(who)} {clip} came before; it may come once")
+                rows[*who, clip] = codes[truth], codes[predicted]
             case _:
                 raise ValueError(
                     f"{path}, line {number}: '{line[:80]}' is neither 'casme2 sub01' nor, below such a line, "
@@ -85,9 +85,3 @@ def read_log(path: Path | str, classes: Sequence[str] = CLASSES) -> pd.DataFrame
                 )
     table = [(*key, *values) for key, values in rows.items()]
     return pd.DataFrame(table, columns=["data", "subject", "clip", "truth", "predicted"])
-
-
-def _code(name: str) -> int:
-    if name not in CLASSES:
-        raise ValueError(f"class '{name}' is none of {', '.join(CLASSES)}: prepare samples with target='emotion'")
-    return CLASSES.index(name)

@@ -15,8 +15,8 @@ from torch.utils.data import StackDataset
 
 from tsfmicro_lab.data.composite import action_unit_table
 from tsfmicro_lab.data.schema import Dataset, rows_with
-from tsfmicro_lab.data.store import prepare_store, read_store
-from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order, prepare_clip
+from tsfmicro_lab.data.store import align_row, make_store, read_store
+from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
 from tsfmicro_lab.preprocess.landmarks import Landmarker
 from tsfmicro_lab.processes import spread
 from tsfmicro_lab.progress import track
@@ -33,6 +33,7 @@ class Samples:
         classes: Names of the classes, or numbers of the units.
         table: One row per sample: subject, clip and whatever else the annotations say.
         source: What the clips were prepared from, in words.
+        folder: Their store, where they have one.
     """
 
     tensors: Mapping[str, Tensor] = field(repr=False)
@@ -40,6 +41,7 @@ class Samples:
     classes: tuple[str, ...]
     table: pd.DataFrame = field(repr=False)
     source: str = ""
+    folder: Path | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -143,22 +145,16 @@ def prepare(
         (('negative', 'positive', 'surprise'), (7, 3, 56, 56))
     """
     names, rows = in_order(tensors), rows_with(dataset, target)
+    table = dataset.annotations.iloc[rows].reset_index(drop=True)
+    align = partial(align_row, dataset, size, names, landmarker)
     if folder is not None:
-        place = prepare_store(
-            dataset,
-            size,
-            folder,
-            target=target,
-            tensors=names,
-            workers=workers,
-            landmarker=landmarker,
-            progress=progress,
-        )
+        facts = {"dataset": dataset.name, "size": size, "target": target, "tensors": list(names)}
+        place = make_store(Path(folder), facts, table, rows.tolist(), align, workers, progress)
         return replace(open_store(place), source=repr(dataset))
-    align = partial(_align, dataset, size, names, landmarker)
-    clips = list(track(spread(align, rows.tolist(), workers), "aligning clips", progress, len(rows)))
-    arrays = {name: np.stack([clip[name] for clip in clips]) for name in names}
-    return _samples(arrays, dataset.annotations.iloc[rows].reset_index(drop=True), target, repr(dataset))
+    tasks = [(row, None) for row in rows.tolist()]
+    aligned = list(track(spread(align, tasks, workers), "aligning clips", progress, len(tasks)))
+    arrays = {name: np.stack([made[name] for _, made in aligned if made]) for name in names}
+    return _samples(arrays, table, target, source=repr(dataset))
 
 
 def open_store(path: Path | str) -> Samples:
@@ -180,21 +176,15 @@ def open_store(path: Path | str) -> Samples:
         FileNotFoundError: nowhere holds no finished store (no manifest.json): prepare the data set into it
     """
     arrays, table, manifest = read_store(Path(path))
-    return _samples(arrays, table, manifest["target"], manifest["dataset"])
+    return _samples(arrays, table, manifest["target"], source=manifest["dataset"], folder=Path(path))
 
 
-def _align(
-    dataset: Dataset, size: int, names: Sequence[str], landmarker: Landmarker | None, row: int
-) -> dict[str, np.ndarray]:
-    return prepare_clip(dataset[row], size, names, landmarker)
-
-
-def _samples(arrays: Mapping[str, np.ndarray], table: pd.DataFrame, target: str, source: str) -> Samples:
+def _samples(arrays: Mapping[str, np.ndarray], table: pd.DataFrame, target: str, **known: Any) -> Samples:
     """Samples over prepared arrays, which are shared where their memory allows it."""
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     if target == "action_units":
         units = action_unit_table(table)
-        return Samples(tensors, torch.tensor(units.to_numpy(np.int64)), tuple(map(str, units)), table, source)
+        return Samples(tensors, torch.tensor(units.to_numpy(np.int64)), tuple(map(str, units)), table, **known)
     classes = sorted(table[target].unique())
     label = torch.tensor([classes.index(value) for value in table[target]])
-    return Samples(tensors, label, tuple(classes), table, source)
+    return Samples(tensors, label, tuple(classes), table, **known)

@@ -6,8 +6,7 @@ the tensors were made from and their hashes. While it is made, `done.jsonl` note
 
 import hashlib
 import json
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tsfmicro_lab.clips import Clip, LazyFrames
-from tsfmicro_lab.data.schema import Dataset, check_annotations, rows_with
+from tsfmicro_lab.data.schema import Dataset, check_annotations
 from tsfmicro_lab.data.tensors import KEY_FRAMES, PREPARED, in_order, prepare_clip
 from tsfmicro_lab.files import alone, file_digest, safe_name, write_whole
 from tsfmicro_lab.preprocess.landmarks import Landmarker, find_model
@@ -29,61 +28,71 @@ MAX_MANIFEST_BYTES = 64 * 2**20
 #: Columns of annotations of any other type come back as `object`.
 DTYPES = ("str", "int64", "Int64", "float64", "bool")
 
+Arrays = dict[str, np.ndarray]
+Facts = dict[str, Any]
+#: A row of the data set and the source of its tensors on disk: nothing where there are none, None without a disk.
+Task = tuple[int, str | None]
+Align = Callable[[Task], tuple[str, Arrays | None]]
 
-def prepare_store(
-    dataset: Dataset,
-    size: int,
-    folder: Path | str,
-    *,
-    target: str = "emotion",
-    tensors: Sequence[str] = KEY_FRAMES,
-    workers: int | None = 1,
-    landmarker: Landmarker | None = None,
-    progress: bool = True,
+
+def align_row(
+    dataset: Dataset, size: int, names: Sequence[str], landmarker: Landmarker | None, task: Task
+) -> tuple[str, Arrays | None]:
+    """A hash of what a clip's tensors are made from, and the tensors, or None where they are on disk already."""
+    row, known = task
+    clip = dataset[row]
+    source = "" if known is None else _source(clip, set(names) <= {*KEY_FRAMES, "landmarks"}, landmarker)
+    return source, None if source and source == known else prepare_clip(clip, size, names, landmarker)
+
+
+def make_store(
+    folder: Path,
+    facts: dict[str, Any],
+    table: pd.DataFrame,
+    rows: list[int],
+    align: Align,
+    workers: int | None,
+    show: bool,
 ) -> Path:
-    """Makes a store, or goes on with one: what `data.prepare` does when it is given a folder.
+    """Makes a store, or goes on with one: clips that are finished and unchanged are not aligned again.
 
-    Finished clips whose source is unchanged are not aligned again, and only the clips in work are in memory.
-
-    Returns:
-        The folder of the store, inside the folder given: each data set and set of parameters has its own.
+    Args:
+        folder: Where stores lie; each data set and set of parameters gets a folder of its own in it.
+        facts: What the store is of: `dataset`, `size`, `target`, `tensors`.
+        table: Annotations of its clips.
+        rows: Their rows in the data set.
+        align: :func:`align_row` of the data set.
+        workers: Number of processes.
+        show: Whether to show a progress bar.
 
     Raises:
         OSError: Another run is making the same store.
     """
-    names, rows = in_order(tensors), rows_with(dataset, target)
-    facts = {
-        "dataset": dataset.name,
-        "size": size,
-        "target": target,
-        "tensors": list(names),
-        "version": version("tsfmicro-lab"),
-        "annotations": _columns(dataset.annotations.iloc[rows]),
-    }
-    place = Path(folder) / f"{safe_name(f'{dataset.name}-{size}-{target}')}-{_hash(facts)[:12]}"
+    facts = facts | {"version": version("tsfmicro-lab"), "annotations": _columns(table)}
+    name = safe_name("{dataset}-{size}-{target}".format(**facts))
+    place = folder / f"{name}-{_hash(facts)[:12]}"
     with alone(place):
         (place / MANIFEST).unlink(missing_ok=True)  # what is in work is no store
-        arrays = {name: _open_for_writing(place, name, size, len(rows)) for name in names}
-        done = _read_done(place / DONE, arrays, len(rows))
-        tasks = [(i, int(row), done.get(i)) for i, row in enumerate(rows)]
-        align = partial(_align, dataset, size, names, landmarker)
+        arrays = {name: _open_for_writing(place, name, facts["size"], len(rows)) for name in facts["tensors"]}
+        done = _read_done(place / DONE, arrays)
+        tasks = [(row, done.get(i, "")) for i, row in enumerate(rows)]
         with (place / DONE).open("a") as notes:
-            for i, source, made in track(spread(align, tasks, workers), "aligning clips", progress, len(tasks)):
-                if made is None:
-                    continue
-                for name, array in made.items():
+            aligned = track(spread(align, tasks, workers), "aligning clips", show, len(tasks))
+            for i, (source, made) in enumerate(aligned):
+                for name, array in (made or {}).items():
                     arrays[name][i] = array
-                notes.write(json.dumps({"row": i, "source": source, "tensors": _digest(*made.values())}) + "\n")
-                notes.flush()
+                if made:
+                    note = {"row": i, "source": source, "tensors": _digest(*made.values())}
+                    print(json.dumps(note), file=notes, flush=True)
         for memory in arrays.values():
             memory.flush()
-        manifest = facts | {"files": {name: file_digest(place / f"{name}.npy") for name in names}}
+        manifest = facts | {"files": {name: file_digest(place / f"{name}.npy") for name in arrays}}
         text = json.dumps(manifest | {"hash": _hash(manifest)}, default=str)
         write_whole(place / MANIFEST, lambda path: path.write_text(text))
     return place
 
 
-def read_store(place: Path) -> tuple[dict[str, np.ndarray], pd.DataFrame, dict[str, Any]]:
+def read_store(place: Path) -> tuple[Arrays, pd.DataFrame, Facts]:
     """Checks a store, which may come from elsewhere, and opens its files; nothing in them is executed.
 
     Returns:
@@ -124,63 +133,47 @@ def _columns(table: pd.DataFrame) -> dict[str, tuple[str, list[Any]]]:
     return {str(n): (str(x.dtype), x.astype(object).where(x.notna(), None).tolist()) for n, x in table.items()}
 
 
-def _hash(facts: dict[str, Any]) -> str:
+def _hash(facts: Facts) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
 
 
 def _open_for_writing(place: Path, name: str, size: int, count: int) -> np.memmap[Any, Any]:
     path, shape, dtype = place / f"{name}.npy", (count, *PREPARED[name].shape(size)), PREPARED[name].dtype
     try:
         array: np.memmap[Any, Any] = np.load(path, mmap_mode="r+", allow_pickle=False)
-        if array.shape == shape and array.dtype == dtype:
+        if (array.shape, array.dtype) == (shape, dtype):
             return array
     except (OSError, ValueError):
         pass  # none yet, or cut off: a new one, which the hashes of the finished clips do not fit
     return np.lib.format.open_memmap(path, "w+", dtype, shape)
 
 
-def _read_done(path: Path, arrays: dict[str, np.memmap[Any, Any]], count: int) -> dict[int, str]:
+def _read_done(path: Path, arrays: dict[str, np.memmap[Any, Any]]) -> dict[int, str]:
     """Source of each finished clip whose tensors are on disk as they were written."""
     done = {}
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
             note = json.loads(line)
-            row, source, digest = note["row"], note["source"], note["tensors"]
-        except (ValueError, KeyError, TypeError):
+            if _digest(*(x[note["row"]] for x in arrays.values())) == note["tensors"]:
+                done[note["row"]] = note["source"]
+        except (ValueError, KeyError, TypeError, IndexError):
             continue  # the line that was being written when the process was killed
-        if 0 <= row < count and _digest(*(x[row] for x in arrays.values())) == digest:
-            done[row] = source
     return done
-
-
-def _align(
-    dataset: Dataset,
-    size: int,
-    names: Sequence[str],
-    landmarker: Landmarker | None,
-    task: tuple[int, int, str | None],
-) -> tuple[int, str, dict[str, np.ndarray] | None]:
-    """A clip's source and its tensors, or None where they are there already."""
-    i, row, known = task
-    clip = dataset[row]
-    source = _source(clip, set(names) <= {*KEY_FRAMES, "landmarks"}, landmarker)
-    return i, source, None if source == known else prepare_clip(clip, size, names, landmarker)
 
 
 def _source(clip: Clip, key_frames_only: bool, landmarker: Landmarker | None = None) -> str:
     """Hash of what the tensors are made from: files, or pixels where there are none; landmarks, or their finder."""
-    digest = hashlib.sha256(repr((clip.id, clip.onset, clip.apex, clip.offset)).encode())
+    known = repr((clip.id, clip.onset, clip.apex, clip.offset))
     if clip.landmarks is not None:
-        digest.update(_digest(clip.landmarks).encode())
+        finder = _digest(clip.landmarks)
     else:
-        digest.update((repr(type(landmarker)) if landmarker else file_digest(find_model())).encode())
+        finder = repr(type(landmarker)) if landmarker else file_digest(find_model())
     used = clip.key_frames if key_frames_only and clip.apex is not None else range(clip.onset, clip.offset + 1)
-    for index in used:
-        item = clip.frames.items[index] if isinstance(clip.frames, LazyFrames) else None
-        path = item if isinstance(item, Path) and item.is_file() else None
-        digest.update((file_digest(path) if path else _digest(clip.frame(index))).encode())
-    return digest.hexdigest()
-
-
-def _digest(*arrays: np.ndarray) -> str:
-    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
+    items = [clip.frames.items[i] if isinstance(clip.frames, LazyFrames) else None for i in used]
+    files = [item if isinstance(item, Path) and item.is_file() else None for item in items]
+    frames = [file_digest(file) if file else _digest(clip.frame(i)) for i, file in zip(used, files, strict=True)]
+    return hashlib.sha256("".join((known, finder, *frames)).encode()).hexdigest()

@@ -44,20 +44,13 @@ def read_table(path: Path, sheet: str | None = None, header: int | None = 0) -> 
     if path.stat().st_size > MAX_BYTES:
         raise TableRefused(f"{path} is larger than {MAX_BYTES >> 20} MiB, which no table of the field is")
     with path.open("rb") as file:
-        magic = file.read(8)
+        magic = file.read(4)
     try:
-        if magic.startswith(b"PK"):
-            table = _read_xlsx(path, sheet, header)
-        elif magic.startswith(b"\xd0\xcf\x11\xe0"):
-            table = _read_xls(path, sheet, header)
+        if magic in _READERS:
+            table = _READERS[magic](path, sheet, header)
         else:
-            options: dict[str, Any] = {
-                "dtype": str,
-                "nrows": MAX_ROWS + 1,
-                "encoding": "utf-8-sig",
-                "skip_blank_lines": False,
-            }
-            table = pd.read_csv(path, header=header, **options)
+            options: dict[str, Any] = {"dtype": str, "encoding": "utf-8-sig", "skip_blank_lines": False}
+            table = pd.read_csv(path, header=header, nrows=MAX_ROWS + 1, **options)
     except TableRefused:
         raise
     except ImportError as error:
@@ -69,7 +62,7 @@ def read_table(path: Path, sheet: str | None = None, header: int | None = 0) -> 
         raise TableRefused(f"{path} has more than {MAX_ROWS} rows, which no table of the field has")
     if header is not None:
         table.columns = [" ".join(str(name).split()) for name in table.columns]
-        table = table.loc[:, [not name.startswith("Unnamed:") for name in table.columns]]
+        table = table.loc[:, ~table.columns.str.startswith("Unnamed:")]
     table = table.fillna("").astype(str).apply(lambda column: column.str.strip())
     return table[(table != "").any(axis=1)].reset_index(drop=True)
 
@@ -146,3 +139,7 @@ def _sheet_name(path: Path, sheet: str | None, names: Sequence[object]) -> str:
 
 def _plain(name: str | int) -> str | int:
     return name if isinstance(name, int) else "".join(str(name).split()).lower()
+
+
+#: How a file begins that each of them reads.
+_READERS = {b"PK\3\4": _read_xlsx, b"\xd0\xcf\x11\xe0": _read_xls}

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tsfmicro_lab.clips import Clip, Points
+from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.preprocess.alignment import align_clip, onset_landmarks
 from tsfmicro_lab.preprocess.flow import clip_flow, optical_flow, resize_flow
 from tsfmicro_lab.preprocess.keyframes import FRAMES, strongest_pair, with_apex
@@ -37,10 +37,10 @@ KEPT: dict[Kind, tuple[Any, tuple[int, ...]]] = {
 
 @dataclass(frozen=True)
 class Source:
-    """A clip and what several tensors share of it.
+    """A clip as it was recorded, with its landmarks, and what several tensors share of it.
 
     Attributes:
-        clip: The clip with its landmarks, as it was recorded.
+        clip: The clip.
         size: Side of the prepared frames, pixels.
     """
 
@@ -52,24 +52,15 @@ class Source:
         """The clip aligned, its apex spotted where nobody annotated it."""
         return with_apex(align_clip(self.clip, self.size))
 
-    @property
-    def apex(self) -> int:
-        """Index of the apex."""
-        return self.aligned.key_frames[1]
-
     @cached_property
     def strongest(self) -> tuple[int, int]:
         """The frames near onset and apex that differ most."""
         return strongest_pair(self.aligned)
 
     @property
-    def landmarks(self) -> Points:
-        """Landmarks of the aligned onset frame."""
-        return onset_landmarks(self.aligned)
-
-    def slstt_flow(self, short: bool) -> np.ndarray:
-        """Flow of the frames around the apex (see `preprocess.clip_flow`)."""
-        return clip_flow(replace(self.clip, apex=self.apex), self.size, short=short)
+    def spotted(self) -> Clip:
+        """The clip as it was recorded, with the apex of the aligned one."""
+        return replace(self.clip, apex=self.aligned.apex)
 
 
 @dataclass(frozen=True)
@@ -83,7 +74,7 @@ class Prepared:
     """
 
     kind: Kind
-    make: Callable[[Source], np.ndarray]
+    make: Callable[[Source], Any]
     axes: tuple[int, ...] = ()
 
     @property
@@ -98,9 +89,8 @@ class Prepared:
 
 def _flow(source: Source, method: str) -> np.ndarray:
     """Flow between the key frames, computed at 128 px or more."""
-    fine = align_clip(replace(source.clip, apex=source.apex), max(source.size, 128))
-    onset, apex = map(fine.frame, fine.key_frames)
-    return resize_flow(optical_flow(onset, apex, method), source.size)
+    fine = align_clip(source.spotted, max(source.size, 128))
+    return resize_flow(optical_flow(*map(fine.frame, fine.key_frames), method), source.size)
 
 
 def _pairs(source: Source) -> np.ndarray:
@@ -118,13 +108,13 @@ def _frame(source: Source, index: int) -> np.ndarray:
 #: Every tensor that can be prepared, in the order in which samples hold them.
 PREPARED: dict[str, Prepared] = {
     "onset": Prepared("image", lambda s: _frame(s, s.aligned.onset)),
-    "apex": Prepared("image", lambda s: _frame(s, s.apex)),
+    "apex": Prepared("image", lambda s: _frame(s, s.aligned.key_frames[1])),
     "strongest_onset": Prepared("image", lambda s: _frame(s, s.strongest[0])),
     "strongest_apex": Prepared("image", lambda s: _frame(s, s.strongest[1])),
-    "landmarks": Prepared("points", lambda s: s.landmarks),
+    "landmarks": Prepared("points", lambda s: s.aligned.landmarks),
     "pairs": Prepared("image", _pairs, (PAIRS, 2)),
-    "long_flow": Prepared("flow", lambda s: s.slstt_flow(short=False), (FRAMES,)),
-    "short_flow": Prepared("flow", lambda s: s.slstt_flow(short=True), (FRAMES,)),
+    "long_flow": Prepared("flow", lambda s: clip_flow(s.spotted, s.size, short=False), (FRAMES,)),
+    "short_flow": Prepared("flow", lambda s: clip_flow(s.spotted, s.size, short=True), (FRAMES,)),
     **{f"flow_{m}": Prepared("flow", partial(_flow, method=m)) for m in ("farneback", "dis", "tvl1")},
 }
 
@@ -168,17 +158,9 @@ def prepare_clip(
         names: Of :data:`PREPARED`.
         landmarker: What finds landmarks where the clip brings none.
 
-    Returns:
-        Arrays by name.
-
     Raises:
         ValueError: A name is unknown.
         ClipError: The clip cannot be read, no face is found in it, or it is too short for what is asked.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> {name: x.shape for name, x in prepare_clip(SyntheticMicroExpressions(1, 1, image_size=96)[0], 56).items()}
-        {'onset': (3, 56, 56), 'apex': (3, 56, 56)}
     """
     source = Source(replace(clip, landmarks=onset_landmarks(clip, landmarker)), size)
     return {name: PREPARED[name].make(source).astype(PREPARED[name].dtype) for name in in_order(names)}

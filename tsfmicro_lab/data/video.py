@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from tsfmicro_lab.clips import MAX_SIDE, Frame, read_image
 
 #: Containers that are opened. Playlists are not among them: a file that calls itself a video could otherwise have any
 #: other file, or a server, read through ffmpeg.
 CONTAINERS = ("mov", "mp4", "matroska", "webm", "avi", "mpeg", "mjpeg", "ogg")
+FFMPEG = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
@@ -50,22 +50,20 @@ class Video:
         if not self.path.exists():
             raise VideoError(f"{path}: there is no such file or folder")
         self.files = _images(self.path) if self.path.is_dir() else []
+        if self.files and fps is None:
+            raise VideoError(f"{path}: a folder does not say how fast it was recorded: give fps, such as 200")
         if self.files:
-            self.claimed, self.fps = len(self.files), fps or 0.0
-            self.size = read_image(self.files[0]).shape[1::-1]
-            if fps is None:
-                raise VideoError(f"{path}: a folder does not say how fast it was recorded: give fps, such as 200")
-        else:
-            capture = _open(self.path)
-            self.size = tuple(int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-            self.claimed = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
-            self.fps = fps or capture.get(cv2.CAP_PROP_FPS)
-            capture.release()
+            self.size, self.claimed, self.fps = read_image(self.files[0]).shape[1::-1], len(self.files), fps or 0.0
+            return
+        capture = _open(self.path)
+        self.size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self.claimed = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        self.fps = fps or capture.get(cv2.CAP_PROP_FPS)
+        capture.release()
 
     def __repr__(self) -> str:
-        return (
-            f"Video {self.path.name}: {self.size[0]}×{self.size[1]} px, {self.fps:g} fps, {self.claimed} frames claimed"
-        )
+        width, height = self.size
+        return f"Video {self.path.name}: {width}×{height} px, {self.fps:g} fps, {self.claimed} frames claimed"
 
     def __iter__(self) -> Iterator[tuple[float, Callable[[], Frame]]]:
         """Time of each frame, seconds, and a function that reads it: frames that nobody looks at cost little."""
@@ -101,6 +99,7 @@ def write_video(frames: Iterable[Frame], path: Path | str, fps: float, codec: st
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> grey = [np.full((48, 64, 3), value, np.uint8) for value in (10, 20, 30)]
         >>> path = write_video(grey, Path(tempfile.mkdtemp()) / "grey.mkv", 100)
         >>> [(time, int(read().max())) for time, read in Video(path)]
@@ -121,15 +120,12 @@ def write_video(frames: Iterable[Frame], path: Path | str, fps: float, codec: st
 
 
 def _open(path: Path) -> cv2.VideoCapture:
-    before = os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS")
-    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"protocol_whitelist;file|format_whitelist;{','.join(CONTAINERS)}"
+    before = os.environ.get(FFMPEG)
+    os.environ[FFMPEG] = f"protocol_whitelist;file|format_whitelist;{','.join(CONTAINERS)}"
     try:
         capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG) if path.is_file() else None
     finally:
-        if before is None:
-            del os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"]
-        else:
-            os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = before
+        os.environ.pop(FFMPEG) if before is None else os.environ.update({FFMPEG: before})
     if capture is None or not capture.isOpened():
         raise VideoError(
             f"{path} is no video that can be read: it may be cut off, of an unknown kind ({', '.join(CONTAINERS)} are "
@@ -145,12 +141,13 @@ def _retrieve(capture: cv2.VideoCapture, path: Path) -> Frame:
     there, frame = capture.retrieve()
     if not there:
         raise VideoError(f"{path}: a frame is damaged")
-    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 
 def _images(folder: Path) -> list[Path]:
     """Frames in the order of their numbers: img2 before img10."""
-    files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGES]
-    return sorted(
-        files, key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
-    )
+
+    def parts(path: Path) -> list[str | int]:
+        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+
+    return sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGES), key=parts)
