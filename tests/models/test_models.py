@@ -144,7 +144,7 @@ def test_inputs_missing_and_superfluous_are_named(positional, names, message):
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", list_models())
-def test_a_model_answers_by_name_by_place_and_for_clips(name, data):
+def test_a_model_answers_by_name_by_position_and_for_clips(name, data):
     model = create_model(name, 5, seed=0).eval()
     samples = prepare(data, model.config.image_size, tensors=model.prepared, progress=False)
     inputs = model.inputs(samples.pick(torch.arange(3), model.prepared))

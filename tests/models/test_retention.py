@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from tsfmicro_lab.models.retention import (
     DropPath,
@@ -46,7 +47,7 @@ def test_rotation_keeps_lengths_and_depends_on_the_distance_alone():
 
 
 def naive(layer, x, decomposed):
-    """One place at a time: scores, distance, softmax, weighted sum."""
+    """One token at a time: scores, distance, softmax, weighted sum."""
     b, side, _, dim = x.shape
     head_dim = dim // layer.heads
     q, k, v = (f(x).view(b, side * side, layer.heads, head_dim) for f in (layer.q, layer.k, layer.v))
@@ -105,7 +106,7 @@ def test_decomposed_and_full_are_different_operators():
 
 
 @pytest.mark.parametrize("decomposed", [False, True])
-def test_every_place_reaches_every_place(decomposed):
+def test_every_token_reaches_every_token(decomposed):
     layer = ManhattanRetention(8, 2, 6, decomposed=decomposed)
     x = torch.randn(1, 6, 6, 8, requires_grad=True)
     layer(x)[0, 0, 0].sum().backward()
@@ -132,3 +133,29 @@ def test_feed_forward_sees_its_neighbours_only():
 def test_odd_heads_are_refused():
     with pytest.raises(ValueError, match="head_dim must be even, got 3"):
         RetentionBlock(6, 2, 4, decomposed=False, spread=4)
+
+
+def test_the_weights_of_both_forms_multiply_out_to_what_the_layer_gives():
+    for decomposed in (False, True):
+        layer = ManhattanRetention(16, 2, 5, decomposed=decomposed)
+        x = torch.randn(2, 5, 5, 16)
+        layer.local = nn.Identity()  # adds v itself
+        with torch.no_grad():
+            weights = layer.weights(x)
+            v = layer.v(x).reshape(2, 25, 2, 8).transpose(1, 2)
+            gathered = (weights @ v).transpose(1, 2).reshape(2, 5, 5, 16) + layer.v(x)
+            assert torch.allclose(layer(x), layer.out(gathered), atol=1e-5)
+            assert torch.allclose(weights.sum(-1), torch.ones(2, 2, 25), atol=1e-5)
+            assert (weights > 0).all()
+
+
+def test_decay_one_is_plain_attention_and_wrong_decays_are_refused():
+    layer = ManhattanRetention(16, 2, 4)
+    x = torch.randn(1, 4, 4, 16)
+    layer.set_decay(torch.ones(2))
+    with torch.no_grad():
+        q, k = (rotate(f(x).reshape(1, 16, 2, 8).transpose(1, 2), layer.sin, layer.cos) for f in (layer.q, layer.k))
+        assert torch.allclose(layer.weights(x), (q @ k.mT / 8**0.5).softmax(-1), atol=1e-5)
+    for wrong in (torch.ones(3), torch.tensor([0.0, 0.5]), torch.tensor([0.5, 1.1])):
+        with pytest.raises(ValueError, match=r"the decay of 2 heads must lie in \(0, 1\]"):
+            layer.set_decay(wrong)

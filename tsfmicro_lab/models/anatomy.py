@@ -55,9 +55,8 @@ def anatomy(model: Recognizer) -> list[Part]:
         >>> [(part.name, part.sources) for part in anatomy(create_model("tsfmicro_temporal"))]
         [('difference', ()), ('stem', ('difference',)), ('temporal', ('stem',)), ('classifier', ('temporal',))]
     """
-    shadow, flops = copy.deepcopy(model).eval(), flops_of_modules(model)
-    device = next(model.parameters()).device
-    tensors = {n: torch.zeros(1, *shape, device=device) for n, shape in model.input_shapes.items()}
+    shadow, flops = copy.deepcopy(model).cpu().eval(), flops_of_modules(model)
+    tensors = {n: torch.zeros(1, *shape) for n, shape in model.input_shapes.items()}
     parts = {n: Part(n, "input", (), STREAMS[n], model.input_shapes[n], 0, 0) for n in tensors}
     inputs = dict(tensors)  # the outputs join them and are kept until the end, so that no storage is used twice
     inside: list[str] = []
@@ -91,14 +90,7 @@ def _source(x: Tensor, tensors: dict[str, Tensor], reader: str) -> str:
 
 
 def anatomy_table(model: Recognizer) -> pd.DataFrame:
-    """The parts of a model as a table with a row of totals.
-
-    Example:
-        >>> from tsfmicro_lab.models import create_model
-        >>> total = anatomy_table(create_model("tsfmicro_late", preset="base")).iloc[-1]
-        >>> int(total.parameters), float(total.MFLOPs)
-        (12789413, 13440.0)
-    """
+    """The parts of a model as a table with a row of totals."""
     table = pd.DataFrame([asdict(part) for part in anatomy(model)])
     table["reads"] = [", ".join(sources) for sources in table.sources]
     table["shape"] = ["×".join(map(str, shape)) for shape in table["shape"]]
