@@ -30,10 +30,7 @@ def estimate_alignment(landmarks: Points, size: int) -> Matrix:
 
     Args:
         landmarks: The named points, pixels of the frame.
-        size: Side of the aligned image, pixels.
-
-    Returns:
-        2×3 matrix from frame pixels to aligned pixels.
+        size: Side of the aligned image, pixels; the matrix leads from frame pixels to those.
 
     Raises:
         ValueError: The landmarks are not finite or all in one place.

@@ -29,15 +29,12 @@ def difference_frame(onset: Frame, apex: Frame) -> Float[np.ndarray, "_ _ 3"]:
 
 
 def intensity_curve(clip: Clip) -> Float[np.ndarray, " frames"]:
-    """How far each frame is from the onset: mean absolute difference of smoothed, equally bright grey frames.
+    """How far each frame is from the onset, grey levels: mean absolute difference of smoothed, equally bright frames.
 
     Smoothing takes camera noise out, dividing by the mean brightness takes flicker out. Head drift stays in.
 
     Args:
         clip: An aligned clip, or any clip whose head holds still.
-
-    Returns:
-        One value per frame, grey levels; 0 at the onset.
     """
     onset = normalized_grey(clip.frame(clip.onset))
     levels = [np.abs(normalized_grey(clip.frame(i)) - onset).mean() for i in range(len(clip.frames))]

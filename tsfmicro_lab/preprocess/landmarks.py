@@ -64,12 +64,6 @@ def cached_model() -> Path:
 def find_model(download: bool = True) -> Path:
     """Finds MediaPipe's landmarker model: environment variable, else cache, else download (3.6 MiB, checked by sha256).
 
-    Args:
-        download: Whether the network may be asked.
-
-    Returns:
-        The path of `face_landmarker.task`.
-
     Raises:
         FileNotFoundError: There is no model; the message says how to get it.
     """

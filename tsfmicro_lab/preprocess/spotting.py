@@ -105,7 +105,7 @@ class MotionTrace:
 
 
 def trace_motion(frames: Stream, find_faces: FaceFinder) -> MotionTrace:
-    """Goes through a video once and measures how quickly the face changes; memory does not grow with its length.
+    """Goes through a video once and measures how quickly the face changes; few frames are held at a time.
 
     The largest face is followed. While the head holds still, all frames are aligned by the landmarks of one frame, as
     for a clip (see :func:`~tsfmicro_lab.preprocess.align_clip`); when it moves, or the face is lost, a new segment
@@ -115,9 +115,6 @@ def trace_motion(frames: Stream, find_faces: FaceFinder) -> MotionTrace:
     Args:
         frames: The video.
         find_faces: Such as `MediaPipeLandmarker(faces=4).find_all`.
-
-    Raises:
-        ValueError: The video has no frame.
     """
     times: list[float] = []
     searches: list[dict[str, float]] = []

@@ -31,16 +31,7 @@ class Message(widgets.HTML):
 
 
 class Explorer(widgets.VBox):
-    """Controls above, a message and a line that tells what is seen, and what is drawn below.
-
-    Args:
-        controls: Rows of columns of controls.
-        below: Rows of what is drawn.
-
-    Attributes:
-        message: What is being done, or what went wrong.
-        story: What is seen.
-    """
+    """Rows of columns of controls, a message, a line (`story`) that tells what is seen, and rows of what is drawn."""
 
     def __init__(
         self, controls: Sequence[Sequence[Sequence[widgets.Widget]]], below: Sequence[Sequence[widgets.Widget]]
@@ -70,11 +61,7 @@ class Explorer(widgets.VBox):
 
 
 def check_classes(model: Recognizer, classes: Sequence[str] | None) -> None:
-    """Refuses names that are not one for each class of a model.
-
-    Raises:
-        ValueError: There are too few or too many.
-    """
+    """Refuses names that are not one for each class of a model."""
     if len(classes or ()) != model.config.num_classes:
         raise ValueError(f"the model has {model.config.num_classes} classes: name them all with classes=")
 

@@ -31,15 +31,6 @@ class RetentionExplorer(Explorer):
         row, column: Of the query; a click on a picture sets them, too.
         inputs: What the model reads of the chosen clip.
         weights: The query's weights over the grid, as last shown.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
-        >>> from tsfmicro_lab.models import create_model
-        >>> samples = prepare(SyntheticMicroExpressions(1, 5, image_size=64), 56, progress=False)
-        >>> explorer = RetentionExplorer(create_model("tsfmicro_temporal", 5, seed=0), samples)
-        >>> explorer.decay.value = 0.5
-        >>> bool(explorer.weights.sum().round(4) == 1)
-        True
     """
 
     def __init__(self, model: Recognizer, samples: Samples, index: int = 0) -> None:

@@ -16,14 +16,7 @@ from tsfmicro_lab.explain.figures import DIVERGING
 
 
 class Picture(anywidget.AnyWidget):  # type: ignore[misc]
-    """A PNG that tells where it was clicked.
-
-    Attributes:
-        value: The encoded picture.
-        title: What it shows, for screen readers.
-        clickable: Whether clicks are told.
-        place: (x, y) of the last click, shares of width and height.
-    """
+    """A PNG with a title for screen readers; `place` tells where it was clicked, (x, y) in shares of its size."""
 
     _esm = Path(__file__).with_name("picture.js")
     value = traitlets.Bytes().tag(sync=True)
@@ -33,13 +26,7 @@ class Picture(anywidget.AnyWidget):  # type: ignore[misc]
 
 
 class Tile(widgets.VBox):
-    """A titled picture.
-
-    Args:
-        title: Shown above it.
-        size: Side, pixels.
-        on_click: Called with (x, y), shares of width and height, when the picture is clicked.
-    """
+    """A titled picture, so many pixels high; a click calls `on_click` with (x, y), shares of width and height."""
 
     def __init__(self, title: str, size: int = 140, on_click: Callable[[float, float], None] | None = None) -> None:
         self.size = size
@@ -64,11 +51,7 @@ def show_all(tiles: Sequence[Tile], *pictures: Frame) -> None:
 
 
 class Bars(widgets.VBox):
-    """The probability of every class as a bar, the largest marked.
-
-    Args:
-        classes: Names of the classes.
-    """
+    """The probability of every class as a bar, the largest marked."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.levels = [widgets.FloatProgress(0, min=0, max=1, layout={"width": "9em"}) for _ in classes]

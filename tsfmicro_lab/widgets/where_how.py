@@ -56,16 +56,6 @@ class WhereHowExplorer(Explorer):
 
     Raises:
         ValueError: The model does not read onset and difference, or classes do not fit it.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> from tsfmicro_lab.models import create_model
-        >>> data = SyntheticMicroExpressions(1, 2, image_size=64)
-        >>> explorer = WhereHowExplorer(create_model("tsfmicro_late", 2), data, ["a", "b"])
-        >>> before = explorer.logits
-        >>> explorer.still["12"].value = True
-        >>> bool((explorer.logits != before).any())
-        True
     """
 
     def __init__(
