@@ -154,7 +154,7 @@ def analysis_report(found: Analysis, folder: Path | str, trained_on: str = "") -
     report.chart("curve", curve_chart(found), 340)
     units = {"onset": "s", "apex": "s", "offset": "s", "duration": "ms", "head": "px"}
     named = found.table.rename(columns={name: f"{name}, {unit}" for name, unit in units.items()})
-    report.table("moments", named.round({"duration, ms": 0}), 2)
+    report.table("moments", named.round({"duration, ms": 0}).astype({"duration, ms": int}), 2)
     if found.clips:
         report.figure("clips", clips_figure(found.clips))
     if found.maps:
