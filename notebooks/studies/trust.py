@@ -27,7 +27,7 @@ from tsfmicro_lab.explain import truth
 from tsfmicro_lab.explain.charts import intervals_chart
 from tsfmicro_lab.training import Run, cross_validate, fold_processes
 from tsfmicro_lab.training.predictions import read_table, write_table
-from tsfmicro_lab.training.statistics import group_interval
+from tsfmicro_lab.training.statistics import bootstrap
 
 #: Scores whose median is told: a few clips whose logit hardly changed would make up the mean.
 SKEWED = ("completeness", "seconds")
@@ -147,6 +147,42 @@ def measure(
             found[part].append(read_table(path, "unit"))
     clips, checks, marks = (pd.concat(found[part], ignore_index=True) for part in ("scores", "sanity", "shortcut"))
     return Trust(provenance, _means(clips), _per_unit(clips), _causes(clips), _similarities(checks), _marks(marks))
+
+
+def group_interval(
+    groups: Sequence[np.ndarray],
+    statistic: Callable[[np.ndarray], float] | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """A mean, or another statistic, with a bootstrap interval over groups such as subjects: whole ones are drawn again.
+
+    Args:
+        groups: Rows of each group.
+        statistic: Of all rows joined; their mean by default, which is faster.
+        level: Confidence level.
+        resamples: Number of draws.
+        seed: Of the draws.
+
+    Returns:
+        (statistic, lower end, upper end), percentile interval; NaN ends for fewer than two groups.
+    """
+    of = statistic or np.mean
+    middle = float(of(np.concatenate(groups)))
+    if len(groups) < 2:
+        return middle, float("nan"), float("nan")
+    sums, counts = (np.array([f(g) for g in groups]) for f in (np.sum, len))
+
+    def drawn(numbers: np.ndarray, axis: int = -1) -> np.ndarray:
+        if statistic is None:
+            return np.asarray(sums[numbers].sum(-1) / counts[numbers].sum(-1))
+        rows = (np.concatenate([groups[i] for i in draw]) for draw in numbers.reshape(-1, len(groups)))
+        return np.array([of(joined) for joined in rows]).reshape(numbers.shape[:-1])
+
+    result = bootstrap([np.arange(len(groups))], drawn, level, resamples, seed)
+    return middle, float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def _intervals(

@@ -103,7 +103,7 @@ def test_a_fold_goes_on_in_the_middle_with_what_its_selection_knew(samples, tmp_
     options = {"folder": tmp_path / "killed", "checkpoints": True, "progress": False}
     with pytest.raises(Killed):
         cross_validate(samples, run, fold, **options)
-    assert {p.name for p in (tmp_path / "killed" / "checkpoints").iterdir()} == {"sub01-0.pt", "sub01-1.pt"}
+    assert {p.name for p in (tmp_path / "killed" / "checkpoints" / "sub01").iterdir()} == {"0.pt", "1.pt"}
     monkeypatch.setattr(protocols, "_uf1", real)
     resumed = cross_validate(samples, run, fold, **options)
     pd.testing.assert_frame_equal(whole, resumed)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,7 +55,7 @@ def evaluate(
     """Evaluate models on synthetic clips, by default leaving one subject out; print mean and spread over seeds."""
     from tsfmicro_lab.data.moving_face import Distractors
     from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
-    from tsfmicro_lab.training import RECIPES, summary
+    from tsfmicro_lab.training import RECIPES, Run, summary
     from tsfmicro_lab.training import evaluate as run_experiment
     from tsfmicro_lab.training.protocols import LEAKY
 
@@ -63,20 +63,12 @@ def evaluate(
     draw = partial(
         SyntheticMicroExpressions, subjects, clips, layout_variation=layout_variation, distractors=distractors
     )
-    _, scores = run_experiment(
-        model or ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"],
-        lambda seed: draw(seed=seed),
-        out,
-        preset=preset,
-        recipe=replace(RECIPES[preset], epochs=epochs) if epochs and preset in RECIPES else None,
-        seeds=seeds,
-        target=target,
-        protocol=protocol,
-        selection=selection,
-        accelerator=accelerator,
-        workers=workers,
-        keep_frames=True,
-    )
+    recipe = RECIPES.get(preset, RECIPES["tiny"])  # an unknown preset is told with the models
+    recipe = replace(recipe, epochs=epochs or recipe.epochs)
+    models = model or ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"]
+    runs = [Run(name, preset, recipe, selection, accelerator=accelerator) for name in models]
+    options: dict[str, Any] = {"seeds": seeds, "target": target, "protocol": protocol, "workers": workers}
+    _, scores = run_experiment(runs, lambda seed: draw(seed=seed), out, **options, keep_frames=True)
     table = summary(scores)
     for name in ("uf1", "uar", "accuracy"):
         pairs = zip(table.pop(f"{name}_mean"), table.pop(f"{name}_std"), strict=True)

@@ -4,11 +4,12 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -79,26 +80,27 @@ def cross_validate(
     if len(set(names)) < len(names):
         raise ValueError(f"two runs have one name and seed: {', '.join(sorted(names))}")
     folds = leave_one_subject_out(samples.annotations) if folds is None else checked(folds, samples.annotations)
-    jobs = []
-    for run, name in zip(several, names, strict=True):
-        place = Path(folder) / (name if isinstance(runs, Sequence) else "") if folder else None
-        if place:
-            _open_run(place, run, samples, folds)
-        jobs += [_Job(run, fold, place, keep_models, checkpoints) for fold in folds]
-    found = {i: read_table(job.table) for i, job in enumerate(jobs) if job.table and job.table.exists()}
-    what = f"{several[0].label}, seed {several[0].seed}" if len(several) == 1 else f"{len(several)} runs"
-    with progress_bar(len(jobs), f"{what}: folds", progress) as bar:
-        bar.update(len(found))
-        for i, rows in _train_all(samples, {i: job for i, job in enumerate(jobs) if i not in found}, executor):
-            jobs[i].keep(rows)
-            found[i] = rows
-            bar.update()
-    tables = []
-    for number in range(0, len(jobs), len(folds)):
-        own = pd.concat([found[number + i] for i in range(len(folds))], ignore_index=True)
-        tables.append(samples.table[KEY].merge(own, on=KEY, validate="one_to_many"))
-        if keep_models:
-            _write_cards(jobs[number : number + len(folds)], samples, tables[-1])
+    with TemporaryDirectory() as passing:
+        place = Path(folder or passing)
+        places = [place / name for name in names] if isinstance(runs, Sequence) else [place]
+        pairs = zip(several, places, strict=True)
+        by_run = [[_Job(run, place, fold, keep_models, checkpoints) for fold in folds] for run, place in pairs]
+        jobs = [job for own in by_run for job in own]
+        for own in by_run:
+            _open_run(own[0].place, own[0].run, samples, folds)
+        todo = [job for job in jobs if not job.table.exists()]
+        what = f"{several[0].label}, seed {several[0].seed}" if len(several) == 1 else f"{len(several)} runs"
+        with progress_bar(len(jobs), f"{what}: folds", progress) as bar:
+            bar.update(len(jobs) - len(todo))
+            for job, rows in _train_all(samples, todo, executor):
+                job.keep(rows)
+                bar.update()
+        tables = []
+        for own in by_run:
+            rows = pd.concat([read_table(job.table) for job in own], ignore_index=True)
+            tables.append(samples.table[KEY].merge(rows, on=KEY, validate="one_to_many"))
+            if keep_models:
+                _write_cards(own, samples, tables[-1])
     return pd.concat(tables, ignore_index=True)
 
 
@@ -110,7 +112,7 @@ def run_name(run: Run) -> str:
         'tsfmicro_late-depth-2-1'
     """
     settings = [f"{name}-{value}" for name, value in run.settings.items()]
-    leaky = ["leaky"] if run.selection == "oracle" else []
+    leaky = ["leaky"] if run.leaky else []
     return safe_name("-".join([run.model, *settings, *leaky, str(run.seed)]))
 
 
@@ -144,31 +146,25 @@ class _Job:
     """One fold of one run, and where it is kept."""
 
     run: Run
+    place: Path
     fold: Fold
-    place: Path | None
     keep_model: bool
-    checkpoint: bool
+    keep_checkpoints: bool
 
     @property
-    def table(self) -> Path | None:
-        return self.place / "folds" / f"{safe_name(self.fold.name)}.csv" if self.place else None
+    def table(self) -> Path:
+        return self.place / "folds" / f"{safe_name(self.fold.name)}.csv"
 
     @property
-    def model_folder(self) -> Path | None:
-        return model_folder(self.place, self.fold.name) if self.place and self.keep_model else None
-
-    @property
-    def checkpoint_file(self) -> Path | None:
-        kept = self.place and self.checkpoint
-        return self.place / "checkpoints" / f"{safe_name(self.fold.name)}.pt" if self.place and kept else None
+    def checkpoints(self) -> Path:
+        return self.place / "checkpoints" / safe_name(self.fold.name)
 
     def train(self, samples: Samples) -> pd.DataFrame:
-        return run_fold(self.run, samples, self.fold, self.model_folder, self.checkpoint_file)
+        model = model_folder(self.place, self.fold.name) if self.keep_model else None
+        return run_fold(self.run, samples, self.fold, model, self.checkpoints if self.keep_checkpoints else None)
 
     def keep(self, rows: pd.DataFrame) -> None:
-        """Writes what the fold predicted; its checkpoint is then needed no more."""
-        if not self.place or not self.table:
-            return
+        """Writes what the fold predicted; its checkpoints are then needed no more."""
         try:
             write_table(rows, self.table)
         except OSError as error:
@@ -179,23 +175,21 @@ class _Job:
             ) from error
         with (self.place / "folds.jsonl").open("a") as log:
             log.write(json.dumps(rows.attrs) + "\n")
-        if file := self.checkpoint_file:
-            for old in file.parent.glob(f"{file.stem}-*.pt"):
-                old.unlink()
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
 def _train_all(
-    samples: Samples, jobs: Mapping[int, _Job], executor: Executor | None
-) -> Iterator[tuple[int, pd.DataFrame]]:
+    samples: Samples, jobs: Sequence[_Job], executor: Executor | None
+) -> Iterator[tuple[_Job, pd.DataFrame]]:
     """Rows of each job as it ends."""
     if executor is None:
-        yield from ((i, job.train(samples)) for i, job in jobs.items())
+        yield from ((job, job.train(samples)) for job in jobs)
         return
     # With a Dask executor the samples travel once to each worker, not with every fold. They are the result of a task,
     # which the scheduler repeats when the worker that holds it dies; what is scattered would be lost.
     client = getattr(executor, "_client", None)
     shared = client.submit(_same, samples, pure=False) if client and jobs else samples
-    futures: dict[Future[pd.DataFrame], int] = {executor.submit(_Job.train, job, shared): i for i, job in jobs.items()}
+    futures = {executor.submit(_Job.train, job, shared): job for job in jobs}
     try:
         for future in as_completed(futures):
             yield futures[future], future.result()
@@ -210,12 +204,10 @@ def _same(samples: Samples) -> Samples:
 
 def _write_cards(jobs: Sequence[_Job], samples: Samples, table: pd.DataFrame) -> None:
     """Tells each fold's card what all folds together scored, which nobody knew when its model was saved."""
-    scores = card_scores(table, samples.classes)
-    model = jobs[0].run.create(len(samples.classes))
+    model, scores = jobs[0].run.create(len(samples.classes)), card_scores(table, samples.classes)
     for job in jobs:
-        if folder := job.model_folder:
-            card = model_card(model, **card_facts(job.run, samples, job.fold), scores=scores)
-            write_whole(folder / "README.md", partial(Path.write_text, data=card, encoding="utf-8"))
+        card = model_card(model, **card_facts(job.run, samples, job.fold), scores=scores)
+        _write_text(model_folder(job.place, job.fold.name) / "README.md", card)
 
 
 def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -> None:
@@ -230,13 +222,13 @@ def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -
     }
     path = folder / "run.json"
     if not path.exists():
-        _write_json(folder / "environment.json", environment())
-        _write_json(path, about)
+        _write_text(folder / "environment.json", json.dumps(environment(), indent=2))
+        _write_text(path, json.dumps(about, indent=2))
     elif json.loads(path.read_text()) != json.loads(json.dumps(about)):
         raise ValueError(
             f"{folder} holds the folds of another run or other samples: give another folder, or delete this one"
         )
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    write_whole(path, lambda target: target.write_text(json.dumps(content, indent=2)))
+def _write_text(path: Path, text: str) -> None:
+    write_whole(path, lambda target: target.write_text(text, encoding="utf-8"))

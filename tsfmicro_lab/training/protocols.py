@@ -68,9 +68,14 @@ class Run:
             raise ValueError("selection 'last' chooses nothing, so give one recipe, or selection 'validation'")
 
     @property
+    def leaky(self) -> bool:
+        """Whether it chooses by the clips that it tests."""
+        return self.selection == "oracle"
+
+    @property
     def label(self) -> str:
         """Name of the model with its settings, as tables show it."""
-        leaky = ["(leaky)"] if self.selection == "oracle" else []
+        leaky = ["(leaky)"] if self.leaky else []
         return " ".join([self.model, *(f"{name}={value}" for name, value in self.settings.items()), *leaky])
 
     def create(self, num_classes: int, seed: int | None = None) -> Recognizer:
@@ -102,7 +107,7 @@ class _Choice:
 
 
 def run_fold(
-    run: Run, samples: Samples, fold: Fold, model_folder: Path | None = None, checkpoint: Path | None = None
+    run: Run, samples: Samples, fold: Fold, model_folder: Path | None = None, checkpoints: Path | None = None
 ) -> pd.DataFrame:
     """Trains on all other subjects and predicts the one held out.
 
@@ -111,7 +116,7 @@ def run_fold(
         samples: All samples.
         fold: Who is held out.
         model_folder: Where to keep the trained model, if anywhere.
-        checkpoint: File that holds the state after every epoch, if any; an interrupted fold goes on from there.
+        checkpoints: Folder for the state after every epoch, if any; an interrupted fold goes on from there.
 
     Returns:
         One row per test clip: subject, clip, onset, truth, predicted, p_<class>, model, seed, selection, epoch. Its
@@ -125,7 +130,6 @@ def run_fold(
     )
     for candidate, recipe in enumerate(run.candidates or (run.recipe,)):
         model = run.create(len(samples.classes), seed)
-        file = checkpoint and checkpoint.with_name(f"{checkpoint.stem}-{candidate}{checkpoint.suffix}")
         about = f"{run.label}, fold {fold.name}, seed {run.seed}, {recipe}"
         fit(
             model,
@@ -137,11 +141,14 @@ def run_fold(
             precision=run.precision,
             compiled=run.compiled,
             after_epoch=choice.of(model, candidate),
-            checkpoint=Checkpoint(file, about, choice.kept) if file else None,
+            checkpoint=Checkpoint(checkpoints / f"{candidate}.pt", about, choice.kept) if checkpoints else None,
         )
     if choice.kept["state"] is not None:
         model.load_state_dict(choice.kept["state"])
-    rows = _rows(run, samples, fold, predict(model, samples, fold.test), choice.kept)
+    chosen: dict[str, Any] = {"epoch": choice.kept["epoch"], "candidate": choice.kept["candidate"], "fold": fold.name}
+    rows = _predictions(model, samples, fold.test).assign(
+        model=run.label, seed=run.seed, selection=LEAKY if run.leaky else run.selection, **chosen
+    )
     rows.attrs = {
         "fold": fold.name,
         "device": device_name(next(model.parameters()).device),
@@ -157,29 +164,23 @@ def run_fold(
 
 
 def _uf1(model: Recognizer, samples: Samples, rows: np.ndarray) -> float:
-    table = _labels(samples, rows, predict(model, samples, rows))
+    table = _predictions(model, samples, rows)
     if samples.label.ndim > 1:
         return float(class_table(table, samples.classes).f1.mean())
     return float(uf1_of_counts(confusion(table, samples.classes)))
 
 
-def _labels(samples: Samples, rows: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    predicted = torch.from_numpy(decide(probabilities, samples.label.ndim))
-    return pd.DataFrame({"truth": samples.names(samples.label[rows]), "predicted": samples.names(predicted)})
-
-
-def _rows(run: Run, samples: Samples, fold: Fold, probabilities: np.ndarray, kept: dict[str, Any]) -> pd.DataFrame:
-    named = pd.DataFrame(probabilities.astype(float), columns=[f"p_{name}" for name in samples.classes])
-    clips = samples.table.loc[fold.test, KEY].reset_index(drop=True)
-    rows = pd.concat([clips, _labels(samples, fold.test, probabilities), named], axis=1)
-    selection = LEAKY if run.selection == "oracle" else run.selection
-    chosen: dict[str, Any] = {"epoch": kept["epoch"], "candidate": kept["candidate"], "fold": fold.name}
-    return rows.assign(model=run.label, seed=run.seed, selection=selection, **chosen)
+def _predictions(model: Recognizer, samples: Samples, rows: np.ndarray) -> pd.DataFrame:
+    p = predict(model, samples, rows)
+    table = samples.table.loc[rows, KEY].reset_index(drop=True)
+    table["truth"] = samples.names(samples.label[rows])
+    table["predicted"] = samples.names(torch.from_numpy(decide(p, samples.label.ndim)))
+    return table.assign(**{f"p_{name}": p[:, i].astype(float) for i, name in enumerate(samples.classes)})
 
 
 def card_facts(run: Run, samples: Samples, fold: Fold) -> dict[str, Any]:
     """What the card of a fold's model says (see `models.card.model_card`)."""
-    leaky, held = run.selection == "oracle", len(fold.validation) if run.selection == "validation" else 0
+    held = len(fold.validation) if run.selection == "validation" else 0
     train, test = (sorted(set(samples.subjects[rows])) for rows in (fold.train, fold.test))
     return {
         "classes": samples.classes,
@@ -187,8 +188,8 @@ def card_facts(run: Run, samples: Samples, fold: Fold) -> dict[str, Any]:
         "protocol": f"fold {fold.name}: trained on {len(fold.train)} clips of {len(train)} subjects"
         + (f", {held} of others chose the epoch" if held else "")
         + f", tested on {len(fold.test)} clips of {', '.join(test)}",
-        "selection": LEAKY if leaky else f"{run.selection}: nothing was chosen on the tested subjects",
-        "leaky": leaky,
+        "selection": LEAKY if run.leaky else f"{run.selection}: nothing was chosen on the tested subjects",
+        "leaky": run.leaky,
         "recipe": run.candidates or run.recipe,
         "seed": run.seed,
         "device": f"{run.accelerator}, {run.precision}, torch {torch.__version__.split('+')[0]}",

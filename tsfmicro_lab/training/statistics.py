@@ -49,8 +49,8 @@ def subject_interval(
         >>> subject_interval(pd.DataFrame(rows, columns=["seed", "subject", "truth", "predicted"]), ["x", "y"])
         (1.0, 1.0, 1.0)
     """
-    result, value = _subject_bootstrap(predictions, classes, against, same_people, level, resamples, seed)
-    return value, float(result.confidence_interval.low), float(result.confidence_interval.high)
+    value, found = _subject_bootstrap(predictions, classes, against, same_people, level, resamples, seed)
+    return value, float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def paired_test(
@@ -68,8 +68,8 @@ def paired_test(
     whole subjects at random, and the gain is computed anew (a paired permutation test, `scipy.stats.permutation_test`).
 
     Args:
-        predictions: Columns `seed`, `subject`, `truth`, `predicted`.
-        against: The same of the other model.
+        predictions: As for :func:`subject_interval`.
+        against: Of the other model.
         classes: All classes.
         same_people: Whether the seeds tested the same subjects, who then swap in all seeds at once.
         resamples: Number of swaps; all there are, if they are fewer.
@@ -106,15 +106,9 @@ def paired_test(
         ]
         return np.asarray(np.mean([uf1_of_counts(counts.sum(-3)) for counts in chosen], 0))
 
-    result = permutation_test(
-        (zeros, zeros + 1),  # whose predictions stand for the first and for the second model
-        gain,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=resamples,
-        batch=500,
-        rng=np.random.default_rng(seed),
-    )
+    options: dict[str, Any] = {"permutation_type": "samples", "vectorized": True, "batch": 500}
+    whose = zeros, zeros + 1  # predictions that stand for the first and for the second model
+    result = permutation_test(whose, gain, n_resamples=resamples, rng=np.random.default_rng(seed), **options)
     return float(result.pvalue)
 
 
@@ -167,8 +161,8 @@ def detectable_gain(
     with the bootstrap's standard error s of the gain on n₀ subjects. An approximation: it takes the gain as normal.
 
     Args:
-        predictions: Columns `seed`, `subject`, `truth`, `predicted`.
-        against: The same of the other model.
+        predictions: As for :func:`subject_interval`.
+        against: Of the other model.
         classes: All classes.
         subjects: n, the number of subjects that is asked about (in every seed).
         power: How often the gain should be found.
@@ -184,10 +178,10 @@ def detectable_gain(
         >>> round(gains[0] / gains[1], 3)
         2.0
     """
-    result, _ = _subject_bootstrap(predictions, classes, against, same_people, level, 4000, 0)
+    _, found = _subject_bootstrap(predictions, classes, against, same_people, level)
     now = predictions.groupby("seed").subject.nunique().mean()
     z = NormalDist().inv_cdf
-    return float((z(0.5 + level / 2) + z(power)) * result.standard_error * np.sqrt(now / subjects))
+    return float((z(0.5 + level / 2) + z(power)) * found.standard_error * np.sqrt(now / subjects))
 
 
 def card_scores(predictions: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, str]]:
@@ -216,94 +210,58 @@ def _subject_bootstrap(
     against: pd.DataFrame | None,
     same_people: bool,
     level: float,
-    resamples: int,
-    seed: int,
-) -> tuple[Any, float]:
+    resamples: int = 4000,
+    seed: int = 0,
+) -> tuple[float, Any]:
+    """Mean UF1 over seeds, or its gain, and the result of `scipy.stats.bootstrap`."""
     first, second = _pair(predictions, against, classes, same_people)
     if min(map(len, first)) < 2:
         raise ValueError("an interval over subjects needs at least 2 of them in every seed")
 
     def statistic(*drawn: np.ndarray, axis: int = -1) -> np.ndarray:
-        everywhere = drawn * len(first) if same_people else drawn
-        score = _mean_uf1(first, everywhere)
-        return np.asarray(score - _mean_uf1(second, everywhere)) if second else score
+        who = drawn * len(first) if same_people else drawn
+        return np.asarray(_mean_uf1(first, who) - (_mean_uf1(second, who) if second else 0))
 
     everyone = [np.arange(len(c)) for c in (first[:1] if same_people else first)]
-    return _bootstrap(everyone, statistic, level, resamples, seed), float(statistic(*everyone))
+    return float(statistic(*everyone)), bootstrap(everyone, statistic, level, resamples, seed)
 
 
-def _bootstrap(
-    people: Sequence[np.ndarray], statistic: Callable[..., np.ndarray], level: float, resamples: int, seed: int
+def bootstrap(
+    people: Sequence[np.ndarray],
+    statistic: Callable[..., np.ndarray],
+    level: float = 0.95,
+    resamples: int = 4000,
+    seed: int = 0,
 ) -> Any:
-    """Percentile bootstrap; the statistic is of numbers of people, drawn with replacement along the last axis."""
-    from scipy.stats import bootstrap
+    """Percentile bootstrap (`scipy.stats.bootstrap`) over people, whose numbers are drawn again with replacement.
 
-    return bootstrap(
-        people,
-        statistic,
-        n_resamples=resamples,
-        vectorized=True,
-        batch=1000,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
+    Args:
+        people: Numbers of people, in each of several independent samples.
+        statistic: Of drawn numbers, one array per sample, along their last axis.
+        level: Confidence level.
+        resamples: Number of draws.
+        seed: Of the draws.
+
+    Returns:
+        `confidence_interval`, `bootstrap_distribution` and `standard_error`.
+    """
+    from scipy import stats
+
+    options: dict[str, Any] = {"vectorized": True, "batch": 1000, "method": "percentile", "confidence_level": level}
+    return stats.bootstrap(people, statistic, n_resamples=resamples, rng=np.random.default_rng(seed), **options)
 
 
 def _pair(
     predictions: pd.DataFrame, against: pd.DataFrame | None, classes: Sequence[str], same_people: bool
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Counts of both models, after a look at whether they can be compared."""
-    if against is not None and _who(predictions) != _who(against):
+    who = [set(zip(table.seed, table.subject, strict=True)) for table in (predictions, against) if table is not None]
+    if who[0] != who[-1]:
         raise ValueError("the two tables hold different seeds or subjects: a gain needs the same folds in both")
     people = predictions.groupby("seed").subject.agg(frozenset)
     if same_people and len(set(people)) > 1:
         raise ValueError("the seeds did not test the same people")
     return _counts(predictions, classes), _counts(against, classes) if against is not None else []
-
-
-def group_interval(
-    groups: Sequence[np.ndarray],
-    statistic: Callable[[np.ndarray], float] | None = None,
-    *,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float, float]:
-    """A mean, or another statistic, with a bootstrap interval over groups such as subjects: whole ones are drawn again.
-
-    Args:
-        groups: Rows of each group.
-        statistic: Of all rows joined; their mean by default, which is faster.
-        level: Confidence level.
-        resamples: Number of draws.
-        seed: Of the draws.
-
-    Returns:
-        (statistic, lower end, upper end), percentile interval; NaN ends for fewer than two groups.
-
-    Example:
-        >>> group_interval([np.array([1.0, 3.0]), np.array([2.0, 2.0])])
-        (2.0, 2.0, 2.0)
-    """
-    of = statistic or np.mean
-    middle = float(of(np.concatenate(groups)))
-    if len(groups) < 2:
-        return middle, float("nan"), float("nan")
-    sums, counts = (np.array([f(g) for g in groups]) for f in (np.sum, len))
-
-    def drawn(numbers: np.ndarray, axis: int = -1) -> np.ndarray:
-        if statistic is None:
-            return np.asarray(sums[numbers].sum(-1) / counts[numbers].sum(-1))
-        rows = (np.concatenate([groups[i] for i in draw]) for draw in numbers.reshape(-1, len(groups)))
-        return np.array([of(joined) for joined in rows]).reshape(numbers.shape[:-1])
-
-    result = _bootstrap([np.arange(len(groups))], drawn, level, resamples, seed)
-    return middle, float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
-def _who(predictions: pd.DataFrame) -> set[tuple[object, ...]]:
-    return set(predictions[["seed", "subject"]].itertuples(index=False, name=None))
 
 
 def _counts(predictions: pd.DataFrame, classes: Sequence[str]) -> list[np.ndarray]:
