@@ -143,23 +143,11 @@ class Clip:
 
 
 def read_image(path: Path | str) -> Frame:
-    """Reads a JPEG or PNG as RGB, with bounds on its size.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The image, grey ones with three equal channels.
+    """Reads a JPEG or PNG as RGB, grey ones with three equal channels, with bounds on its size.
 
     Raises:
         OSError: The file is missing.
         ValueError: The file is too large or no readable image.
-
-    Example:
-        >>> read_image("no.jpg")
-        Traceback (most recent call last):
-        ...
-        FileNotFoundError: [Errno 2] No such file or directory: 'no.jpg'
     """
     path = Path(path)
     if path.stat().st_size > MAX_FILE_BYTES:
@@ -199,13 +187,5 @@ class LazyFrames:
 
 
 def frame_files(paths: Sequence[Path | str]) -> LazyFrames:
-    """Frames that lie in image files, in the order given.
-
-    Args:
-        paths: One file per frame.
-
-    Example:
-        >>> len(frame_files(["img1.jpg", "img2.jpg"]))
-        2
-    """
+    """Frames that lie in image files, one per frame, in the order given."""
     return LazyFrames(read_image, list(paths))

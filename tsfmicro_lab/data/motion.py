@@ -22,17 +22,12 @@ MOVED_SHARE = 0.25
 
 
 class Bump(NamedTuple):
-    """A smooth displacement around a place of the face.
+    """A smooth displacement around a place of the face."""
 
-    Attributes:
-        anchors: The place: mean of these landmarks. `side_` stands for `right_` and `left_`.
-        direction: (outward, down) on the side it is on; for a bump in the middle, (to the subject's left, down).
-        spread: Width and height of the Gaussian (its sigma), inter-ocular distances.
-    """
-
-    anchors: tuple[str, ...]
+    anchors: tuple[str, ...]  #: the place: mean of these landmarks. `side_` stands for `right_` and `left_`
+    #: (outward, down) on the side it is on; for a bump in the middle, (to the subject's left, down)
     direction: tuple[float, float]
-    spread: tuple[float, float]
+    spread: tuple[float, float]  #: width and height of the Gaussian (its sigma), inter-ocular distances
 
 
 _TABLE = """

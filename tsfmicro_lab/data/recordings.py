@@ -72,18 +72,12 @@ class Recordings:
                 f"clip {row['subject']}/{row['clip']}: its frames are missing or incomplete, .report says how; "
                 "go on without such clips with data.select(data.annotations.frames > 0)"
             )
-        at = partial(position, paths, self._where)
-        return Clip(
-            name=row["clip"],
-            subject=row["subject"],
-            frames=frame_files(paths),
-            onset=at(int(row["onset"])),
-            apex=None if pd.isna(row["apex"]) else at(int(row["apex"])),
-            offset=at(int(row["offset"])),
-            fps=float(row["fps"]),
-            emotion=None if pd.isna(row["emotion"]) else row["emotion"],
-            action_units=tuple(filter(None, row["action_units"].split("+"))),
-        )
+        onset, offset = (position(paths, self._where, int(row[key])) for key in ("onset", "offset"))
+        apex = None if pd.isna(row["apex"]) else position(paths, self._where, int(row["apex"]))
+        emotion = None if pd.isna(row["emotion"]) else row["emotion"]
+        units = tuple(filter(None, row["action_units"].split("+")))
+        frames = frame_files(paths)
+        return Clip(row["clip"], row["subject"], frames, onset, apex, offset, float(row["fps"]), emotion, units)
 
     def select(self, rows: "pd.Series[bool] | np.ndarray") -> "Recordings":
         """The same data set with the clips where `rows` is True; its report is the whole one."""

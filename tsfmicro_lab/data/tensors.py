@@ -37,15 +37,10 @@ KEPT: dict[Kind, tuple[Any, tuple[int, ...]]] = {
 
 @dataclass(frozen=True)
 class Source:
-    """A clip as it was recorded, with its landmarks, and what several tensors share of it.
+    """A clip as it was recorded, with its landmarks, and what several tensors share of it."""
 
-    Attributes:
-        clip: The clip.
-        size: Side of the prepared frames, pixels.
-    """
-
-    clip: Clip
-    size: int
+    clip: Clip  #: the clip
+    size: int  #: side of the prepared frames, pixels
 
     @cached_property
     def aligned(self) -> Clip:
@@ -65,17 +60,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Prepared:
-    """How a tensor is made.
+    """How a tensor is made."""
 
-    Attributes:
-        kind: What its numbers mean.
-        make: Makes it of one clip.
-        axes: Axes before those of its kind.
-    """
-
-    kind: Kind
-    make: Callable[[Source], Any]
-    axes: tuple[int, ...] = ()
+    kind: Kind  #: what its numbers mean
+    make: Callable[[Source], Any]  #: makes it of one clip
+    axes: tuple[int, ...] = ()  #: axes before those of its kind
 
     @property
     def dtype(self) -> Any:
