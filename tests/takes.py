@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from studies.film import LongTake
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions
-from tsfmicro_lab.data.film import LongTake
 
 
 def long_take(seed: int, expressions: int = 3, size: int = 128, rest: float = 0.5, **strength: float) -> LongTake:

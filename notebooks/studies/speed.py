@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer, timer  # both wait for a GPU
 
+from studies.anatomy import cost, flops_of_modules
 from tsfmicro_lab.models import Recognizer
-from tsfmicro_lab.models.anatomy import cost, flops_of_modules
 
 DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
 #: Modules that are one row of the roofline, with what is in them.

@@ -140,7 +140,7 @@ def test_every_ablation_runs_and_levels_add_up_to_the_logits(settings):
 
 
 def test_mixing_before_attention_is_cheaper():
-    from tsfmicro_lab.models.anatomy import cost
+    from studies.anatomy import cost
 
     before, after = (cost(create_model("frl_dgt", 3, preset="base", fusion=f))[1] for f in ("before", "after"))
     assert before < after

@@ -2,8 +2,8 @@
 
 import pytest
 
+from studies.anatomy import anatomy, anatomy_table
 from tsfmicro_lab.models import create_model
-from tsfmicro_lab.models.anatomy import anatomy, anatomy_table
 from tsfmicro_lab.models.tsfmicro import TSFmicroTemporal
 
 EDGES = {

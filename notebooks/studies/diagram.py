@@ -4,9 +4,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from studies.anatomy import Part, anatomy
 from tsfmicro_lab.explain.figures import Picture
 from tsfmicro_lab.models import Recognizer
-from tsfmicro_lab.models.anatomy import Part, anatomy
 
 #: Okabe and Ito's colours, pale enough for text; how and where keep them in every figure of a network.
 STREAM_COLOURS = {"how": "#F6C98F", "where": "#9CCBEA", "both": "#A8DDC9"}
@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 0.78, 0.5
 def diagram(model: Recognizer) -> Figure:
     """Boxes for the parts of a model, arrows for what they read; orange for how, blue for where, green for both.
 
-    Nothing is drawn by hand: :func:`~tsfmicro_lab.models.anatomy.anatomy` runs the model and sees what reads what.
+    Nothing is drawn by hand: :func:`~studies.anatomy.anatomy` runs the model and sees what reads what.
 
     Args:
         model: Any model of the lab.
