@@ -48,13 +48,7 @@ class Coding:
 
 
 def parse_action_units(text: str) -> Coding:
-    """Reads action units as the tables of the field write them.
-
-    Args:
-        text: Such as `4+R10`, `L12 or L14`, `ref(7B)+43`, `R14+17+soft focus`, `4，13?`.
-
-    Returns:
-        What was understood; nothing is guessed and no word is lost.
+    """Reads action units as the tables of the field write them; nothing is guessed and no word is lost.
 
     Example:
         >>> coding = parse_action_units("R14+17+soft focus")

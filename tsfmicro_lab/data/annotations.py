@@ -47,19 +47,12 @@ class Report:
 
 
 def read_annotations(card: Card, labels: Labels, root: Path, report: Report) -> pd.DataFrame:
-    """Reads one release of a data set's annotations.
+    """Reads one release of a data set's annotations: the original texts and the class sets of the card besides.
 
-    Args:
-        card: The data set.
-        labels: The release.
-        root: Folder of the data set.
-        report: Gets a row for each correction, drop and doubt.
-
-    Returns:
-        One row per clip (see `data.schema.COLUMNS`), with the original texts and the class sets of the card besides.
+    Each correction, drop and doubt becomes a row of the report.
 
     Raises:
-        FileNotFoundError: The root is not what the card describes; the message says what was expected inside.
+        FileNotFoundError: The root is not what the card describes; the message names what was expected inside.
         ValueError: The table cannot be read, lacks a column, or gives no clip at all.
     """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -89,11 +82,7 @@ def compare_counts(
 
 
 def find_table(card: Card, files: list[str], root: Path) -> Path:
-    """Finds a table below the root by patterns of its name; the first that is there wins.
-
-    Raises:
-        FileNotFoundError: None is there; the message says what was expected, what is there, and where it might be.
-    """
+    """Finds a table below the root by patterns of its name; the first that is there wins."""
     for pattern in files:
         for suffix in (Path(pattern).suffix, ".xlsx", ".xls", ".csv"):  # copies saved anew in another format
             if found := sorted(root.glob(str(Path(pattern).with_suffix(suffix)))):

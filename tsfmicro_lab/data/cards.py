@@ -132,15 +132,7 @@ class Card(_Strict):
 
 
 def cards_folder() -> Path:
-    """Folder of the cards: inside the installed package, or beside it in a checkout.
-
-    Raises:
-        FileNotFoundError: It is in neither place.
-
-    Example:
-        >>> cards_folder().name
-        'data_cards'
-    """
+    """Folder of the cards: inside the installed package, or beside it in a checkout."""
     places = [folder / "data_cards" for folder in Path(__file__).parents[1:3]]
     for place in places:
         if (place / "synthetic.md").is_file():
@@ -149,12 +141,7 @@ def cards_folder() -> Path:
 
 
 def list_cards() -> list[str]:
-    """Names of all data cards.
-
-    Example:
-        >>> list_cards()[:4]
-        ['4dme', 'casme', 'casme2', 'casme3']
-    """
+    """Names of all data cards."""
     return sorted(path.stem for path in cards_folder().glob("*.md"))
 
 
@@ -176,20 +163,10 @@ def read_card(name: str) -> Card:
 
 
 def parse_card(text: str, source: str = "card") -> Card:
-    """Checks the text of a card against the schema.
-
-    Args:
-        text: YAML between two lines `---`, then Markdown.
-        source: What messages call it.
+    """Checks the text of a card, YAML between two lines `---` and then Markdown; messages call it `source`.
 
     Raises:
         ValueError: The front matter is missing, no YAML, or not what the schema asks for; every place is named.
-
-    Example:
-        >>> parse_card("no front matter")
-        Traceback (most recent call last):
-        ...
-        ValueError: card has no front matter: begin it with a line ---, then YAML, then a line ---
     """
     match = re.match(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL)
     if not match:

@@ -79,14 +79,12 @@ class Composite:
 def megc2019(smic: Recordings, casme2: Recordings, samm: Recordings) -> Composite:
     """The composite of the 2019 challenge: three data sets, three classes, 442 clips, 68 subjects.
 
+    `log_subject` and `log_clip` are the names that the challenge's logs use; the report names counts that differ.
+
     Args:
         smic: SMIC with labels HS.
         casme2: CASME II with labels 2014.
         samm: SAMM.
-
-    Returns:
-        The composite. `log_subject` and `log_clip` are the names that the challenge's logs use; where counts are not
-        those of the challenge, the report says so.
 
     Raises:
         ValueError: A part is another data set, or has other labels than the challenge.
@@ -108,9 +106,6 @@ def megc2018(casme2: Recordings, samm: Recordings) -> Composite:
     Args:
         casme2: CASME II with labels `objective`; the classes in the 2019 table are others.
         samm: SAMM.
-
-    Returns:
-        The composite; its emotions are I to V.
 
     Raises:
         ValueError: A part has no objective classes.
@@ -162,12 +157,7 @@ def class_set(data: Recordings, name: str) -> Recordings:
 def action_unit_table(annotations: pd.DataFrame, least: int = 1) -> pd.DataFrame:
     """Which action unit moves in which clip, sides left aside: the target that all coded data sets share.
 
-    Args:
-        annotations: Of a data set or a composite.
-        least: Units that occur in fewer clips, or in a composite in fewer clips of any data set, are left out.
-
-    Returns:
-        One row per clip, one column of True and False per unit, in the order of their numbers.
+    Units that occur in fewer than `least` clips, or in a composite in fewer of any data set, are left out.
 
     Example:
         >>> action_unit_table(pd.DataFrame({"action_units": ["L12+4", "12", ""]}))

@@ -39,19 +39,8 @@ def draw_face(params: FaceParams, image_size: int = 224) -> Face:
     All shapes are functions of normalised coordinates and all scattered things (strands, pores, freckles) come from
     ``params.texture_seed`` at a fixed resolution: the same subject is the same face at every image size.
 
-    Args:
-        params: The subject.
-        image_size: Side of the images that will be sampled from the texture, 64 to 512 pixels.
-
-    Returns:
-        The textures, the map of the eye opening and the landmarks.
-
     Raises:
-        ValueError: If the image size is out of range.
-
-    >>> face = draw_face(FaceParams.draw(np.random.default_rng(0)), image_size=64)
-    >>> face.open.shape, face.landmarks.shape, bool(face.lid.max() > 1.5)
-    ((128, 128, 3), (30, 2), True)
+        ValueError: The image size is not in 64 to 512 pixels.
     """
     if not 64 <= image_size <= 512:
         raise ValueError(f"image_size is {image_size}; faces are drawn for 64 to 512 pixels")

@@ -13,14 +13,9 @@ from tsfmicro_lab.data.cards import FrameFiles
 
 @lru_cache(maxsize=256)
 def list_frames(folder: Path, number: str) -> tuple[tuple[int, Path], ...]:
-    """The frames of a folder by number; numbers are read from names, however they are padded.
+    """Number and file of each frame of a folder, by number; of two files with one number the first by name.
 
-    Args:
-        folder: Where to look.
-        number: Regular expression whose first group is the frame number.
-
-    Returns:
-        Number and file of each frame in the order of numbers; of two files with one number the first by name.
+    Numbers are read from names, however they are padded: they are the first group of the regular expression `number`.
     """
     if not folder.is_dir():
         return ()
@@ -32,17 +27,7 @@ def list_frames(folder: Path, number: str) -> tuple[tuple[int, Path], ...]:
 
 
 def find_frames(root: Path, files: FrameFiles, row: Mapping[Any, Any], say: Callable[[str, str], None]) -> list[Path]:
-    """Finds the frames of a clip and checks that its key frames are among them.
-
-    Args:
-        root: Folder of the data set.
-        files: Where its frames lie.
-        row: Row of the annotations.
-        say: Called with what and why for each doubt.
-
-    Returns:
-        The files in order; none where the clip cannot be shown.
-    """
+    """Files of the frames of a row of the annotations, in order; none, and a doubt, where a key frame is missing."""
     folder = _folder(root, files.folders, row)
     frames = list_frames(folder, files.number) if folder else ()
     if not frames:

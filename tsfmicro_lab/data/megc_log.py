@@ -13,12 +13,11 @@ CLASSES = ("negative", "positive", "surprise")
 
 
 def write_log(path: Path | str, predictions: pd.DataFrame, data: Composite) -> None:
-    """Writes predictions as the challenge wanted them.
+    """Writes predictions as the challenge wanted them, under its own names of clips.
 
     Args:
         path: The file.
-        predictions: One row per clip: `subject`, `clip`, `onset`, `truth`, `predicted`, as `cross_validate` gives them,
-            of one model and seed.
+        predictions: One row per clip, as `cross_validate` gives them, of one model and seed.
         data: The composite, which knows the challenge's names.
 
     Raises:
@@ -44,10 +43,6 @@ def write_log(path: Path | str, predictions: pd.DataFrame, data: Composite) -> N
 
 def read_log(path: Path | str, classes: Sequence[str] = CLASSES) -> pd.DataFrame:
     """Reads a log, for instance of somebody else's model, to score it with our metrics.
-
-    Args:
-        path: The file.
-        classes: Names of the classes 0, 1, 2, …
 
     Returns:
         One row per clip: `data`, `subject`, `clip` as the log writes them, `truth` and `predicted` as names.

@@ -98,34 +98,13 @@ def displacement(units: Mapping[str, float], landmarks: Points, size: int) -> Fi
 
 
 def moved_region(expression: Field) -> np.ndarray:
-    """Pixels that move at least a quarter as far as the one that moves farthest.
-
-    Example:
-        >>> field = np.zeros((2, 1, 3), np.float32)
-        >>> field[0, 0] = 4, 1, 0.5
-        >>> moved_region(field)
-        array([[ True,  True, False]])
-    """
+    """Pixels that move at least a quarter as far as the one that moves farthest."""
     magnitude = np.hypot(*expression)
     return (magnitude >= MOVED_SHARE * magnitude.max()) & (magnitude > 0)
 
 
 def unit_regions(landmarks: Points, size: int) -> dict[str, np.ndarray]:
-    """Where each action unit would move this face: a mask per unit, from the same table that moves drawn faces.
-
-    Args:
-        landmarks: The named points, pixels; of a drawn or a real face.
-        size: Side of the square image, pixels.
-
-    Returns:
-        For each unit of :data:`ACTION_UNITS`, the pixels that move at least a quarter as far as the farthest.
-
-    Example:
-        >>> points = np.random.default_rng(0).uniform(0, 64, (30, 2)).astype(np.float32)
-        >>> regions = unit_regions(points, 64)
-        >>> len(regions), regions["12"].shape
-        (12, (64, 64))
-    """
+    """Where each of the :data:`ACTION_UNITS` would move this face, drawn or real: a mask (size, size) per unit."""
     return {unit: moved_region(displacement({unit: 1.0}, landmarks, size)) for unit in ACTION_UNITS}
 
 

@@ -64,9 +64,6 @@ def make_store(
         align: :func:`align_row` of the data set.
         workers: Number of processes.
         show: Whether to show a progress bar.
-
-    Raises:
-        OSError: Another run is making the same store.
     """
     facts = facts | {"version": version("tsfmicro-lab"), "annotations": _columns(table)}
     name = safe_name("{dataset}-{size}-{target}".format(**facts))
@@ -94,9 +91,6 @@ def make_store(
 
 def read_store(place: Path) -> tuple[Arrays, pd.DataFrame, Facts]:
     """Checks a store, which may come from elsewhere, and opens its files; nothing in them is executed.
-
-    Returns:
-        Arrays by name, which stay on disk until they are used, the annotations, and all that the manifest says.
 
     Raises:
         FileNotFoundError: There is no finished store.

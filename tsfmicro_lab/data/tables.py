@@ -68,15 +68,7 @@ def read_table(path: Path, sheet: str | None = None, header: int | None = 0) -> 
 
 
 def pick_columns(table: pd.DataFrame, columns: Mapping[str, str | int], source: str) -> pd.DataFrame:
-    """Picks columns by name, whatever their order, capitals and blanks.
-
-    Args:
-        table: As `read_table` gives it.
-        columns: Field → name of the column, or its position in a table without a header.
-        source: What messages call the table.
-
-    Returns:
-        One column per field.
+    """Picks columns by name (or position), whatever their order, capitals and blanks.
 
     Raises:
         ValueError: A column is not there or there twice; the message lists what was found.
