@@ -85,6 +85,7 @@ def test_the_command_measures_and_goes_on_where_it_was(tmp_path):
         assert ("noise", leak) in table.index
     assert (table.loc[(slice(None), "last"), "gain"] == 0).all()
     before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*-*.json")}
+    assert before, "the study kept nothing"
     assert CliRunner().invoke(app, args).exit_code == 0
     assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("*-*.json")} == before
     result = CliRunner().invoke(app, [*args, "--epochs", "3"])
