@@ -107,3 +107,22 @@ def test_one_draw_moves_images_displacements_and_points_alike(data):
         if heat.sum() > 1000:  # not shifted out
             middle = (grid * heat).sum((1, 2)) / heat.sum()
             assert (middle - at).abs().max() < 1.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_flow_moves_with_its_picture_whatever_its_numbers_are_kept_in(dtype):
+    """The picture is as bright as the flow is strong, so they must agree after any draw."""
+    strength = torch.rand(4, 1, 56, 56) * 9
+    batch = {"onset": strength.expand(-1, 3, -1, -1), "flow_dis": strength.expand(-1, 2, -1, -1).to(dtype)}
+    moved = Augmentation(56, degrees=20)(batch)
+    assert not torch.allclose(moved["onset"], batch["onset"], atol=1), "images may be floats"
+    assert torch.allclose(moved["flow_dis"].norm(dim=1), 2**0.5 * moved["onset"][:, 0], atol=0.02)
+
+
+def test_labels_pass_and_unknown_tensors_are_named():
+    label = torch.tensor([3, 1])
+    assert torch.equal(Augmentation(56)({"label": label, "onset": frames(2)})["label"], label)
+    points = torch.full((2, len(POINT_NAMES), 2), 28.0)
+    assert Augmentation(56)({"landmarks": points})["landmarks"].shape == points.shape, "points alone"
+    with pytest.raises(ValueError, match="no tensor is called 'depth': choose from onset, apex"):
+        Augmentation(56)({"onset": frames(2), "depth": frames(2)})

@@ -21,6 +21,7 @@ from tsfmicro_lab.training import (
     run_fold,
     subject_interval,
 )
+from tsfmicro_lab.training.cross_validation import model_folder
 from tsfmicro_lab.training.metrics import has_units
 from tsfmicro_lab.training.splits import nested_leave_one_subject_out, subject_k_fold
 
@@ -209,3 +210,22 @@ def test_models_are_kept_when_asked_for(samples, tmp_path):
     fold = leave_one_subject_out(samples.annotations)[1]
     columns = [f"p_{c}" for c in samples.classes]
     assert np.allclose(predict(model, samples, fold.test), table.loc[table.subject == "sub02", columns], atol=1e-6)
+
+
+def test_names_that_are_paths_stay_in_the_folder_of_the_run(samples, tmp_path):
+    names = {"sub01": "../esc", "sub02": "a/b", "sub03": "006"}
+    other = replace(samples, table=samples.table.assign(subject=samples.table["subject"].replace(names)))
+    run, folder = replace(QUICK, recipe=Recipe(epochs=1)), tmp_path / "run"
+    options = {"folder": folder, "keep_models": True, "checkpoints": True, "progress": False}
+    table = cross_validate(other, run, **options)
+    assert set(table.subject) == {"../esc", "a/b", "006", "sub04"}
+    assert list(tmp_path.iterdir()) == [folder]
+    assert len(list((folder / "folds").iterdir())) == len(list((folder / "models").iterdir())) == 4
+    assert all(model_folder(folder, subject).is_dir() for subject in set(table.subject))
+    pd.testing.assert_frame_equal(cross_validate(other, run, **options), table)
+
+
+def test_two_folds_of_one_name_are_refused(samples):
+    folds = leave_one_subject_out(samples.annotations)
+    with pytest.raises(ValueError, match="two folds have one name: sub01, sub01"):
+        cross_validate(samples, QUICK, [folds[0], replace(folds[1], name="sub01")])

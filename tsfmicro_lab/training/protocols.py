@@ -128,21 +128,13 @@ def run_fold(
     choice = _Choice(
         samples, {"last": fold.test[:0], "validation": fold.validation, "oracle": fold.test}[run.selection]
     )
+    device: dict[str, Any] = {name: getattr(run, name) for name in ("accelerator", "precision", "compiled")}
     for candidate, recipe in enumerate(run.candidates or (run.recipe,)):
         model = run.create(len(samples.classes), seed)
         about = f"{run.label}, fold {fold.name}, seed {run.seed}, {recipe}"
-        fit(
-            model,
-            samples,
-            fold.train,
-            recipe,
-            seed=seed,
-            accelerator=run.accelerator,
-            precision=run.precision,
-            compiled=run.compiled,
-            after_epoch=choice.of(model, candidate),
-            checkpoint=Checkpoint(checkpoints / f"{candidate}.pt", about, choice.kept) if checkpoints else None,
-        )
+        kept = Checkpoint(checkpoints / f"{candidate}.pt", about, choice.kept) if checkpoints else None
+        options: dict[str, Any] = {"seed": seed, "checkpoint": kept, "after_epoch": choice.of(model, candidate)}
+        fit(model, samples, fold.train, recipe, **options, **device)
     if choice.kept["state"] is not None:
         model.load_state_dict(choice.kept["state"])
     chosen: dict[str, Any] = {"epoch": choice.kept["epoch"], "candidate": choice.kept["candidate"], "fold": fold.name}

@@ -89,22 +89,18 @@ def paired_test(
     """
     from scipy.stats import permutation_test
 
-    pairs = _pair(predictions, against, classes, same_people)
-    both = [np.stack(two) for two in zip(*pairs, strict=True)]  # (2 models, subjects, classes, classes) of each seed
-    ends = np.cumsum([len(counts) for counts in pairs[0]])
-    own = [slice(None) if same_people else slice(end - len(c), end) for end, c in zip(ends, pairs[0], strict=True)]
-    zeros = np.zeros(len(pairs[0][0]) if same_people else ends[-1], int)
+    pairs = zip(*_pair(predictions, against, classes, same_people), strict=True)
+    both = [np.stack(two) for two in pairs]  # (2 models, subjects, …) of each sample
+    ends = np.cumsum([counts.shape[1] for counts in both])
+    zeros = np.zeros(ends[-1], int)
 
     def gain(one: np.ndarray, two: np.ndarray, axis: int = -1) -> Any:
         return mean_uf1(np.moveaxis(one, axis, -1)) - mean_uf1(np.moveaxis(two, axis, -1))
 
     def mean_uf1(who: np.ndarray) -> np.ndarray:
         """Score of predictions that come, subject by subject, from model 0 or 1."""
-        chosen = [
-            counts[who[..., part].astype(int), np.arange(counts.shape[1])]
-            for counts, part in zip(both, own, strict=True)
-        ]
-        return np.asarray(np.mean([uf1_of_counts(counts.sum(-3)) for counts in chosen], 0))
+        parts = np.split(who.astype(int), ends[:-1], -1)
+        return _mean_uf1([counts[part, np.arange(counts.shape[1])] for counts, part in zip(both, parts, strict=True)])
 
     options: dict[str, Any] = {"permutation_type": "samples", "vectorized": True, "batch": 500}
     whose = zeros, zeros + 1  # predictions that stand for the first and for the second model
@@ -219,10 +215,10 @@ def _subject_bootstrap(
         raise ValueError("an interval over subjects needs at least 2 of them in every seed")
 
     def statistic(*drawn: np.ndarray, axis: int = -1) -> np.ndarray:
-        who = drawn * len(first) if same_people else drawn
-        return np.asarray(_mean_uf1(first, who) - (_mean_uf1(second, who) if second else 0))
+        one, two = ([c[who] for c, who in zip(counts, drawn, strict=bool(counts))] for counts in (first, second))
+        return np.asarray(_mean_uf1(one) - (_mean_uf1(two) if two else 0))
 
-    everyone = [np.arange(len(c)) for c in (first[:1] if same_people else first)]
+    everyone = [np.arange(len(counts)) for counts in first]
     return float(statistic(*everyone)), bootstrap(everyone, statistic, level, resamples, seed)
 
 
@@ -253,7 +249,7 @@ def bootstrap(
 
 def _pair(
     predictions: pd.DataFrame, against: pd.DataFrame | None, classes: Sequence[str], same_people: bool
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
+) -> tuple[list[np.ndarray], ...]:
     """Counts of both models, after a look at whether they can be compared."""
     who = [set(zip(table.seed, table.subject, strict=True)) for table in (predictions, against) if table is not None]
     if who[0] != who[-1]:
@@ -261,17 +257,18 @@ def _pair(
     people = predictions.groupby("seed").subject.agg(frozenset)
     if same_people and len(set(people)) > 1:
         raise ValueError("the seeds did not test the same people")
-    return _counts(predictions, classes), _counts(against, classes) if against is not None else []
+    return tuple(_counts(table, classes, same_people) if table is not None else [] for table in (predictions, against))
 
 
-def _counts(predictions: pd.DataFrame, classes: Sequence[str]) -> list[np.ndarray]:
-    """Per seed, the confusion matrix of each subject: (subjects, classes, classes)."""
-    return [
+def _counts(predictions: pd.DataFrame, classes: Sequence[str], same_people: bool) -> list[np.ndarray]:
+    """Confusion matrices (subjects, seeds, classes, classes): of each seed, or of all where the people are the same."""
+    per_seed = [
         np.stack([confusion(rows, classes) for _, rows in one_seed.groupby("subject")])
         for _, one_seed in predictions.groupby("seed")
     ]
+    return [np.stack(per_seed, 1)] if same_people else [counts[:, None] for counts in per_seed]
 
 
-def _mean_uf1(counts: list[np.ndarray], drawn: Sequence[np.ndarray]) -> Float[np.ndarray, "*draws"]:
-    pooled = [per_subject[subjects].sum(-3) for per_subject, subjects in zip(counts, drawn, strict=True)]
-    return np.asarray(np.mean([uf1_of_counts(seed) for seed in pooled], 0))
+def _mean_uf1(counts: Sequence[np.ndarray]) -> Float[np.ndarray, "*draws"]:
+    """UF1 of pooled subjects, mean over seeds; (…, subjects, seeds, classes, classes) of each sample."""
+    return np.asarray(np.mean([uf1_of_counts(sample.sum(-4)).mean(-1) for sample in counts], 0))
