@@ -185,11 +185,7 @@ def explain_clip(result: Result, samples: Samples, row: pd.Series) -> tuple[Clip
 
 
 def load_frames(result: Result) -> Samples | None:
-    """What `training.evaluate` kept beside a run, or None.
-
-    Args:
-        result: The run.
-    """
+    """What `training.evaluate` kept beside a run, or None."""
     path = result.folder / "frames.npz"
     if not path.is_file() or path.stat().st_size > 16 * MAX_BYTES:
         return None

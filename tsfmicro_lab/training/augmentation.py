@@ -77,10 +77,6 @@ class Augmentation(nn.Module):
 def move(frames: Float[Tensor, "batch c h w"], place: Float[Tensor, "batch 2 3"]) -> Float[Tensor, "batch c h w"]:
     """Reads each sample's channels, all alike, at the places that :meth:`Augmentation.draw` drew.
 
-    Args:
-        frames: What is moved.
-        place: One affine map per sample.
-
     Example:
         >>> frames = torch.arange(4.0).view(1, 1, 2, 2)
         >>> move(frames, torch.tensor([[[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]))

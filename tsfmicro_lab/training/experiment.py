@@ -50,6 +50,7 @@ def evaluate(
     Example:
         >>> import tempfile
         >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> from tsfmicro_lab.training import Recipe
         >>> run = Run("tsfmicro_spatial", recipe=Recipe(epochs=1))
         >>> data = lambda seed: SyntheticMicroExpressions(2, 10, image_size=64, seed=seed)
         >>> predictions, scores = evaluate([run], data, tempfile.mkdtemp(), seeds=1, workers=1)

@@ -43,12 +43,11 @@ def scores(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str
 
 
 def score_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Scores of every model and seed in a table of predictions, and of two that look at no clip.
-
-    Action units are scored by :func:`class_table`: the mean F1 over the units stands for UF1, their mean recall for
-    UAR, the share of clips with every unit right for accuracy, and there are no such rows.
+    """Scores of every model and seed in a table of predictions, and of two baselines that look at no clip.
 
     `majority` always says the commonest class; `random` draws classes as often as they occur, its mean over 100 draws.
+    Action units are scored by :func:`class_table`, without baselines: the mean F1 over the units stands for UF1, their
+    mean recall for UAR, the share of clips with every unit right for accuracy.
 
     Args:
         predictions: Columns `model`, `seed`, `truth`, `predicted` (see `cross_validate`).

@@ -112,7 +112,7 @@ def run_fold(
     """Trains on all other subjects and predicts the one held out.
 
     Args:
-        run: Model, recipe, selection, seed.
+        run: What to train, and how.
         samples: All samples.
         fold: Who is held out.
         model_folder: Where to keep the trained model, if anywhere.
