@@ -4,15 +4,3 @@ from tsfmicro_lab.explain.attribution import WhereHow, mass_inside, where_how
 from tsfmicro_lab.explain.average import average_maps, complementarity
 from tsfmicro_lab.explain.figures import clips_figure, maps_figure, where_how_figure
 from tsfmicro_lab.explain.methods import METHODS
-
-__all__ = [
-    "METHODS",
-    "WhereHow",
-    "average_maps",
-    "clips_figure",
-    "complementarity",
-    "maps_figure",
-    "mass_inside",
-    "where_how",
-    "where_how_figure",
-]

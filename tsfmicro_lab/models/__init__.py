@@ -12,8 +12,6 @@ from tsfmicro_lab.models.official import fill, from_official, read_weights
 from tsfmicro_lab.models.tsfmicro import PRESETS, TSFmicro
 from tsfmicro_lab.seeds import seeded
 
-__all__ = ["PRESETS", "Recognizer", "TSFmicro", "create_model", "from_official", "from_pretrained", "list_models"]
-
 MODELS: dict[str, type[Recognizer]] = {
     model.name: model for model in (*tsfmicro.MODELS, *slstt.MODELS, FRLDGT, *shallow.MODELS)
 }

@@ -9,33 +9,3 @@ from tsfmicro_lab.training.metrics import calibration, class_table, confusion, f
 from tsfmicro_lab.training.protocols import Run, run_fold
 from tsfmicro_lab.training.splits import Fold, leave_one_subject_out
 from tsfmicro_lab.training.statistics import compare_models, detectable_gain, paired_test, subject_interval
-
-__all__ = [
-    "RECIPES",
-    "Augmentation",
-    "Checkpoint",
-    "Fold",
-    "Recipe",
-    "Run",
-    "calibration",
-    "class_table",
-    "compare_models",
-    "confusion",
-    "cross_validate",
-    "decide",
-    "detectable_gain",
-    "evaluate",
-    "fit",
-    "fold_processes",
-    "fold_table",
-    "learning_curves",
-    "leave_one_subject_out",
-    "paired_test",
-    "predict",
-    "run_fold",
-    "score_table",
-    "scores",
-    "subject_interval",
-    "summary",
-    "to_inputs",
-]

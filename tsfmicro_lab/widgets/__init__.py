@@ -7,13 +7,3 @@ from tsfmicro_lab.widgets.results import ResultsExplorer
 from tsfmicro_lab.widgets.retention import RetentionExplorer
 from tsfmicro_lab.widgets.webcam import WebcamRecorder
 from tsfmicro_lab.widgets.where_how import WhereHowExplorer
-
-__all__ = [
-    "FaceStudio",
-    "FusionExplorer",
-    "OnsetApexExplorer",
-    "ResultsExplorer",
-    "RetentionExplorer",
-    "WebcamRecorder",
-    "WhereHowExplorer",
-]
