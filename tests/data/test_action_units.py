@@ -29,7 +29,6 @@ def test_units_are_read_as_they_are_written_in_the_tables(text, names, doubt):
     coding = parse_action_units(text)
     assert coding.names == names
     assert coding.doubt == doubt
-    assert coding.text == text
 
 
 def test_side_intensity_and_doubt_are_kept_apart():

@@ -12,33 +12,18 @@ import pytest
 from lookalikes import synthesize
 from lookalikes.layouts import LAYOUTS
 from tsfmicro_lab.clips import ClipError
-from tsfmicro_lab.data import (
-    Casme,
-    Casme2,
-    Casme3,
-    CasmeSquared,
-    Dataset,
-    Dfme,
-    FourDme,
-    Mmew,
-    Samm,
-    Smic,
-    SyntheticMicroExpressions,
-    check_annotations,
-    load,
-    prepare,
-)
+from tsfmicro_lab.data import Dataset, SyntheticMicroExpressions, check_annotations, load, prepare
 
 LOADERS = {
-    "casme": Casme,
-    "casme2": partial(Casme2, labels="2014"),
-    "casmesq": CasmeSquared,
-    "casme3": Casme3,
-    "samm": Samm,
-    "smic": partial(Smic, labels="HS"),
-    "mmew": Mmew,
-    "4dme": FourDme,
-    "dfme": partial(Dfme, labels="train"),
+    "casme": partial(load, "casme"),
+    "casme2": partial(load, "casme2", labels="2014"),
+    "casmesq": partial(load, "casmesq"),
+    "casme3": partial(load, "casme3"),
+    "samm": partial(load, "samm"),
+    "smic": partial(load, "smic", labels="HS"),
+    "mmew": partial(load, "mmew"),
+    "4dme": partial(load, "4dme"),
+    "dfme": partial(load, "dfme", labels="train"),
 }
 CASME2 = "CASME2-coding-20140508.xlsx"
 
@@ -185,7 +170,7 @@ def test_corrected_key_frames_are_the_true_ones(tree):
 
 
 def test_doubtful_labels_keep_their_words(tree):
-    data = FourDme(tree("4dme")[0])
+    data = load("4dme", tree("4dme")[0])
     row = data.annotations[data.annotations.subject == "9"].iloc[0]
     assert (row.emotion_text, row.action_units_text, row.action_units) == ("Negative+Repression", "(4)+R12", "4+R12")
     assert pd.isna(row.emotion)
@@ -193,14 +178,14 @@ def test_doubtful_labels_keep_their_words(tree):
 
 
 def test_macro_expressions_and_dropped_rows_are_no_clips(tree):
-    assert "disgust8_1" not in set(CasmeSquared(tree("casmesq")[0]).annotations["clip"])
-    data = Casme3(tree("casme3")[0])
+    assert "disgust8_1" not in set(load("casmesq", tree("casmesq")[0]).annotations["clip"])
+    data = load("casme3", tree("casme3")[0])
     assert "spNO.216" in set(data.annotations.subject)
     assert ("spNO.216", "e") not in set(zip(data.annotations.subject, data.annotations["clip"], strict=True))
 
 
 def test_one_recording_may_hold_several_clips(tree):
-    data = Casme3(tree("casme3")[0])
+    data = load("casme3", tree("casme3")[0])
     rows = data.annotations[(data.annotations.subject == "spNO.1") & (data.annotations["clip"] == "a")]
     assert len(rows) == 3
     for i, row in rows.iterrows():
@@ -225,22 +210,22 @@ def test_cropped_frames_are_found(tree, tmp_path):
     (root / "CASME2_RAW_selected").rename(root / "Cropped")
     for path in (root / "Cropped").rglob("*.jpg"):
         path.rename(path.with_name(f"reg_{path.name}"))
-    data = Casme2(root, labels="2014")
+    data = load("casme2", root, labels="2014")
     assert (data.annotations.frames > 0).all()
     assert data[0].frame(0).shape == (64, 64, 3)
 
 
 def test_parts_of_smic_have_a_frame_rate_of_their_own(tree, tmp_path):
     shutil.copytree(tree("smic")[0] / "HS", tmp_path / "VIS")
-    data = Smic(tmp_path, labels="VIS")
+    data = load("smic", tmp_path, labels="VIS")
     assert len(data) == 6
     assert (data.annotations.fps == 25).all()
     with pytest.raises(FileNotFoundError, match=r"expected NIR/s\*/micro/\*/\* inside, found VIS"):
-        Smic(tmp_path, labels="NIR")
+        load("smic", tmp_path, labels="NIR")
 
 
 def test_annotations_alone_load_and_say_so(casme2):
-    data = Casme2(casme2, labels="2014")
+    data = load("casme2", casme2, labels="2014")
     assert len(data) == 4
     assert (data.annotations.frames == 0).all()
     why = data.report[data.report.subject != ""].why
@@ -251,7 +236,7 @@ def test_annotations_alone_load_and_say_so(casme2):
 
 
 def test_selecting_keeps_clips_and_frames_together(tree):
-    data = Samm(tree("samm")[0])
+    data = load("samm", tree("samm")[0])
     part = data.select(data.annotations.emotion == "surprise")
     assert 0 < len(part) < len(data)
     assert [part[i].emotion for i in range(len(part))] == ["surprise"] * len(part)
@@ -259,19 +244,19 @@ def test_selecting_keeps_clips_and_frames_together(tree):
 
 
 def test_repr_tells_a_reader_what_there_is(tree):
-    text = repr(Samm(tree("samm")[0]))
+    text = repr(load("samm", tree("samm")[0]))
     assert text.startswith("SAMM (labels v2): 11 clips of 5 subjects in ")
     assert "\n    frames of 11 clips; report: corrected 4, doubtful 4" in text
 
 
 def test_counts_that_are_not_the_cards_are_reported(tree):
-    why = Samm(tree("samm")[0]).report.why.iloc[-1]
+    why = load("samm", tree("samm")[0]).report.why.iloc[-1]
     assert "clips 159, found 11; subjects 29, found 5; anger 57, found 0" in why
 
 
 def test_smic_is_prepared_with_a_spotted_apex(landmarker, tmp_path):
     synthesize("smic", tmp_path / "smic", SyntheticMicroExpressions(2, 1, 160), progress=False)
-    data = Smic(tmp_path / "smic", labels="HS")
+    data = load("smic", tmp_path / "smic", labels="HS")
     samples = prepare(data, 56, target="emotion_megc", landmarker=landmarker, progress=False)
     assert len(samples) == 2
     assert (samples.onset != samples.apex).float().mean() > 0.05
@@ -281,24 +266,24 @@ def test_smic_is_prepared_with_a_spotted_apex(landmarker, tmp_path):
 
 
 def test_reordered_columns_change_nothing(casme2):
-    before = Casme2(casme2, labels="2014").annotations
+    before = load("casme2", casme2, labels="2014").annotations
     spoil(casme2, lambda table: table[[name for name in table.columns[::-1] if name]])
-    pd.testing.assert_frame_equal(Casme2(casme2, labels="2014").annotations, before)
+    pd.testing.assert_frame_equal(load("casme2", casme2, labels="2014").annotations, before)
 
 
 def test_a_copy_saved_as_csv_is_read_alike(casme2):
-    before = Casme2(casme2, labels="2014").annotations
+    before = load("casme2", casme2, labels="2014").annotations
     pd.read_excel(casme2 / CASME2, dtype=str, engine="openpyxl").to_csv(
         casme2 / CASME2.replace("xlsx", "csv"), index=False
     )
     (casme2 / CASME2).unlink()
-    pd.testing.assert_frame_equal(Casme2(casme2, labels="2014").annotations, before)
+    pd.testing.assert_frame_equal(load("casme2", casme2, labels="2014").annotations, before)
 
 
 def test_renamed_columns_are_answered_with_what_was_found(casme2):
     spoil(casme2, lambda table: table.rename(columns={"ApexFrame": "Peak"}))
     with pytest.raises(ValueError, match=r"20140508\.xlsx has no column 'ApexFrame'; found Subject, Filename, .*Peak"):
-        Casme2(casme2, labels="2014")
+        load("casme2", casme2, labels="2014")
 
 
 @pytest.mark.parametrize(
@@ -325,7 +310,7 @@ def test_bad_cells_are_dropped_or_doubtful_never_believed(field, value, expected
         return table
 
     spoil(casme2, change)
-    data = Casme2(casme2, labels="2014")
+    data = load("casme2", casme2, labels="2014")
     clip = value if field == "Filename" else "EP01_01f"
     lines = said(data, "01", clip)
     assert any(line.startswith(expected) for line in lines), lines
@@ -336,7 +321,7 @@ def test_bad_cells_are_dropped_or_doubtful_never_believed(field, value, expected
 
 def test_a_clip_that_comes_twice_is_kept_once(casme2):
     spoil(casme2, lambda table: pd.concat([table, table.iloc[:1]]))
-    data = Casme2(casme2, labels="2014")
+    data = load("casme2", casme2, labels="2014")
     assert len(data) == 4
     assert "dropped: a row with this subject, clip and onset came before" in said(data, "01", "EP01_01f")
 
@@ -347,7 +332,7 @@ def test_a_table_without_a_usable_row_says_why(casme2):
 
     spoil(casme2, change)
     with pytest.raises(ValueError, match=r"(?s)no usable clip in .*no onset"):
-        Casme2(casme2, labels="2014")
+        load("casme2", casme2, labels="2014")
 
 
 @pytest.mark.parametrize("folder", ["../../etc", "", "s*"])
@@ -359,7 +344,7 @@ def test_a_second_sheet_cannot_lead_astray(folder, tmp_path, source):
     assert [cell.value for cell in book["naming rule1"][1]] == [15, "s15", 1]
     book["naming rule1"].cell(1, 2).value = folder
     book.save(path)
-    data = CasmeSquared(root)
+    data = load("casmesq", root)
     whys = [row.why for row in data.report.itertuples() if row.subject == "1"]
     assert len(whys) == 3
     assert all("cannot be names of folders" in why if folder else "no frames in" in why for why in whys)
@@ -370,11 +355,11 @@ def test_a_second_sheet_cannot_lead_astray(folder, tmp_path, source):
 def one_clip(tmp_path, source):
     synthesize("casme2", tmp_path / "one", source, clips=1, faults=False)
     folder = tmp_path / "one" / "CASME2_RAW_selected" / "sub01" / "EP01_01f"
-    return tmp_path / "one", folder, Casme2(tmp_path / "one", labels="2014").annotations.iloc[0]
+    return tmp_path / "one", folder, load("casme2", tmp_path / "one", labels="2014").annotations.iloc[0]
 
 
 def frame_notes(root):
-    data = Casme2(root, labels="2014")
+    data = load("casme2", root, labels="2014")
     return data, [line for line in said(data, "01", "EP01_01f") if "frame" in line]
 
 
@@ -417,13 +402,13 @@ def test_a_wrong_root_says_what_was_expected_and_where_it_may_be(tree, tmp_path)
         with pytest.raises(
             FileNotFoundError, match=rf"is no root of CASME II: expected {CASME2} inside and .*; {root} has it"
         ):
-            Casme2(wrong, labels="2014")
+            load("casme2", wrong, labels="2014")
     with pytest.raises(
         FileNotFoundError, match=r"SMIC: expected HS/s\*/micro/\*/\* inside, found nothing; give the folder"
     ):
-        Smic(tmp_path, labels="HS")
+        load("smic", tmp_path, labels="HS")
     with pytest.raises(FileNotFoundError, match="there is no such folder"):
-        Samm(tmp_path / "gone")
+        load("samm", tmp_path / "gone")
 
 
 def test_a_look_alike_never_overwrites(tree):

@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import Any
 
 _NAMES = {
-    "action_units": "parse_action_units",
+    "action_units": "action_unit_table parse_action_units",
     "cards": "list_cards read_card",
-    "composite": "Composite action_unit_table class_set megc2018 megc2019",
+    "composite": "Composite class_set megc2018 megc2019",
     "megc_log": "read_log write_log",
     "moving_face": "Distractors photograph",
-    "recordings": "Casme Casme2 Casme3 CasmeSquared Dfme FourDme Mmew Recordings Samm Smic load",
+    "recordings": "Recordings load",
     "samples": "Samples open_store prepare",
     "schema": "Dataset check_annotations",
     "synthetic": "SyntheticMicroExpressions",

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+import pandas as pd
+
 _UNIT = re.compile(r"(?P<side>[LRTB])?(?:AU)?(?P<number>\d{1,2})(?P<intensity>[A-E])?", re.IGNORECASE)
 #: Commas, full-width and Chinese ones among them, plus, ampersand, semicolon, slash.
 _SEPARATORS = re.compile(r"[+,&;/，、；＋]")
@@ -10,12 +12,7 @@ _SEPARATORS = re.compile(r"[+,&;/，、；＋]")
 
 @dataclass(frozen=True)
 class ActionUnit:
-    """One action unit.
-
-    Example:
-        >>> str(ActionUnit(12, side="L", doubtful=True))
-        'L12'
-    """
+    """One action unit, in words `12` or one-sided `L12`."""
 
     number: int  #: in FACS
     side: str = ""  #: `L` left, `R` right, `T` top, `B` bottom, or nothing for both sides
@@ -28,9 +25,8 @@ class ActionUnit:
 
 @dataclass(frozen=True)
 class Coding:
-    """The action units of a clip, with the words they were read from."""
+    """The action units of a clip, and what else was written among them."""
 
-    text: str  #: as the table has it
     units: tuple[ActionUnit, ...] = ()  #: what was understood
     remarks: tuple[str, ...] = ()  #: what is no action unit, such as `soft focus`
 
@@ -68,4 +64,23 @@ def parse_action_units(text: str) -> Coding:
                 units.append(ActionUnit(int(match["number"]), side, intensity, len(choices) > 1 or bare != choice))
             else:
                 remarks.append(choice)
-    return Coding(text, tuple(units), tuple(remarks))
+    return Coding(tuple(units), tuple(remarks))
+
+
+def action_unit_table(annotations: pd.DataFrame, least: int = 1) -> pd.DataFrame:
+    """Which action unit moves in which clip, sides left aside: the target that all coded data sets share.
+
+    Units that occur in fewer than `least` clips, or in a composite in fewer of any data set, are left out.
+
+    Example:
+        >>> action_unit_table(pd.DataFrame({"action_units": ["L12+4", "12", ""]}))
+               4     12
+        0   True   True
+        1  False   True
+        2  False  False
+    """
+    units = [set(re.findall(r"\d+", text)) for text in annotations["action_units"]]
+    names = sorted(set().union(*units), key=int)
+    table = pd.DataFrame({name: [name in row for row in units] for name in names}, index=annotations.index)
+    groups = annotations["data"] if "data" in annotations else pd.Series("all", index=annotations.index)
+    return table.loc[:, (table.groupby(groups).sum() >= least).all()]

@@ -164,11 +164,11 @@ def _clip(raw: dict[str, str], card: Card, labels: Labels, report: Report) -> di
         return None
     units = parse_action_units(raw.get("action_units", ""))
     if units.doubt:
-        say("doubtful", f"action units '{units.text}': {units.doubt}")
+        say("doubtful", f"action units '{raw['action_units']}': {units.doubt}")
     row: dict[str, Any] = {
         **{"subject": subject, "clip": clip, **frames, "emotion": _emotion(raw.get("emotion", ""), card, say)},
         **{"action_units": "+".join(units.names), "fps": _fps(raw.get("fps", ""), card, labels, say)},
-        **{"emotion_text": raw.get("emotion", ""), "action_units_text": units.text},
+        **{"emotion_text": raw.get("emotion", ""), "action_units_text": raw.get("action_units", "")},
         **{field: text for field, text in raw.items() if field not in (*REQUIRED, *OPTIONAL)},
     }
     if "objective" in raw:

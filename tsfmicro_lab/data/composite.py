@@ -1,6 +1,5 @@
 """Several data sets as one, and the protocols of the field that are made of them."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -152,22 +151,3 @@ def class_set(data: Recordings, name: str) -> Recordings:
     if name not in data.card.maps:
         raise ValueError(f"{data.card.pretty_name} has no class set '{name}': choose from {', '.join(data.card.maps)}")
     return data.select(data.annotations[f"emotion_{name}"].notna())
-
-
-def action_unit_table(annotations: pd.DataFrame, least: int = 1) -> pd.DataFrame:
-    """Which action unit moves in which clip, sides left aside: the target that all coded data sets share.
-
-    Units that occur in fewer than `least` clips, or in a composite in fewer of any data set, are left out.
-
-    Example:
-        >>> action_unit_table(pd.DataFrame({"action_units": ["L12+4", "12", ""]}))
-               4     12
-        0   True   True
-        1  False   True
-        2  False  False
-    """
-    units = [set(re.findall(r"\d+", text)) for text in annotations["action_units"]]
-    names = sorted(set().union(*units), key=int)
-    table = pd.DataFrame({name: [name in row for row in units] for name in names}, index=annotations.index)
-    groups = annotations["data"] if "data" in annotations else pd.Series("all", index=annotations.index)
-    return table.loc[:, (table.groupby(groups).sum() >= least).all()]

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from tsfmicro_lab.data.composite import Composite
-from tsfmicro_lab.data.schema import KEY
+from tsfmicro_lab.data.schema import KEY, Dataset
 
 MAX_BYTES = 8 * 2**20
 CLASSES = ("negative", "positive", "surprise")
 
 
-def write_log(path: Path | str, predictions: pd.DataFrame, data: Composite) -> None:
+def write_log(path: Path | str, predictions: pd.DataFrame, data: Dataset) -> None:
     """Writes predictions as the challenge wanted them, under its own names of clips.
 
     Args:

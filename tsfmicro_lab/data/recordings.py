@@ -109,14 +109,3 @@ def load(name: str, root: Path | str, labels: str | None = None) -> Recordings:
         FileNotFoundError: no/folder is no root of CASME II: expected CASME2-coding-20140508.xlsx inside ...
     """
     return Recordings(read_card(name), root, labels)
-
-
-Casme = partial(load, "casme")
-Casme2 = partial(load, "casme2")
-CasmeSquared = partial(load, "casmesq")
-Casme3 = partial(load, "casme3")
-Samm = partial(load, "samm")
-Smic = partial(load, "smic")
-Mmew = partial(load, "mmew")
-FourDme = partial(load, "4dme")
-Dfme = partial(load, "dfme")

@@ -13,7 +13,7 @@ from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import StackDataset
 
-from tsfmicro_lab.data.composite import action_unit_table
+from tsfmicro_lab.data.action_units import action_unit_table
 from tsfmicro_lab.data.schema import Dataset, rows_with
 from tsfmicro_lab.data.store import align_row, make_store, read_store
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
@@ -95,7 +95,7 @@ class Samples:
 
     def as_torch(self) -> StackDataset[Any]:
         """The same as a `torch.utils.data.Dataset`, for loaders of your own: `[i]` is a dict of one sample."""
-        parts: dict[str, Any] = {**self.tensors, "label": self.label}
+        parts: Any = {**self.tensors, "label": self.label}
         return StackDataset(**parts)
 
     def to(self, device: torch.device | str) -> "Samples":
