@@ -4,6 +4,7 @@ import re
 import tomllib
 import warnings
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig
 IMAGENET = "timm/vit_base_patch16_384.augreg_in21k_ft_in1k"
 
 #: For each code, its names of tensors (regular expressions) and ours.
-RULES: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+RULES: dict[str, dict[str, str]] = tomllib.loads((files(__package__) / "official.toml").read_text("utf-8"))
 # What tells a checkpoint of each fusion variant from the next ones, and what in it the public code never uses. The last
 # fits every checkpoint that has a head. T→S classifies behind the transformer: head, expansion and norm of its temporal
 # branch stay unused. The early variant has its own stems instead of the branch's.
