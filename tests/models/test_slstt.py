@@ -1,5 +1,6 @@
 import json
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,15 +129,23 @@ def test_imagenet_weights_of_a_local_file(tmp_path):
         names = {n: t.replace(ours, theirs) for n, t in names.items()}
     names = {n: t.replace("embed.proj", "patch_embed.proj") for n, t in names.items()}
     assert len(RULES["timm"]) == 6
-    save_file({names[n]: x.clone() for n, x in other.vit.state_dict().items()}, tmp_path / "vit.safetensors")
-    load_imagenet(model, tmp_path / "vit.safetensors")
-    assert all(torch.equal(a, b) for a, b in zip(model.vit.parameters(), other.vit.parameters(), strict=True))
+    state = {names[n]: x.clone() for n, x in other.vit.state_dict().items()}
+    save_file(state, tmp_path / "vit.safetensors")
+    torch.save({"state_dict": state}, tmp_path / "vit.pth")
+    for file in ("vit.safetensors", "vit.pth"):
+        model = SLSTTMean(model.config)
+        load_imagenet(model, tmp_path / file)
+        assert all(torch.equal(a, b) for a, b in zip(model.vit.parameters(), other.vit.parameters(), strict=True))
     larger = SLSTTMean(SLSTTConfig(3, 48, patch_size=8, dim=16, depth=1, heads=2))
     load_imagenet(larger, tmp_path / "vit.safetensors")  # positions are stretched
     with pytest.raises(ValueError, match="does not fit a transformer of 2 blocks and 32 channels"):
         load_imagenet(create_model("slstt_mean", 3), tmp_path / "vit.safetensors")
-    (tmp_path / "junk.safetensors").write_bytes(b"\x80\x04junk")
-    for broken in ("junk.safetensors", "none.safetensors"):
+    for broken in ("junk.safetensors", "junk.pth"):
+        (tmp_path / broken).write_bytes(b"\x80\x04junk")
+    torch.save({"state_dict": Path}, tmp_path / "code.pth")
+    with (tmp_path / "huge.pth").open("wb") as file:
+        file.truncate(2**31 + 1)
+    for broken in ("junk.safetensors", "junk.pth", "none.safetensors", "none.pth", "code.pth", "huge.pth"):
         with pytest.raises(ValueError, match=f"no weights can be read from .*{broken}"):
             load_imagenet(model, tmp_path / broken)
 

@@ -12,8 +12,7 @@ from torch.nn import functional as F
 from tsfmicro_lab.explain.streams import fuse_of, inputs_seen
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.retention import ManhattanRetention
-from tsfmicro_lab.models.temporal import RetentionPyramid
-from tsfmicro_lab.models.tsfmicro import TSFmicroEarly, TSFmicroS2T, TSFmicroT2S
+from tsfmicro_lab.models.tsfmicro import RetentionPyramid, TSFmicroEarly, TSFmicroS2T, TSFmicroT2S
 from tsfmicro_lab.models.vit import SelfAttention, ThumbnailViT, to_map
 
 Inputs = Mapping[str, Tensor]

@@ -12,9 +12,7 @@ from tsfmicro_lab.models.official import fill, from_official, read_weights
 from tsfmicro_lab.models.tsfmicro import PRESETS, TSFmicro
 from tsfmicro_lab.seeds import seeded
 
-MODELS: dict[str, type[Recognizer]] = {
-    model.name: model for model in (*tsfmicro.MODELS, *slstt.MODELS, FRLDGT, *shallow.MODELS)
-}
+MODELS: dict[str, type[Recognizer]] = {m.name: m for m in (*tsfmicro.MODELS, *slstt.MODELS, FRLDGT, *shallow.MODELS)}
 
 
 def list_models() -> list[str]:
@@ -41,15 +39,11 @@ def create_model(
         **overrides: Fields of the model's configuration (:class:`~tsfmicro_lab.models.tsfmicro.TSFmicroConfig`, …)
             that differ from the preset.
 
-    Returns:
-        The model, in training mode.
-
     Raises:
         ValueError: The name, preset or an override is unknown.
 
     Example:
-        >>> model = create_model("tsfmicro_late", num_classes=3, preset="tiny", seed=0)
-        >>> model.input_names
+        >>> create_model("tsfmicro_late", num_classes=3, seed=0).input_names
         ('onset', 'difference')
     """
     if name not in MODELS:
@@ -59,10 +53,7 @@ def create_model(
 
 
 def from_pretrained(folder: Path | str) -> Recognizer:
-    """Loads a model that its `save_pretrained` wrote. Nothing in the folder is executed.
-
-    Returns:
-        The model in evaluation mode.
+    """Loads a model that its `save_pretrained` wrote, in evaluation mode. Nothing in the folder is executed.
 
     Raises:
         ValueError: The folder holds no model of this lab, or its weights do not fit its configuration.

@@ -41,12 +41,8 @@ def mean_std(device: torch.device) -> tuple[Tensor, Tensor]:
 def to_inputs(onset: Tensor, apex: Tensor) -> dict[str, Tensor]:
     """Normalised onset frame and difference frame, the inputs of TSFmicro.
 
-    Both frames are normalised and then subtracted, so the mean cancels and the difference is scaled by 1 / std
-    (as TSFmicro does). Identical frames give a difference of exactly zero.
-
-    Args:
-        onset: Aligned onset frames (B, 3, H, W), 0 to 255, bytes or floats.
-        apex: Aligned apex frames, alike.
+    Both frames (B, 3, H, W), 0 to 255, bytes or floats, are normalised and then subtracted, as TSFmicro does: the mean
+    cancels, and identical frames give a difference of exactly zero.
 
     Returns:
         `onset` and `difference`, float32, of the same shape.
@@ -59,9 +55,9 @@ def to_inputs(onset: Tensor, apex: Tensor) -> dict[str, Tensor]:
         >>> float(to_inputs(frame, frame)["difference"].abs().max())
         0.0
     """
-    shapes = tuple(onset.shape), tuple(apex.shape)
-    if shapes[0] != shapes[1] or onset.ndim != 4 or onset.shape[1] != 3:
-        raise ValueError(f"onset {shapes[0]} and apex {shapes[1]} must both be (batch, 3, height, width)")
+    if onset.shape != apex.shape or onset.ndim != 4 or onset.shape[1] != 3:
+        shapes = f"onset {tuple(onset.shape)} and apex {tuple(apex.shape)}"
+        raise ValueError(f"{shapes} must both be (batch, 3, height, width)")
     mean, std = mean_std(onset.device)
     first, second, scale = onset.float(), apex.float(), 1 / (255 * std)
     return {"onset": first * scale - mean / std, "difference": (second - first) * scale}
@@ -97,9 +93,6 @@ class Recognizer(nn.Module):
     A model names the tensors that are to be prepared of a clip (`prepared`, see `data.tensors`) and makes its inputs of
     a batch of them (`inputs`). It is called with these by name, or in the order of `input_names`.
 
-    Args:
-        config: Sizes.
-
     Example:
         >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
         >>> from tsfmicro_lab.models import create_model
@@ -134,12 +127,7 @@ class Recognizer(nn.Module):
         return {name: both[name] for name in self.input_names}
 
     def inputs_of(self, given: Clip | Samples, index: Rows | None = None) -> dict[str, Tensor]:
-        """What the model reads of a clip, or of some samples, on the model's device.
-
-        Args:
-            given: A clip, as it was recorded or aligned; or prepared samples.
-            index: Which of the samples; all by default.
-        """
+        """What the model reads of a clip, recorded or aligned, or of some samples (all by default), on its device."""
         if isinstance(given, Clip):
             arrays = prepare_clip(given, self.config.image_size, self.prepared)
             batch = {name: torch.from_numpy(x)[None] for name, x in arrays.items()}
@@ -150,15 +138,9 @@ class Recognizer(nn.Module):
 
     @torch.no_grad()
     def logits(self, given: Clip | Samples, index: Rows | None = None, batch_size: int = 64) -> Logits:
-        """The model's answers for a clip or for samples, without gradient; the model is left in evaluation mode.
+        """The model's answers for a clip or for samples (see :meth:`inputs_of`), a row for each, float32, on the CPU.
 
-        Args:
-            given: See :meth:`inputs_of`.
-            index: Which of the samples; all by default.
-            batch_size: Samples that are computed at once.
-
-        Returns:
-            One row of logits per clip, float32, on the CPU.
+        No gradient is kept, `batch_size` samples are computed at once, and the model is left in evaluation mode.
         """
         self.eval()
         if isinstance(given, Clip):
@@ -171,23 +153,14 @@ class Recognizer(nn.Module):
         return {name: x if name in self.auxiliary_names else torch.zeros_like(x) for name, x in inputs.items()}
 
     def loss(self, label: Tensor, **inputs: Tensor) -> Tensor:
-        """What training makes smaller: cross-entropy between classes, or of each action unit by itself.
-
-        Args:
-            label: The truth, (B,) or (B, units).
-            **inputs: What the model is called with.
-        """
+        """What training makes smaller: the :func:`cross_entropy` of the model's answers to its inputs."""
         return cross_entropy(self(**inputs), label)
 
     def pretrain(self, rows: Tensor, batch_of: Batches, lr: float) -> None:
         """What comes before the training proper, on the training clips `rows`, without their labels; nothing here."""
 
     def __call__(self, *inputs: Tensor, **named: Tensor) -> Tensor:
-        """Checks the inputs, then runs the network.
-
-        Args:
-            *inputs: In the order of `input_names`, as captum gives them,
-            **named: or by name.
+        """Checks the inputs, by name or, as captum gives them, in the order of `input_names`; then runs the network.
 
         Raises:
             ValueError: An input is missing or superfluous, or its size or type is not what the model was built for.
@@ -212,12 +185,7 @@ class Recognizer(nn.Module):
         return super().__call__(*(given[name] for name in names))
 
     def save_pretrained(self, folder: Path | str, **facts: Any) -> None:
-        """Saves parameters (safetensors), configuration and card, for `models.from_pretrained`.
-
-        Args:
-            folder: Where they go; it is created.
-            **facts: What the card is to tell (see `models.card.model_card`).
-        """
+        """Saves parameters (safetensors), configuration and card (with `facts`), for `models.from_pretrained`."""
         from safetensors.torch import save_file
 
         (folder := Path(folder)).mkdir(parents=True, exist_ok=True)

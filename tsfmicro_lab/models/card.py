@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,30 +15,15 @@ MAX_CARD = 2**16
 def model_card(model: "Recognizer", **facts: Any) -> str:
     """What a model is, how it came about, what it is worth, and where it must not be used: YAML and Markdown.
 
-    Args:
-        model: The model.
-        **facts: `data`, `protocol`, `selection`, `leaky`, `recipe`, `seed`, `device` and `scores`, as
-            `training.cross_validate` knows them. What is not given the card calls unknown.
-
-    Example:
-        >>> from tsfmicro_lab.models import create_model
-        >>> "Not evaluated, as far as is known" in model_card(create_model("tsfmicro_late"))
-        True
+    Facts are `data`, `protocol`, `selection`, `leaky`, `recipe`, `seed`, `device` and `scores`, as
+    `training.cross_validate` knows them. What is not given the card calls unknown.
     """
     from jinja2 import Environment, PackageLoader
 
     loader = PackageLoader("tsfmicro_lab", package_path="templates")
     template = Environment(loader=loader, trim_blocks=True, autoescape=False).get_template("model_card.md.jinja")
-    known = {
-        "name": model.name,
-        "config": asdict(model.config),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "inputs": model.input_names,
-        "origin": model.origin,
-        "classes": model.config.classes,
-        "version": importlib.metadata.version("tsfmicro-lab"),
-    }
-    return template.render(known | facts)
+    version, parameters = importlib.metadata.version("tsfmicro-lab"), sum(p.numel() for p in model.parameters())
+    return template.render(facts, model=model, parameters=parameters, version=version)
 
 
 def training_data(folder: Path | str) -> str:

@@ -38,15 +38,6 @@ def decay_mask(length: int, gamma: float, *, dtype: torch.dtype | None = None) -
 def parallel(q: Keys, k: Keys, v: Values, gamma: float) -> Values:
     r"""All positions at once: :math:`(Q K^\top \odot D)\,V`. Time and memory grow with n²; made for training.
 
-    Args:
-        q: Queries (..., n, d).
-        k: Keys (..., n, d).
-        v: Values (..., n, e).
-        gamma: Decay, 0 to 1.
-
-    Returns:
-        What each position gathered (..., n, e).
-
     Raises:
         ValueError: The decay is not between 0 and 1.
 
@@ -62,7 +53,6 @@ def recurrent(q: Keys, k: Keys, v: Values, gamma: float) -> Values:
     r"""One position after another: :math:`S_n = \gamma S_{n-1} + k_n^\top v_n`, :math:`o_n = q_n S_n`.
 
     The state S is a d × e matrix, whatever the length: each step costs the same. Made for generating text.
-    Arguments and result are those of :func:`parallel`.
     """
     _check_decay(gamma)
     state = torch.zeros(*k.shape[:-2], k.shape[-1], v.shape[-1], dtype=v.dtype, device=v.device)
@@ -82,7 +72,7 @@ def chunkwise(q: Keys, k: Keys, v: Values, gamma: float, chunk: int = 64) -> Val
         O = (Q K^\top \odot D)\,V + \mathrm{diag}(\gamma^{i+1})\,Q\,S, \qquad
         S \leftarrow \gamma^{B} S + K^\top \mathrm{diag}(\gamma^{B-1-i})\,V
 
-    Arguments and result are those of :func:`parallel`; the last chunk may be shorter.
+    The last chunk may be shorter.
     """
     if chunk < 1:
         raise ValueError(f"a chunk holds at least one position, got {chunk}")

@@ -31,11 +31,7 @@ def reconstruction(displacement: Displacement, onset: Image, apex: Image) -> Ten
 def ssim(a: Image, b: Image, window: int = 5, sigma: float = 1.5) -> Image:
     """Structural similarity in a Gaussian window around each pixel (Wang et al., IEEE TIP 13(4), 2004).
 
-    Args:
-        a: Images from 0 to 1.
-        b: What they are compared with.
-        window: Side of the window, pixels, odd.
-        sigma: Standard deviation of the Gaussian, pixels.
+    The images have values from 0 to 1; the window's side (odd) and the Gaussian's standard deviation are in pixels.
     """
     bell = torch.exp(-((torch.arange(window, device=a.device) - window // 2) ** 2) / (2 * sigma**2))
     kernel = (torch.outer(bell, bell) / bell.sum() ** 2).expand(3, 1, window, window)
@@ -64,14 +60,11 @@ class DGM(nn.Module):
     """A small U-Net on onset and apex at half the resolution, whose output is bounded by a scaled tanh.
 
     Motion of the skin is smooth, so half the resolution is enough for the result, and a quarter of the work; what it
-    reads keeps every pixel, two by two folded into channels.
+    reads, two images from 0 to 1, keeps every pixel, two by two folded into channels.
 
     Args:
         width: Channels of the first level; each of the three levels doubles them.
         reach: Largest displacement, as a share of the side. Ours: micro-movements stay below.
-
-    Shape:
-        Two tensors (B, 3, S, S), images from 0 to 1 → (B, 2, S, S), pixels.
     """
 
     def __init__(self, width: int = 16, reach: float = 0.04) -> None:

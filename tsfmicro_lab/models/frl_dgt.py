@@ -33,11 +33,8 @@ class FRLDGTConfig(ModelConfig):
         fusion: Whether tokens are mixed `before` they attend, as in the paper, or `after`.
         levels: Which of :data:`LEVELS` are used.
         dgm_width: Channels of the displacement network.
-        dim: Channels of a token.
-        heads: Attention heads.
-        depths: Transformer blocks of each level.
-        region: Side of an AU region, as a share of the image's.
-        crop: Side to which a region is sampled, pixels; three by three tokens.
+        dim, heads, depths: Channels of a token, attention heads, and transformer blocks of each level.
+        region, crop: Side of an AU region, as a share of the image's; and pixels to which it is sampled.
         patch: Side of a patch of the full face, pixels.
         mixed: Tokens into which each level mixes its own: local, global, full face.
         weights: Of reconstruction, normalization and smoothing beside the cross-entropy.
@@ -67,29 +64,20 @@ class FRLDGTConfig(ModelConfig):
 
 # In `tiny` nothing moves by more than a pixel, and a share of 0.1 for smoothing smooths all motion away; its weights
 # were found on subjects of seed 100, which no evaluation uses.
+TINY_WEIGHTS = (10.0, 0.1, 0.01)
 PRESETS = {
     "base": FRLDGTConfig(),
     "small": FRLDGTConfig(image_size=112, dgm_width=12, dim=64, crop=24, patch=8),
     "tiny": FRLDGTConfig(
-        image_size=56,
-        dgm_width=8,
-        dim=32,
-        crop=12,
-        patch=8,
-        mixed=(4, 6, 16),
-        pretrain_epochs=8,
-        weights=(10.0, 0.1, 0.01),
+        image_size=56, dgm_width=8, dim=32, crop=12, patch=8, mixed=(4, 6, 16), pretrain_epochs=8, weights=TINY_WEIGHTS
     ),
 }
 
 
 class TransformerFusion(nn.Module):
-    """Tokens mixed by one linear layer over their number, and `depth` transformer blocks; then their mean.
+    """Tokens mixed by one linear layer over their number, and transformer blocks; their mean: (B, N, dim) → (B, dim).
 
     Mixing `before` attention is cheaper, since its cost falls with the square of the tokens, than `after` it.
-
-    Shape:
-        (B, given, dim) → (B, mixed, dim) → (B, dim).
     """
 
     def __init__(self, dim: int, heads: int, depth: int, given: int, mixed: int, fusion: str = "before") -> None:
@@ -122,9 +110,7 @@ class FRLDGT(Recognizer):
     """
 
     name = "frl_dgt"
-    origin = (
-        "a reimplementation from the description of arXiv 2304.04420, no code of which is public; sizes are our choice"
-    )
+    origin = "reimplemented from the description of arXiv 2304.04420, no code of which is public; sizes are our choice"
     presets = PRESETS
     config: FRLDGTConfig
     auxiliary_names = ("landmarks",)

@@ -19,6 +19,8 @@ from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig
 
 #: SLSTT's starting point in timm's names: ViT-B/16 at 384 px, ImageNet-21k, then 1k.
 IMAGENET = "timm/vit_base_patch16_384.augreg_in21k_ft_in1k"
+#: Largest file of weights that is read: ViT-B in single precision has 350 MB.
+MAX_BYTES = 2 * 2**30
 
 #: For each code, its names of tensors (regular expressions) and ours.
 RULES: dict[str, dict[str, str]] = tomllib.loads((files(__package__) / "official.toml").read_text("utf-8"))
@@ -36,12 +38,7 @@ UNUSED = r"^vit_pos\.(cls_token|head\.|to_Mask\.)|\.(decay|angle|relative_pos|Re
 
 
 def rename(name: str, code: str = "tsfmicro") -> str:
-    """Our name of a tensor of another code, one of :data:`RULES`.
-
-    Example:
-        >>> rename("main_branch.layers.0.blocks.0.retention.q_proj.weight")
-        'temporal.stages.0.0.retention.q.weight'
-    """
+    """Our name of a tensor of another code, one of :data:`RULES`."""
     for pattern, ours in (RULES[code] | RULES["timm"]).items():
         name = re.sub(pattern, ours, name)
     return name
@@ -57,8 +54,7 @@ def from_official(state_dict: Mapping[str, Tensor], aggregator: str = "lstm") ->
         aggregator: `lstm` or `mean`: a checkpoint of SLSTT holds both heads, and does not say which one was trained.
 
     Returns:
-        The model in evaluation mode, with as many classes as the checkpoint has. T→S injects `after` the transformer,
-        as the public code does.
+        The model in evaluation mode, with the checkpoint's classes; T→S injects `after` the transformer, as that code.
 
     Raises:
         ValueError: Tensors are missing, unknown or of another shape; the message lists them.
@@ -107,16 +103,13 @@ def load_imagenet(model: SLSTT, weights: Path | str = IMAGENET) -> SLSTT:
     """Gives SLSTT's transformer parameters that were trained on ImageNet, in timm's names.
 
     Args:
-        model: Of the transformer's size (`base` for the default); its positions are stretched to its own grid.
-        weights: A local `.safetensors` file, or the name of a repository of the Hugging Face hub, from which it is
-            downloaded and kept.
-
-    Returns:
-        The model, changed in place.
+        model: Of the transformer's size (`base` for the default); it is changed, the positions stretched to its grid.
+        weights: A local file, `.safetensors` or a state dict of `torch.save`, of which nothing is executed; or the name
+            of a repository of the Hugging Face hub, from which it is downloaded and kept.
 
     Raises:
         OSError: The hub cannot be reached.
-        ValueError: The file is missing or broken, or its tensors do not fit.
+        ValueError: The file is missing, broken or too large, or its tensors do not fit.
     """
     path = Path(weights)
     if path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
@@ -135,17 +128,23 @@ def load_imagenet(model: SLSTT, weights: Path | str = IMAGENET) -> SLSTT:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, of which nothing is executed.
+    """Tensors of a file, safetensors or of `torch.save`, of which nothing is executed.
 
     Raises:
-        ValueError: The file is missing or no such file.
+        ValueError: The file is missing, too large, or holds anything but tensors.
     """
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"it is larger than {MAX_BYTES >> 30} GiB")
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(tensors.get("state_dict", tensors))
     except Exception as error:
-        raise ValueError(f"no weights can be read from {path} ({error}): give a whole .safetensors file") from error
+        why = str(error).partition("\n")[0]
+        raise ValueError(f"no weights can be read from {path} ({why}): give a whole .safetensors file") from error
 
 
 def stretch(position: Tensor, count: int) -> Tensor:

@@ -23,13 +23,7 @@ def head_decay(heads: int, initial: float = 2.0, spread: float = 4.0) -> Float[T
 
     .. math:: \gamma_h = 1 - 2^{-(a + b\,h/H)}
 
-    Args:
-        heads: Number of heads H. The first forgets fastest.
-        initial: a, the exponent of the first head.
-        spread: b, by how much the exponent grows over the heads.
-
-    Returns:
-        gamma of each head, between 0 and 1.
+    H is the number of heads, the first of which forgets fastest; a is `initial`, b is `spread`.
 
     Example:
         >>> head_decay(2)
@@ -41,13 +35,7 @@ def head_decay(heads: int, initial: float = 2.0, spread: float = 4.0) -> Float[T
 def manhattan_bias(gamma: Float[Tensor, " heads"], height: int, width: int) -> Float[Tensor, "heads n n"]:
     r"""What is added to the attention logits: :math:`\log\gamma_h\,(|\Delta y| + |\Delta x|)`.
 
-    Args:
-        gamma: Decay per head.
-        height: Rows of the grid; 1 gives the one-dimensional bias of a row.
-        width: Columns of the grid.
-
-    Returns:
-        The bias between every two tokens in raster order, n = height · width. The diagonal is 0.
+    It is that between every two tokens of a grid, in raster order, n = height · width; the diagonal is 0.
 
     Example:
         >>> manhattan_bias(torch.tensor([0.5]), 1, 3).exp()[0]
@@ -76,13 +64,7 @@ def rotary_table(length: int, head_dim: int) -> tuple[Float[Tensor, "n d"], Floa
 
 
 def rotate(x: Heads, sin: Float[Tensor, "n d"], cos: Float[Tensor, "n d"]) -> Heads:
-    """Rotates each pair of channels (x0, x1) by its position's angle.
-
-    Example:
-        >>> x = torch.ones(1, 1, 1, 2)
-        >>> rotate(x, torch.ones(1, 2), torch.zeros(1, 2))
-        tensor([[[[-1.,  1.]]]])
-    """
+    """Rotates each pair of channels (x0, x1) by its position's angle."""
     if torch.compiler.is_compiling():  # which fuses this, and can't fuse complex numbers
         quarter_turn = torch.stack((-x[..., 1::2], x[..., ::2]), dim=-1).flatten(-2)
         return x * cos + quarter_turn * sin
@@ -104,10 +86,9 @@ def attend(q: Heads, k: Heads, v: Heads, bias: Float[Tensor, "heads n n"], scale
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (arXiv 1603.09382): training leaves a residual branch out for a random part of the samples.
+    """Stochastic depth (arXiv 1603.09382): training leaves a residual branch out for a share `rate` of the samples.
 
-    Args:
-        rate: Probability of leaving the branch out; the rest is scaled by 1 / (1 - rate).
+    What is left is scaled by 1 / (1 - rate).
     """
 
     def __init__(self, rate: float = 0.0) -> None:
@@ -125,10 +106,7 @@ class DropPath(nn.Module):
 class DepthwiseConv(nn.Conv2d):
     """Depthwise convolution on channels-last maps: every channel sees its own neighbourhood only.
 
-    Args:
-        dim: Channels.
-        kernel: Side of the neighbourhood.
-        residual: Whether the map itself is added to the result.
+    The map itself is added to the result if it is `residual`.
     """
 
     def __init__(self, dim: int, kernel: int, *, residual: bool = False) -> None:
@@ -155,8 +133,8 @@ class ManhattanRetention(nn.Module):
     costs n·(H + W) instead of n² and is *another operator*, not a faster way to the same numbers.
 
     Args:
-        dim: Channels.
-        heads: Attention heads; `dim` must be a multiple of 2 · heads.
+        dim: Channels, a multiple of 2 · heads.
+        heads: Attention heads.
         grid: Side of the square grid, in tokens.
         decomposed: Rows then columns instead of all pairs.
         spread: b of :func:`head_decay`.
@@ -253,13 +231,10 @@ class FeedForward(nn.Module):
 
 
 class RetentionBlock(nn.Module):
-    """One block of RMT: position by convolution, then retention, then feed-forward, each added to what it read.
-
-    Its arguments are those of :class:`ManhattanRetention`, and the stochastic depth rate of both residual branches.
-    """
+    """One block of RMT: position by convolution, then retention, then feed-forward, each added to what it read."""
 
     def __init__(
-        self, dim: int, heads: int, grid: int, *, decomposed: bool, spread: float, drop_path: float = 0.0
+        self, dim: int, heads: int, grid: int, decomposed: bool, spread: float, drop_path: float = 0.0
     ) -> None:
         super().__init__()
         self.position = DepthwiseConv(dim, 3, residual=True)

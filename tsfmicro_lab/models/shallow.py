@@ -19,11 +19,7 @@ from tsfmicro_lab.models.base import Logits, ModelConfig, Recognizer
 
 @dataclass(frozen=True)
 class ShallowConfig(ModelConfig):
-    """Settings of both.
-
-    Attributes:
-        flow: Whose: `tvl1`, `farneback` or `dis`.
-    """
+    """Settings of both networks; `flow` is the method of the optical flow."""
 
     num_classes: int = 3
     image_size: int = 28
@@ -90,13 +86,11 @@ class OffApexNet(_Shallow):
 
     def __init__(self, c: ShallowConfig) -> None:
         super().__init__(c)
-        self.streams = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-                nn.Conv2d(6, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-            )
-            for _ in range(2)
-        )  # fmt: skip
+
+        def block(i: int, o: int) -> list[nn.Module]:
+            return [nn.Conv2d(i, o, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+
+        self.streams = nn.ModuleList(nn.Sequential(*block(1, 6), *block(6, 16)) for _ in range(2))
         wide = 2 * 16 * (c.image_size // 4) ** 2
         layers = (nn.Linear(wide, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, c.num_classes))
         self.head = nn.Sequential(*layers)

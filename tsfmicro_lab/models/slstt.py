@@ -8,7 +8,7 @@ code (MIT). `base` is the paper's size, `small` and `tiny` are ours.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from einops import rearrange
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tsfmicro_lab.models.base import Logits, ModelConfig, Recognizer, mean_std
-from tsfmicro_lab.models.vit import ViT
+from tsfmicro_lab.models.vit import PatchEmbedding, ViT
 
 Frames = Float[Tensor, "batch frames 3 height width"]
 
@@ -27,13 +27,8 @@ class SLSTTConfig(ModelConfig):
 
     Attributes:
         frames: Flow images per clip.
-        patch_size: Side of a patch, pixels.
-        dim: Channels of a token.
-        depth: Transformer blocks.
-        heads: Attention heads.
-        hidden: Width of the LSTM; the layer behind it has half.
-        lstm_layers: Layers of the LSTM.
-        dropout: Of the transformer.
+        patch_size, dim, depth, heads, dropout: Of the transformer (see :class:`~tsfmicro_lab.models.vit.ViT`).
+        hidden, lstm_layers: Of the LSTM; the layer behind it has half its width.
         flow: `long`, onset → t, as in the paper's program; or `short`, t - 1 → t, of which only its title speaks.
         scale: Whether brightness spans the magnitudes of the whole `clip`, so that rise and fall can be seen, or, as
             in the public code, of each `frame` by itself.
@@ -42,7 +37,7 @@ class SLSTTConfig(ModelConfig):
             that normalisation puts into every patch keeps an untrained transformer from seeing the motion.
         freeze_encoder: Whether the transformer keeps its first weights, as it does in the public code, whose blocks
             run without gradient. Sensible with weights that were trained elsewhere.
-        checkpointing: Whether training saves memory for time (see :class:`~tsfmicro_lab.models.vit.ViT`).
+        checkpointing: Whether training saves memory for time.
     """
 
     image_size: int = 384
@@ -72,14 +67,14 @@ PRESETS = {
 
 
 def colour_code(flow: Float[Tensor, "*batch frames 2 height width"], scale: str = "clip") -> Tensor:
-    """Flow as colours: the hue is the direction, the brightness the length between the least and the greatest.
+    """Flow (dx, dy) as colours: the hue is the direction, the brightness the length between the least and the greatest.
 
     Args:
-        flow: (dx, dy), any unit.
+        flow: In any unit.
         scale: Least and greatest of the whole `clip`, or of each `frame`, which throws away how far anything moved.
 
     Returns:
-        (…, frames, 3, height, width) between 0 and 1; black where nothing moves anywhere.
+        RGB (…, frames, 3, height, width) between 0 and 1; black where nothing moves anywhere.
 
     Example:
         >>> colour_code(torch.tensor([[3.0, 0.0], [0.0, 0.0]]).reshape(1, 2, 1, 2)).flatten().tolist()
@@ -114,13 +109,9 @@ class SLSTT(Recognizer):
         super().__init__(c)
         self.prepared = (f"{c.flow}_flow",)
         self.input_shapes = {"flow": (c.frames, 3, c.image_size, c.image_size)}
-        options: dict[str, Any] = {
-            "class_token": True,
-            "dropout": c.dropout,
-            "gelu": "tanh",
-            "checkpointing": c.checkpointing,
-        }
-        self.vit = ViT(c.image_size, c.patch_size, c.dim, c.depth, c.heads, **options)
+        embed = PatchEmbedding(c.image_size, c.patch_size, c.dim, class_token=True)
+        self.vit = ViT(embed, c.depth, c.heads, c.dropout, gelu="tanh")
+        self.vit.checkpointing = c.checkpointing
         if c.freeze_encoder:
             self.vit.embed.requires_grad_(False)
             self.vit.blocks.requires_grad_(False)
@@ -128,10 +119,8 @@ class SLSTT(Recognizer):
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Colour-coded flow, normalised where weights of ImageNet expect it."""
         flow = colour_code(batch[self.prepared[0]], self.config.scale)
-        if not self.config.imagenet:
-            return {"flow": flow}
         mean, std = mean_std(flow.device)
-        return {"flow": (flow - mean) / std}
+        return {"flow": (flow - mean) / std if self.config.imagenet else flow}
 
     def baseline(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Reference input for attribution: black pictures, zero motion."""

@@ -10,7 +10,8 @@ size, `small` and `tiny` are ours: each halves the image and leaves out the firs
 grid, and with it the thumbnail of the spatial branch, always has 14×14 tokens.
 """
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -20,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tsfmicro_lab.models.base import Image, Logits, ModelConfig, Recognizer
-from tsfmicro_lab.models.temporal import ConvStem, RetentionPyramid
+from tsfmicro_lab.models.retention import RetentionBlock
 from tsfmicro_lab.models.vit import ThumbnailViT, to_map, to_tokens
 
 Map = Float[Tensor, "batch dim grid_h grid_w"]
@@ -37,8 +38,7 @@ class TSFmicroConfig(ModelConfig):
         spreads: Per stage, b of the decay rule (:func:`~tsfmicro_lab.models.retention.head_decay`).
         heads: Retention heads in every block.
         drop_path: Stochastic depth of the last retention block.
-        spatial_depth: Transformer blocks of the spatial branch.
-        spatial_heads: Attention heads of the spatial branch.
+        spatial_depth, spatial_heads: Transformer blocks of the spatial branch and their attention heads.
         inject: For T→S: whether the motion joins the onset's tokens `before` the transformer, as in the paper's
             figure, or `after` it, as in the public code.
         init_std: Standard deviation of the initial weights of linear layers. The public code's 0.02 suits 512 channels;
@@ -85,12 +85,51 @@ PRESETS = {
 }
 
 
-class Classifier(nn.Module):
-    """1×1 expansion to twice the channels, batch norm, SiLU, mean over the map, one linear layer.
+class ConvStem(nn.Sequential):
+    """Four 3×3 convolutions that halve the image: (B, 3, H, W) → (B, dim, H/2, W/2); the first two have half of dim."""
 
-    Shape:
-        (B, dim, g, g) → (B, num_classes).
+    def __init__(self, dim: int) -> None:
+        half = dim // 2
+        layers: list[nn.Module] = []
+        for i, o, stride in ((3, half, 2), (half, half, 1), (half, dim, 1), (dim, dim, 1)):
+            layers += [nn.Conv2d(i, o, 3, stride, padding=1), nn.BatchNorm2d(o), nn.GELU()]
+        super().__init__(*layers[:-1])  # no activation after the last
+
+    def forward(self, image: Image) -> Map:
+        """Returns the map, its channels last in memory, where all that follows works without copies."""
+        return super().forward(image.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2))
+
+
+class RetentionPyramid(nn.Module):
+    """The temporal branch: stages of retention blocks; between two, a strided convolution halves the grid.
+
+    (B, dims[0], S/2, S/2), S the side of the image → (B, dims[-1], grid, grid). Stochastic depth grows linearly from 0.
     """
+
+    def __init__(self, c: TSFmicroConfig) -> None:
+        super().__init__()
+        rates = iter(torch.linspace(0, c.drop_path, sum(c.depths)).tolist())
+        self.stages, self.downsamples = nn.ModuleList(), nn.ModuleList()
+        for i, (dim, depth) in enumerate(zip(c.dims, c.depths, strict=True)):
+            if i:
+                conv = nn.Conv2d(c.dims[i - 1], dim, 3, stride=2, padding=1)
+                self.downsamples.append(nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(dim))))
+            side, form = c.image_size >> (i + 1), (c.decomposed[i], c.spreads[i])
+            blocks = [RetentionBlock(dim, c.heads, side, *form, next(rates)) for _ in range(depth)]
+            self.stages.append(nn.Sequential(*blocks))
+
+    def forward(self, x: Map) -> Float[Tensor, "batch wider coarse_h coarse_w"]:
+        """Returns the map of the last stage."""
+        x = x.permute(0, 2, 3, 1)
+        for i, stage in enumerate(self.stages):
+            if i:
+                x = self.downsamples[i - 1](x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            x = stage(x)
+        return x.permute(0, 3, 1, 2)
+
+
+class Classifier(nn.Module):
+    """1×1 expansion to twice the channels, batch norm, SiLU, mean over the map, one linear layer."""
 
     def __init__(self, dim: int, num_classes: int) -> None:
         super().__init__()
@@ -103,10 +142,7 @@ class Classifier(nn.Module):
         return nn.functional.silu(self.norm(x))
 
     def evidence(self, x: Map) -> Float[Tensor, "batch classes grid_h grid_w"]:
-        """Class activation maps (Zhou et al., CVPR 2016): their mean over the map is the logit, less its bias.
-
-        No gradient is needed, since the last layer is linear.
-        """
+        """Class activation maps (Zhou et al., CVPR 2016): their mean over the map is the logit, less its bias."""
         return torch.einsum("b d y x, c d -> b c y x", self.features(x), self.head.weight)
 
     def forward(self, x: Map) -> Logits:
@@ -119,12 +155,6 @@ class StreamSum(nn.Module):
 
     The weights are no parameters. The lab moves them to ask what a trained model does when a stream is weakened (0.5)
     or switched off (0).
-
-    Example:
-        >>> fuse = StreamSum()
-        >>> fuse.where_weight = 0.5
-        >>> fuse(torch.ones(1), torch.ones(1))
-        tensor([1.5000])
     """
 
     def __init__(self) -> None:
@@ -137,20 +167,38 @@ class StreamSum(nn.Module):
 
 
 class TSFmicro(Recognizer):
-    """What every variant shares: the onset frame answers *where*, the difference frame *how*."""
+    """What every variant shares: the onset frame answers *where*, the difference frame *how*.
+
+    A variant names its parts, in the order in which a seed draws their weights, and joins them in `forward`.
+    """
 
     origin = "written from arXiv 2505.16372; meets the reference logits of its public code at base size"
     presets = PRESETS
+    parts: ClassVar[tuple[str, ...]] = ()
     config: TSFmicroConfig
+    stem: ConvStem
+    onset_stem: ConvStem
+    temporal: RetentionPyramid
+    spatial: ThumbnailViT
+    enlarge: nn.Sequential
+    fuse: StreamSum
     classifier: Classifier
 
-    def _temporal(self, c: TSFmicroConfig) -> RetentionPyramid:
-        return RetentionPyramid(
-            c.image_size // 2, c.dims, c.depths, c.heads, c.decomposed, c.spreads, drop_path=c.drop_path
-        )
-
-    def _spatial(self, c: TSFmicroConfig) -> ThumbnailViT:
-        return ThumbnailViT(c.grid, c.dims[-1], c.spatial_depth, c.spatial_heads)
+    def __init__(self, c: TSFmicroConfig) -> None:
+        super().__init__(c)
+        steps = pairwise(reversed(c.dims))
+        made: dict[str, Callable[[], nn.Module]] = {
+            "stem": lambda: ConvStem(c.dims[0]),
+            "onset_stem": lambda: ConvStem(c.dims[0]),
+            "temporal": lambda: RetentionPyramid(c),
+            "spatial": lambda: ThumbnailViT(c.grid, c.dims[-1], c.spatial_depth, c.spatial_heads),
+            "enlarge": lambda: nn.Sequential(*(nn.ConvTranspose2d(i, o, 4, stride=2, padding=1) for i, o in steps)),
+            "fuse": StreamSum,
+            "classifier": lambda: Classifier(c.dims[-1], c.num_classes),
+        }
+        for part in self.parts:
+            self.add_module(part, made[part]())
+        self.apply(self._init_weights)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):
@@ -162,15 +210,7 @@ class TSFmicroEarly(TSFmicro):
     """T-S early fusion: each frame has a stem of its own, their maps are added, one retention pyramid reads them."""
 
     name = "tsfmicro_early"
-
-    def __init__(self, c: TSFmicroConfig) -> None:
-        super().__init__(c)
-        self.stem = ConvStem(c.dims[0])
-        self.onset_stem = ConvStem(c.dims[0])
-        self.fuse = StreamSum()
-        self.temporal = self._temporal(c)
-        self.classifier = Classifier(c.dims[-1], c.num_classes)
-        self.apply(self._init_weights)
+    parts = ("stem", "onset_stem", "fuse", "temporal", "classifier")
 
     def forward(self, onset: Image, difference: Image) -> Logits:
         """Returns the logits."""
@@ -182,15 +222,7 @@ class TSFmicroLate(TSFmicro):
     """T-S late fusion, the paper's proposal: both branches in parallel, their maps added, one classifier."""
 
     name = "tsfmicro_late"
-
-    def __init__(self, c: TSFmicroConfig) -> None:
-        super().__init__(c)
-        self.stem = ConvStem(c.dims[0])
-        self.temporal = self._temporal(c)
-        self.spatial = self._spatial(c)
-        self.fuse = StreamSum()
-        self.classifier = Classifier(c.dims[-1], c.num_classes)
-        self.apply(self._init_weights)
+    parts = ("stem", "temporal", "spatial", "fuse", "classifier")
 
     def forward(self, onset: Image, difference: Image) -> Logits:
         """Returns the logits."""
@@ -203,8 +235,7 @@ class TSFmicroT2S(TSFmicroLate):
     """T→S fusion: the map of the temporal branch joins the tokens of the onset frame.
 
     The paper's figure adds it *before* the transformer, whose attention then moves motion over the face; the public
-    code adds it *after*, just before the last layer norm, where no token hears of another (`inject` chooses). The
-    parts are those of late fusion, in another order.
+    code adds it *after*, just before the last layer norm, where no token hears of another (`inject` chooses).
     """
 
     name = "tsfmicro_t2s"
@@ -228,17 +259,7 @@ class TSFmicroS2T(TSFmicro):
     """
 
     name = "tsfmicro_s2t"
-
-    def __init__(self, c: TSFmicroConfig) -> None:
-        super().__init__(c)
-        self.spatial = self._spatial(c)
-        steps = pairwise(reversed(c.dims))
-        self.enlarge = nn.Sequential(*(nn.ConvTranspose2d(i, o, 4, stride=2, padding=1) for i, o in steps))
-        self.stem = ConvStem(c.dims[0])
-        self.fuse = StreamSum()
-        self.temporal = self._temporal(c)
-        self.classifier = Classifier(c.dims[-1], c.num_classes)
-        self.apply(self._init_weights)
+    parts = ("spatial", "enlarge", "stem", "fuse", "temporal", "classifier")
 
     def forward(self, onset: Image, difference: Image) -> Logits:
         """Returns the logits."""
@@ -251,13 +272,7 @@ class TSFmicroTemporal(TSFmicro):
 
     name = "tsfmicro_temporal"
     input_names = ("difference",)
-
-    def __init__(self, c: TSFmicroConfig) -> None:
-        super().__init__(c)
-        self.stem = ConvStem(c.dims[0])
-        self.temporal = self._temporal(c)
-        self.classifier = Classifier(c.dims[-1], c.num_classes)
-        self.apply(self._init_weights)
+    parts = ("stem", "temporal", "classifier")
 
     def forward(self, difference: Image) -> Logits:
         """Returns the logits."""
@@ -269,12 +284,7 @@ class TSFmicroSpatial(TSFmicro):
 
     name = "tsfmicro_spatial"
     input_names = ("onset",)
-
-    def __init__(self, c: TSFmicroConfig) -> None:
-        super().__init__(c)
-        self.spatial = self._spatial(c)
-        self.classifier = Classifier(c.dims[-1], c.num_classes)
-        self.apply(self._init_weights)
+    parts = ("spatial", "classifier")
 
     def forward(self, onset: Image) -> Logits:
         """Returns the logits."""

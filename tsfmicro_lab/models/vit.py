@@ -42,18 +42,17 @@ class TransformerBlock(nn.Module):
     """Pre-norm block: attention, then a two-layer perceptron, each added to what it read: (B, N, dim) → the same.
 
     Args:
-        dim: Channels of a token.
+        dim: Channels of a token; the perceptron widens them by four.
         heads: Attention heads.
-        mlp_ratio: Width of the perceptron, in channels of a token.
         dropout: Share of what is added that training leaves out.
         gelu: Form of GELU: `none` is exact, `tanh` the approximation of the first vision transformers.
     """
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: int = 4, dropout: float = 0.0, gelu: str = "none") -> None:
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0, gelu: str = "none") -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(dim, eps=1e-6), nn.LayerNorm(dim, eps=1e-6)
         self.attention = SelfAttention(dim, heads)
-        self.mlp = nn.Sequential(nn.Linear(dim, mlp_ratio * dim), nn.GELU(gelu), nn.Linear(mlp_ratio * dim, dim))
+        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(gelu), nn.Linear(4 * dim, dim))
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tokens) -> Tokens:
@@ -65,19 +64,14 @@ class TransformerBlock(nn.Module):
 class PatchEmbedding(nn.Module):
     """Cuts an image into patches, each a token, and adds a learned embedding of the token's position.
 
-    Args:
-        image_size: Side of the square input, pixels.
-        patch_size: Side of a patch, pixels; 1 makes every pixel a token.
-        dim: Channels of a token.
-        class_token: Whether a learned token that belongs to no patch stands in front.
-        channels: Of the image.
+    Patches of one pixel make every pixel a token. A learned class token, which belongs to no patch, may stand in front.
 
     Shape:
         (B, channels, image_size, image_size) → (B, N, dim), N = (image_size / patch_size)² (+ 1).
     """
 
     def __init__(
-        self, image_size: int, patch_size: int, dim: int, class_token: bool = False, channels: int = 3
+        self, image_size: int, patch_size: int, dim: int, channels: int = 3, class_token: bool = False
     ) -> None:
         super().__init__()
         if image_size % patch_size:
@@ -96,46 +90,25 @@ class PatchEmbedding(nn.Module):
 
 
 class ViT(nn.Module):
-    """Patch tokens (:class:`PatchEmbedding`) → transformer blocks → layer norm: (B, 3, H, W) → (B, N, dim).
+    """Patch tokens → `depth` blocks (:class:`TransformerBlock`) → layer norm: (B, 3, H, W) → (B, N, dim).
 
-    Args:
-        image_size: Side of the square input, pixels.
-        patch_size: Side of a patch, pixels.
-        dim: Channels of a token.
-        depth: Number of blocks.
-        heads: Attention heads.
-        class_token: Whether a class token stands in front; the first of the tokens that come out is then its.
-        dropout: Of :class:`TransformerBlock`, as `gelu`.
-        gelu: Form of GELU.
+    Attributes:
         checkpointing: Whether training computes each block a second time instead of keeping what is inside it, which
             saves memory for time.
     """
 
-    def __init__(
-        self,
-        image_size: int,
-        patch_size: int,
-        dim: int,
-        depth: int,
-        heads: int,
-        *,
-        class_token: bool = False,
-        dropout: float = 0.0,
-        gelu: str = "none",
-        checkpointing: bool = False,
-    ) -> None:
+    def __init__(self, embed: PatchEmbedding, depth: int, heads: int, dropout: float = 0.0, gelu: str = "none") -> None:
         super().__init__()
-        self.checkpointing = checkpointing
-        self.embed = PatchEmbedding(image_size, patch_size, dim, class_token)
-        self.blocks = nn.Sequential(*(TransformerBlock(dim, heads, 4, dropout, gelu) for _ in range(depth)))
+        self.embed, dim, self.checkpointing = embed, embed.position.shape[-1], False
+        self.blocks = nn.Sequential(*(TransformerBlock(dim, heads, dropout, gelu) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Tokens:
         """Returns the encoded tokens, the class token first, then the patches in raster order."""
         tokens = self.embed(image)
         for block in self.blocks:
-            again = self.checkpointing and self.training
-            tokens = checkpoint(block, tokens, use_reentrant=False) if again else block(tokens)
+            twice = self.checkpointing and self.training
+            tokens = checkpoint(block, tokens, use_reentrant=False) if twice else block(tokens)
         return self.norm(tokens)
 
 
@@ -174,7 +147,7 @@ class ThumbnailViT(nn.Module):
     def __init__(self, grid: int, dim: int, depth: int = 2, heads: int = 4) -> None:
         super().__init__()
         self.thumbnail = Thumbnail(grid)
-        self.vit = ViT(image_size=grid, patch_size=1, dim=dim, depth=depth, heads=heads)
+        self.vit = ViT(PatchEmbedding(grid, 1, dim), depth, heads)
 
     def forward(self, onset: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim grid grid"]:
         """Returns a map of what lies where."""
