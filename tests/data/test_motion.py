@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
+from warping import warp
 
 from tsfmicro_lab.data.face_params import FaceParams
 from tsfmicro_lab.data.faces import draw_face
-from tsfmicro_lab.data.motion import ACTION_UNITS, MOVED_SHARE, backward, displacement, moved_region, sample, warp
+from tsfmicro_lab.data.motion import ACTION_UNITS, MOVED_SHARE, backward, displacement, moved_region, sample
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX
 
 

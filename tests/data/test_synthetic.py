@@ -3,9 +3,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from skimage.data import astronaut
+from warping import warp
 
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, check_annotations, photograph, prepare
-from tsfmicro_lab.data.motion import warp
 from tsfmicro_lab.data.synthetic import CLASS_COUNTS, MEGC, PROTOTYPES
 
 CLEAN = Distractors.none()

@@ -3,10 +3,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from warping import warp
 
 from tsfmicro_lab.clips import Clip, ClipError
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions
-from tsfmicro_lab.data.motion import warp
 from tsfmicro_lab.preprocess.alignment import (
     ANCHORS,
     align_clip,

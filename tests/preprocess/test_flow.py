@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from warping import warp
 
 from tsfmicro_lab.clips import ClipError
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions
-from tsfmicro_lab.data.motion import warp
 from tsfmicro_lab.preprocess.alignment import align_clip
 from tsfmicro_lab.preprocess.flow import (
     FLOWS,

@@ -24,14 +24,7 @@ Say = Callable[[str, str], None]
 
 
 class Report:
-    """What was corrected, dropped or is doubtful, row by row.
-
-    Example:
-        >>> report = Report()
-        >>> report.add("doubtful", "no apex", subject="04", clip="EP12_01f", onset=261)
-        >>> report.table.what.tolist()
-        ['doubtful']
-    """
+    """What was corrected, dropped or is doubtful, row by row."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[object, ...]] = []
@@ -96,10 +89,8 @@ def _wrong_root(card: Card, expected: list[str], root: Path) -> FileNotFoundErro
     places = [root.parent, *(sorted(root.glob("*/")) if inside else [])]
     near = [place for place in places if any(any(place.glob(pattern)) for pattern in expected)]
     hint = f"{near[0]} has it: give that folder" if near else "give the folder that holds it"
-    frames = f" and the frames in {card.frames.folders[0]}" if card.frames.folders else ""
-    return FileNotFoundError(
-        f"{root} is no root of {card.pretty_name}: expected {' or '.join(expected)} inside{frames}, {found}; {hint}"
-    )
+    wanted = " or ".join(expected) + " inside" + "".join(f" and frames in {f}" for f in card.frames.folders[:1])
+    return FileNotFoundError(f"{root} is no root of {card.pretty_name}: expected {wanted}, {found}; {hint}")
 
 
 def _tree_rows(card: Card, labels: Labels, root: Path) -> Iterator[dict[str, str]]:
@@ -150,9 +141,10 @@ def _clip(raw: dict[str, str], card: Card, labels: Labels, report: Report) -> di
     if not all(map(_SAFE.fullmatch, names)):
         say("dropped", f"{' and '.join(map(repr, names))} cannot be names of folders")
         return None
-    faults = [fault for fault in card.faults if (fault.subject, fault.clip) == (subject, clip)]
-    for fault in [fault for fault in faults if fault.onset in (None, frames["onset"])][:1]:
-        if fault.drop or fault.doubt:
+    for fault in card.faults:
+        if (fault.subject, fault.clip) != (subject, clip) or fault.onset not in (None, onset):
+            continue
+        if not fault.correct:
             say("dropped" if fault.drop else "doubtful", fault.why)
         if fault.drop:
             return None
@@ -191,9 +183,11 @@ def _order(frames: dict[str, int | None], card: Card, say: Say, spotted: bool) -
     if apex is None and spotted:
         say("doubtful", "no apex: it is spotted when the clip is prepared")
     if apex is not None and not onset <= apex <= offset:
-        what = f"apex {apex} lies outside {onset} to {offset}"
-        say("doubtful", f"{what}: left out, to be spotted when the clip is prepared")
         frames["apex"] = None
+        say(
+            "doubtful",
+            f"apex {apex} lies outside {onset} to {offset}: left out, to be spotted later",
+        )
     if card.max_frames and offset - onset >= card.max_frames:
         say("doubtful", f"{offset - onset + 1} frames are long for a micro-expression at {card.fps:g} fps")
     return True
@@ -206,8 +200,7 @@ def _number(text: str) -> int | None:
 
 
 def _emotion(text: str, card: Card, say: Say) -> str | None:
-    name = text.strip().lower()
-    name = card.spelling.get(name, name)
+    name = card.spelling.get(text.lower(), text.lower())
     if name in card.classes:
         return name
     say("doubtful", f"emotion '{text}' is none of {', '.join(card.classes)}: the clip has no label")

@@ -19,16 +19,12 @@ OBJECTIVE = ("I", "II", "III", "IV", "V")
 class Composite:
     """Data sets put together; subjects are prefixed by their data set, for every data set has a subject 1.
 
-    Attributes:
-        name: Name of the composite.
-        annotations: One row per clip as in the parts; `data` names the part and `subject` begins with it.
-        classes: The classes.
-        report: The reports of the parts, with a column `data`.
+    A column `data` of annotations and report names the part.
 
     Args:
         parts: The data sets.
         name: Name of the composite.
-        target: Column that becomes `emotion`; clips without it are left out. The emotions themselves by default.
+        target: Column that becomes `emotion`; clips without it are left out.
 
     Raises:
         ValueError: Two parts have one name, or the target is missing or empty.
@@ -78,12 +74,8 @@ class Composite:
 def megc2019(smic: Recordings, casme2: Recordings, samm: Recordings) -> Composite:
     """The composite of the 2019 challenge: three data sets, three classes, 442 clips, 68 subjects.
 
-    `log_subject` and `log_clip` are the names that the challenge's logs use; the report names counts that differ.
-
-    Args:
-        smic: SMIC with labels HS.
-        casme2: CASME II with labels 2014.
-        samm: SAMM.
+    SMIC comes with labels HS, CASME II with 2014. `log_subject` and `log_clip` are the names that the challenge's logs
+    use; the report names counts that differ.
 
     Raises:
         ValueError: A part is another data set, or has other labels than the challenge.
@@ -102,12 +94,10 @@ def megc2019(smic: Recordings, casme2: Recordings, samm: Recordings) -> Composit
 def megc2018(casme2: Recordings, samm: Recordings) -> Composite:
     """The composite of the 2018 challenge: objective classes I to V, by action units and no emotion; 253 clips.
 
-    Args:
-        casme2: CASME II with labels `objective`; the classes in the 2019 table are others.
-        samm: SAMM.
+    CASME II comes with labels `objective`, for the classes in its 2019 table are others.
 
     Raises:
-        ValueError: A part has no objective classes.
+        ValueError: A part is another data set, or has other labels.
     """
     chosen = []
     for part, name, labels in ((casme2, "casme2", "objective"), (samm, "samm", "v2")):
@@ -121,10 +111,8 @@ def megc2018(casme2: Recordings, samm: Recordings) -> Composite:
 
 def _check_part(challenge: str, part: Recordings, name: str, labels: str) -> None:
     if (part.name, part.labels) != (name, labels):
-        raise ValueError(
-            f"{challenge.upper()} needs {name} with labels {labels}, got {part.name} with labels {part.labels}: "
-            f"load('{name}', root, '{labels}')"
-        )
+        got = f"{part.name} with labels {part.labels}"
+        raise ValueError(f"{challenge.upper()} needs {name} with labels {labels}, got {got}: load('{name}', …)")
 
 
 def _counted(composite: Composite, expected: Expected, report: Report) -> Composite:
@@ -141,9 +129,7 @@ def _log_names(table: pd.DataFrame, rule: Part) -> dict[str, list[str]]:
 
 
 def class_set(data: Recordings, name: str) -> Recordings:
-    """The clips that belong to a class set: `megc` (three classes), `five` or `seven`.
-
-    Its column is `emotion_<name>`, the target to prepare samples with.
+    """The clips that belong to a class set: `megc` (three classes), `five` or `seven`; target `emotion_<name>`.
 
     Raises:
         ValueError: The card of the data set has no such class set.

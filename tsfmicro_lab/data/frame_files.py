@@ -37,8 +37,7 @@ def find_frames(root: Path, files: FrameFiles, row: Mapping[Any, Any], say: Call
     if files.long:
         frames = tuple(frame for frame in frames if onset <= frame[0] <= offset)
     there = [number for number, _ in frames]
-    keys = {"onset": onset, "apex": row["apex"]}
-    if lost := [f"{name} {n}" for name, n in keys.items() if n is not None and n not in there]:
+    if lost := [f"{name} {row[name]}" for name in ("onset", "apex") if row[name] not in (None, *there)]:
         say("doubtful", f"{' and '.join(lost)} is no frame on disk: annotations only")
         return []
     within = [number for number in there if onset <= number <= offset]

@@ -12,12 +12,7 @@ CLASSES = ("negative", "positive", "surprise")
 
 
 def write_log(path: Path | str, predictions: pd.DataFrame, data: Dataset) -> None:
-    """Writes predictions as the challenge wanted them, under its own names of clips.
-
-    Args:
-        path: The file.
-        predictions: One row per clip, as `cross_validate` gives them, of one model and seed.
-        data: The composite, which knows the challenge's names.
+    """Writes the predictions of one model and seed as the challenge wanted them, under its own names of clips.
 
     Raises:
         ValueError: A clip is predicted twice or not at all, or is not in the composite.
@@ -27,10 +22,8 @@ def write_log(path: Path | str, predictions: pd.DataFrame, data: Dataset) -> Non
     missing, foreign = ((table["_merge"] == side).sum() for side in ("left_only", "right_only"))
     twice = len(table) - len(names) - foreign
     if missing or foreign or twice:
-        raise ValueError(
-            f"the log wants one prediction for each of {len(names)} clips: {missing} are missing, {foreign} are of no "
-            f"clip of {data.name}, {twice} come twice; give the rows of one model and one seed"
-        )
+        found = f"{missing} are missing, {foreign} are of no clip of {data.name}, {twice} come twice"
+        raise ValueError(f"give one model's and seed's prediction for each of {len(names)} clips: {found}")
     if wrong := sorted({*table["truth"], *table["predicted"]} - set(CLASSES)):
         raise ValueError(f"class '{wrong[0]}' is none of {', '.join(CLASSES)}: prepare samples with target='emotion'")
     lines = []
@@ -41,10 +34,7 @@ def write_log(path: Path | str, predictions: pd.DataFrame, data: Dataset) -> Non
 
 
 def read_log(path: Path | str, classes: Sequence[str] = CLASSES) -> pd.DataFrame:
-    """Reads a log, for instance of somebody else's model, to score it with our metrics.
-
-    Returns:
-        One row per clip: `data`, `subject`, `clip` as the log writes them, `truth` and `predicted` as names.
+    """One row per clip of a log: `data`, `subject`, `clip` as the log writes them, `truth` and `predicted` as names.
 
     Raises:
         ValueError: A line is neither of the two kinds, names no class, or a clip comes twice; the line is named.
@@ -73,9 +63,8 @@ def read_log(path: Path | str, classes: Sequence[str] = CLASSES) -> pd.DataFrame
                     raise ValueError(f"{path}, line {number}: {' '.join(who)} {clip} came before; it may come once")
                 rows[*who, clip] = codes[truth], codes[predicted]
             case _:
-                raise ValueError(
-                    f"{path}, line {number}: '{line[:80]}' is neither 'casme2 sub01' nor, below such a line, "
-                    f"'EP02_01f 1 1' with numbers from 0 to {len(classes) - 1}"
-                )
-    table = [(*key, *values) for key, values in rows.items()]
-    return pd.DataFrame(table, columns=["data", "subject", "clip", "truth", "predicted"])
+                kinds = f"'casme2 sub01' nor, below it, 'EP02_01f 1 1' with numbers from 0 to {len(classes) - 1}"
+                raise ValueError(f"{path}, line {number}: '{line[:80]}' is neither {kinds}")
+    return pd.DataFrame(
+        [key + values for key, values in rows.items()], columns=["data", "subject", "clip", "truth", "predicted"]
+    )

@@ -71,15 +71,12 @@ ACTION_UNITS = _read_table()
 
 
 def displacement(units: Mapping[str, float], landmarks: Points, size: int) -> Field:
-    """Displacement field of a set of action units.
+    """Displacement (dx, dy) of each pixel of a resting face by action units, pixels, shape (2, size, size).
 
     Args:
         units: For each unit, such as "12" or the one-sided "R12", its largest displacement in pixels.
         landmarks: The named points of the resting face, pixels.
         size: Side of the square image, pixels.
-
-    Returns:
-        (dx, dy) of each pixel of the resting face, shape (2, size, size).
 
     Raises:
         ValueError: A unit is unknown.
@@ -114,12 +111,6 @@ def backward(field: Float32[torch.Tensor, "batch 2 height width"]) -> Float32[to
     A point x goes to x + u(x). The pixel y of the moved image therefore shows what was at y + b(y), with
     :math:`b(y) = -u(y + b(y))`. The iteration contracts as long as u changes by less than one pixel per pixel.
 
-    Args:
-        field: u, pixels.
-
-    Returns:
-        b, pixels.
-
     Example:
         >>> to_the_right = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
         >>> backward(to_the_right)[0, :, 0, 0].tolist()
@@ -136,15 +127,9 @@ def sample(
     offset: Float32[torch.Tensor, "batch 2 h w"],
     mode: str = "bicubic",
 ) -> Float32[torch.Tensor, "batch channels h w"]:
-    """Reads an image at every pixel plus an offset, interpolating; a k times finer image is read at k times the places.
+    """Reads an image at every pixel plus an offset (dx, dy), interpolated as `mode` of `F.grid_sample` says.
 
-    Args:
-        image: What is read; its side is k times the offset's, k = 1, 2, …
-        offset: (dx, dy), pixels of the output.
-        mode: Interpolation of `torch.nn.functional.grid_sample`.
-
-    Returns:
-        The image as seen at the moved places.
+    The side of the image may be k times the offset's, k = 1, 2, …: it is read at k times the places.
 
     Example:
         >>> image = torch.arange(4.0).view(1, 1, 1, 4)
@@ -157,27 +142,6 @@ def sample(
     y = torch.arange(h, device=offset.device)[:, None] + offset[:, 1]
     grid = torch.stack(((2 * x + 1) / w - 1, (2 * y + 1) / h - 1), dim=-1)
     return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
-
-
-def warp(image: np.ndarray, field: Field) -> np.ndarray:
-    """Moves an image by a displacement field, sub-pixel exact.
-
-    Args:
-        image: (H, W, C), any number type.
-        field: (dx, dy) of each pixel of the image, shape (2, H, W), pixels.
-
-    Returns:
-        The moved image, float32, (H, W, C).
-
-    Example:
-        >>> image = np.arange(25.0).reshape(5, 5, 1)
-        >>> one_to_the_right = np.stack([np.ones((5, 5)), np.zeros((5, 5))]).astype(np.float32)
-        >>> warp(image, one_to_the_right)[0, :, 0].round(3).tolist()
-        [0.0, 0.0, 1.0, 2.0, 3.0]
-    """
-    pixels = torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1)[None]
-    moved = sample(pixels, backward(torch.from_numpy(np.ascontiguousarray(field, np.float32))[None]))
-    return moved[0].permute(1, 2, 0).numpy()
 
 
 def _unit_field(name: str, landmarks: Points, size: int) -> Field:

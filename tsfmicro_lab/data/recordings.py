@@ -17,13 +17,8 @@ class Recordings:
     """A recorded data set as it was released; the frames may be missing.
 
     Attributes:
-        name: Name of its card.
-        card: Its card.
-        root: Its folder.
-        labels: Which release of the annotations.
         annotations: One row per clip (see `data.schema.COLUMNS`); `emotion_text` and `action_units_text` keep the words
             of the table, `emotion_megc` and kin the class sets of the card, `frames` counts the frames on disk.
-        classes: The emotions.
         report: One row per correction, drop or doubt.
 
     Args:
@@ -41,9 +36,7 @@ class Recordings:
             labels = next(iter(card.labels))
         if labels not in card.labels:
             hint = f"give labels=, one of {', '.join(card.labels)}" if card.labels else "it is not read from a folder"
-            raise ValueError(
-                f"{card.pretty_name} has no labels '{labels}': {hint}; see tsfmicro-lab data show {card.name}"
-            )
+            raise ValueError(f"{card.pretty_name} has no labels '{labels}': {hint}")
         self.card, self.name, self.root, self.labels = card, card.name, Path(root), labels
         self.classes = tuple(card.classes)
         release, report = card.labels[labels], Report()
@@ -68,10 +61,8 @@ class Recordings:
         """
         row, paths = self.annotations.iloc[index], self._paths[index]
         if not paths:
-            raise ClipError(
-                f"clip {row['subject']}/{row['clip']}: its frames are missing or incomplete, .report says how; "
-                "go on without such clips with data.select(data.annotations.frames > 0)"
-            )
+            remedy = "leave such clips out with data.select(data.annotations.frames > 0)"
+            raise ClipError(f"clip {row['subject']}/{row['clip']}: its frames are missing or incomplete; {remedy}")
         onset, offset = (position(paths, self._where, int(row[key])) for key in ("onset", "offset"))
         apex = None if pd.isna(row["apex"]) else position(paths, self._where, int(row["apex"]))
         emotion = None if pd.isna(row["emotion"]) else row["emotion"]
@@ -81,8 +72,7 @@ class Recordings:
 
     def select(self, rows: "pd.Series[bool] | np.ndarray") -> "Recordings":
         """The same data set with the clips where `rows` is True; its report is the whole one."""
-        chosen = np.flatnonzero(np.asarray(rows, bool))
-        part = copy.copy(self)
+        chosen, part = np.flatnonzero(np.asarray(rows, bool)), copy.copy(self)
         part.annotations = self.annotations.iloc[chosen].reset_index(drop=True)
         part._paths = [self._paths[i] for i in chosen]
         return part
@@ -92,11 +82,10 @@ class Recordings:
             ", ".join(f"{name} {count}" for name, count in values.value_counts().items())
             for values in (self.annotations["emotion"], self.report["what"])
         )
-        return (
-            f"{self.card.pretty_name} (labels {self.labels}): {len(self)} clips of "
-            f"{self.annotations['subject'].nunique()} subjects in {self.root}\n    {emotions}\n"
-            f"    frames of {(self.annotations['frames'] > 0).sum()} clips; report: {report or 'nothing'}"
-        )
+        people, there = self.annotations["subject"].nunique(), (self.annotations["frames"] > 0).sum()
+        held = f"{len(self)} clips of {people} subjects in {self.root}\n    {emotions}"
+        note = f"frames of {there} clips; report: {report or 'nothing'}"
+        return f"{self.card.pretty_name} (labels {self.labels}): {held}\n    {note}"
 
 
 def load(name: str, root: Path | str, labels: str | None = None) -> Recordings:

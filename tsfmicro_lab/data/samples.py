@@ -1,6 +1,6 @@
 """Samples: the tensors of every clip, prepared once, and ready to be trained on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch.utils.data import StackDataset
 
 from tsfmicro_lab.data.action_units import action_unit_table
 from tsfmicro_lab.data.schema import Dataset, rows_with
-from tsfmicro_lab.data.store import align_row, make_store, read_store
+from tsfmicro_lab.data.store import Made, Task, align_row, make_store, read_store
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
 from tsfmicro_lab.preprocess.landmarks import Landmarker
 from tsfmicro_lab.processes import spread
@@ -30,18 +30,14 @@ class Samples:
         tensors: By name, the first axis counts the samples (see `data.tensors`). Most models read `onset` and `apex`,
             aligned frames (N, 3, S, S) of bytes.
         label: (N,) index into `classes`; or (N, units) of 0 and 1 where action units are to be detected.
-        classes: Names of the classes, or numbers of the units.
-        table: One row per sample: subject, clip and whatever else the annotations say.
-        source: What the clips were prepared from, in words.
-        folder: Their store, where they have one.
     """
 
     tensors: Mapping[str, Tensor] = field(repr=False)
     label: Int64[Tensor, "n *units"] = field(repr=False)
-    classes: tuple[str, ...]
-    table: pd.DataFrame = field(repr=False)
-    source: str = ""
-    folder: Path | None = field(default=None, repr=False)
+    classes: tuple[str, ...]  #: names of the classes, or numbers of the units
+    table: pd.DataFrame = field(repr=False)  #: one row per sample: subject, clip and what else the annotations say
+    source: str = ""  #: what the clips were prepared from, in words
+    folder: Path | None = field(default=None, repr=False)  #: their store, where they have one
 
     def __len__(self) -> int:
         return len(self.label)
@@ -57,15 +53,10 @@ class Samples:
         return self["apex"]
 
     def __getitem__(self, name: str) -> Tensor:
-        """A tensor of all samples.
-
-        Raises:
-            ValueError: It was not prepared.
-        """
+        """A tensor of all samples; a ValueError if it was not prepared."""
         if name not in self.tensors:
-            raise ValueError(
-                f"the samples hold {', '.join(self.tensors)}, but no '{name}': prepare(..., tensors=model.prepared)"
-            )
+            held = ", ".join(self.tensors)
+            raise ValueError(f"the samples hold {held}, but no '{name}': prepare(..., tensors=model.prepared)")
         return self.tensors[name]
 
     def with_tensors(self, **tensors: Tensor) -> "Samples":
@@ -130,9 +121,6 @@ def prepare(
         landmarker: What finds landmarks where the data set brings none; MediaPipe's, one in each process, by default.
         progress: Whether to show a progress bar.
 
-    Returns:
-        The samples, in the order of the annotations.
-
     Raises:
         ValueError: No clip has the target, or a tensor is unknown.
         ClipError: A clip cannot be read, no face is found in it, or it is too short; the message names it.
@@ -146,14 +134,16 @@ def prepare(
     """
     names, rows = in_order(tensors), rows_with(dataset, target)
     table = dataset.annotations.iloc[rows].reset_index(drop=True)
-    align = partial(align_row, dataset, size, names, landmarker)
+
+    def align(tasks: Sequence[Task]) -> Iterator[Made]:
+        made = spread(partial(align_row, dataset, size, names, landmarker), tasks, workers)
+        return track(made, "aligning clips", progress, len(tasks))
+
     if folder is not None:
         facts = {"dataset": dataset.name, "size": size, "target": target, "tensors": list(names)}
-        place = make_store(Path(folder), facts, table, rows.tolist(), align, workers, progress)
-        return replace(open_store(place), source=repr(dataset))
-    tasks = [(row, None) for row in rows.tolist()]
-    aligned = list(track(spread(align, tasks, workers), "aligning clips", progress, len(tasks)))
-    arrays = {name: np.stack([made[name] for _, made in aligned if made]) for name in names}
+        return replace(open_store(make_store(Path(folder), facts, table, rows.tolist(), align)), source=repr(dataset))
+    clips = [made for _, made in align([(row, None) for row in rows.tolist()]) if made]
+    arrays = {name: np.stack([made[name] for made in clips]) for name in names}
     return _samples(arrays, table, target, source=repr(dataset))
 
 
@@ -162,18 +152,9 @@ def open_store(path: Path | str) -> Samples:
 
     What is written to the tensors stays in memory. No clips are needed, so a store can be taken to another machine.
 
-    Args:
-        path: Folder of the store.
-
     Raises:
         FileNotFoundError: There is no finished store.
         ValueError: A file was truncated or altered.
-
-    Example:
-        >>> open_store("nowhere")
-        Traceback (most recent call last):
-        ...
-        FileNotFoundError: nowhere holds no finished store (no manifest.json): prepare the data set into it
     """
     arrays, table, manifest = read_store(Path(path))
     return _samples(arrays, table, manifest["target"], source=manifest["dataset"], folder=Path(path))
@@ -185,6 +166,5 @@ def _samples(arrays: Mapping[str, np.ndarray], table: pd.DataFrame, target: str,
     if target == "action_units":
         units = action_unit_table(table)
         return Samples(tensors, torch.tensor(units.to_numpy(np.int64)), tuple(map(str, units)), table, **known)
-    classes = sorted(table[target].unique())
-    label = torch.tensor([classes.index(value) for value in table[target]])
-    return Samples(tensors, label, tuple(classes), table, **known)
+    label, classes = pd.factorize(table[target], sort=True)
+    return Samples(tensors, torch.from_numpy(label), tuple(classes), table, **known)

@@ -25,19 +25,12 @@ COLUMNS = {
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Clips with their annotations.
-
-    Attributes:
-        name: Name of the data set.
-        annotations: One row per clip, in the order of the clips; see :data:`COLUMNS`.
-        classes: The emotions that `annotations.emotion` may hold.
-        report: One row per correction, drop or doubt.
-    """
+    """Clips with their annotations."""
 
     name: str
-    annotations: pd.DataFrame
-    classes: tuple[str, ...]
-    report: pd.DataFrame
+    annotations: pd.DataFrame  #: one row per clip, in the order of the clips; see :data:`COLUMNS`
+    classes: tuple[str, ...]  #: the emotions that `annotations.emotion` may hold
+    report: pd.DataFrame  #: one row per correction, drop or doubt
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -49,13 +42,7 @@ class Dataset(Protocol):
 
 
 def check_annotations(table: pd.DataFrame) -> pd.DataFrame:
-    """Checks that a table is what every data set promises.
-
-    Args:
-        table: One row per clip.
-
-    Returns:
-        The table, its apex as whole numbers that may be missing.
+    """Checks that a table is what every data set promises, and makes its apex whole numbers that may be missing.
 
     Raises:
         ValueError: A column of :data:`COLUMNS` is missing or holds something else, or a clip comes twice.

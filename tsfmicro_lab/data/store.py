@@ -6,7 +6,7 @@ the tensors were made from and their hashes. While it is made, `done.jsonl` note
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,6 @@ from tsfmicro_lab.data.schema import Dataset, check_annotations
 from tsfmicro_lab.data.tensors import KEY_FRAMES, PREPARED, in_order, prepare_clip
 from tsfmicro_lab.files import alone, file_digest, safe_name, write_whole
 from tsfmicro_lab.preprocess.landmarks import Landmarker, find_model
-from tsfmicro_lab.processes import spread
-from tsfmicro_lab.progress import track
 
 MANIFEST, DONE = "manifest.json", "done.jsonl"
 #: Largest manifest that is read: a thousand bytes for each of 64 thousand clips.
@@ -32,12 +30,10 @@ Arrays = dict[str, np.ndarray]
 Facts = dict[str, Any]
 #: A row of the data set and the source of its tensors on disk: nothing where there are none, None without a disk.
 Task = tuple[int, str | None]
-Align = Callable[[Task], tuple[str, Arrays | None]]
+Made = tuple[str, Arrays | None]
 
 
-def align_row(
-    dataset: Dataset, size: int, names: Sequence[str], landmarker: Landmarker | None, task: Task
-) -> tuple[str, Arrays | None]:
+def align_row(dataset: Dataset, size: int, names: Sequence[str], landmarker: Landmarker | None, task: Task) -> Made:
     """A hash of what a clip's tensors are made from, and the tensors, or None where they are on disk already."""
     row, known = task
     clip = dataset[row]
@@ -46,13 +42,7 @@ def align_row(
 
 
 def make_store(
-    folder: Path,
-    facts: dict[str, Any],
-    table: pd.DataFrame,
-    rows: list[int],
-    align: Align,
-    workers: int | None,
-    show: bool,
+    folder: Path, facts: Facts, table: pd.DataFrame, rows: list[int], align: Callable[[Sequence[Task]], Iterable[Made]]
 ) -> Path:
     """Makes a store, or goes on with one: clips that are finished and unchanged are not aligned again.
 
@@ -61,26 +51,22 @@ def make_store(
         facts: What the store is of: `dataset`, `size`, `target`, `tensors`.
         table: Annotations of its clips.
         rows: Their rows in the data set.
-        align: :func:`align_row` of the data set.
-        workers: Number of processes.
-        show: Whether to show a progress bar.
+        align: :func:`align_row` for many tasks.
     """
     facts = facts | {"version": version("tsfmicro-lab"), "annotations": _columns(table)}
-    name = safe_name("{dataset}-{size}-{target}".format(**facts))
-    place = folder / f"{name}-{_hash(facts)[:12]}"
+    place = folder / f"{safe_name('{dataset}-{size}-{target}'.format(**facts))}-{_hash(facts)[:12]}"
     with alone(place):
         (place / MANIFEST).unlink(missing_ok=True)  # what is in work is no store
         arrays = {name: _open_for_writing(place, name, facts["size"], len(rows)) for name in facts["tensors"]}
         done = _read_done(place / DONE, arrays)
         tasks = [(row, done.get(i, "")) for i, row in enumerate(rows)]
         with (place / DONE).open("a") as notes:
-            aligned = track(spread(align, tasks, workers), "aligning clips", show, len(tasks))
-            for i, (source, made) in enumerate(aligned):
+            for i, (source, made) in enumerate(align(tasks)):
                 for name, array in (made or {}).items():
                     arrays[name][i] = array
                 if made:
-                    note = {"row": i, "source": source, "tensors": _digest(*made.values())}
-                    print(json.dumps(note), file=notes, flush=True)
+                    notes.write(json.dumps({"row": i, "source": source, "tensors": _digest(*made.values())}) + "\n")
+                    notes.flush()
         for memory in arrays.values():
             memory.flush()
         manifest = facts | {"files": {name: file_digest(place / f"{name}.npy") for name in arrays}}

@@ -66,10 +66,8 @@ class SyntheticMicroExpressions:
         distractors: Distractors | None = None,
     ) -> None:
         if subjects < 1 or clips_per_subject < 1 or image_size < 32:
-            raise ValueError(
-                f"subjects ({subjects}) and clips_per_subject ({clips_per_subject}) must be at least 1, "
-                f"image_size ({image_size}) at least 32"
-            )
+            given = f"{subjects}, {clips_per_subject} and {image_size}"
+            raise ValueError(f"subjects, clips_per_subject and image_size must be at least 1, 1 and 32, got {given}")
         self.name = "synthetic"
         self.image_size, self.seed, self.layout_variation = image_size, seed, layout_variation
         self.amplitude, self.distractors = amplitude, distractors or Distractors()

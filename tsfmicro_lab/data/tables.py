@@ -1,10 +1,12 @@
 """Tables as they were released: xlsx, xls or csv, read as text, by column name, with bounds, and never executed."""
 
+import csv
 import io
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +46,13 @@ def read_table(path: Path, sheet: str | None = None, header: int | None = 0) -> 
     if path.stat().st_size > MAX_BYTES:
         raise TableRefused(f"{path} is larger than {MAX_BYTES >> 20} MiB, which no table of the field is")
     with path.open("rb") as file:
-        magic = file.read(4)
+        read = {b"PK\3\4": _read_xlsx, b"\xd0\xcf\x11\xe0": _read_xls}.get(file.read(4), _read_csv)
     try:
-        if magic in _READERS:
-            table = _READERS[magic](path, sheet, header)
-        else:
-            options: dict[str, Any] = {"dtype": str, "encoding": "utf-8-sig", "skip_blank_lines": False}
-            table = pd.read_csv(path, header=header, nrows=MAX_ROWS + 1, **options)
+        rows = [[_text(cell) for cell in row] for row in islice(read(path, sheet), MAX_ROWS + 1)]
+        table = pd.DataFrame(zip(*zip_longest(*rows, fillvalue=""), strict=True))  # all rows as long as the longest
+        if header is not None:
+            names = [" ".join(name.split()) for name in table.iloc[header]]
+            table = table.iloc[header + 1 :].set_axis(names, axis=1).loc[:, [name != "" for name in names]]
     except TableRefused:
         raise
     except ImportError as error:
@@ -58,12 +60,8 @@ def read_table(path: Path, sheet: str | None = None, header: int | None = 0) -> 
     except Exception as error:  # the readers raise whatever a broken file leads them to
         why = error or type(error).__name__
         raise TableRefused(f"{path} cannot be read as a table: {why}; copy it again from the data set") from error
-    if len(table) > MAX_ROWS:
+    if len(rows) > MAX_ROWS:
         raise TableRefused(f"{path} has more than {MAX_ROWS} rows, which no table of the field has")
-    if header is not None:
-        table.columns = [" ".join(str(name).split()) for name in table.columns]
-        table = table.loc[:, ~table.columns.str.startswith("Unnamed:")]
-    table = table.fillna("").astype(str).apply(lambda column: column.str.strip())
     return table[(table != "").any(axis=1)].reset_index(drop=True)
 
 
@@ -79,59 +77,54 @@ def pick_columns(table: pd.DataFrame, columns: Mapping[str, str | int], source: 
         0  1
     """
     names = [_plain(name) for name in table.columns]
-    missing = [str(name) for name in columns.values() if _plain(name) not in names]
-    twice = [str(name) for name in columns.values() if names.count(_plain(name)) > 1]
-    if missing or twice:
-        what = f"no column '{', '.join(missing)}'" if missing else f"column '{', '.join(twice)}' more than once"
-        raise TableRefused(
-            f"{source} has {what}; found {', '.join(map(str, table.columns)) or 'nothing'}. "
-            "Take the table as it was released, or give the columns their released names"
-        )
+    for name in columns.values():
+        if (there := names.count(_plain(name))) != 1:
+            what = f"column '{name}' more than once" if there else f"no column '{name}'"
+            found = ", ".join(map(str, table.columns)) or "nothing"
+            raise TableRefused(f"{source} has {what}; found {found}. Give the columns the names that were released")
     return pd.DataFrame({field: table.iloc[:, names.index(_plain(name))] for field, name in columns.items()})
 
 
-def _read_xlsx(path: Path, sheet: str | None, header: int | None) -> pd.DataFrame:
+def _read_csv(path: Path, sheet: str | None) -> Iterator[Any]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        yield from csv.reader(file, strict=True)
+
+
+def _read_xlsx(path: Path, sheet: str | None) -> Iterator[Any]:
+    import openpyxl
+
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         size = sum(entry.file_size for entry in entries)
         if size > MAX_BYTES or len(entries) > MAX_ENTRIES:
-            raise TableRefused(
-                f"{path} would unpack to {size >> 20} MiB in {len(entries)} parts, more than {MAX_BYTES >> 20} MiB in "
-                f"{MAX_ENTRIES}: this is no table of the field, and it is not opened"
-            )
+            what = f"{path} would unpack to {size >> 20} MiB in {len(entries)} parts"
+            raise TableRefused(f"{what}, more than any table of the field ({MAX_BYTES >> 20} MiB): it is not opened")
         if any(_WIDE.search(archive.read(entry)) for entry in entries if entry.filename.endswith(".xml")):
             raise TableRefused(f"{path} has a sheet of more than 702 columns: no table of the field, it is not opened")
-    with pd.ExcelFile(path, engine="openpyxl") as book:
-        name = _sheet_name(path, sheet, book.sheet_names)
-        return pd.read_excel(book, name, header=header, dtype=str, nrows=MAX_ROWS + 1, na_filter=False)
+    with path.open("rb") as file, closing(openpyxl.load_workbook(file, read_only=True, data_only=True)) as book:
+        cells = book[_sheet_name(path, sheet, book.sheetnames)]
+        cells.reset_dimensions()  # what the file says of its size may be wrong
+        yield from cells.iter_rows(values_only=True)
 
 
-def _read_xls(path: Path, sheet: str | None, header: int | None) -> pd.DataFrame:
-    """By xlrd itself: pandas is about to drop it, and calamine takes all memory where one cell lies far out."""
+def _read_xls(path: Path, sheet: str | None) -> Iterator[Any]:
     import xlrd
 
     with xlrd.open_workbook(path, on_demand=True, ragged_rows=True, logfile=io.StringIO()) as book:
         cells = book.sheet_by_name(_sheet_name(path, sheet, book.sheet_names()))
-        if cells.nrows > MAX_ROWS + 1:
-            raise TableRefused(f"{path} has more than {MAX_ROWS} rows, which no table of the field has")
-        rows = [cells.row_values(i) for i in range(cells.nrows)]
-    whole = [[str(int(x)) if isinstance(x, float) and x.is_integer() else str(x) for x in row] for row in rows]
-    table = pd.DataFrame(zip_longest(*whole, fillvalue="")).T  # rows end where their last cell does
-    if header is None:
-        return table
-    names = [name or f"Unnamed: {i}" for i, name in enumerate(table.iloc[header])]
-    return table.iloc[header + 1 :].set_axis(names, axis=1)
+        yield from map(cells.row_values, range(cells.nrows))
 
 
-def _sheet_name(path: Path, sheet: str | None, names: Sequence[object]) -> str:
+def _sheet_name(path: Path, sheet: str | None, names: list[str]) -> str:
     if sheet is not None and sheet not in names:
-        raise TableRefused(f"{path} has no sheet '{sheet}'; found {', '.join(map(str, names))}")
-    return sheet or str(names[0])
+        raise TableRefused(f"{path} has no sheet '{sheet}'; found {', '.join(names)}")
+    return sheet or names[0]
+
+
+def _text(cell: Any) -> str:
+    """A cell as text, whole numbers without the point that workbooks put behind them."""
+    return "" if cell is None else str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
 
 
 def _plain(name: str | int) -> str | int:
-    return name if isinstance(name, int) else "".join(str(name).split()).lower()
-
-
-#: How a file begins that each of them reads.
-_READERS = {b"PK\3\4": _read_xlsx, b"\xd0\xcf\x11\xe0": _read_xls}
+    return name if isinstance(name, int) else "".join(name.split()).lower()

@@ -39,7 +39,7 @@ KEPT: dict[Kind, tuple[Any, tuple[int, ...]]] = {
 class Source:
     """A clip as it was recorded, with its landmarks, and what several tensors share of it."""
 
-    clip: Clip  #: the clip
+    clip: Clip
     size: int  #: side of the prepared frames, pixels
 
     @cached_property
@@ -110,23 +110,12 @@ PREPARED: dict[str, Prepared] = {
 
 
 def kind_of(name: str) -> Kind:
-    """What the numbers of a tensor mean, by its name: `image`, `flow` or `points`.
-
-    Raises:
-        ValueError: The name is unknown.
-
-    Example:
-        >>> kind_of("onset"), kind_of("short_flow"), kind_of("landmarks")
-        ('image', 'flow', 'points')
-    """
+    """What the numbers of a tensor mean, by its name: `image`, `flow` or `points`; a ValueError if it is unknown."""
     return PREPARED[in_order([name])[0]].kind
 
 
 def in_order(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of tensors, each once, in the order of :data:`PREPARED`.
-
-    Raises:
-        ValueError: A name is unknown.
+    """Names of tensors, each once, in the order of :data:`PREPARED`; a ValueError names one that is unknown.
 
     Example:
         >>> in_order(["apex", "onset", "apex"])
@@ -140,13 +129,9 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
 def prepare_clip(
     clip: Clip, size: int, names: Sequence[str] = KEY_FRAMES, landmarker: Landmarker | None = None
 ) -> dict[str, np.ndarray]:
-    """Makes the tensors of one clip.
+    """Makes tensors of :data:`PREPARED` of one clip, with frames of `size` pixels.
 
-    Args:
-        clip: The clip.
-        size: Side of the frames, pixels.
-        names: Of :data:`PREPARED`.
-        landmarker: What finds landmarks where the clip brings none.
+    Landmarks are found where the clip brings none.
 
     Raises:
         ValueError: A name is unknown.

@@ -23,15 +23,12 @@ class VideoError(ValueError):
 class Video:
     """A video file, or a folder of frames, that can be gone through again and again.
 
+    It has a `size` (width, height), `fps`, and `claimed`, the number of frames that the file says it has, or 0.
+
     Args:
         path: The file or folder.
         fps: Frames per second, where the file does not know it: a folder, or a high-speed recording that was saved to
             be played slowly. Times then follow from it.
-
-    Attributes:
-        size: Width and height, pixels.
-        claimed: Number of frames that the file says it has; 0 if it does not say.
-        fps: Frames per second, given or claimed.
 
     Raises:
         VideoError: It is no video, empty, or too large.
@@ -83,16 +80,9 @@ class Video:
 
 
 def write_video(frames: Iterable[Frame], path: Path | str, fps: float, codec: str = "FFV1") -> Path:
-    """Writes frames to a video file.
+    """Writes RGB frames of one size to a video file, whose ending chooses the container.
 
-    Args:
-        frames: RGB frames of one size.
-        path: The file; its ending chooses the container.
-        fps: Frames per second.
-        codec: Four letters: FFV1 (in .mkv) loses nothing; MJPG (in .avi) and mp4v (in .mp4) do.
-
-    Returns:
-        The path.
+    The codec FFV1 (in .mkv) loses nothing; MJPG (in .avi) and mp4v (in .mp4) do.
 
     Raises:
         VideoError: There is no frame, or this OpenCV cannot write that codec.
@@ -127,10 +117,8 @@ def _open(path: Path) -> cv2.VideoCapture:
     finally:
         os.environ.pop(FFMPEG) if before is None else os.environ.update({FFMPEG: before})
     if capture is None or not capture.isOpened():
-        raise VideoError(
-            f"{path} is no video that can be read: it may be cut off, of an unknown kind ({', '.join(CONTAINERS)} are "
-            "known), or a folder without frames; open it in a player, or convert it with ffmpeg"
-        )
+        why = f"it may be cut off, of an unknown kind ({', '.join(CONTAINERS)} are known), or a folder without frames"
+        raise VideoError(f"{path} is no video that can be read: {why}; open it in a player, or convert it with ffmpeg")
     width, height = (capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     if not 16 <= min(width, height) <= max(width, height) <= MAX_SIDE:
         raise VideoError(f"{path} is {width:g}×{height:g} px: sides from 16 to {MAX_SIDE} can be used")
@@ -146,8 +134,5 @@ def _retrieve(capture: cv2.VideoCapture, path: Path) -> Frame:
 
 def _images(folder: Path) -> list[Path]:
     """Frames in the order of their numbers: img2 before img10."""
-
-    def parts(path: Path) -> list[str | int]:
-        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
-
-    return sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGES), key=parts)
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGES]
+    return sorted(paths, key=lambda path: [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", path.name)])
