@@ -14,38 +14,33 @@ from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.widgets.tiles import Tile, png
 
 
-class Message(widgets.HTML):
-    """A line that says what the widget is doing, or what went wrong in it."""
-
-    @contextmanager
-    def telling(self, busy: str = "") -> Iterator[None]:
-        """Says that work goes on, then nothing, or the error, which is raised on."""
-        if busy:
-            self.value = f"<i>{busy} …</i>"
-        try:
-            yield
-        except Exception as error:
-            self.value = f"<b>⚠ {error}</b>"
-            raise
-        self.value = ""
-
-
 class Explorer(widgets.VBox):
     """Rows of columns of controls, a message, a line (`story`) that tells what is seen, and rows of what is drawn."""
 
     def __init__(
         self, controls: Sequence[Sequence[Sequence[widgets.Widget]]], below: Sequence[Sequence[widgets.Widget]]
     ) -> None:
-        self.message, self.story, self.below = Message(), widgets.HTML(), below
+        self.message, self.story, self.below = widgets.HTML(), widgets.HTML(), below
         rows = [[widgets.VBox(column) for column in row] for row in controls]
         above, beneath = ([widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in r] for r in (rows, below))
         super().__init__([*above, self.message, self.story, *beneath])
+
+    @contextmanager
+    def telling(self, busy: str = "") -> Iterator[None]:
+        """Says that work goes on, then nothing, or the error, which is raised on."""
+        self.message.value = busy and f"<i>{busy} …</i>"
+        try:
+            yield
+        except Exception as error:
+            self.message.value = f"<b>⚠ {error}</b>"
+            raise
+        self.message.value = ""
 
     def when(self, controls: Iterable[widgets.Widget], call: Callable[[], None], busy: str = "") -> None:
         """Calls something whenever one of some controls changes; the message tells what goes wrong."""
 
         def run(_: object) -> None:
-            with self.message.telling(busy):
+            with self.telling(busy):
                 call()
 
         for control in controls:
@@ -80,8 +75,7 @@ def menu(label: str, options: Any, **settings: Any) -> widgets.Widget:
 def clip_menu(data: Dataset | Sequence[Clip], index: int) -> widgets.Widget:
     """A menu over clips by number, name and label; its value is the number."""
     if isinstance(data, Dataset):
-        rows = data.annotations
-        names = [f"{s}/{c} {e}" for s, c, e in zip(rows.subject, rows["clip"], rows.emotion, strict=True)]
+        names = [f"{s}/{c} {e}" for s, c, e in data.annotations[["subject", "clip", "emotion"]].to_numpy()]
     else:
         names = [f"{clip.id} {clip.emotion or ''}" for clip in data]
     return menu("clip", [(f"{i}: {n}", i) for i, n in enumerate(names)], value=index)

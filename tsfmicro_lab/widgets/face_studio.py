@@ -23,9 +23,7 @@ SIDES = {"both sides": "", "right side": "R", "left side": "L"}
 class FaceStudio(Explorer):
     """Draw a person, choose action units, their strength and timing, and watch: frames, difference, true motion.
 
-    Args:
-        size: Side of the frames, 64 to 512 pixels.
-        seed: Person drawn first.
+    Frames are `size` pixels wide, 64 to 512; `seed` is the person drawn first.
 
     Attributes:
         person, layout_variation: Seed of the face, and how far its proportions may be from the mean face.
@@ -35,12 +33,6 @@ class FaceStudio(Explorer):
         frame: Which frame is shown; `play` moves it.
         folder: Where `save` puts frames and annotation.
         moving: The renderer behind the pictures.
-
-    Example:
-        >>> studio = FaceStudio(size=64)
-        >>> studio.units["12"].value = 3
-        >>> studio.moving.motion.units
-        {'12': 0.857...}
     """
 
     def __init__(self, size: int = 224, seed: int = 1) -> None:
@@ -77,12 +69,8 @@ class FaceStudio(Explorer):
         return self.moving.clip(Path(self.folder.value).name or "studio", f"person{self.person.value:03d}")
 
     def save(self) -> Path:
-        """Writes every frame as a PNG and the annotation as `annotation.csv` into the folder.
-
-        Raises:
-            OSError: The folder holds something already, or cannot be written.
-        """
-        with self.message.telling("saving"):
+        """Writes each frame as a PNG and the annotation as CSV into the folder; an OSError if that holds something."""
+        with self.telling("saving"):
             clip, folder = self.clip(), Path(self.folder.value)
             if folder.exists() and any(folder.iterdir()):
                 raise OSError(f"{folder} is not empty: choose another folder")
@@ -118,7 +106,5 @@ class FaceStudio(Explorer):
         difference = signed(difference_frame(onset, now).mean(-1), 20)
         show_all(self.tiles, onset, now, difference, flow_colours(field, 3 * self.size / 224))
         key = {motion.onset: "onset", motion.apex: "apex", motion.offset: "offset"}.get(i, "")
-        self.story.value = (
-            f"{(i - motion.onset) / FPS * 1e3:.0f} ms after the onset <b>{key}</b>, "
-            f"strength {motion.intensity(i):.0%}, largest displacement {np.hypot(*field).max():.2f} px"
-        )
+        size = f"strength {motion.intensity(i):.0%}, largest displacement {np.hypot(*field).max():.2f} px"
+        self.story.value = f"{(i - motion.onset) / FPS * 1e3:.0f} ms after the onset <b>{key}</b>, {size}"

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 import ipywidgets as widgets
 import numpy as np
 
+from tsfmicro_lab.clips import Frame
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.explain.streams import StreamActivations, fuse_of, stream_activations, stream_weights
 from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.models.retention import ManhattanRetention
 from tsfmicro_lab.widgets.explorer import Explorer, button, menu, slider
-from tsfmicro_lab.widgets.tiles import Bars, Tile, over_face, signed, strength
+from tsfmicro_lab.widgets.tiles import Bars, Tile, over_face, show_all, signed, strength
 
 TILES = ("onset", "difference", "stream of how", "stream of where", "evidence")
 
@@ -20,12 +21,8 @@ class FusionExplorer(Explorer):
     """Sliders over the streams of fusion variants; logits and maps follow.
 
     Maps show how much each token stands out in each stream where they are added (one scale for both), and, at the end
-    of the network, the evidence of each position for a class: orange for, purple against.
-
-    Args:
-        models: A trained fusion variant, or several by name. They are copied: the sliders do not touch yours.
-        samples: Clips to choose from.
-        index: The clip shown first.
+    of the network, the evidence of each position for a class: orange for, purple against. Models, one or several by
+    name, are copied: the sliders do not touch yours.
 
     Attributes:
         clip, onset_from: The sample, and whose onset frame is read; below 0 its own.
@@ -36,16 +33,6 @@ class FusionExplorer(Explorer):
 
     Raises:
         ValueError: A model has one stream only, or the samples are of another size.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
-        >>> from tsfmicro_lab.models import create_model
-        >>> samples = prepare(SyntheticMicroExpressions(2, 5, image_size=64), 56, progress=False)
-        >>> explorer = FusionExplorer(create_model("tsfmicro_late", 5), samples)
-        >>> before = explorer.activations["late"].logits
-        >>> explorer.where_weight.value = 0
-        >>> bool((explorer.activations["late"].logits != before).any())
-        True
     """
 
     def __init__(self, models: Recognizer | Mapping[str, Recognizer], samples: Samples, index: int = 0) -> None:
@@ -54,8 +41,7 @@ class FusionExplorer(Explorer):
         for model in models.values():
             fuse_of(model)
         self.models = {name: copy.deepcopy(model).cpu().eval() for name, model in models.items()}
-        self.samples = samples
-        self.activations: dict[str, StreamActivations] = {}
+        self.samples, self.activations = samples, dict[str, StreamActivations]()
         layers = (layer for model in self.models.values() for layer in model.modules())
         self._decays = {layer: layer.gamma for layer in layers if isinstance(layer, ManhattanRetention)}
         last = len(samples) - 1
@@ -68,8 +54,7 @@ class FusionExplorer(Explorer):
         self.tiles = {name: [Tile(title) for title in TILES] for name in self.models}
         self.bars = {name: Bars(samples.classes) for name in self.models}
         controls = (self.clip, self.onset_from, self.how_weight, self.where_weight, self.penalty, self.target)
-        titles = {name: [widgets.HTML(f"<b>{name}</b>")] for name in self.models}
-        rows = [row for name in self.models for row in (titles[name], [*self.tiles[name], self.bars[name]])]
+        rows = [row for n in self.models for row in ([widgets.HTML(f"<b>{n}</b>")], [*self.tiles[n], self.bars[n]])]
         super().__init__([[controls[:3], controls[3:], [button("as trained", "undo", self.reset)]]], rows)
         self.when(controls, self._update)
         self._update()
@@ -92,18 +77,17 @@ class FusionExplorer(Explorer):
             as_trained = stream_activations(model, inputs)
             with stream_weights(model, onset=self.where_weight.value, difference=self.how_weight.value):
                 self.activations[name] = stream_activations(model, inputs)
-            self._show(name, donor, inputs["difference"][0].mean(0).numpy(), as_trained)
+            self._show(name, donor, signed(inputs["difference"][0].mean(0).numpy()), as_trained)
 
-    def _show(self, name: str, donor: int, moved: np.ndarray, as_trained: StreamActivations) -> None:
+    def _show(self, name: str, donor: int, moved: Frame, as_trained: StreamActivations) -> None:
         now, classes = self.activations[name], self.samples.classes
         chosen = int(now.logits.argmax()) if self.target.value == "predicted" else classes.index(self.target.value)
         face = self.samples.onset[donor].permute(1, 2, 0).numpy()
         largest = max(float(stream.max()) for stream in as_trained.streams.values())
         evidence, most = now.evidence[chosen], float(np.abs(as_trained.evidence).max())
-        onset, difference, how, where, end = self.tiles[name]
+        onset, *tiles = self.tiles[name]
         onset.show(face, smooth=True)
-        difference.show(signed(moved, float(np.quantile(np.abs(moved), 0.995))))
-        how.show(strength(now.streams["difference"], largest))
-        where.show(strength(now.streams["onset"], largest))
-        end.show(over_face(face, signed(evidence, most), np.sqrt(np.abs(evidence) / max(most, 1e-12))))
+        streams = (strength(now.streams[name], largest) for name in ("difference", "onset"))
+        end = over_face(face, signed(evidence, most), np.sqrt(np.abs(evidence) / max(most, 1e-12)))
+        show_all(tiles, moved, *streams, end)
         self.bars[name].show(now.logits)

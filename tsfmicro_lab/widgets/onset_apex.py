@@ -28,15 +28,8 @@ class OnsetApexExplorer(Explorer):
     """Choose onset and apex of a clip and see what a model would be given: frames, difference, flow, prediction.
 
     The clip is aligned by one transform from its annotated onset frame. Annotated key frames are marked below the
-    intensity curve, the spotted apex above it.
-
-    Args:
-        data: A clip, several, or a data set.
-        model: A trained model whose prediction follows the sliders, if any.
-        classes: Names of its classes.
-        landmarker: What finds landmarks where the clips bring none; MediaPipe by default.
-        size: Side of the aligned frames that are shown, pixels.
-        index: The clip shown first.
+    intensity curve, the spotted apex above it. The prediction of a model, if one is given, follows the sliders. Where
+    clips bring no landmarks, `landmarker` finds them, MediaPipe by default; aligned frames are `size` pixels wide.
 
     Attributes:
         clip, onset, apex: What is shown; `play` moves the apex.
@@ -46,13 +39,6 @@ class OnsetApexExplorer(Explorer):
 
     Raises:
         ValueError: There is no clip, or classes do not fit the model.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> explorer = OnsetApexExplorer(SyntheticMicroExpressions(1, 2, image_size=64), size=64)
-        >>> explorer.apex.value = explorer.onset.value
-        >>> float(np.abs(explorer.difference).max())
-        0.0
     """
 
     def __init__(
@@ -89,7 +75,6 @@ class OnsetApexExplorer(Explorer):
         left = [self.clip, self.onset, self.apex, widgets.HBox([self.play, annotated, spotted])]
         right = [self.gain, self.factor, self.flow, self.region, widgets.HBox([self.points, self.arrows])]
         super().__init__([[left, right]], [self.tiles, [self.curve, self.bars]])
-        self._quiet = False
         self.when([self.clip], self._new_clip, "reading the clip")
         self.when([self.onset, self.apex], self._key_frames)
         self.when([self.gain, self.factor, self.flow, self.arrows, self.points, self.region], self._update)
@@ -97,14 +82,11 @@ class OnsetApexExplorer(Explorer):
 
     def reset(self) -> None:
         """Goes back to the annotated onset and apex (or the spotted one, where none is annotated)."""
-        self._set(self.shown.onset, self.spotted if self.shown.apex is None else self.shown.apex)
-
-    def _set(self, onset: int, apex: int) -> None:
-        """Sets both sliders at once: between two assignments they could block each other."""
-        self._quiet = True
+        self._quiet = True  # between two assignments the sliders could block each other
         for control in (self.onset, self.apex, self.play):
             control.min, control.max = 0, len(self.shown.frames) - 1
-        self.onset.value, self.apex.value = onset, apex
+        self.onset.value = self.shown.onset
+        self.apex.value = self.spotted if self.shown.apex is None else self.shown.apex
         self._quiet = False
         self._key_frames()
 
@@ -122,7 +104,7 @@ class OnsetApexExplorer(Explorer):
         self.regions = unit_regions(onset_landmarks(self.shown), self.size)
         self.reset()
 
-    def _click_curve(self, x: float, y: float) -> None:
+    def _click_curve(self, x: float, _: float) -> None:
         self.apex.value = int(x * len(self.shown.frames))
 
     def _key_frames(self) -> None:
@@ -135,19 +117,14 @@ class OnsetApexExplorer(Explorer):
         onset, apex = self.shown.frame(i), self.shown.frame(j)
         self.difference = difference_frame(onset, apex)
         self.motion = optical_flow(onset, apex, self.flow.value)
-        show_all(
-            self.tiles,
-            self._with_points(self._outlined(onset)),
-            magnify(apex, self.motion, self.factor.value),
-            self._outlined(signed(self.difference.mean(-1), self.gain.value)),
-            self._outlined(self._flow_picture(onset)),
-        )
+        pictures = (onset, signed(self.difference.mean(-1), self.gain.value), self._flow_picture(onset))
+        first, *others = map(self._outlined, pictures)
+        show_all(self.tiles, self._with_points(first), magnify(apex, self.motion, self.factor.value), *others)
         self.curve.show(self._curve_picture())
         units = " + ".join(self.shown.action_units) or "not annotated"
-        self.story.value = (
-            f"{self.shown.id}: label <b>{self.shown.emotion or 'none'}</b>, action units {units}; onset to apex "
-            f"{(j - i) / self.shown.fps * 1e3:.0f} ms, longest flow {np.quantile(np.hypot(*self.motion), 0.995):.2f} px"
-        )
+        longest = f"longest flow {np.quantile(np.hypot(*self.motion), 0.995):.2f} px"
+        label = f"{self.shown.id}: label <b>{self.shown.emotion or 'none'}</b>, action units {units}"
+        self.story.value = f"{label}; onset to apex {(j - i) / self.shown.fps * 1e3:.0f} ms, {longest}"
         if self.model is not None:
             clip = replace(self.recorded, onset=i, apex=j, offset=max(j, self.recorded.offset))
             self.bars.show(self.model.logits(clip)[0].numpy())

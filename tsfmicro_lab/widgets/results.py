@@ -1,6 +1,6 @@
 """ResultsExplorer: runs as a table, who is hard, what is taken for what, and the clips that were missed."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -13,12 +13,10 @@ from tsfmicro_lab.widgets.explorer import Explorer, menu
 
 
 class ResultsExplorer(Explorer):
-    """Browses finished runs. A run that chose by its test clips says leaky wherever it is named.
+    """Browses finished runs, given or below a folder. One that chose by its test clips says leaky wherever it is named.
 
-    Args:
-        folder: Where runs lie, at any depth; or the runs themselves.
-        samples: The clips they were evaluated on, to show those that were missed. Where frames were kept beside a run
-            (`results.save_frames`), they are found there.
+    Clips that were missed are shown where `samples` holds them, or frames were kept beside the run
+    (`results.save_frames`).
 
     Attributes:
         model, selection: Only these runs.
@@ -54,8 +52,7 @@ class ResultsExplorer(Explorer):
                 keep &= self._all[column] == control.value
         self.table = self._all[keep].reset_index(drop=True)
         self.rows.value = self.table.round(3).to_html(index=False, border=0, na_rep="")
-        names = [f"{row.run}: {row.model}" for row in self.table.itertuples()]
-        _fill(self.run, list(zip(names, self._all.index[keep], strict=True)))
+        _fill(self.run, [(f"{row.run}: {row.model}", i) for i, row in self._all[keep].iterrows()])
 
     def _show(self) -> None:
         if self.run.value is None:
@@ -83,7 +80,7 @@ class ResultsExplorer(Explorer):
             self.clip.value = where_how_figure([clip], [heat], result.classes)._repr_png_()
 
 
-def _fill(menu: widgets.Dropdown, options: list[tuple[str, int]]) -> None:
+def _fill(menu: widgets.Dropdown, options: list[tuple[str, Hashable]]) -> None:
     """Gives a menu other options and chooses the first: always a change, also where the number stays the same."""
     menu.value = None
     menu.options = options

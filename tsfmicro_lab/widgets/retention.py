@@ -1,13 +1,12 @@
 """RetentionExplorer: from which positions of the face a token gathers what it knows."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 from tsfmicro_lab.data.samples import Samples
+from tsfmicro_lab.explain.streams import inputs_seen
 from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.models.retention import ManhattanRetention, manhattan_bias
 from tsfmicro_lab.widgets.explorer import Explorer, menu, slider
@@ -18,12 +17,8 @@ class RetentionExplorer(Explorer):
     """Sliders over layer, head, decay and query position of a model's retention.
 
     Three pictures: the decay mask alone (what distance does), the query's attention alone (without distance, what
-    content does), and both together, as the layer uses them. The weights of a query sum to 1.
-
-    Args:
-        model: Has a retention pyramid. It is copied: the sliders do not touch yours.
-        samples: Clips to choose from.
-        index: The clip shown first.
+    content does), and both together, as the layer uses them. The weights of a query sum to 1. The model is copied: the
+    sliders do not touch yours.
 
     Attributes:
         clip, layer, head: The sample; the retention layer, first stage first; its head.
@@ -38,7 +33,7 @@ class RetentionExplorer(Explorer):
         layers = {n: m for n, m in self.model.named_modules() if isinstance(m, ManhattanRetention)}
         if not layers:
             raise ValueError(f"{model.name} has no retention: choose a variant with a temporal branch")
-        first = next(iter(layers.values()))
+        self._trained, first = {m: m.gamma for m in layers.values()}, next(iter(layers.values()))
         self.clip = slider("clip", index, 0, len(samples) - 1)
         named = [(f"{name.removesuffix('.retention')} ({m.grid}×{m.grid})", m) for name, m in layers.items()]
         self.layer = menu("layer", named, value=first)
@@ -62,14 +57,12 @@ class RetentionExplorer(Explorer):
 
     def _new_layer(self) -> None:
         layer = self.layer.value
-        self.head.max = layer.heads - 1
-        for position in (self.row, self.column):
-            position.max = layer.grid - 1
-            position.value = layer.grid // 2
+        self.head.max, self.row.max, self.column.max = layer.heads - 1, layer.grid - 1, layer.grid - 1
+        self.row.value = self.column.value = layer.grid // 2
         self._new_head()
 
     def _new_head(self) -> None:
-        self.decay.value = float(self.layer.value.gamma[self.head.value])
+        self.decay.value = float(self._trained[self.layer.value][self.head.value])
         self._update()
 
     @torch.no_grad()
@@ -79,7 +72,7 @@ class RetentionExplorer(Explorer):
         side, head = layer.grid, min(self.head.value, layer.heads - 1)
         position = (min(self.row.value, side - 1), min(self.column.value, side - 1))
         face = self.samples.onset[i].permute(1, 2, 0).numpy()
-        for tile, weights in zip(self.tiles, self._weights(self._read(i, head), position), strict=True):
+        for tile, weights in zip(self.tiles, self._weights(i, head, *position), strict=True):
             self.weights = weights[head].numpy()
             share = np.sqrt(self.weights / self.weights.max())
             picture = over_face(face, strength(share, 1), 0.15 + 0.85 * share)
@@ -91,37 +84,17 @@ class RetentionExplorer(Explorer):
         form = "rows, then columns" if layer.decomposed else "all pairs"
         self.story.value = f"{form}; the query gathers from {reach:.1f} steps away on average, over {side}×{side}"
 
-    def _read(self, i: int, head: int) -> torch.Tensor:
-        """What the chosen layer reads when the model sees a clip; on the way, what the model says with the decay."""
-        layer, seen = self.layer.value, []
-        self.inputs = self.model.inputs_of(self.samples, [i])
-        gamma = layer.gamma.clone()
-        gamma[head] = self.decay.value
-        hook = layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
-        with _decay(layer, gamma):
+    def _weights(self, i: int, head: int, row: int, column: int) -> list[torch.Tensor]:
+        """Weights of one query (heads, side, side): distance alone, content alone, both. The bars follow the decay."""
+        layer, self.inputs = self.layer.value, self.model.inputs_of(self.samples, [i])
+        gamma, given = torch.full((layer.heads,), self.decay.value), []
+        layer.set_decay(torch.where(torch.arange(layer.heads) == head, gamma, self._trained[layer]))
+        with inputs_seen(layer) as seen:
             self.bars.show(self.model(**self.inputs)[0].numpy())
-        hook.remove()
-        return seen[0]
-
-    def _weights(self, x: torch.Tensor, position: tuple[int, int]) -> list[torch.Tensor]:
-        """Weights of one query (heads, side, side): distance alone, content alone, both."""
-        layer, (row, column) = self.layer.value, position
-        gamma, query, square = torch.full((layer.heads,), self.decay.value), row * layer.grid + column, [layer.grid] * 2
-        with _decay(layer, gamma):
-            both = layer.weights(x)[0, :, query].unflatten(-1, square)
-        with _decay(layer, torch.ones_like(gamma)):
-            content = layer.weights(x)[0, :, query].unflatten(-1, square)
+        for decay in (torch.ones_like(gamma), gamma):
+            layer.set_decay(decay)
+            given.append(layer.weights(*seen[layer])[0, :, row * layer.grid + column].unflatten(-1, [layer.grid] * 2))
+        layer.set_decay(self._trained[layer])
         # Without content the weights of both forms are a product: so much up or down, so much left or right.
         line = manhattan_bias(gamma, 1, layer.grid).softmax(-1)
-        return [line[:, row, :, None] * line[:, column, None, :], content, both]
-
-
-@contextmanager
-def _decay(layer: ManhattanRetention, gamma: torch.Tensor) -> Iterator[None]:
-    """Another decay than the trained one for a while."""
-    trained = layer.gamma
-    layer.set_decay(gamma)
-    try:
-        yield
-    finally:
-        layer.set_decay(trained)
+        return [line[:, row, :, None] * line[:, column, None, :], *given]

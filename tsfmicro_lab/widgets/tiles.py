@@ -74,8 +74,9 @@ def png(picture: Frame) -> bytes:
     return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
-def signed(values: Float[np.ndarray, "_ _"], limit: float) -> Frame:
-    """Orange above zero, purple below, white at zero, full colour at the limit."""
+def signed(values: Float[np.ndarray, "_ _"], limit: float | None = None) -> Frame:
+    """Orange above zero, purple below, white at zero, full colour at the limit (their 99.5 % quantile by default)."""
+    limit = float(np.quantile(np.abs(values), 0.995)) if limit is None else limit
     return _coloured(0.5 + 0.5 * values / max(limit, 1e-12), DIVERGING)
 
 

@@ -12,15 +12,7 @@ MAX_BYTES = 500 * 2**20
 class WebcamRecorder(anywidget.AnyWidget):  # type: ignore[misc]
     """Records from the camera of the machine that shows the page; the file goes to the machine that runs the notebook.
 
-    Attributes:
-        path: The file, replaced by each recording.
-        seconds: How long to record.
-        state: "ready", "recording", "done", "cut off" or "failed".
-
-    Example:
-        >>> recorder = WebcamRecorder("build/me.webm", seconds=5)
-        >>> recorder.state
-        'ready'
+    Each recording replaces the file. The `state` is "ready", "recording", "done", "cut off" or "failed".
     """
 
     _esm = Path(__file__).with_name("webcam.js")

@@ -25,11 +25,7 @@ from tsfmicro_lab.widgets.explorer import Explorer, button, check_classes, clip_
 from tsfmicro_lab.widgets.tiles import Bars, Tile, outlined, over_face, show_all, signed
 
 #: Which inputs a switched-off region is taken from.
-TAKEN_FROM = {
-    "how: it holds still": ("difference",),
-    "where: it is blotted out": ("onset",),
-    "both": ("onset", "difference"),
-}
+TAKEN_FROM = {"how: it holds still": ("difference",), "where: it is blotted out": ("onset",), "both": tuple(STREAMS)}
 
 
 class WhereHowExplorer(Explorer):
@@ -37,15 +33,8 @@ class WhereHowExplorer(Explorer):
 
     Click into a picture, or use the buttons, to take a region out: it holds still (the difference there becomes zero),
     or the onset frame there gets the mean colour, or both; logits and maps are computed again. Where the truth is
-    known, the truly moved region is outlined. Both maps share one scale.
-
-    Args:
-        model: A trained fusion variant. It is copied.
-        data: A data set, or a list of clips.
-        classes: Names of the model's classes.
-        landmarker: What finds landmarks where the clips bring none; MediaPipe by default.
-        size: Side of the pictures, pixels.
-        index: The clip shown first.
+    known, the truly moved region is outlined. Both maps share one scale. The model is copied; where clips bring no
+    landmarks, `landmarker` finds them, MediaPipe by default; pictures are `size` pixels wide.
 
     Attributes:
         clip, target, method: Whose prediction, which class (the predicted one by default) and how it is explained.
@@ -70,10 +59,8 @@ class WhereHowExplorer(Explorer):
     ) -> None:
         check_classes(model, classes)
         if missing := [name for name in STREAMS if name not in model.input_names]:
-            raise ValueError(
-                f"{type(model).__name__} does not read the {' and '.join(missing)} frame: explore a model that reads "
-                "onset and difference, such as tsfmicro_late"
-            )
+            lacks = f"{type(model).__name__} does not read the {' and '.join(missing)} frame"
+            raise ValueError(f"{lacks}: explore a model that reads onset and difference, such as tsfmicro_late")
         self.model, self.classes, self.size = copy.deepcopy(model).cpu().eval(), list(classes), size
         self.clip = clip_menu(data, index)
         self.target = menu("explain", ["predicted", *classes])
@@ -86,11 +73,10 @@ class WhereHowExplorer(Explorer):
         }
         self.tiles = [Tile(t, size, self._click) for t in ("onset", "difference", *map(stream_title, STREAMS))]
         self.bars, self.rows = Bars(classes), widgets.HTML()
-        switches = [*self.still.values(), button("all regions on", "undo", self.reset)]
         controls = [
             [[c] for c in (self.clip, self.target, self.method, self.blend, self.stream)],
             [[widgets.HTML("<small>take out the region of an action unit:</small>")]],
-            [[switch] for switch in switches],
+            [[switch] for switch in (*self.still.values(), button("all regions on", "undo", self.reset))],
         ]
         super().__init__(controls, [self.tiles, [self.bars, self.rows]])
         self._read = lru_cache(maxsize=32)(lambda i: self._aligned(data[i], landmarker))
@@ -104,15 +90,12 @@ class WhereHowExplorer(Explorer):
             switch.value = False
 
     def _click(self, x: float, y: float) -> None:
-        """Switches the smallest region under the pointer."""
         side = self.model.config.image_size
         hit = [unit for unit, region in self.regions.items() if region[int(y * side), int(x * side)]]
-        if hit:
-            switch = self.still[min(hit, key=lambda unit: int(self.regions[unit].sum()))]
-            switch.value = not switch.value
+        for unit in sorted(hit, key=lambda unit: int(self.regions[unit].sum()))[:1]:
+            self.still[unit].value = not self.still[unit].value
 
     def _aligned(self, clip: Clip, landmarker: Landmarker | None) -> tuple[Clip, dict[str, torch.Tensor]]:
-        """An aligned clip, and what the model reads of it."""
         clip = replace(clip, landmarks=onset_landmarks(clip, landmarker))
         shown = with_apex(align_clip(clip, self.model.config.image_size))
         return shown, self.model.inputs_of(replace(clip, apex=shown.apex))
@@ -131,10 +114,8 @@ class WhereHowExplorer(Explorer):
         self._show()
 
     def _show(self) -> None:
-        face = self.shown.frame(self.shown.onset)
-        moved = self.inputs["difference"][0].mean(0).numpy()
-        limit = shared_limit([self.maps])
-        pictures = [face, signed(moved, float(np.quantile(np.abs(moved), 0.995)))]
+        face, limit = self.shown.frame(self.shown.onset), shared_limit([self.maps])
+        pictures = [face, signed(self.inputs["difference"][0].mean(0).numpy())]
         for heat in (self.maps[name] for name in STREAMS):
             alpha = self.blend.value * np.sqrt(np.clip(np.abs(heat) / limit, 0, 1))
             pictures.append(over_face(face, signed(np.sign(heat) * np.sqrt(np.abs(heat)), limit**0.5), alpha))
@@ -145,9 +126,7 @@ class WhereHowExplorer(Explorer):
         self.bars.show(self.logits)
         table = self.table.sort_values("difference", ascending=False)
         self.rows.value = table.to_html(index=False, float_format=lambda share: f"{share:.0%}")
+        share = f"{self.maps.share('difference'):.0%} of all attribution goes to the difference"
         zero = "" if all(heat.any() for heat in self.maps.values()) else "; <b>a map is all zero</b>"
-        self.story.value = (
-            f"{self.shown.id}: label <b>{self.shown.emotion or 'none'}</b>; explained <b>"
-            f"{self.classes[self.maps.target]}</b>; {self.maps.share('difference'):.0%} of all attribution goes to the "
-            f"difference{zero}"
-        )
+        explained = f"explained <b>{self.classes[self.maps.target]}</b>"
+        self.story.value = f"{self.shown.id}: label <b>{self.shown.emotion or 'none'}</b>; {explained}; {share}{zero}"
