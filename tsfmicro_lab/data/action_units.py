@@ -1,70 +1,48 @@
 """Action units as coders write them: one-sided, doubtful, alternative, with intensities and remarks between them."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
-_UNIT = re.compile(r"(?P<side>[LRTB])?(?:AU)?(?P<number>\d{1,2})(?P<intensity>[A-E])?", re.IGNORECASE)
+_UNIT = re.compile(r"(?P<side>[LRTB])?(?:AU)?(?P<number>\d{1,2})[A-E]?", re.IGNORECASE)
 #: Commas, full-width and Chinese ones among them, plus, ampersand, semicolon, slash.
 _SEPARATORS = re.compile(r"[+,&;/，、；＋]")
 
 
-@dataclass(frozen=True)
-class ActionUnit:
-    """One action unit, in words `12` or one-sided `L12`."""
+class Coding(NamedTuple):
+    """The action units of a clip."""
 
-    number: int  #: in FACS
-    side: str = ""  #: `L` left, `R` right, `T` top, `B` bottom, or nothing for both sides
-    intensity: str = ""  #: `A` (a trace) to `E` (the maximum), or nothing where it was not coded
-    doubtful: bool = False  #: the coder was unsure: `13?`, `(13)`, `12 or 14`, or saw it at rest, `ref(7B)`
-
-    def __str__(self) -> str:
-        return f"{self.side}{self.number}"
-
-
-@dataclass(frozen=True)
-class Coding:
-    """The action units of a clip, and what else was written among them."""
-
-    units: tuple[ActionUnit, ...] = ()  #: what was understood
-    remarks: tuple[str, ...] = ()  #: what is no action unit, such as `soft focus`
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the units, each once, as a clip carries them."""
-        return tuple(dict.fromkeys(map(str, self.units)))
-
-    @property
-    def doubt(self) -> str:
-        """What is doubtful, in words; nothing where all is clear."""
-        unsure = ", ".join(str(unit) for unit in self.units if unit.doubtful)
-        parts = [f"unsure of {unsure}" if unsure else "", ", ".join(f"'{remark}'" for remark in self.remarks)]
-        return " and ".join(filter(None, parts))
+    names: tuple[str, ...]  #: such as `12`, or one-sided `L12` (left), `R12`, `T12` (top) or `B12`, each once
+    doubt: str  #: what is doubtful, in words; nothing where all is clear
 
 
 def parse_action_units(text: str) -> Coding:
     """Reads action units as the tables of the field write them; nothing is guessed and no word is lost.
 
+    A unit is doubtful where the coder was unsure (`13?`, `(13)`, `12 or 14`) or saw it at rest (`ref(7B)`); its
+    intensity, `A` to `E`, is left aside.
+
     Example:
-        >>> coding = parse_action_units("R14+17+soft focus")
-        >>> coding.names, coding.remarks
-        (('R14', '17'), ('soft focus',))
+        >>> parse_action_units("R14+17+soft focus")
+        Coding(names=('R14', '17'), doubt="'soft focus'")
         >>> parse_action_units("L12 or L14").doubt
         'unsure of L12, L14'
     """
-    units: list[ActionUnit] = []
+    units: dict[str, bool] = {}
     remarks: list[str] = []
     for part in filter(None, (part.strip() for part in _SEPARATORS.split(text))):
         choices = re.split(r"\s+or\s+", part, flags=re.IGNORECASE)
         for choice in choices:
             bare = re.sub(r"^ref(?=\()|[()（）?？\s]", "", choice, flags=re.IGNORECASE)
             if match := _UNIT.fullmatch(bare):
-                side, intensity = ((match[name] or "").upper() for name in ("side", "intensity"))
-                units.append(ActionUnit(int(match["number"]), side, intensity, len(choices) > 1 or bare != choice))
+                name = f"{(match['side'] or '').upper()}{int(match['number'])}"
+                units[name] = units.get(name, False) or len(choices) > 1 or bare != choice
             else:
-                remarks.append(choice)
-    return Coding(tuple(units), tuple(remarks))
+                remarks.append(f"'{choice}'")
+    unsure = ", ".join(name for name, doubtful in units.items() if doubtful)
+    doubts = (f"unsure of {unsure}" if unsure else "", ", ".join(remarks))
+    return Coding(tuple(units), " and ".join(filter(None, doubts)))
 
 
 def action_unit_table(annotations: pd.DataFrame, least: int = 1) -> pd.DataFrame:

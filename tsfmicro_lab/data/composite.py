@@ -10,7 +10,7 @@ from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.annotations import REPORT_COLUMNS, Report, compare_counts
 from tsfmicro_lab.data.cards import Expected, Part, read_card
 from tsfmicro_lab.data.recordings import Recordings
-from tsfmicro_lab.data.schema import Dataset, check_annotations
+from tsfmicro_lab.data.schema import Dataset, check_annotations, summary
 
 #: MEGC2018 counts objective classes I to V: 253 clips, by the tables of both data sets.
 OBJECTIVE = ("I", "II", "III", "IV", "V")
@@ -66,9 +66,7 @@ class Composite:
         return replace(self.parts[row["data"]][int(row["row"])], subject=row["subject"], emotion=row["emotion"])
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{name} {count}" for name, count in self.annotations["emotion"].value_counts().items())
-        people = self.annotations["subject"].nunique()
-        return f"{self.name}: {len(self)} clips of {people} subjects from {', '.join(self.parts)}\n    {counts}"
+        return f"{self.name}: " + summary(self, f" from {', '.join(self.parts)}")
 
 
 def megc2019(smic: Recordings, casme2: Recordings, samm: Recordings) -> Composite:

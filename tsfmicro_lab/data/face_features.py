@@ -129,9 +129,8 @@ def brows(g: Grid) -> Plane:
     hairs = g.strands(np.stack([px, py], -1)[keep], np.ones(int(keep.sum())))[0]
     axis = np.clip((g.ax - p.eye_spacing / 2 + 0.28) / 0.62, 0, 1)
     _, mid, wide = brow_line(p, axis)
-    shadow = np.exp(-(((g.y - mid) / (0.62 * wide)) ** 2)) * g.blur(
-        (np.abs(axis - 0.5) < 0.47).astype(np.float32), 0.03
-    )
+    along = (np.abs(axis - 0.5) < 0.47).astype(np.float32)
+    shadow = np.exp(-(((g.y - mid) / (0.62 * wide)) ** 2)) * g.blur(along, 0.03)
     return np.clip(0.75 * hairs + 0.42 * p.brow_density * shadow, 0, 0.92)
 
 
@@ -199,10 +198,9 @@ def hair_lines(p: FaceParams, count: int) -> Float[np.ndarray, "n m 2"]:
     return np.concatenate([lines, fringe_lines(p, rng, k)])
 
 
-def fringe_lines(
-    p: FaceParams, rng: np.random.Generator, k: Float[np.ndarray, "m"], count: int = 420
-) -> Float[np.ndarray, "n m 2"]:
+def fringe_lines(p: FaceParams, rng: np.random.Generator, k: Float[np.ndarray, "m"]) -> Float[np.ndarray, "n m 2"]:
     """Let strands fall from above the hair line over the forehead, in locks."""
+    count = 420
     lock = rng.integers(0, 30, count)
     side = np.where(lock % 2 == 0, -1.0, 1.0)
     fall = (p.forehead_height - 0.42) * np.clip(p.hair_fringe - 0.4, 0, 1) / 0.6 * (1 - p.hair_recession)

@@ -17,20 +17,16 @@ SIDES = (("left", 1.0), ("right", -1.0))
 
 @dataclass(frozen=True)
 class Face:
-    """A face at rest, drawn at ``SUPERSAMPLE`` times the image size.
+    """A face at rest: sRGB textures in [0, 1], drawn at ``SUPERSAMPLE`` times the image size.
 
-    Attributes:
-        open: sRGB texture in [0, 1] with the eyes open, low-pass filtered for sampling at the image size.
-        closed: The same with the eyes closed; equal to ``open`` away from the eyes.
-        lid: How far down the eye opening a texture pixel lies: 0 at and above the upper lid's edge, 1 at and below the
-            lower one's, 2 outside the eyes' neighbourhoods. A blink of closure c shows ``closed`` where ``lid < c``.
-        landmarks: x, y of ``POINT_NAMES`` in image pixels (texture coordinate = 2 * image coordinate + 0.5).
+    ``lid`` tells how far down the eye opening a texture pixel lies: 0 at and above the upper lid's edge, 1 at and below
+    the lower one's, 2 far from the eyes. A blink of closure c shows ``closed`` where ``lid < c``.
     """
 
-    open: Float32[np.ndarray, "height width 3"]
-    closed: Float32[np.ndarray, "height width 3"]
+    open: Float32[np.ndarray, "height width 3"]  #: with the eyes open
+    closed: Float32[np.ndarray, "height width 3"]  #: with the eyes closed
     lid: Float32[np.ndarray, "height width"]
-    landmarks: Float32[np.ndarray, "30 2"]
+    landmarks: Float32[np.ndarray, "30 2"]  #: ``POINT_NAMES``, image pixels (texture: 2 * image coordinate + 0.5)
 
 
 def draw_face(params: FaceParams, image_size: int = 224) -> Face:

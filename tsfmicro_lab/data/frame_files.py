@@ -10,10 +10,13 @@ from typing import Any
 
 from tsfmicro_lab.data.cards import FrameFiles
 
+#: Number and file of each frame.
+Numbered = tuple[tuple[int, Path], ...]
+
 
 @lru_cache(maxsize=256)
-def list_frames(folder: Path, number: str) -> tuple[tuple[int, Path], ...]:
-    """Number and file of each frame of a folder, by number; of two files with one number the first by name.
+def list_frames(folder: Path, number: str) -> Numbered:
+    """The frames of a folder, by number; of two files with one number the first by name.
 
     Numbers are read from names, however they are padded: they are the first group of the regular expression `number`.
     """
@@ -26,20 +29,20 @@ def list_frames(folder: Path, number: str) -> tuple[tuple[int, Path], ...]:
     return tuple(sorted(found.items()))
 
 
-def find_frames(root: Path, files: FrameFiles, row: Mapping[Any, Any], say: Callable[[str, str], None]) -> list[Path]:
-    """Files of the frames of a row of the annotations, in order; none, and a doubt, where a key frame is missing."""
+def find_frames(root: Path, files: FrameFiles, row: Mapping[Any, Any], say: Callable[[str, str], None]) -> Numbered:
+    """The frames of a row of the annotations, by number; none, and a doubt, where a key frame is missing."""
     folder = _folder(root, files.folders, row)
     frames = list_frames(folder, files.number) if folder else ()
     if not frames:
         say("doubtful", f"no frames in {' or '.join(_fill(t, row, str) for t in files.folders)}: annotations only")
-        return []
+        return ()
     onset, offset = row["onset"], row["offset"]
     if files.long:
         frames = tuple(frame for frame in frames if onset <= frame[0] <= offset)
     there = [number for number, _ in frames]
     if lost := [f"{name} {row[name]}" for name in ("onset", "apex") if row[name] not in (None, *there)]:
         say("doubtful", f"{' and '.join(lost)} is no frame on disk: annotations only")
-        return []
+        return ()
     within = [number for number in there if onset <= number <= offset]
     if missing := within[-1] - onset + 1 - len(within):
         first = next(n for i, n in enumerate(within) if n != onset + i)
@@ -47,18 +50,7 @@ def find_frames(root: Path, files: FrameFiles, row: Mapping[Any, Any], say: Call
         say("doubtful", f"{gap}: time jumps there")
     if offset not in there:
         say("doubtful", f"offset {offset} is no frame on disk: the last one before it, {within[-1]}, stands in for it")
-    return [path for _, path in frames]
-
-
-def position(paths: list[Path], files: FrameFiles, number: int) -> int:
-    """Index of a frame by its number, or of the last one before it.
-
-    Example:
-        >>> position([Path("img46.jpg"), Path("img47.jpg"), Path("img49.jpg")], FrameFiles(), 48)
-        1
-    """
-    numbers = [int(match[1]) for p in paths if (match := re.search(files.number, p.name, re.IGNORECASE))]
-    return max(i for i, n in enumerate(numbers) if n <= number)
+    return frames
 
 
 def _fill(template: str, row: Mapping[Any, Any], how: Callable[[str], str]) -> str:

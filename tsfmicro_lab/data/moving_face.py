@@ -27,23 +27,12 @@ REFERENCE_SIZE = 224
 
 @dataclass(frozen=True)
 class Distractors:
-    """What changes between frames without being an expression; 0 switches one off, 1 is the default strength.
+    """What changes between frames without being an expression; 0 switches one off, 1 is the default strength."""
 
-    Attributes:
-        drift: The head sways by some tenths of a pixel (at 224 px) between onset and apex, and tilts a little.
-        flicker: The light changes by about 1 % from frame to frame.
-        noise: The camera adds about 1.5 grey levels of noise.
-        blinks: One clip in ten holds a blink.
-
-    Example:
-        >>> Distractors(drift=0.0)
-        Distractors(drift=0.0, flicker=1.0, noise=1.0, blinks=1.0)
-    """
-
-    drift: float = 1.0
-    flicker: float = 1.0
-    noise: float = 1.0
-    blinks: float = 1.0
+    drift: float = 1.0  #: the head sways by some tenths of a pixel (at 224 px) and tilts a little
+    flicker: float = 1.0  #: the light changes by about 1 % from frame to frame
+    noise: float = 1.0  #: the camera adds about 1.5 grey levels of noise
+    blinks: float = 1.0  #: one clip in ten holds a blink
 
     @classmethod
     def none(cls) -> "Distractors":
@@ -53,40 +42,29 @@ class Distractors:
 
 @dataclass(frozen=True)
 class Motion:
-    """Everything that happens in one rendered clip.
+    """Everything that happens in one rendered clip."""
 
-    Attributes:
-        units: Largest displacement of each action unit, pixels of the image.
-        onset, apex, offset: Key frames.
-        frames: Number of frames.
-        drift: (frames, 3): shift of the head, pixels, and tilt, radians; zero at the onset.
-        gain: (frames,): brightness, 1 is neutral.
-        closure: (frames,): how far the eyes are closed, 0 to 1.
-        noise: Standard deviation of the camera's noise, grey levels.
-        seed: Seeds the noise of each frame.
-    """
-
-    units: Mapping[str, float]
+    units: Mapping[str, float]  #: largest displacement of each action unit, pixels of the image
     onset: int
     apex: int
     offset: int
-    frames: int
-    drift: Float32[np.ndarray, "frames 3"] = field(repr=False)
-    gain: Float32[np.ndarray, " frames"] = field(repr=False)
-    closure: Float32[np.ndarray, " frames"] = field(repr=False)
-    noise: float
-    seed: tuple[int, ...]
+    frames: int  #: number of frames
+    drift: Float32[np.ndarray, "frames 3"] = field(repr=False)  #: shift, pixels, and tilt, radians; 0 at the onset
+    gain: Float32[np.ndarray, " frames"] = field(repr=False)  #: brightness, 1 is neutral
+    closure: Float32[np.ndarray, " frames"] = field(repr=False)  #: how far the eyes are closed, 0 to 1
+    noise: float  #: standard deviation of the camera's noise, grey levels
+    seed: tuple[int, ...]  #: of the noise of each frame
 
     @classmethod
     def draw(
         cls, units: Mapping[str, float], size: int, distractors: Distractors, seed: Sequence[int], timing: Timing = None
     ) -> "Motion":
-        """Draws duration (0.1 to 0.5 s), time of the apex and distractors.
+        """Draws duration (0.1 to 0.5 s), time of the apex and distractors: the same numbers whatever their strengths.
 
         Args:
             units: Largest displacement of each action unit, pixels.
             size: Side of the image, pixels.
-            distractors: Their strengths. The same numbers are drawn whatever they are.
+            distractors: Their strengths.
             seed: Makes the draw reproducible.
             timing: Duration in frames and the share of it before the apex, instead of drawn ones.
         """
@@ -104,11 +82,8 @@ class Motion:
         flicker = rng.normal(0, 0.006, frames) + 0.008 * np.sin(2 * np.pi * rng.uniform(5, 95) * t)
         blink, centre, length = rng.uniform(), rng.uniform(onset, offset), rng.uniform(0.12, 0.25) * FPS
         closed = np.clip(1.3 * np.exp(-(((np.arange(frames) - centre) / (0.32 * length)) ** 2)) - 0.05, 0, 1)
-        tracks = (
-            distractors.drift * sway,
-            1 + distractors.flicker * flicker,
-            closed * (blink < 0.1 * distractors.blinks),
-        )
+        closed = closed * (blink < 0.1 * distractors.blinks)
+        tracks = distractors.drift * sway, 1 + distractors.flicker * flicker, closed
         drift, gain, closure = (track.astype(np.float32) for track in tracks)
         noise = distractors.noise * float(rng.uniform(1.0, 2.0))
         return cls(dict(units), onset, apex, offset, frames, drift, gain, closure, noise, tuple(seed))
@@ -117,25 +92,12 @@ class Motion:
         """Strength of the expression: rises to 1 at the apex, falls to 0 at the offset, both like a cosine."""
         if not self.onset < frame < self.offset:
             return 0.0
-        rising = frame <= self.apex
-        part = (frame - self.onset) / (self.apex - self.onset) if rising else 1.0
-        part = part if rising else (self.offset - frame) / (self.offset - self.apex)
-        return float(0.5 - 0.5 * np.cos(np.pi * part))
+        rest = self.onset if frame <= self.apex else self.offset
+        return float(0.5 - 0.5 * np.cos(np.pi * ((frame - rest) / (self.apex - rest))))
 
 
 class MovingFace:
-    """A face, drawn or photographed, that moves: renders any frame of its clip when asked.
-
-    Args:
-        face: Texture and landmarks at rest.
-        motion: What happens.
-
-    Example:
-        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
-        >>> moving = SyntheticMicroExpressions(1, 1, image_size=64).moving_face(0)
-        >>> moving.render(moving.motion.apex).shape
-        (64, 64, 3)
-    """
+    """A face, drawn or photographed, that moves: renders any frame of its clip when asked."""
 
     def __init__(self, face: Face, motion: Motion) -> None:
         self.face, self.motion = face, motion
@@ -207,12 +169,8 @@ def photograph(
         size: Side of the result, a square around the face, pixels.
         seed: Of duration, drift, flicker and noise. A photograph cannot blink: what its lids hide is unknown.
 
-    Returns:
-        The renderer of the clip.
-
     Example:
         >>> from skimage.data import astronaut
-        >>> from tsfmicro_lab.preprocess import MediaPipeLandmarker
         >>> points = MediaPipeLandmarker()(astronaut())  # doctest: +SKIP
         >>> photograph(astronaut(), points, {"12": 3.0}).clip("EP01", "astronaut")  # doctest: +SKIP
         Clip astronaut/EP01: 105 frames at 200 fps, onset 8, apex 41, offset 98, no label, AU 12

@@ -1,6 +1,7 @@
 """Recorded data sets: one loader for all, told by a data card what it finds where."""
 
 import copy
+from bisect import bisect_right
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pandas as pd
 from tsfmicro_lab.clips import Clip, ClipError, frame_files
 from tsfmicro_lab.data.annotations import Report, read_annotations
 from tsfmicro_lab.data.cards import Card, read_card
-from tsfmicro_lab.data.frame_files import find_frames, list_frames, position
+from tsfmicro_lab.data.frame_files import find_frames, list_frames
+from tsfmicro_lab.data.schema import summary, tally
 
 
 class Recordings:
@@ -41,13 +43,13 @@ class Recordings:
         self.classes = tuple(card.classes)
         release, report = card.labels[labels], Report()
         list_frames.cache_clear()  # what is on disk may have changed since the last time
-        self._where = card.frames.model_copy(update={"folders": ["{folder}"]}) if release.tree else card.frames
+        where = card.frames.model_copy(update={"folders": ["{folder}"]}) if release.tree else card.frames
         table = read_annotations(card, release, self.root, report)
-        self._paths = []
+        self._frames = []
         for row in table.astype(object).where(table.notna(), None).to_dict("records"):
             say = partial(report.add, subject=row["subject"], clip=row["clip"], onset=row["onset"])
-            self._paths.append(find_frames(self.root, self._where, row, say))
-        self.annotations = table.assign(frames=[len(paths) for paths in self._paths])
+            self._frames.append(find_frames(self.root, where, row, say))
+        self.annotations = table.assign(frames=list(map(len, self._frames)))
         self.report = report.table
 
     def __len__(self) -> int:
@@ -59,33 +61,29 @@ class Recordings:
         Raises:
             ClipError: Its frames are missing.
         """
-        row, paths = self.annotations.iloc[index], self._paths[index]
-        if not paths:
+        row, numbered = self.annotations.iloc[index], self._frames[index]
+        if not numbered:
             remedy = "leave such clips out with data.select(data.annotations.frames > 0)"
             raise ClipError(f"clip {row['subject']}/{row['clip']}: its frames are missing or incomplete; {remedy}")
-        onset, offset = (position(paths, self._where, int(row[key])) for key in ("onset", "offset"))
-        apex = None if pd.isna(row["apex"]) else position(paths, self._where, int(row["apex"]))
+        numbers, paths = zip(*numbered, strict=True)
+        onset, offset = (bisect_right(numbers, row[key]) - 1 for key in ("onset", "offset"))
+        apex = None if pd.isna(row["apex"]) else bisect_right(numbers, row["apex"]) - 1
         emotion = None if pd.isna(row["emotion"]) else row["emotion"]
         units = tuple(filter(None, row["action_units"].split("+")))
-        frames = frame_files(paths)
-        return Clip(row["clip"], row["subject"], frames, onset, apex, offset, float(row["fps"]), emotion, units)
+        who, fps = (row["clip"], row["subject"]), float(row["fps"])
+        return Clip(*who, frame_files(paths), onset, apex, offset, fps, emotion, units)
 
     def select(self, rows: "pd.Series[bool] | np.ndarray") -> "Recordings":
         """The same data set with the clips where `rows` is True; its report is the whole one."""
         chosen, part = np.flatnonzero(np.asarray(rows, bool)), copy.copy(self)
         part.annotations = self.annotations.iloc[chosen].reset_index(drop=True)
-        part._paths = [self._paths[i] for i in chosen]
+        part._frames = [self._frames[i] for i in chosen]
         return part
 
     def __repr__(self) -> str:
-        emotions, report = (
-            ", ".join(f"{name} {count}" for name, count in values.value_counts().items())
-            for values in (self.annotations["emotion"], self.report["what"])
-        )
-        people, there = self.annotations["subject"].nunique(), (self.annotations["frames"] > 0).sum()
-        held = f"{len(self)} clips of {people} subjects in {self.root}\n    {emotions}"
-        note = f"frames of {there} clips; report: {report or 'nothing'}"
-        return f"{self.card.pretty_name} (labels {self.labels}): {held}\n    {note}"
+        frames, report = (self.annotations["frames"] > 0).sum(), tally(self.report["what"]) or "nothing"
+        name = f"{self.card.pretty_name} (labels {self.labels})"
+        return f"{name}: {summary(self, f' in {self.root}')}\n    frames of {frames} clips; report: {report}"
 
 
 def load(name: str, root: Path | str, labels: str | None = None) -> Recordings:

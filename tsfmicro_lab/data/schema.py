@@ -67,6 +67,17 @@ def check_annotations(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def tally(values: "pd.Series[Any]") -> str:
+    """How often each value comes, in words: `others 6, disgust 4`."""
+    return ", ".join(f"{value} {count}" for value, count in values.value_counts().items())
+
+
+def summary(data: Dataset, note: str) -> str:
+    """What a data set shows of itself: clips, subjects, a note behind them, and the counts of its emotions."""
+    table = data.annotations
+    return f"{len(table)} clips of {table['subject'].nunique()} subjects{note}\n    {tally(table['emotion'])}"
+
+
 def rows_with(dataset: Dataset, target: str) -> Int64[np.ndarray, " n"]:
     """Rows of the annotations that have a value in the target column.
 
