@@ -30,7 +30,7 @@ AU_REGIONS: dict[str, tuple[str, ...]] = {
 
 def region_centres(landmarks: Points) -> Float[Tensor, "batch regions 2"]:
     """Centre of each of :data:`AU_REGIONS`, pixels."""
-    index = [[POINT_NAMES.index(name) for name in names] for names in AU_REGIONS.values()]
+    index = ([POINT_NAMES.index(name) for name in names] for names in AU_REGIONS.values())
     return torch.stack([landmarks[:, points].mean(1) for points in index], 1)
 
 
@@ -39,13 +39,8 @@ def crop_regions(
 ) -> Float[Tensor, "batch regions channels size size"]:
     """Samples a square around each AU region's centre, with gradient to the image.
 
-    A square that reaches over the edge of the image is moved inside, so that no region is made of nothing.
-
-    Args:
-        image: What is cropped.
-        landmarks: The named points, pixels.
-        share: Side of a square, as a share of the image's.
-        size: Side of what is sampled, pixels.
+    The square's side is a `share` of the image's; `size` pixels are sampled along it. A square that reaches over the
+    edge of the image is moved inside, so that no region is made of nothing.
 
     Raises:
         ValueError: A landmark is not finite, or a region lies wholly outside the image.
@@ -61,8 +56,7 @@ def crop_regions(
         )
     centres = centres.clamp(half, side - 1 - half)
     line = torch.linspace(-half, half, size, device=image.device)
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    at = centres[:, :, None, None] + torch.stack((x, y), -1)
+    at = centres[:, :, None, None] + torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
     grid = rearrange(2 * at / (side - 1) - 1, "b r y x two -> b (r y) x two")
     crops = F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
     return rearrange(crops, "b c (r y) x -> b r c y x", r=len(AU_REGIONS))

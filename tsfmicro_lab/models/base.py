@@ -49,11 +49,6 @@ def to_inputs(onset: Tensor, apex: Tensor) -> dict[str, Tensor]:
 
     Raises:
         ValueError: The frames differ in shape, or are no images of three channels.
-
-    Example:
-        >>> frame = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
-        >>> float(to_inputs(frame, frame)["difference"].abs().max())
-        0.0
     """
     if onset.shape != apex.shape or onset.ndim != 4 or onset.shape[1] != 3:
         shapes = f"onset {tuple(onset.shape)} and apex {tuple(apex.shape)}"

@@ -69,8 +69,7 @@ class DGM(nn.Module):
 
     def __init__(self, width: int = 16, reach: float = 0.04) -> None:
         super().__init__()
-        self.reach = reach
-        w = width
+        self.reach, w = reach, width
         self.down = nn.ModuleList((_double(24, w), _double(w, 2 * w), _double(2 * w, 4 * w)))
         self.up = nn.ModuleList((_double(6 * w, 2 * w), _double(3 * w, w)))
         self.out = nn.Conv2d(w, 2, 3, padding=1)

@@ -153,8 +153,9 @@ class ManhattanRetention(nn.Module):
         self.scale = (dim // heads) ** -0.5
         self.q, self.k, self.v, self.out = (nn.Linear(dim, dim) for _ in range(4))
         self.local = DepthwiseConv(dim, 5)
-        sin, cos = rotary_table(grid * grid, dim // heads)
-        for name, table in (("sin", sin), ("cos", cos), ("bias", torch.empty(0))):
+        for name, table in zip(
+            ("sin", "cos", "bias"), (*rotary_table(grid**2, dim // heads), torch.empty(0)), strict=True
+        ):
             self.register_buffer(name, table, persistent=False)
         self.set_decay(head_decay(heads, spread=spread))
 

@@ -94,10 +94,7 @@ def colour_code(flow: Float[Tensor, "*batch frames 2 height width"], scale: str 
 class SLSTT(Recognizer):
     """Patches of each flow image → transformer → class token per frame; then an aggregator over frames.
 
-    All frames of all clips go through the transformer as one batch.
-
-    Shape:
-        flow (B, frames, 3, S, S), colour-coded → (B, num_classes).
+    All frames of all clips go through the transformer as one batch: colour-coded flow (B, frames, 3, S, S) → logits.
     """
 
     origin = "written from arXiv 2112.05851; the mean aggregator meets the reference logits of its public code"

@@ -138,10 +138,8 @@ class Thumbnail(nn.Module):
 class ThumbnailViT(nn.Module):
     """Reads the layout of the face from a tiny onset frame, every pixel of which is a token (arXiv 2505.16372).
 
-    A thumbnail of 14×14 pixels cannot show a micro-movement. It shows where eyes, nose and mouth lie.
-
-    Shape:
-        (B, 3, H, W) → (B, dim, grid, grid), grid the side of the thumbnail.
+    A thumbnail of 14×14 pixels cannot show a micro-movement. It shows where eyes, nose and mouth lie. A map of as many
+    tokens comes out: (B, 3, H, W) → (B, dim, grid, grid).
     """
 
     def __init__(self, grid: int, dim: int, depth: int = 2, heads: int = 4) -> None:
