@@ -85,6 +85,14 @@ def test_the_followed_face_stays_the_same(take, frames):
     assert trace.searches.faces.tolist() == [1, 2, 2]
 
 
+def test_where_the_followed_face_is_gone_the_largest_is_followed(take, frames):
+    places = ((0.5, 0), (0.5, 100), (1, 200))
+    small, near, large = (take.face.landmarks * scale + np.array([at, 0], np.float32) for scale, at in places)
+    lists = iter([[small], [near, large]])
+    trace = trace_motion(stream([np.hstack([frames[0]] * 3)] * 40), lambda image: next(lists))
+    assert np.ptp(trace.segments[1].landmarks, axis=0) == pytest.approx(np.ptp(large, axis=0), rel=1e-4)
+
+
 def test_an_empty_video_and_a_curve_of_nothing():
     with pytest.raises(ValueError, match="no frame"):
         trace_motion([], lambda image: [])

@@ -15,22 +15,14 @@ from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, FaceNotFoundError, La
 
 Matrix = Float[np.ndarray, "2 3"]
 
-#: Where the points that anchor the face go, as a share of the output's side. An emotion does not move them, and they
-#: say nothing of brows or mouth, whose places remain each face's own.
-ANCHORS = {
-    "right_eye_outer": (0.264, 0.36),
-    "right_eye_inner": (0.406, 0.36),
-    "left_eye_inner": (0.594, 0.36),
-    "left_eye_outer": (0.736, 0.36),
-}
+_EYE_CORNERS = {"right_eye_outer": 0.264, "right_eye_inner": 0.406, "left_eye_inner": 0.594, "left_eye_outer": 0.736}
+#: Where the points that anchor the face go, (x, y) as a share of the output's side. An emotion does not move them, and
+#: they say nothing of brows or mouth, whose places remain each face's own.
+ANCHORS = {name: (x, 0.36) for name, x in _EYE_CORNERS.items()}
 
 
 def estimate_alignment(landmarks: Points, size: int) -> Matrix:
-    """Similarity transform (rotation, one scale, shift) that brings the eye corners to their standard places.
-
-    Args:
-        landmarks: The named points, pixels of the frame.
-        size: Side of the aligned image, pixels; the matrix leads from frame pixels to those.
+    """Similarity (rotation, scale, shift) from the frame to an aligned square, with the eye corners in standard places.
 
     Raises:
         ValueError: The landmarks are not finite or all in one place.
@@ -52,23 +44,8 @@ def estimate_alignment(landmarks: Points, size: int) -> Matrix:
 
 
 def apply_alignment(image: Frame, matrix: Matrix, size: int) -> Frame:
-    """Brings a frame into the aligned square (bicubic), with a low-pass filter where it shrinks.
-
-    Only the part that the square shows is read, so that a face in a 4K frame costs no more than its own size.
-
-    Example:
-        >>> stripes = np.zeros((100, 100, 3), np.uint8)
-        >>> stripes[:, ::2] = 200  # finer than the pixels of the output
-        >>> apply_alignment(stripes, np.array([[0.25, 0, 0], [0, 0.25, 0]]), 25)[12, 12].tolist()
-        [100, 100, 100]
-    """
+    """Brings a frame into the aligned square (bicubic), with a low-pass filter where it shrinks."""
     scale = float(np.hypot(*matrix[:, 0]))
-    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]])
-    seen = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
-    low, high = (seen.min(0) - 4 / scale - 4).astype(int), (seen.max(0) + 4 / scale + 5).astype(int)
-    if (low > 0).all() and (high < image.shape[1::-1]).all():
-        image = image[low[1] : high[1], low[0] : high[0]]
-        matrix = np.column_stack([matrix[:, :2], matrix[:, :2] @ low + matrix[:, 2]])
     if scale < 1:
         image = cv2.GaussianBlur(image, (0, 0), (1 / scale - 1) / 2, borderType=cv2.BORDER_REFLECT)
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
@@ -90,18 +67,14 @@ def onset_landmarks(clip: Clip, landmarker: Landmarker | None = None) -> Points:
     try:
         return (landmarker or default_landmarker())(clip.frame(clip.onset))
     except FaceNotFoundError as error:
-        raise ClipError(
-            f"clip {clip.id}: {error}; look at frame {clip.onset}, give landmarks, or leave the clip out"
-        ) from error
+        remedy = f"look at frame {clip.onset}, give landmarks, or leave the clip out"
+        raise ClipError(f"clip {clip.id}: {error}; {remedy}") from error
 
 
 def align_clip(clip: Clip, size: int = 224, landmarker: Landmarker | None = None) -> Clip:
     """The clip with every frame aligned by the transform of its onset frame, each when it is asked for.
 
-    Args:
-        clip: The clip; landmarks and true motion move along.
-        size: Side of the aligned frames, pixels.
-        landmarker: What finds the landmarks where the clip brings none; MediaPipe by default.
+    Landmarks and true motion move along. A clip without landmarks gets those of :func:`onset_landmarks`.
 
     Raises:
         ClipError: No face is found, or its eye corners make no sense.
@@ -127,15 +100,10 @@ def align_with(clip: Clip, matrix: Matrix, size: int) -> Clip:
         turned = np.einsum("ij,jhw->hwi", matrix[:, :2], field).astype(np.float32)
         return np.moveaxis(cv2.warpAffine(turned, matrix, (size, size)), -1, 0)
 
-    truth = clip.truth and Truth(
-        field=aligned(clip.truth.field),
-        expression=aligned(clip.truth.expression),
-        moved=cv2.warpAffine(clip.truth.moved.astype(np.float32), matrix, (size, size)) >= 0.5,
-        apex_landmarks=transform_points(clip.truth.apex_landmarks, matrix),
-    )
-    return replace(
-        clip,
-        frames=LazyFrames(lambda i: apply_alignment(clip.frame(i), matrix, size), range(len(clip.frames))),
-        landmarks=None if clip.landmarks is None else transform_points(clip.landmarks, matrix),
-        truth=truth,
-    )
+    if truth := clip.truth:
+        moved = cv2.warpAffine(truth.moved.astype(np.float32), matrix, (size, size)) >= 0.5
+        apex_landmarks = transform_points(truth.apex_landmarks, matrix)
+        truth = Truth(aligned(truth.field), aligned(truth.expression), moved, apex_landmarks)
+    frames = LazyFrames(lambda i: apply_alignment(clip.frame(i), matrix, size), range(len(clip.frames)))
+    landmarks = None if clip.landmarks is None else transform_points(clip.landmarks, matrix)
+    return replace(clip, frames=frames, landmarks=landmarks, truth=truth)

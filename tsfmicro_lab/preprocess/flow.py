@@ -39,16 +39,9 @@ FLOWS: dict[str, Callable[..., np.ndarray]] = {"dis": _dis, "farneback": _farneb
 
 
 def optical_flow(onset: Frame, frame: Frame, method: str = "dis", **settings: float) -> Field:
-    """Displacement of every pixel from the onset frame to another one.
+    """Displacement (dx, dy) of every pixel from the onset frame to another frame of the aligned clip, in pixels.
 
-    Args:
-        onset: RGB frame.
-        frame: RGB frame of the same size, of the same aligned clip.
-        method: `dis`, `farneback` or `tvl1`.
-        settings: Of Farnebäck's method: `iterations` and `sigma`.
-
-    Returns:
-        (dx, dy) of each pixel of the onset frame, (2, H, W), pixels.
+    The method is one of :data:`FLOWS`; Farnebäck's has the settings `iterations` and `sigma`.
 
     Raises:
         ValueError: The method is unknown or the sizes differ.
@@ -74,8 +67,6 @@ def resize_flow(flow: Field, size: int) -> Field:
         >>> resize_flow(np.ones((2, 8, 8), np.float32), 4)[0, 0].tolist()
         [0.5, 0.5, 0.5, 0.5]
     """
-    if flow.shape[1:] == (size, size):
-        return flow
     scale = np.float32(size / flow.shape[-1])
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(np.ascontiguousarray(np.moveaxis(flow, 0, -1)), (size, size), interpolation=how)
@@ -86,11 +77,7 @@ def square_crop(clip: Clip, size: int) -> Clip:
     """The clip inside one fixed square around the nose tip, not rotated.
 
     The side is (chin - brow) + (chin - lower lip), as in the paper. There the landmarks are those of the apex frame;
-    here they are the clip's, of the onset frame, a pixel or two away.
-
-    Args:
-        clip: With landmarks, which move along, as the true motion does.
-        size: Side of the cropped frames, pixels.
+    here they are the clip's, of the onset frame, a pixel or two away. They and the true motion move along.
 
     Raises:
         ClipError: There are no landmarks, or the square does not touch the frame.
@@ -122,16 +109,10 @@ def _square(clip: Clip) -> tuple[Float[np.ndarray, " 2"], float]:
 
 
 def clip_flow(clip: Clip, size: int, *, short: bool = False) -> Float[np.ndarray, "_ 2 _ _"]:
-    """Farnebäck flow of the frames around the apex, inside the face crop.
+    """Farnebäck flow of the 11 frames around the apex, inside the face crop, in pixels of the result.
 
-    Args:
-        clip: With landmarks and an apex.
-        size: Side of the result, pixels.
-        short: From each frame to the next (t - 1 → t) instead of from the onset (onset → t). The paper's title speaks
-            of both ranges, but its program and its results use the long one only.
-
-    Returns:
-        (11, 2, size, size), pixels of the result.
+    Long flow leads from the onset to each frame, short flow from the frame before (t - 1 → t). The paper's title speaks
+    of both, but its program and its results use the long one only.
 
     Raises:
         ClipError: See :func:`square_crop` and :func:`~tsfmicro_lab.preprocess.apex_frames`.
@@ -145,15 +126,10 @@ def clip_flow(clip: Clip, size: int, *, short: bool = False) -> Float[np.ndarray
 
 
 def magnify(frame: Frame, flow: Field, factor: float) -> Frame:
-    """The frame with its motion since the onset made larger.
+    """The frame with its motion since the onset, of which `flow` tells, made larger.
 
     Each pixel is carried on along its flow, (factor - 1) times as far again. At 1 nothing changes, at 0 the face is
     back at rest. A picture to look at: what the flow missed stays small, what it made up grows.
-
-    Args:
-        frame: RGB frame.
-        flow: Flow from the onset to it, pixels.
-        factor: How many times as large.
 
     Example:
         >>> frame = np.zeros((1, 6, 3), np.uint8)

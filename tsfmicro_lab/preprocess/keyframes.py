@@ -17,11 +17,6 @@ def difference_frame(onset: Frame, apex: Frame) -> Float[np.ndarray, "_ _ 3"]:
 
     Raises:
         ValueError: The sizes differ.
-
-    Example:
-        >>> grey = np.full((2, 2, 3), 7, np.uint8)
-        >>> difference_frame(grey, grey + 1).max()
-        np.float32(1.0)
     """
     if onset.shape != apex.shape:
         raise ValueError(f"onset {onset.shape} and apex {apex.shape} must have one size: align the clip first")
@@ -31,14 +26,10 @@ def difference_frame(onset: Frame, apex: Frame) -> Float[np.ndarray, "_ _ 3"]:
 def intensity_curve(clip: Clip) -> Float[np.ndarray, " frames"]:
     """How far each frame is from the onset, grey levels: mean absolute difference of smoothed, equally bright frames.
 
-    Smoothing takes camera noise out, dividing by the mean brightness takes flicker out. Head drift stays in.
-
-    Args:
-        clip: An aligned clip, or any clip whose head holds still.
+    Camera noise and flicker are taken out. Head drift stays in, so the clip should be aligned.
     """
     onset = normalized_grey(clip.frame(clip.onset))
-    levels = [np.abs(normalized_grey(clip.frame(i)) - onset).mean() for i in range(len(clip.frames))]
-    return np.array(levels, np.float32)
+    return np.array([np.abs(normalized_grey(clip.frame(i)) - onset).mean() for i in range(len(clip.frames))])
 
 
 def spot_apex(clip: Clip) -> int:
@@ -46,12 +37,6 @@ def spot_apex(clip: Clip) -> int:
 
     Compare with an annotated apex before you trust it: a head that drifts or a blink can outweigh the expression. On 40
     rendered clips of 128 px with all distractors the median error was 10 frames (0.05 s).
-
-    Example:
-        >>> from tsfmicro_lab.data.synthetic import Distractors, SyntheticMicroExpressions
-        >>> clip = SyntheticMicroExpressions(1, 1, image_size=64, distractors=Distractors.none())[0]
-        >>> abs(spot_apex(clip) - clip.apex) <= 3
-        True
     """
     curve = intensity_curve(clip)[clip.onset : clip.offset + 1]
     smooth = cv2.GaussianBlur(curve[:, None], (1, 0), 1, sigmaY=1.5)[:, 0] if len(curve) > 3 else curve
@@ -59,23 +44,12 @@ def spot_apex(clip: Clip) -> int:
 
 
 def with_apex(clip: Clip) -> Clip:
-    """The clip itself if its apex is annotated, else with the spotted one.
-
-    Example:
-        >>> clip = Clip("EP01", "sub01", [np.full((4, 4, 3), i, np.uint8) for i in range(3)], 0, 1, 2)
-        >>> with_apex(clip) is clip, with_apex(replace(clip, apex=None)).apex is None
-        (True, False)
-    """
+    """The clip itself if its apex is annotated, else with the spotted one."""
     return clip if clip.apex is not None else replace(clip, apex=spot_apex(clip))
 
 
 def normalized_grey(image: Frame) -> Float[np.ndarray, "_ _"]:
-    """Grey frame with camera noise smoothed out, and flicker by scaling to a mean brightness of 128.
-
-    Example:
-        >>> round(float(normalized_grey(np.full((50, 50, 3), 90, np.uint8)).mean()))
-        128
-    """
+    """Grey frame with camera noise smoothed out, and flicker by scaling to a mean brightness of 128."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     smooth = cv2.GaussianBlur(grey, (0, 0), max(image.shape[0] / 100, 0.5))
     return smooth * np.float32(128 / max(float(grey.mean()), 1.0))
@@ -85,11 +59,7 @@ def strongest_pair(clip: Clip, share: float = 0.15) -> tuple[int, int]:
     """Indices of the pair of frames near onset and apex that differs most, as the public TSFmicro code trains on.
 
     Of onset + i and apex - j, with i and j up to share · (apex - onset) / 4, the pair with the largest Euclidean
-    distance of its pixels.
-
-    Args:
-        clip: An aligned clip with an apex.
-        share: Of the way from onset to apex; the public code has 0.15 for CASME II.
+    distance of its pixels. The public code's share for CASME II is 0.15.
     """
     onset, apex = clip.key_frames
     reach = int(share * (apex - onset) / 4)
@@ -104,12 +74,8 @@ def apex_frames(clip: Clip, count: int = FRAMES, *, before: bool = False) -> lis
     """Frames around the apex in numeric order, interpolated between neighbours where the clip has fewer.
 
     They run from max(apex - count // 2, onset + 1) to min(start + count - 1, offset). A frame between two others is
-    their weighted mean, which is enough for motion of a pixel; the paper's program has a network draw it.
-
-    Args:
-        clip: With an apex.
-        count: How many.
-        before: One more, as far before the first as the others are apart.
+    their weighted mean, which is enough for motion of a pixel; the paper's program has a network draw it. With `before`
+    there is one more, as far before the first as the others are apart.
 
     Raises:
         ClipError: The clip has no apex, or fewer than two frames after its onset to interpolate between.
@@ -130,7 +96,6 @@ def apex_frames(clip: Clip, count: int = FRAMES, *, before: bool = False) -> lis
     frames = []
     step = (end - start) / (count - 1)  # at most 1, so that the frame before the first is in the clip
     for place in start + step * np.arange(-1 if before else 0, count):
-        first, part = int(place), float(place % 1)
-        frame = clip.frame(first)
-        frames.append(cv2.addWeighted(frame, 1 - part, clip.frame(first + 1), part, 0) if part > 1e-9 else frame)
+        frame, part = clip.frame(int(place)), float(place % 1)
+        frames.append(cv2.addWeighted(frame, 1 - part, clip.frame(int(place) + 1), part, 0) if part > 1e-9 else frame)
     return frames

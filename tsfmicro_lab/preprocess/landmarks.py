@@ -17,30 +17,24 @@ import numpy as np
 from tsfmicro_lab.clips import Frame, Points
 from tsfmicro_lab.files import write_whole
 
-#: The named points and their indices in MediaPipe's face mesh of 478 points, a row for each part of the face.
+#: The named points and their indices in MediaPipe's face mesh of 478 points, part by part of the face.
 #: Left and right are the subject's own, as in FACS: the subject's right eye is on the image's left.
-FACE_POINTS = {
-    name: int(index)
-    for name, index in re.findall(
-        r"(\w+) (\d+)",
-        """
-        right_brow_outer 70, right_brow_middle 105, right_brow_inner 107
-        left_brow_inner 336, left_brow_middle 334, left_brow_outer 300
-        right_eye_outer 33, right_eye_top 159, right_eye_inner 133, right_eye_bottom 145
-        left_eye_inner 362, left_eye_top 386, left_eye_outer 263, left_eye_bottom 374
-        nose_root 168, nose_tip 4, nose_base 2, right_nose_wing 129, left_nose_wing 358
-        right_mouth_corner 61, left_mouth_corner 291
-        upper_lip_top 0, upper_lip_bottom 13, lower_lip_top 14, lower_lip_bottom 17
-        right_cheek 50, left_cheek 280, right_jaw 172, left_jaw 397, chin 152
-        """,
-    )
-}
+_POINTS = """
+right_brow_outer 70, right_brow_middle 105, right_brow_inner 107
+left_brow_inner 336, left_brow_middle 334, left_brow_outer 300
+right_eye_outer 33, right_eye_top 159, right_eye_inner 133, right_eye_bottom 145
+left_eye_inner 362, left_eye_top 386, left_eye_outer 263, left_eye_bottom 374
+nose_root 168, nose_tip 4, nose_base 2, right_nose_wing 129, left_nose_wing 358
+right_mouth_corner 61, left_mouth_corner 291
+upper_lip_top 0, upper_lip_bottom 13, lower_lip_top 14, lower_lip_bottom 17
+right_cheek 50, left_cheek 280, right_jaw 172, left_jaw 397, chin 152
+"""
+FACE_POINTS = {name: int(index) for name, index in re.findall(r"(\w+) (\d+)", _POINTS)}
 POINT_NAMES = tuple(FACE_POINTS)
 POINT_INDEX = {name: i for i, name in enumerate(POINT_NAMES)}
 
-MODEL_URL = (
-    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
-)
+_MODEL = "mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
+MODEL_URL = f"https://storage.googleapis.com/{_MODEL}"
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 MODEL_VARIABLE = "TSFMICRO_FACE_LANDMARKER"
 
@@ -93,11 +87,8 @@ class MediaPipeLandmarker:
     """MediaPipe's FaceLandmarker (478 points), reduced to the named points.
 
     MediaPipe is imported here and nowhere else, when the first real face is landmarked: newer versions report usage
-    metrics to their maker, which a data set's licence may forbid. Data sets that bring landmarks never get here.
-
-    Args:
-        model: Path of `face_landmarker.task`; found by :func:`find_model` if not given.
-        faces: At most so many faces are looked for.
+    metrics to their maker, which a data set's licence may forbid. Data sets that bring landmarks never get here. The
+    model is found by :func:`find_model` if it is not given.
 
     Raises:
         FileNotFoundError: There is no model.
@@ -111,8 +102,7 @@ class MediaPipeLandmarker:
         try:
             from mediapipe.tasks.python import BaseOptions, vision
 
-            base = BaseOptions(model_asset_path=str(path))
-            options = vision.FaceLandmarkerOptions(base_options=base, num_faces=faces)
+            options = vision.FaceLandmarkerOptions(base_options=BaseOptions(str(path)), num_faces=faces)
             self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
             # It closes itself through a thread pool that is gone when Python ends, and prints a trace: let it rest.
             atexit.register(setattr, self._landmarker, "_handle", None)
@@ -146,16 +136,11 @@ class MediaPipeLandmarker:
         return [mesh[list(FACE_POINTS.values())] for mesh in meshes]
 
     def __call__(self, image: Frame) -> Points:
-        """The named points of the face, pixels.
-
-        Raises:
-            FaceNotFoundError: No face is seen.
-        """
-        faces = self.find_all(image)
-        if not faces:
-            height, width = image.shape[:2]
-            raise FaceNotFoundError(f"no face found in an image of {width}×{height} px: show it whole and upright")
-        return faces[0]
+        """The named points of the face, pixels; a FaceNotFoundError if none is seen."""
+        if faces := self.find_all(image):
+            return faces[0]
+        height, width = image.shape[:2]
+        raise FaceNotFoundError(f"no face found in an image of {width}×{height} px: show it whole and upright")
 
 
 def _known(mesh: np.ndarray, others: list[np.ndarray]) -> bool:
@@ -163,7 +148,5 @@ def _known(mesh: np.ndarray, others: list[np.ndarray]) -> bool:
     return any(np.abs(mesh.mean(0) - other.mean(0)).max() < np.ptp(other, axis=0).max() / 2 for other in others)
 
 
-@cache
-def default_landmarker() -> MediaPipeLandmarker:
-    """The landmarker that is used when none is given, created once."""
-    return MediaPipeLandmarker()
+#: The landmarker that is used when none is given, created once.
+default_landmarker = cache(MediaPipeLandmarker)

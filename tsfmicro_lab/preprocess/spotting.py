@@ -1,9 +1,8 @@
 """Spotting: how quickly a face changes, frame by frame, in a video of any length, and the clips of its quick movements.
 
-The idea of comparing each frame with the mean of one before and one after it, block by block, is that of Moilanen, Zhao
-and Pietikäinen, "Spotting rapid facial movements from videos using appearance-based feature difference analysis"
-(ICPR 2014): a slow drift cancels, a quick movement there and back remains. They compare texture histograms; here it is
-brightness after alignment, so that the curve needs no more than a reader of this course has met.
+Each frame is compared with the mean of one before and one after it, block by block: a slow drift cancels, a quick
+movement there and back remains (Moilanen, Zhao, Pietikäinen, "Spotting rapid facial movements from videos using
+appearance-based feature difference analysis", ICPR 2014). They compare texture histograms; here it is brightness.
 """
 
 from collections.abc import Callable, Iterable
@@ -46,42 +45,42 @@ class Segment:
     Attributes:
         start: Its first frame.
         end: The frame after the last one in which the head was seen in its place.
-        landmarks: On its first frame, pixels.
+        box: The part of the picture that is aligned, so that a face in a 4K frame costs no more than its own size.
+        landmarks: On its first frame, pixels of the box.
         shift: How far the eyes were from their place when they were last seen, (x, y), aligned pixels.
         levels: The motion trace by frame.
     """
 
     def __init__(self, start: int, landmarks: Points) -> None:
-        self.start, self.end, self.landmarks, self.shift = start, start + 1, landmarks, np.zeros(2)
+        margin = np.ptp(landmarks, axis=0).max()
+        low, high = (landmarks.min(0) - margin).clip(0).astype(int), (landmarks.max(0) + margin).astype(int)
+        self.start, self.end, self.box = start, start + 1, np.s_[low[1] : high[1], low[0] : high[0]]
+        self.landmarks, self.shift = landmarks - low, np.zeros(2)
         self.levels: dict[int, float] = {}
-        self._matrix = estimate_alignment(landmarks, SIZE)
-        self._unconfirmed: list[tuple[int, float, np.ndarray]] = []  # since the last search for the face
-        self._window: list[tuple[int, float, np.ndarray]] = []
-        self._centre = 0  # the first of the window whose level is unknown
+        self._corner, self._matrix = low, estimate_alignment(self.landmarks, SIZE)
+        self._frames: list[tuple[int, float, np.ndarray]] = []  # which the curve still needs
 
     def add(self, index: int, time: float, image: Frame) -> None:
         """Aligns a frame; whether the face was still there is told by the next search."""
-        self._unconfirmed.append((index, time, normalized_grey(apply_alignment(image, self._matrix, SIZE))))
+        face = apply_alignment(image[self.box], self._matrix, SIZE)
+        self._frames.append((index, time, normalized_grey(face)))
 
     def confirm(self, landmarks: Points | None) -> bool:
         """Whether the head is in its place still; if so, the frames since the last search count."""
-        frames, self._unconfirmed = self._unconfirmed, []
         if landmarks is not None:
-            eyes = [POINT_INDEX[name] for name in ANCHORS]
-            here, place = (transform_points(points[eyes], self._matrix) for points in (landmarks, self.landmarks))
-            self.shift = (here - place).mean(0)
+            moved = (landmarks - self._corner - self.landmarks)[[POINT_INDEX[name] for name in ANCHORS]]
+            self.shift = self._matrix[:, :2] @ moved.mean(0)
         if landmarks is None or np.hypot(*self.shift) > HEAD_SHIFT:
-            self._window = []
+            self._frames = []
             return False
-        for index, time, grey in frames:
-            self.end = index + 1
-            self._window.append((index, time, grey))
-            while (middle := self._window[self._centre])[1] + HALF_WINDOW <= time + 1e-6:
-                before = sum(then <= middle[1] - HALF_WINDOW + 1e-6 for _, then, _ in self._window)
-                if before:
-                    self._window = self._window[before - 1 :]
-                    self.levels[middle[0]] = block_difference(middle[2], (self._window[0][2] + grey) / 2)
-                self._centre += 1 - max(before - 1, 0)
+        index, times, greys = zip(*self._frames, strict=True)
+        before = np.searchsorted(times, np.array(times) - HALF_WINDOW + 1e-6, "right") - 1
+        after = np.searchsorted(times, np.array(times) + HALF_WINDOW - 1e-6)
+        known = int(np.searchsorted(after, len(times)))
+        for i in range(known):
+            if before[i] >= 0 and index[i] not in self.levels:
+                self.levels[index[i]] = block_difference(greys[i], (greys[before[i]] + greys[after[i]]) / 2)
+        self.end, self._frames = index[-1] + 1, self._frames[max(before[known], 0) :]
         return True
 
 
@@ -90,7 +89,7 @@ class MotionTrace:
     """How quickly the face of a video changes.
 
     Attributes:
-        times: Time of each frame, seconds.
+        times: Of each frame, seconds.
         curve: How far each frame is from the mean of those before and after it, grey levels; NaN where no face or no
             still head was seen for long enough.
         segments: Stretches with a face that holds about still.
@@ -111,13 +110,9 @@ def trace_motion(frames: Stream, find_faces: FaceFinder) -> MotionTrace:
     for a clip (see :func:`~tsfmicro_lab.preprocess.align_clip`); when it moves, or the face is lost, a new segment
     begins. The eyes are left out, since blinks are quicker and stronger than what is looked for; with them goes what
     moves only the lids.
-
-    Args:
-        frames: The video.
-        find_faces: Such as `MediaPipeLandmarker(faces=4).find_all`.
     """
     times: list[float] = []
-    searches: list[dict[str, float]] = []
+    searches: list[tuple[float, ...]] = []
     segments: list[Segment] = []
     current, followed, next_search = None, None, -np.inf
     for i, (time, read) in enumerate(frames):
@@ -132,31 +127,24 @@ def trace_motion(frames: Stream, find_faces: FaceFinder) -> MotionTrace:
         points = _follow(faces, followed)
         if current and not current.confirm(points):
             current = None
-        if points is not None:
-            followed = points
-            if current is None:
-                current = Segment(i, points)
-                current.add(i, time, image)
-                segments.append(current)
-        x, y = current.shift if current else (np.nan, np.nan)
-        searches.append({"frame": i, "faces": len(faces), "x": x, "y": y})
+        followed = followed if points is None else points
+        if points is not None and not current:
+            segments.append(current := Segment(i, points))
+            current.add(i, time, image)
+        searches.append((i, len(faces), *(current.shift if current else (np.nan, np.nan))))
     if not times:
         raise ValueError("the video has no frame")
     if current:
         current.confirm(followed)
-    curve = np.full(len(times), np.nan, np.float32)
-    for segment in segments:
-        curve[list(segment.levels)] = list(segment.levels.values())
-    return MotionTrace(np.array(times), curve, segments, pd.DataFrame(searches))
+    levels = {i: level for segment in segments for i, level in segment.levels.items()}
+    curve = pd.Series(levels, dtype=np.float32).reindex(range(len(times))).to_numpy()
+    return MotionTrace(np.array(times), curve, segments, pd.DataFrame(searches, columns=["frame", "faces", "x", "y"]))
 
 
 def spot(trace: MotionTrace, strictness: float = 6.0, most: int = 8) -> pd.DataFrame:
     """Finds the moments at which the face changed quickly: peaks of the motion trace above :func:`threshold`.
 
-    Args:
-        trace: The motion trace.
-        strictness: Less finds more, and more that is nothing.
-        most: At most so many, the strongest; each at least half a second from a higher one.
+    Of several within half a second the highest counts; of all, the `most` highest.
 
     Returns:
         One row per moment in the order of time: apex (frame), time (seconds), strength (in thresholds: 1 is just
@@ -171,15 +159,14 @@ def spot(trace: MotionTrace, strictness: float = 6.0, most: int = 8) -> pd.DataF
     """
     from scipy.signal import find_peaks
 
-    columns = ["apex", "time", "strength", "head"]
     if not np.isfinite(trace.curve).any():
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=["apex", "time", "strength", "head"])
     limit = threshold(trace, strictness)
     apart = max(int(0.5 / max(float(np.median(np.diff(trace.times))), 1e-3)), 1)
     peaks, _ = find_peaks(np.nan_to_num(trace.curve), height=limit, distance=apart)
-    strongest = sorted(sorted(peaks, key=lambda peak: -trace.curve[peak])[:most])
-    rows = [[p, trace.times[p], trace.curve[p] / limit, _head_motion(trace, int(p))] for p in strongest]
-    return pd.DataFrame(rows, columns=columns).astype({"apex": int})
+    table = pd.DataFrame({"apex": peaks, "time": trace.times[peaks], "strength": trace.curve[peaks] / limit})
+    table = table.nlargest(most, "strength").sort_index(ignore_index=True)
+    return table.assign(head=[_head_motion(trace, apex) for apex in table.apex])
 
 
 def threshold(trace: MotionTrace, strictness: float = 6.0) -> float:
@@ -199,13 +186,6 @@ def cut(frames: Stream, trace: MotionTrace, spots: pd.DataFrame, size: int = 224
 
     Onset and offset are where the distance from the apex, going back and on, first comes to 90 % of its largest value.
 
-    Args:
-        frames: The same video again.
-        trace: Its motion trace.
-        spots: From :func:`spot`.
-        size: Side of the aligned frames, pixels.
-        subject: Whose name the clips bear.
-
     Returns:
         A clip for each row of `spots`, with landmarks; it holds its frames, 0.8 s at most.
     """
@@ -213,15 +193,15 @@ def cut(frames: Stream, trace: MotionTrace, spots: pd.DataFrame, size: int = 224
     matrices = [estimate_alignment(segment.landmarks, size) for segment, _, _ in spans]
     kept: list[list[Frame]] = [[] for _ in spans]
     for i, (_, read) in enumerate(frames):
-        for k, (_, first, last) in enumerate(spans):
+        for k, (segment, first, last) in enumerate(spans):
             if first <= i < last:
-                kept[k].append(apply_alignment(read(), matrices[k], size))
+                kept[k].append(apply_alignment(read()[segment.box], matrices[k], size))
     fps = 1 / max(float(np.median(np.diff(trace.times))), 1e-4)
     clips = []
     for k, (segment, first, _) in enumerate(spans):
-        onset, apex, offset = _key_frames(kept[k], int(spots.apex.iloc[k]) - first)
+        key_frames = _key_frames(kept[k], int(spots.apex.iloc[k]) - first)
         landmarks = transform_points(segment.landmarks, matrices[k])
-        clips.append(Clip(f"spot{k + 1:02d}", subject, kept[k], onset, apex, offset, fps, landmarks=landmarks))
+        clips.append(Clip(f"spot{k + 1:02d}", subject, kept[k], *key_frames, fps, landmarks=landmarks))
     return clips
 
 
@@ -230,10 +210,8 @@ def block_difference(a: Float[np.ndarray, "_ _"], b: Float[np.ndarray, "_ _"]) -
 
     Both are aligned frames of `SIZE` pixels from :func:`~tsfmicro_lab.preprocess.keyframes.normalized_grey`.
     """
-    rest = np.abs(_residual(a, b))
-    blocks = cv2.resize(rest, (SIZE // BLOCK,) * 2, interpolation=cv2.INTER_AREA)[_face_blocks()]
-    top = round(TOP_SHARE * len(blocks))
-    return float(np.partition(blocks, -top)[-top:].mean())
+    blocks = np.abs(_residual(a, b)).reshape(SIZE // BLOCK, BLOCK, -1, BLOCK).mean((1, 3))[_face_blocks()]
+    return float(np.sort(blocks)[-round(TOP_SHARE * len(blocks)) :].mean())
 
 
 def _residual(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -257,10 +235,12 @@ def _face_blocks() -> Bool[np.ndarray, "rows columns"]:
 
 
 def _follow(faces: list[Points], last: Points | None) -> Points | None:
-    """The face nearest to where the followed one was; the largest, to begin with."""
-    if last is None:
-        return max(faces, key=lambda face: float(np.prod(np.ptp(face, axis=0))), default=None)
-    return min(faces, key=lambda face: float(np.abs(face - last).mean()), default=None)
+    """The face nearest to where the followed one was; the largest, to begin with and where the followed one is gone."""
+    if last is not None and faces:
+        nearest = min(faces, key=lambda face: float(np.abs(face - last).mean()))
+        if np.abs(nearest - last).mean() < np.ptp(last, axis=0).max() / 2:
+            return nearest
+    return max(faces, key=lambda face: float(np.prod(np.ptp(face, axis=0))), default=None)
 
 
 def _head_motion(trace: MotionTrace, apex: int) -> float:
