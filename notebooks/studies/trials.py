@@ -6,7 +6,7 @@ These are the parts of :mod:`studies.trust`, which repeats them over seeds and t
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Samples, SyntheticMicroExpressions
 from tsfmicro_lab.explain import sanity, truth
 from tsfmicro_lab.explain.attribution import WhereHow, mass_inside, where_how
-from tsfmicro_lab.explain.counterfactual import unit_effects
 from tsfmicro_lab.explain.methods import METHODS, Mask
-from tsfmicro_lab.explain.regions import clip_regions
+from tsfmicro_lab.explain.regions import clip_regions, unit_effects
 from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.preprocess import align_clip
@@ -166,12 +166,18 @@ def _score(one: Case, maps: WhereHow, about: dict[str, Any], fully: bool) -> lis
     return rows
 
 
+def shuffled_labels(samples: Samples, seed: int = 0) -> Samples:
+    """The same samples with their labels permuted: a model can learn them only by heart."""
+    order = np.random.default_rng(seed).permutation(len(samples))
+    return replace(samples, label=samples.label[torch.from_numpy(order)])
+
+
 def randomise(data: SyntheticMicroExpressions, samples: Samples, place: Path, run: Run, clips: int = 3) -> pd.DataFrame:
     """Maps of the first subject's clips before and after something is done to the model that should change them."""
     fold = leave_one_subject_out(samples.annotations)[0]
     model = from_pretrained(model_folder(place, fold.name))
     others = dict(sanity.cascade(model))
-    for name, labels in (("another seed", samples), ("random labels", sanity.shuffled_labels(samples))):
+    for name, labels in (("another seed", samples), ("random labels", shuffled_labels(samples))):
         others[name] = run.create(len(samples.classes), seed=run.seed + 1000)
         fit(others[name], labels, fold.train, run.recipe, seed=run.seed + 1000)
     others["shifted inputs"] = sanity.shifted(model)

@@ -23,12 +23,14 @@ from studies.stored import Stored, provenance_of, writable
 from studies.trials import CONTROLS, randomise, score_clips, shortcut
 from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
-from tsfmicro_lab.explain import truth
 from tsfmicro_lab.explain.charts import intervals_chart
 from tsfmicro_lab.training import Run, cross_validate, fold_processes
 from tsfmicro_lab.training.predictions import read_table, write_table
 from tsfmicro_lab.training.statistics import bootstrap
 
+#: Which end of each score is good: 1 the high one, -1 the low one.
+BETTER = dict.fromkeys(("pointing", "mass", "precision", "rank", "insertion"), 1)
+BETTER |= dict.fromkeys(("deletion", "infidelity", "sensitivity"), -1)
 #: Scores whose median is told: a few clips whose logit hardly changed would make up the mean.
 SKEWED = ("completeness", "seconds")
 RUN = Run("tsfmicro_late")
@@ -82,7 +84,7 @@ def methods_chart(
     rows = scores[(scores.score == score) & scores.stream.isin([stream, "both"])]
     if rows.empty:
         raise ValueError(f"no score '{score}' of '{stream}': choose from {sorted(set(scores.score))}")
-    high = truth.BETTER.get(score, 1) > 0
+    high = BETTER.get(score, 1) > 0
     rows = rows.sort_values("mean", ascending=not high)
     rows = rows.assign(kind=np.where(rows.method.isin(list(controls)), "control", "method"))
     title = f"{score} ({'higher' if high else 'lower'} is better)"
@@ -197,7 +199,7 @@ def _intervals(
 
 
 def _means(clips: pd.DataFrame) -> pd.DataFrame:
-    names = [*truth.BETTER, "area", "completeness", "refused", "how_share", "seconds"]
+    names = [*BETTER, "area", "completeness", "refused", "how_share", "seconds"]
     rows = clips[clips.stream != "unit"]
     long = rows.melt(["distractors", "seed", "subject", "method", "stream"], names, "score", "value")
     skewed = long.score.isin(SKEWED)

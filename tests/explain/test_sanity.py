@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tsfmicro_lab.explain import WhereHow, where_how
-from tsfmicro_lab.explain.sanity import cascade, mark_region, plant, shifted, shuffled_labels, similarity
+from tsfmicro_lab.explain.sanity import cascade, mark_region, plant, shifted, similarity
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.training import Recipe, fit, predict
 
@@ -46,13 +46,6 @@ def test_slopes_do_not_mind_a_shift_and_products_do():
     for method, stays in (("saliency", True), ("token Grad-CAM", True), ("input × gradient", False)):
         pairs = where_how(model, x, 0, method), where_how(other, moved, 0, method)
         assert (similarity(*pairs) > 0.99) == stays
-
-
-def test_labels_are_dealt_not_invented(samples):
-    dealt = shuffled_labels(samples, seed=1)
-    assert not torch.equal(dealt.label, samples.label)
-    assert torch.equal(dealt.label.bincount(), samples.label.bincount())
-    assert dealt.onset is samples.onset
 
 
 def test_the_mark_is_on_one_class_in_both_frames_and_nothing_moves_there(samples):

@@ -2,6 +2,7 @@ import json
 
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT
 from typer.testing import CliRunner
 
@@ -104,3 +105,10 @@ def test_the_best_method_is_on_top_and_controls_have_another_colour():
     assert {t.name: list(t.y) for t in chart.data} == {"method": ["a", "b"], "control": ["input"]}
     with pytest.raises(ValueError, match="no score 'beauty' of 'how': choose from"):
         methods_chart(scores, "beauty")
+
+
+def test_labels_are_dealt_not_invented(samples):
+    dealt = trials.shuffled_labels(samples, seed=1)
+    assert not torch.equal(dealt.label, samples.label)
+    assert torch.equal(dealt.label.bincount(), samples.label.bincount())
+    assert dealt.onset is samples.onset

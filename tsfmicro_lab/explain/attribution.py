@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tsfmicro_lab.explain.methods import ANY_SHAPE, COMPLETE, METHODS, REGIONAL, InOrder, Mask, Tensors, deep_lift
-from tsfmicro_lab.models import Recognizer
+from tsfmicro_lab.explain.methods import ANY_SHAPE, COMPLETE, METHODS, REGIONAL, InOrder, Mask, Settings, Tensors
+from tsfmicro_lab.models.base import STREAMS, Recognizer
 from tsfmicro_lab.seeds import seeded
 
 #: A map: (H, W), or of a row of frames (frames, H, W).
@@ -30,11 +30,6 @@ class WhereHow(Mapping[str, Heat]):
         method: How it was computed.
         completeness_error: |sum of all maps - (logit - logit at the baseline)|, relative to that change of the logit;
             NaN for methods that do not share the logit out.
-
-    Example:
-        >>> maps = WhereHow({"onset": np.eye(2), "difference": 3 * np.eye(2)}, target=0, method="x")
-        >>> maps.share("difference"), float(maps.as_shares()["onset"].sum())
-        (0.75, 0.25)
     """
 
     maps: Mapping[str, Heat] = field(repr=False)
@@ -55,15 +50,12 @@ class WhereHow(Mapping[str, Heat]):
 
     def share(self, name: str) -> float:
         """Share of one input in all attribution, by absolute value."""
-        return float(np.abs(self[name]).sum()) / self._mass()
+        return float(np.abs(self.as_shares()[name]).sum())
 
     def as_shares(self) -> "WhereHow":
         """All maps divided by the sum of their absolute values, so that methods of different units can be compared."""
-        mass = self._mass()
+        mass = max(sum(float(np.abs(heat).sum()) for heat in self.values()), float(np.finfo(np.float32).tiny))
         return replace(self, maps={name: heat / mass for name, heat in self.items()})
-
-    def _mass(self) -> float:
-        return max(sum(float(np.abs(heat).sum()) for heat in self.values()), float(np.finfo(np.float32).tiny))
 
 
 def where_how(
@@ -89,7 +81,7 @@ def where_how(
 
     Args:
         model: Any model.
-        inputs: Its inputs by name, of one sample, with or without a batch axis (see `Recognizer.inputs`).
+        inputs: Its inputs by name, of one sample, with or without a batch axis (see `Recognizer.inputs_of`).
         target: Class to explain; the predicted one by default.
         method: One of :data:`~tsfmicro_lab.explain.methods.METHODS`; for inputs of several frames, and for models that
             read more than pictures, one that works by gradients.
@@ -101,9 +93,6 @@ def where_how(
             averages over them; the others take the first.
         regions: For feature ablation and KernelSHAP: masks by name (see `regions.clip_regions`).
 
-    Returns:
-        A map for each input, unscaled.
-
     Raises:
         ValueError: The method is unknown, lacks its regions or does not fit the model; the model lacks an input or
             ignores one; its weights were made in inference mode; the target is none of its classes; or a map is not
@@ -112,28 +101,24 @@ def where_how(
     Example:
         >>> from tsfmicro_lab.models import create_model
         >>> model = create_model("tsfmicro_late", 3, seed=0)
-        >>> noise = torch.Generator().manual_seed(0)
-        >>> inputs = {name: torch.randn(3, 56, 56, generator=noise) for name in model.input_names}
-        >>> maps = where_how(model, inputs, target=1)
-        >>> list(maps), maps.completeness_error < 0.05
-        (['onset', 'difference'], True)
+        >>> maps = where_how(model, {name: torch.ones(3, 56, 56) for name in model.input_names}, target=1)
+        >>> list(maps), maps["onset"].shape
+        (['onset', 'difference'], (56, 56))
     """
     _check(model, method, regions)
     # Outside inference mode a clone makes tensors that gradients can flow to, wherever the sample came from.
     with torch.inference_mode(False), torch.enable_grad(), seeded(seed):
-        sample = one_sample(model, inputs)
-        asked = InOrder(model, sample)
-        x = asked.free(sample)
+        asked = InOrder(model, sample := one_sample(model, inputs))
+        x = tuple(one.requires_grad_() for one in asked.free(sample))
         origin = asked.free(model.baseline(sample) if baseline is None else baseline)
         target = _target(asked, x, target)
-        settings = {"baseline": origin, "steps": steps, "batch_size": batch_size, "regions": regions}
-        maps = METHODS[method](asked, x, target, **settings)
+        maps = METHODS[method](asked, x, target, Settings(origin, steps, batch_size, regions or {}))
         heat = {n: m.detach().sum(-3)[0].float().cpu().numpy() for n, m in zip(asked.names, maps, strict=True)}
         if not all(np.isfinite(m).all() for m in heat.values()):
             raise ValueError("the attribution is not finite: check the sample and the model's weights for NaN")
         total = sum(float(m.sum()) for m in heat.values())
         error = _completeness(asked, x, origin, target, total) if METHODS[method] in COMPLETE else float("nan")
-    if METHODS[method] is deep_lift and error > DEEP_LIFT_TOLERANCE:
+    if method == "DeepLift" and error > DEEP_LIFT_TOLERANCE:
         raise ValueError(
             f"DeepLift does not fit {type(model).__name__}: its maps miss {error:.0%} of the change of the logit, "
             "since captum has no rule for GELU, SiLU, layer norm and fused attention; choose integrated gradients"
@@ -161,10 +146,9 @@ def one_sample(model: Recognizer, inputs: Mapping[str, Tensor]) -> dict[str, Ten
 def _check(model: Recognizer, method: str, regions: Mapping[str, Mask] | None) -> None:
     if method not in METHODS:
         raise ValueError(f"unknown method '{method}': choose from {', '.join(METHODS)}")
-    if any(len(shape) != 3 for shape in model.input_shapes.values()):
-        able = [name for name, how in METHODS.items() if how in ANY_SHAPE]
-        if method not in able:
-            raise ValueError(f"{method} does not fit the inputs of {type(model).__name__}: choose {', '.join(able)}")
+    able = [name for name, how in METHODS.items() if how in ANY_SHAPE]
+    if method not in able and any(len(shape) != 3 for shape in model.input_shapes.values()):
+        raise ValueError(f"{method} does not fit the inputs of {type(model).__name__}: choose {', '.join(able)}")
     if METHODS[method] in REGIONAL and not regions:
         raise ValueError(
             f"{method} asks region by region: give regions=, such as clip_regions(clip) of tsfmicro_lab.explain.regions"
@@ -179,12 +163,11 @@ def _check(model: Recognizer, method: str, regions: Mapping[str, Mask] | None) -
 
 def _target(model: InOrder, inputs: Tensors, target: int | None) -> int:
     """The class to explain, after a look at whether each input has a say in it."""
-    looked = tuple(x.clone().requires_grad_() for x in inputs)
-    logits = model(*looked)[0]
+    logits = model(*inputs)[0]
     chosen = int(logits.argmax()) if target is None else target
     if not 0 <= chosen < len(logits):
         raise ValueError(f"target {chosen} is none of the model's {len(logits)} classes (0 to {len(logits) - 1})")
-    slopes = torch.autograd.grad(logits[chosen], looked, allow_unused=True)
+    slopes = torch.autograd.grad(logits[chosen], inputs, allow_unused=True)
     if unused := [name for name, slope in zip(model.names, slopes, strict=True) if slope is None]:
         raise ValueError(
             f"{type(model.model).__name__} takes the {' and '.join(unused)} frame and ignores it, "
@@ -200,14 +183,9 @@ def _completeness(model: InOrder, inputs: Tensors, baseline: Tensors, target: in
 
 
 def mass_inside(heat: Heat, region: Bool[np.ndarray, "_ _"]) -> tuple[float, float]:
-    """Attribution mass inside a region, and what chance would put there: the region's share of the picture.
+    """Share of a map's absolute values inside a region, such as `clip.truth.moved`, and the region's share of the area.
 
-    Args:
-        heat: A map; its absolute value counts.
-        region: For rendered clips, `clip.truth.moved`.
-
-    Returns:
-        (share of the attribution, share of the area); (0, area) for a map of zeros.
+    The second is what chance would put there. A map of zeros has a share of 0.
 
     Example:
         >>> mass_inside(np.array([[3.0, -1.0], [0.0, 0.0]]), np.array([[True, False], [False, False]]))
@@ -217,3 +195,33 @@ def mass_inside(heat: Heat, region: Bool[np.ndarray, "_ _"]) -> tuple[float, flo
         raise ValueError(f"map {heat.shape} and region {region.shape} differ: align the clip to the model's size")
     mass = np.abs(heat)
     return float(mass[..., region].sum() / max(float(mass.sum()), np.finfo(float).tiny)), float(region.mean())
+
+
+@torch.no_grad()
+def complementarity(model: Recognizer, inputs: Mapping[str, Tensor], maps: WhereHow) -> dict[str, float]:
+    """How far onset and difference say the same, by a model's explanation of its inputs: in the picture, in the logit.
+
+    Returns:
+        `overlap`: common area of both maps' absolute shares, 0 (apart) to 1 (the same pixels). In logits, an input
+        being there or at the baseline: `onset alone`, `difference alone`: what one adds to the baseline; `onset given
+        difference`, `difference given onset`: what it adds to the other; `synergy` (interaction): what both say
+        together beyond the sum of each alone.
+    """
+    masses = [np.abs(maps[name]) for name in STREAMS]
+    first, second = (mass / max(float(mass.sum()), np.finfo(np.float32).tiny) for mass in masses)
+    sample = one_sample(model, inputs)
+    nothing_there = model.baseline(sample)
+
+    def logit(*there: str) -> float:
+        given = sample | {name: nothing_there[name] for name in STREAMS if name not in there}
+        return float(model.eval()(**given)[0, maps.target])
+
+    both, onset, difference, nothing = logit(*STREAMS), logit("onset"), logit("difference"), logit()
+    return {
+        "overlap": float(np.minimum(first, second).sum()),
+        "onset alone": onset - nothing,
+        "difference alone": difference - nothing,
+        "onset given difference": both - difference,
+        "difference given onset": both - onset,
+        "synergy": both - onset - difference + nothing,
+    }

@@ -41,17 +41,12 @@ pio.templates[TEMPLATE] = _template()
 def bars_chart(table: pd.DataFrame, x: str, y: str, color: str) -> go.Figure:
     """Means as bars side by side, a colour for each series; a dot for every row, where a bar stands for several.
 
-    Args:
-        table: Long: one row for each value, such as `training.score_table`.
-        x: Column of the groups.
-        y: Column of the values.
-        color: Column of the series, any number.
+    As in plotly express, `x`, `y` and `color` name columns: of the groups, the values and the series.
 
     Example:
-        >>> rows = [("late", 0, "intact", 0.4), ("late", 1, "intact", 0.2), ("late", 0, "how off", 0.1)]
-        >>> table = pd.DataFrame(rows, columns=["model", "seed", "intervention", "uf1"])
-        >>> [(trace.type, trace.name) for trace in bars_chart(table, "model", "uf1", "intervention").data]
-        [('bar', 'intact'), ('bar', 'how off'), ('scatter', 'intact'), ('scatter', 'how off')]
+        >>> table = pd.DataFrame([("late", "intact", 0.4), ("late", "how off", 0.1)], columns=["model", "what", "uf1"])
+        >>> [(trace.type, trace.name) for trace in bars_chart(table, "model", "uf1", "what").data]
+        [('bar', 'intact'), ('bar', 'how off')]
     """
     table = _short(table)
     means = table.groupby([x, color], sort=False)[y].mean().reset_index()
@@ -69,19 +64,8 @@ def intervals_chart(
 ) -> go.Figure:
     """A dot and its 95 % interval for each row, the first row on top; a line at zero, where an interval meets it.
 
-    Args:
-        table: One row for each dot.
-        x: Column of the dots.
-        y: Column of the names, such as `model`.
-        low: Column of the lower ends.
-        high: Column of the upper ends.
-        color: Column of the series, any number; side by side, where several have one name.
-        title: Of the x-axis; the column's name by default.
-
-    Example:
-        >>> table = pd.DataFrame([{"model": "late", "gain": 0.1, "gain_low": -0.1, "gain_high": 0.4}])
-        >>> intervals_chart(table, "gain", "model", "gain_low", "gain_high").data[0].error_x.array.round(3).tolist()
-        [0.3]
+    Columns hold the dots (`x`), their names (`y`), the ends of the intervals, and the series (`color`), which lie side
+    by side where several have one name. The x-axis has the title `title`, or the column's name.
     """
     shown = _short(table).assign(more=table[high] - table[x], less=table[x] - table[low])
     hover = {"more": False, "less": False} | dict.fromkeys((x, low, high), ":.3f")
@@ -105,13 +89,7 @@ def scores_chart(table: pd.DataFrame) -> go.Figure:
 
 
 def confusion_chart(predictions: pd.DataFrame, classes: Sequence[str]) -> go.Figure:
-    """Confusion matrix as counts, coloured by the share of the true class.
-
-    Example:
-        >>> table = pd.DataFrame({"truth": ["a", "b"], "predicted": ["a", "a"]})
-        >>> confusion_chart(table, ["a", "b"]).data[0].text.tolist()
-        [[1, 0], [1, 0]]
-    """
+    """Confusion matrix as counts, coloured by the share of the true class."""
     counts = confusion(predictions, classes)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     labels = {"x": "predicted", "y": "truth", "color": "share of<br>the class"}
@@ -124,10 +102,8 @@ def confusion_chart(predictions: pd.DataFrame, classes: Sequence[str]) -> go.Fig
 def shares_chart(shares: pd.DataFrame) -> go.Figure:
     """Attribution mass inside the truly moved region of each held-out clip, against chance.
 
-    On the diagonal a map is no better than one spread evenly.
-
-    Args:
-        shares: Columns `clip`, `truth`, `predicted`, `where`, `how`, `chance`, all shares between 0 and 1.
+    On the diagonal a map is no better than one spread evenly. The columns are `clip`, `truth`, `predicted`, and the
+    shares `where`, `how` and `chance`.
     """
     names = {stream: f"{stream} ({name})" for name, stream in reversed(STREAMS.items())}
     about = ["clip", "truth", "predicted", "chance"]
@@ -144,13 +120,7 @@ def shares_chart(shares: pd.DataFrame) -> go.Figure:
 def curves_chart(history: pd.DataFrame) -> go.Figure:
     """Loss over the epochs, of training clips (solid) and of held-out subjects (dashed), a colour for each model.
 
-    Args:
-        history: From `training.learning_curves`, with a column `model` if there are several.
-
-    Example:
-        >>> history = pd.DataFrame({"epoch": [1, 2], "train_loss": [1.6, 1.5], "test_loss": [1.6, 1.6]})
-        >>> [line.name for line in curves_chart(history).data]
-        ['training', 'held out']
+    The history is that of `training.learning_curves`, with a column `model` if there are several.
     """
     columns = {"train_loss": "training", "test_loss": "held out"}
     model = ["model"] if "model" in history else []
@@ -171,13 +141,10 @@ def folds_chart(predictions: pd.DataFrame, classes: Sequence[str], by: str = "su
 def reliability_chart(bins: pd.DataFrame) -> go.Figure:
     """Reliability diagram: accuracy against confidence; below the diagonal a model is too sure.
 
-    Args:
-        bins: From `training.calibration`; the area of a dot is its number of clips.
+    The bins are those of `training.calibration`; the area of a dot is its number of clips.
     """
-    hover = {"confidence": ":.0%", "accuracy": ":.0%", "clips": True}
-    figure = px.scatter(
-        bins, x="confidence", y="accuracy", size="clips", size_max=26, hover_data=hover, template=TEMPLATE
-    )
+    how = {"hover_data": {"confidence": ":.0%", "accuracy": ":.0%", "clips": True}, "template": TEMPLATE}
+    figure = px.scatter(bins, x="confidence", y="accuracy", size="clips", size_max=26, **how)
     figure.update_traces(mode="lines+markers", name="model", showlegend=True, marker_sizemin=4)
     figure.update_xaxes(range=[0, 1], tickformat=".0%").update_yaxes(range=[0, 1], tickformat=".0%")
     return _diagonal(figure, 1.0, "calibrated")

@@ -35,9 +35,7 @@ class Picture(Figure):
 def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Picture:
     """Onset, apex, difference and motion of clips, one row each: the true motion where it is known, else optical flow.
 
-    Args:
-        clips: Clips with an apex.
-        gain: Grey levels at which the difference is fully coloured; the largest 99.5th percentile by default.
+    `gain` are the grey levels at which the difference is fully coloured; the largest 99.5th percentile by default.
     """
     motion_title = "true motion" if all(clip.truth for clip in clips) else "optical flow"
     figure, axes = _grid(len(clips), ("onset frame", "apex frame", "difference", motion_title))
@@ -45,18 +43,17 @@ def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Picture:
     differences = [difference_frame(*pair).mean(-1) for pair in pairs]
     limit = gain or max(float(np.quantile(np.abs(d), 0.995)) for d in differences) or 1.0
     fields = [clip.truth.field if clip.truth else optical_flow(*pair) for clip, pair in zip(clips, pairs, strict=True)]
-    longest = max(float(np.hypot(*field).max()) for field in fields)
+    longest = max(1e-6, *(float(np.hypot(*field).max()) for field in fields))
     for row, clip, (onset, apex), difference, field in zip(axes, clips, pairs, differences, fields, strict=True):
         row[0].imshow(onset)
         row[1].imshow(apex)
         signed = row[2].imshow(difference, cmap=DIVERGING, vmin=-limit, vmax=limit)
         motion = _motion(row[3], field, onset, longest)
-        if clip.truth:
-            row[3].contour(clip.truth.moved, [0.5], colors="black", linewidths=1.0)
+        _outline(clip, row[3:])
         units = f"AU {' + '.join(clip.action_units)}" if clip.action_units else ""
         row[0].set_ylabel(f"{clip.emotion or clip.name}\n{units}", fontsize=11)
-    _scale(figure, 2, 3, signed, "change of brightness, grey levels")
-    _scale(figure, 3, 4, motion, "displacement, px")
+    _scale(figure, axes, np.s_[2:3], signed, "change of brightness, grey levels")
+    _scale(figure, axes, np.s_[3:4], motion, "displacement, px")
     return figure
 
 
@@ -64,12 +61,7 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
     """Maps of every input beside the difference and the truly moved region, one row per clip, one scale for all maps.
 
     Colours grow with the square root of the attribution, so that a weak map is pale but can be read. Maps of several
-    frames are summed over them.
-
-    Args:
-        clips: Aligned clips, of the maps' size or larger: maps are stretched over the face.
-        maps: Attribution of each, by one model.
-        classes: Names of the classes.
+    frames are summed over them. Maps are stretched over the face of aligned clips.
     """
     names = list(maps[0]) if maps else []
     figure, axes = _grid(len(clips), ("onset frame", "difference", *map(stream_title, names)))
@@ -82,24 +74,18 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
         row[1].imshow(difference, cmap=DIVERGING, vmin=-bound, vmax=bound)
         for axis, name in zip(row[2:], names, strict=True):
             image = overlay_map(axis, onset, attribution[name], limit)
-        if clip.truth:
-            for axis in row[1:]:
-                axis.contour(clip.truth.moved, [0.5], colors="black", linewidths=1.0)
+        _outline(clip, row[1:])
         name = f"truth: {clip.emotion}" if clip.emotion else clip.name
         row[0].set_ylabel(f"{name}\nexplained: {classes[attribution.target]}", fontsize=11)
-    _scale(figure, 2 if len(names) > 1 else 1, axes.shape[1], image, MAP_LABEL)
+    _scale(figure, axes, np.s_[2 if len(names) > 1 else 1 :], image, MAP_LABEL)
     return figure
 
 
 def maps_figure(faces: Sequence[np.ndarray], maps: Sequence[WhereHow], titles: Sequence[str]) -> Picture:
     """Maps of several clips, methods or models over their faces: a column for each, a row per input, one scale for all.
 
-    Maps of different methods are drawn as shares of their own attribution. A map of zeros says so.
-
-    Args:
-        faces: RGB frames, 0 to 255, one for each explanation; or one for all.
-        maps: The explanations, of the same inputs.
-        titles: One for each.
+    Maps of different methods are drawn as shares of their own attribution. A map of zeros says so. There is a face,
+    0 to 255, for each explanation, or one for all.
 
     Raises:
         ValueError: There is no map, titles and faces are not as many, or a map is not finite.
@@ -117,16 +103,14 @@ def maps_figure(faces: Sequence[np.ndarray], maps: Sequence[WhereHow], titles: S
             image = overlay_map(axis, face, one[name], limit)
     for axis, name in zip(axes[:, 0], names, strict=True):
         axis.set_ylabel(stream_title(name), fontsize=11)
-    _scale(figure, 0, len(titles), image, MAP_LABEL)
+    _scale(figure, axes, np.s_[:], image, MAP_LABEL)
     return figure
 
 
 def strip_figure(rows: Mapping[str, Sequence[np.ndarray]], limit: float | None = None) -> Picture:
     """Rows of small pictures, one column per frame: RGB images, or maps in orange (for) and purple (against).
 
-    Args:
-        rows: Per row its pictures: (H, W, 3), or (H, W) with a sign.
-        limit: Value of full colour for maps; by default the largest of each row.
+    Maps (H, W) have full colour at `limit`, by default the largest value of their row.
     """
     columns = max(len(pictures) for pictures in rows.values())
     figure = Picture(figsize=(1.1 * columns, 1.25 * len(rows)), layout="constrained")
@@ -144,10 +128,10 @@ def strip_figure(rows: Mapping[str, Sequence[np.ndarray]], limit: float | None =
 def run_figure(predictions: pd.DataFrame, classes: Sequence[str]) -> Picture:
     """Accuracy of each subject, the hardest first, and what is taken for what; for action units, F1 of each.
 
-    Args:
-        predictions: Of one model and seed.
-        classes: All classes, or units.
+    The predictions are those of one model and seed.
     """
+    from sklearn.metrics import ConfusionMatrixDisplay
+
     figure = Picture(figsize=(10, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     figure.suptitle(str(predictions["model"].iloc[0]), fontsize=11)
@@ -157,12 +141,11 @@ def run_figure(predictions: pd.DataFrame, classes: Sequence[str]) -> Picture:
         right.set(xlabel="action unit", ylabel="F1", ylim=(0, 1))
     else:
         counts = confusion(predictions, classes)
-        right.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
-        for (y, x), count in np.ndenumerate(counts):
-            dark = count > 0.6 * max(counts[y].sum(), 1)
-            right.text(x, y, str(count), ha="center", va="center", color="white" if dark else "black")
-        right.set_xticks(range(len(classes)), classes, rotation=30, ha="right")
-        right.set_yticks(range(len(classes)), classes)
+        share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        style = {"cmap": "Blues", "colorbar": False, "xticks_rotation": 30, "im_kw": {"vmin": 0, "vmax": 1}}
+        shown = ConfusionMatrixDisplay(share, display_labels=classes).plot(ax=right, **style)
+        for text, count in zip(shown.text_.flat, counts.flat, strict=True):
+            text.set_text(count)
         right.set(xlabel="predicted", ylabel="truth")
     accuracy = (predictions.truth == predictions.predicted).groupby(predictions.subject).mean().sort_values()
     left.bar(accuracy.index.astype(str), accuracy, color=BLUE)
@@ -206,16 +189,20 @@ def _pale(axis: Axes, face: np.ndarray) -> None:
 
 def _motion(axis: Axes, field: Field, face: np.ndarray, longest: float) -> mpl.image.AxesImage:
     _pale(axis, face)
-    dx, dy = field
-    longest = max(longest, 1e-6)
-    length = np.hypot(dx, dy)
+    length = np.hypot(*field)
     image = axis.imshow(length, cmap="viridis", vmin=0, vmax=longest, alpha=np.clip(length / longest, 0, 1))
-    step = max(len(dx) // 20, 1)
-    spots = np.s_[step // 2 :: step, step // 2 :: step]
-    y, x = np.mgrid[: len(dx), : len(dx)]
+    step = max(len(length) // 20, 1)
+    at = np.arange(step // 2, len(length), step)
     scale = 0.35 * longest / step
-    axis.quiver(x[spots], y[spots], dx[spots], dy[spots], angles="xy", scale_units="xy", scale=scale, width=0.005)
+    axis.quiver(at, at, *field[:, at[:, None], at], angles="xy", scale_units="xy", scale=scale, width=0.005)
     return image
+
+
+def _outline(clip: Clip, axes: np.ndarray) -> None:
+    """Draws where the face truly moved, if that is known."""
+    for axis in axes:
+        if clip.truth:
+            axis.contour(clip.truth.moved, [0.5], colors="black", linewidths=1.0)
 
 
 def _grid(rows: int, titles: Sequence[str], side: float = 2.6) -> tuple[Picture, np.ndarray]:
@@ -223,22 +210,16 @@ def _grid(rows: int, titles: Sequence[str], side: float = 2.6) -> tuple[Picture,
     if not rows:
         raise ValueError("there is no clip to draw")
     figure = Picture(figsize=(side * len(titles), side * rows + 0.9), layout="constrained")
-    grid = figure.add_gridspec(rows + 1, len(titles), height_ratios=[1] * rows + [0.05])
-    axes = np.array([[figure.add_subplot(grid[r, c]) for c in range(len(titles))] for r in range(rows)])
+    axes = figure.subplots(rows + 1, len(titles), squeeze=False, height_ratios=[1] * rows + [0.05])
     for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        for edge in axis.spines.values():
-            edge.set_visible(False)
+        axis.set(xticks=[], yticks=[], frame_on=False)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=11)
-    return figure, axes
+    return figure, axes[:-1]
 
 
-def _scale(figure: Figure, first: int, last: int, image: mpl.image.AxesImage, label: str) -> None:
+def _scale(figure: Figure, axes: np.ndarray, columns: slice, image: Any, label: str) -> None:
     """A colour bar below some columns, in solid colours whatever transparency the last map had."""
-    grid: Any = figure.axes[0].get_gridspec()
-    norm: Any = image.norm
-    bar = figure.add_subplot(grid[-1, first:last])
-    solid = mpl.cm.ScalarMappable(norm, image.cmap)
-    ticks = norm.inverse(np.linspace(0, 1, 5))
+    bar = figure.add_subplot(axes[0, 0].get_gridspec()[-1, columns])
+    solid, ticks = mpl.cm.ScalarMappable(image.norm, image.cmap), image.norm.inverse(np.linspace(0, 1, 5))
     figure.colorbar(solid, cax=bar, orientation="horizontal", ticks=ticks, format="%.2g").set_label(label)

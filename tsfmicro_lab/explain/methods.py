@@ -1,13 +1,13 @@
 """The attribution methods: each one a thin function over captum, on all inputs that are pictures at once.
 
-All take the model, its inputs (1, 3, H, W), the class, and the settings that they need by name; all return one map per
-input, (1, channels, H, W), channels to be summed. `attribution.where_how` calls them by their name in :data:`METHODS`,
-checks what goes in and what comes out, and documents the settings.
+All take the model, its inputs (1, 3, H, W), which want gradients, the class and the settings;
+all return one map per input, (1, channels, H, W), channels to be summed. `attribution.where_how` calls them by their
+name in :data:`METHODS`, checks what goes in and what comes out, and documents the settings.
 """
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +15,26 @@ from captum import attr
 from jaxtyping import Bool, Int64
 from torch import Tensor, nn
 
-from tsfmicro_lab.explain.tokens import attention_rollout, token_grad_cam
+from tsfmicro_lab.explain.streams import attention_rollout, token_grad_cam
 from tsfmicro_lab.models import Recognizer
 
 Mask = Bool[np.ndarray, "_ _"]
 Masks = Mapping[str, Mask]
 Tensors = tuple[Tensor, ...]
+
+
+class Settings(NamedTuple):
+    """What `attribution.where_how` was told, and its documentation explains."""
+
+    baseline: Tensors
+    steps: int
+    batch_size: int
+    regions: Masks
+
+    @property
+    def first(self) -> Tensors:
+        """The first of the baselines."""
+        return tuple(b[:1] for b in self.baseline)
 
 
 class InOrder(nn.Module):
@@ -34,8 +48,7 @@ class InOrder(nn.Module):
 
     def free(self, inputs: Mapping[str, Tensor]) -> Tensors:
         """The pictures among some inputs, in order."""
-        device = next(self.model.parameters()).device
-        return tuple(inputs[name].detach().clone().to(device) for name in self.names)
+        return tuple(inputs[name].detach().clone().to(next(self.model.parameters()).device) for name in self.names)
 
     def named(self, inputs: Tensors) -> dict[str, Tensor]:
         """All inputs of the model by name."""
@@ -47,42 +60,38 @@ class InOrder(nn.Module):
         return self.model(**self.named(inputs))
 
 
-def integrated_gradients(
-    model: InOrder, x: Tensors, target: int, *, baseline: Tensors, steps: int, batch_size: int, **_: Any
-) -> Tensors:
+def integrated_gradients(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     """The gradient, averaged on the way from the baseline, times that way (Sundararajan et al., arXiv 1703.01365)."""
-    explainer = attr.IntegratedGradients(model)
-    return explainer.attribute(x, _first(baseline), target, n_steps=steps, internal_batch_size=batch_size)
+    how = {"n_steps": s.steps, "internal_batch_size": s.batch_size}
+    return attr.IntegratedGradients(model).attribute(x, s.first, target, **how)
 
 
-def input_x_gradient(model: InOrder, x: Tensors, target: int, **_: Any) -> Tensors:
+def input_x_gradient(model: InOrder, x: Tensors, target: int, _: Settings) -> Tensors:
     """The same with one step, at the input; the baseline is zero."""
-    return attr.InputXGradient(model).attribute(_wanting_gradients(x), target)
+    return attr.InputXGradient(model).attribute(x, target)
 
 
-def saliency(model: InOrder, x: Tensors, target: int, **_: Any) -> Tensors:
+def saliency(model: InOrder, x: Tensors, target: int, _: Settings) -> Tensors:
     """The gradient's absolute value (Simonyan et al., arXiv 1312.6034). It has no sign."""
-    return attr.Saliency(model).attribute(_wanting_gradients(x), target)
+    return attr.Saliency(model).attribute(x, target)
 
 
-def smooth_grad(model: InOrder, x: Tensors, target: int, *, steps: int, batch_size: int, **_: Any) -> Tensors:
+def smooth_grad(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     """Absolute mean gradient over copies with noise of 15 % of each input's range (Smilkov, arXiv 1706.03825)."""
-    noise = {"stdevs": tuple(0.15 * float(one.max() - one.min()) for one in x), "nt_type": "smoothgrad"}
-    copies = {"nt_samples": steps, "nt_samples_batch_size": batch_size}
+    noise = {"stdevs": tuple(0.15 * (one.max() - one.min()).item() for one in x), "nt_type": "smoothgrad"}
+    copies = {"nt_samples": s.steps, "nt_samples_batch_size": s.batch_size}
     maps = attr.NoiseTunnel(attr.Saliency(model)).attribute(x, target=target, abs=False, **noise, **copies)
     return tuple(m.abs() for m in maps)
 
 
-def gradient_shap(
-    model: InOrder, x: Tensors, target: int, *, baseline: Tensors, steps: int, batch_size: int, **_: Any
-) -> Tensors:
+def gradient_shap(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     """The gradient at random points on the ways from random baselines (Lundberg and Lee, arXiv 1705.07874)."""
-    parts = [min(batch_size, steps - done) for done in range(0, steps, batch_size)]
-    drawn = [(part, attr.GradientShap(model).attribute(x, baseline, part, 0.0, target)) for part in parts]
-    return tuple(sum(part / steps * maps[i] for part, maps in drawn) for i in range(len(x)))
+    parts = [min(s.batch_size, s.steps - done) for done in range(0, s.steps, s.batch_size)]
+    drawn = [(part, attr.GradientShap(model).attribute(x, s.baseline, part, 0.0, target)) for part in parts]
+    return tuple(sum(part / s.steps * maps[i] for part, maps in drawn) for i in range(len(x)))
 
 
-def deep_lift(model: InOrder, x: Tensors, target: int, *, baseline: Tensors, **_: Any) -> Tensors:
+def deep_lift(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     """Differences passed back layer by layer (Shrikumar et al., arXiv 1704.02685).
 
     captum knows rules for ReLU and its like, softmax modules and max pooling. For GELU, SiLU, layer norm and fused
@@ -91,52 +100,47 @@ def deep_lift(model: InOrder, x: Tensors, target: int, *, baseline: Tensors, **_
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # captum announces its hooks, which it takes away again
-        return attr.DeepLift(model).attribute(_wanting_gradients(x), _first(baseline), target)
+        return attr.DeepLift(model).attribute(x, s.first, target)
 
 
-def occlusion(model: InOrder, x: Tensors, target: int, *, baseline: Tensors, batch_size: int, **_: Any) -> Tensors:
+def occlusion(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     """How far the logit falls when a window (an eighth of the side) shows the baseline, mean of all windows on a pixel.
 
     The idea is Zeiler and Fergus's (arXiv 1311.2901). Windows overlap by half.
     """
     side = max(x[0].shape[-1] // 8, 1)
-    windows = tuple((one.shape[1], side, side) for one in x)
-    strides = tuple((one.shape[1], (side + 1) // 2, (side + 1) // 2) for one in x)
-    explainer = attr.Occlusion(model)
-    maps = explainer.attribute(x, windows, strides, _first(baseline), target, perturbations_per_eval=batch_size)
+    windows, strides = (tuple((one.shape[1], n, n) for one in x) for n in (side, (side + 1) // 2))
+    how = {"perturbations_per_eval": s.batch_size}
+    maps = attr.Occlusion(model).attribute(x, windows, strides, s.first, target, **how)
     return tuple(m / m.shape[1] for m in maps)  # captum writes the fall into each colour
 
 
-def feature_ablation(
-    model: InOrder, x: Tensors, target: int, *, baseline: Tensors, batch_size: int, regions: Masks, **_: Any
-) -> Tensors:
+def feature_ablation(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     """How far the logit falls when one region of one input shows the baseline: no motion there, or another's face.
 
     Averaged over the baselines, where several are given.
     """
-    masks, count = _feature_masks(x, regions), len(baseline[0])
-    settings = {"feature_mask": masks, "perturbations_per_eval": batch_size}
+    masks, count = _feature_masks(x, s.regions), len(s.baseline[0])
+    settings = {"feature_mask": masks, "perturbations_per_eval": s.batch_size}
     explainer = attr.FeatureAblation(model)
-    drawn = [explainer.attribute(x, tuple(b[[k]] for b in baseline), target, **settings) for k in range(count)]
+    drawn = [explainer.attribute(x, tuple(b[[k]] for b in s.baseline), target, **settings) for k in range(count)]
     return _spread(tuple(sum(maps) / count for maps in zip(*drawn, strict=True)), masks)
 
 
-def kernel_shap(
-    model: InOrder, x: Tensors, target: int, *, baseline: Tensors, steps: int, batch_size: int, regions: Masks, **_: Any
-) -> Tensors:
+def kernel_shap(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     """Shapley values of regions and inputs, fitted to random coalitions (Lundberg and Lee, arXiv 1705.07874)."""
-    masks = _feature_masks(x, regions)
-    settings = {"feature_mask": masks, "n_samples": 4 * steps, "perturbations_per_eval": batch_size}
-    return _spread(attr.KernelShap(model).attribute(x, _first(baseline), target, **settings), masks)
+    masks = _feature_masks(x, s.regions)
+    settings = {"feature_mask": masks, "n_samples": 4 * s.steps, "perturbations_per_eval": s.batch_size}
+    return _spread(attr.KernelShap(model).attribute(x, s.first, target, **settings), masks)
 
 
-def grad_cam(model: InOrder, x: Tensors, target: int, **_: Any) -> Tensors:
-    """Grad-CAM of both streams where the model adds them (:func:`~tsfmicro_lab.explain.tokens.token_grad_cam`)."""
+def grad_cam(model: InOrder, x: Tensors, target: int, _: Settings) -> Tensors:
+    """Grad-CAM of both streams where the model adds them (see `streams.token_grad_cam`)."""
     return token_grad_cam(model.model, model.named(x), target)
 
 
-def rollout(model: InOrder, x: Tensors, target: int, **_: Any) -> Tensors:
-    """What retention and attention pass on; knows no class (:func:`~tsfmicro_lab.explain.tokens.attention_rollout`)."""
+def rollout(model: InOrder, x: Tensors, target: int, _: Settings) -> Tensors:
+    """What retention and attention pass on, whatever the class (see `streams.attention_rollout`)."""
     return attention_rollout(model.model, model.named(x))
 
 
@@ -162,9 +166,7 @@ ANY_SHAPE = {integrated_gradients, input_x_gradient, saliency, smooth_grad, grad
 
 
 def partition(regions: Masks) -> Int64[np.ndarray, "_ _"]:
-    """Each pixel's region by number, so that no pixel counts twice.
-
-    0 where there is none, else 1 + the region's position in the mapping: of those that overlap, the smallest one's.
+    """Each pixel's region, 1 + its position in the mapping: of those that overlap, the smallest; 0 where there is none.
 
     Example:
         >>> large, small = np.array([[True, True, False]]), np.array([[False, True, False]])
@@ -188,11 +190,3 @@ def _spread(maps: Tensors, masks: Tensors) -> Tensors:
     """A region's value is written into each of its pixels and channels: shared out, it sums to itself again."""
     size = masks[0].flatten().bincount()
     return tuple(m / (size[masks[0]] * m.shape[1]) for m in maps)
-
-
-def _first(baseline: Tensors) -> Tensors:
-    return tuple(b[:1] for b in baseline)
-
-
-def _wanting_gradients(x: Tensors) -> Tensors:
-    return tuple(one.detach().clone().requires_grad_() for one in x)

@@ -1,25 +1,25 @@
-"""Attribution by region: how much of each map lies where an action unit moves the face, and motion taken out there."""
+"""Maps and the face: attribution and cause by region, and the mean of many faces' maps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
-from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.clips import Clip, Points
 from tsfmicro_lab.data.motion import ACTION_UNITS, displacement, moved_region, unit_regions
+from tsfmicro_lab.data.moving_face import MovingFace
 from tsfmicro_lab.explain.attribution import WhereHow, mass_inside
 from tsfmicro_lab.explain.methods import Mask
+from tsfmicro_lab.models import Recognizer
 
 
 def clip_regions(clip: Clip) -> dict[str, Mask]:
-    """Where each action unit would move the face of an aligned clip, one-sided units of the clip by themselves.
-
-    Returns:
-        A mask per unit, of the frames' size.
+    """Where each action unit would move the face of an aligned clip: a mask per unit, also of its one-sided ones.
 
     Raises:
         ValueError: The clip has no landmarks.
@@ -33,36 +33,19 @@ def clip_regions(clip: Clip) -> dict[str, Mask]:
 
 
 def region_table(maps: WhereHow, regions: Mapping[str, Mask]) -> pd.DataFrame:
-    """Attribution mass of each map inside each region, beside what an even map would have there.
-
-    Args:
-        maps: Attribution of one prediction.
-        regions: Masks by name, of the maps' size (see :func:`clip_regions`). They may overlap.
-
-    Returns:
-        One row per region: `region`, a column for each input, `area`; shares between 0 and 1.
+    """Attribution mass of each map inside each region (see :func:`clip_regions`), and the area: what chance puts there.
 
     Example:
         >>> maps = WhereHow({"onset": np.eye(2), "difference": np.ones((2, 2))}, target=0, method="x")
         >>> region_table(maps, {"top": np.array([[True, True], [False, False]])}).to_dict("records")
         [{'region': 'top', 'onset': 0.5, 'difference': 0.5, 'area': 0.5}]
     """
-    rows = []
-    for region, mask in regions.items():
-        inside = {name: mass_inside(heat, mask)[0] for name, heat in maps.items()}
-        rows.append({"region": region, **inside, "area": float(mask.mean())})
-    return pd.DataFrame(rows)
+    inside = {name: [mass_inside(heat, mask)[0] for mask in regions.values()] for name, heat in maps.items()}
+    return pd.DataFrame({"region": regions.keys(), **inside, "area": [mask.mean() for mask in regions.values()]})
 
 
 def frame_table(heat: Float[np.ndarray, "frames _ _"], regions: Mapping[str, Mask]) -> pd.DataFrame:
-    """Share of all attribution that lies in each region of each frame, by absolute value.
-
-    Args:
-        heat: One map per frame, such as `maps["flow"]` of SLSTT.
-        regions: Masks by name, of the maps' size, which may overlap. `elsewhere` is what lies in none of them.
-
-    Returns:
-        Rows `frame` (from 0), `region`, `share`.
+    """Share of all attribution in each region of each frame, such as of SLSTT's flow; `elsewhere` is in no region.
 
     Example:
         >>> heat = np.array([[[3.0, 0.0]], [[0.0, -1.0]]])
@@ -83,3 +66,87 @@ def without_motion(difference: Float[Tensor, "1 3 height width"], region: Mask) 
     sigma = max(len(region) / 60, 0.5)
     soft = cv2.GaussianBlur(region.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     return difference * torch.from_numpy(1 - np.maximum(soft, region)).to(difference)
+
+
+def counterfactual_logits(
+    model: Recognizer, moving: MovingFace, expressions: Sequence[Mapping[str, float]]
+) -> Float[np.ndarray, "expressions classes"]:
+    """Counterfactual logits: what a model says if the same person in the same clip had made other movements.
+
+    Face, timing, head drift, light and camera noise stay as they are, to the bit. An expression gives action units and
+    their largest displacement, in pixels of the rendered frame. See `SyntheticMicroExpressions.moving_face`.
+    """
+    motions = [replace(moving.motion, units=dict(units)) for units in expressions]
+    clips = [MovingFace(moving.face, motion).clip("EP01", "face") for motion in motions]
+    return torch.cat([model.logits(clip) for clip in clips]).numpy()
+
+
+def unit_effects(
+    model: Recognizer, moving: MovingFace, target: int, units: Sequence[str] | None = None, pixels: float | None = None
+) -> pd.DataFrame:
+    """Causal effect of each action unit on a logit: with it, minus without it, all else equal.
+
+    Units of the clip are taken away; others are added, as strong as the clip's strongest if `pixels` are not given. By
+    default all units of the motion model and the clip's own are tried.
+
+    Returns:
+        One row per unit: `unit`, `name`, `present`, `effect` (logits).
+
+    Raises:
+        ValueError: The target is none of the classes, or a unit is unknown.
+    """
+    own = dict(moving.motion.units)
+    chosen = list(units) if units is not None else list(dict.fromkeys([*own, *ACTION_UNITS]))
+    strength = pixels or max(own.values(), default=1.5 * moving.size / 224)
+    changed = [{k: v for k, v in own.items() if k != u} if u in own else {**own, u: strength} for u in chosen]
+    logits = counterfactual_logits(model, moving, [own, *changed])
+    if not 0 <= target < logits.shape[1]:
+        raise ValueError(f"target {target} is none of the model's {logits.shape[1]} classes")
+    present, names = [u in own for u in chosen], [ACTION_UNITS[u.lstrip("LR")][0] for u in chosen]
+    effect = np.where(present, 1, -1) * (logits[0] - logits[1:])[:, target]
+    return pd.DataFrame({"unit": chosen, "name": names, "present": present, "effect": effect})
+
+
+def to_face(
+    image: Real[np.ndarray, "height width *colours"], landmarks: Points, onto: Points
+) -> Float[np.ndarray, "height width *colours"]:
+    """Warps a picture or a map so that its landmarks come to lie on others (thin-plate splines; corners stay)."""
+    from scipy.interpolate import RBFInterpolator
+
+    height, width = image.shape[:2]
+    edge = np.array([(x, y) for x in (0, 0.5, 1) for y in (0, 0.5, 1) if (x, y) != (0.5, 0.5)]) * (width, height) - 0.5
+    # Smoothed a little, since closed lips put several points into one place, which may leave it for different ones.
+    spline = RBFInterpolator(np.concatenate([onto, edge]), np.concatenate([landmarks, edge]), smoothing=0.1)
+    y, x = np.mgrid[:height, :width]
+    at = spline(np.stack([x, y], -1).reshape(-1, 2)).reshape(height, width, 2).astype(np.float32)
+    image = image.astype(np.float32)
+    return cv2.remap(image, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def average_maps(maps: Sequence[WhereHow], clips: Sequence[Clip]) -> tuple[WhereHow, Float[np.ndarray, "size size 3"]]:
+    """Mean of many explanations on the mean of their faces, each clip counting alike.
+
+    Each is divided by its sum of absolute values first, else a few clips with large logits would be the mean. The clips
+    are aligned, to the maps' size, and have landmarks.
+
+    Returns:
+        (mean maps, mean onset frame, 0 to 255). A pixel's value is the mean share of the attribution, with its sign;
+        the target is -1 where the explained classes differ.
+
+    Raises:
+        ValueError: There are none, methods are mixed, or a clip has no landmarks.
+    """
+    if not maps or len(maps) != len(clips):
+        raise ValueError(f"there are {len(maps)} explanations for {len(clips)} clips: give one for each, at least one")
+    if len({m.method for m in maps}) > 1:
+        raise ValueError(f"maps of different methods have different units: {sorted({m.method for m in maps})}")
+    for clip in clips:
+        if clip.landmarks is None:
+            raise ValueError(f"clip {clip.id} has no landmarks to warp by: call preprocess.align_clip first")
+    points = [np.asarray(clip.landmarks) for clip in clips]
+    mean = np.mean(points, 0)
+    face = np.mean([to_face(clip.frame(clip.onset), p, mean) for clip, p in zip(clips, points, strict=True)], 0)
+    shares = [m.as_shares() for m in maps]
+    heat = {n: np.mean([to_face(m[n], p, mean) for m, p in zip(shares, points, strict=True)], 0) for n in maps[0]}
+    targets = {m.target for m in maps}
+    return WhereHow(heat, targets.pop() if len(targets) == 1 else -1, maps[0].method), face

@@ -1,4 +1,4 @@
-"""Sanity checks of a method: randomised parameters and labels, shifted inputs, and a shortcut planted on purpose.
+"""Sanity checks of a method: randomised parameters, shifted inputs, and a shortcut planted on purpose.
 
 After Adebayo et al., "Sanity Checks for Saliency Maps" (arXiv 1810.03292), and Kindermans et al., "The
 (Un)reliability of saliency methods" (arXiv 1711.00867).
@@ -6,7 +6,6 @@ After Adebayo et al., "Sanity Checks for Saliency Maps" (arXiv 1810.03292), and 
 
 import copy
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -29,8 +28,7 @@ def similarity(first: WhereHow, second: WhereHow) -> float:
 def cascade(model: Recognizer, seed: int = 0) -> Iterator[tuple[str, Recognizer]]:
     """Cascading randomisation: copies of a model with fresh parameters from the output downwards, one part more each.
 
-    Yields:
-        (the part that was randomised last, the model).
+    Each comes with the name of the part that was randomised last.
 
     Example:
         >>> from tsfmicro_lab.models import create_model
@@ -65,12 +63,6 @@ def shifted(model: Recognizer, onset: float = 1.0, difference: float = 0.5) -> R
         lambda _, inputs: tuple(x - constants[name] for name, x in zip(model.input_names, inputs, strict=True))
     )
     return other
-
-
-def shuffled_labels(samples: Samples, seed: int = 0) -> Samples:
-    """The same samples with their labels permuted: a model can learn them only by heart."""
-    order = np.random.default_rng(seed).permutation(len(samples))
-    return replace(samples, label=samples.label[torch.from_numpy(order)])
 
 
 def mark_region(size: int) -> Mask:

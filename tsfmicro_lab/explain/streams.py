@@ -1,21 +1,33 @@
-"""The two streams inside a trained model: what they carry, and what is lost without one or with somebody else's."""
+"""The two streams inside a trained model: what they carry and pass on, and what is lost without one.
+
+Token Grad-CAM and attention rollout are maps from inside the network: where both streams meet, and what retention and
+attention pass on.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.models import Recognizer
-from tsfmicro_lab.models.tsfmicro import StreamSum
-from tsfmicro_lab.models.vit import to_map
+from tsfmicro_lab.models.retention import ManhattanRetention
+from tsfmicro_lab.models.tsfmicro import StreamSum, TSFmicroEarly, TSFmicroS2T, TSFmicroT2S
+from tsfmicro_lab.models.vit import SelfAttention, to_map
 from tsfmicro_lab.training.metrics import scores
+
+Inputs = Mapping[str, Tensor]
+Seen = Mapping[nn.Module, tuple[Tensor, ...]]
+Flow = Float[Tensor, "batch _ _"]
+#: Layers that pass something from one token to another.
+MIXING = ManhattanRetention | SelfAttention
 
 #: What is done at test time: the weight of each stream, and the input that is taken from a clip of another subject.
 INTERVENTIONS: dict[str, tuple[dict[str, float], str | None]] = {
@@ -30,9 +42,6 @@ INTERVENTIONS: dict[str, tuple[dict[str, float], str | None]] = {
 @contextmanager
 def stream_weights(model: Recognizer, *, onset: float = 1.0, difference: float = 1.0) -> Iterator[None]:
     """Weighs the two streams of a fusion variant differently for a while; both have weight 1 in training.
-
-    Raises:
-        ValueError: The model adds no streams.
 
     Example:
         >>> from tsfmicro_lab.models import create_model
@@ -51,8 +60,7 @@ def stream_weights(model: Recognizer, *, onset: float = 1.0, difference: float =
         fuse.how_weight, fuse.where_weight = before
 
 
-@dataclass(frozen=True)
-class StreamActivations:
+class StreamActivations(NamedTuple):
     """Activations of one sample on its way through a fusion variant.
 
     Attributes:
@@ -64,18 +72,13 @@ class StreamActivations:
     """
 
     logits: Float[np.ndarray, " classes"]
-    streams: dict[str, Float[np.ndarray, "fine fine"]] = field(repr=False)
-    evidence: Float[np.ndarray, "classes grid grid"] = field(repr=False)
+    streams: dict[str, Float[np.ndarray, "fine fine"]]
+    evidence: Float[np.ndarray, "classes grid grid"]
 
 
 @torch.no_grad()
-def stream_activations(model: Recognizer, inputs: Mapping[str, Tensor]) -> StreamActivations:
-    """Runs one sample through a fusion variant and keeps both streams and the class activation maps.
-
-    Args:
-        model: A fusion variant; left in evaluation mode.
-        inputs: `onset` and `difference`, normalised, (1, 3, H, W).
-    """
+def stream_activations(model: Recognizer, inputs: Inputs) -> StreamActivations:
+    """Runs one sample through a fusion variant and keeps both streams and the class activation maps."""
     fuse = fuse_of(model)
     classifier: Any = model.classifier
     with inputs_seen(fuse, classifier) as seen:
@@ -112,6 +115,82 @@ def fuse_of(model: Recognizer) -> StreamSum:
     return fuse
 
 
+def token_grad_cam(model: Recognizer, inputs: Inputs, target: int) -> tuple[Tensor, ...]:
+    r"""Grad-CAM where a fusion variant adds its streams: channels weighed by the logit's mean gradient in each.
+
+    .. math:: \sum_c \Bigl(\frac{1}{n} \sum_{p} \frac{\partial f}{\partial A_{cp}}\Bigr) A_{cp}
+
+    (Selvaraju et al., ICCV 2017, arXiv 1610.02391, without its ReLU: here the sign is kept.) captum's `LayerGradCam`
+    averages tokens over channels instead of positions, so tokens are first laid out on their grid.
+    Maps of onset and difference, (B, 1, H, W), stretched to the input.
+    """
+    fuse = fuse_of(model)
+    with inputs_seen(fuse) as seen:
+        logit = model(**{n: x.detach().clone().requires_grad_() for n, x in inputs.items()})[:, target].sum()
+    maps = []
+    for activation, slope in reversed([*zip(seen[fuse], torch.autograd.grad(logit, seen[fuse]), strict=True)]):
+        a, g = (x if x.ndim == 4 else to_map(x) for x in (activation.detach(), slope))
+        cam = (g.mean((2, 3), keepdim=True) * a).sum(1, keepdim=True)
+        maps.append(F.interpolate(cam, inputs["onset"].shape[-2:], mode="bilinear"))
+    return tuple(maps)
+
+
+@torch.no_grad()
+def attention_rollout(model: Recognizer, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """Attention rollout: how much of each token reaches the end, if retention and attention alone carried it.
+
+    Abnar and Zuidema (arXiv 2005.00928): per layer, half of a token stays and half is mixed by the mean weights of the
+    heads. Convolutions, perceptrons and the values themselves are not seen, and neither is the class. Nothing larger
+    than one layer's weights is held. Maps of onset and difference, (B, 1, H, W), each with sum 1 per clip.
+
+    Raises:
+        ValueError: The model adds its streams before the first such layer, as early fusion does, or has no two.
+    """
+    fuse_of(model)
+    if isinstance(model, TSFmicroEarly):
+        raise ValueError(
+            "TSFmicroEarly adds the onset frame to the difference before its first retention, so a rollout cannot tell "
+            "its streams apart: choose another method or tsfmicro_late"
+        )
+    with inputs_seen(*(m for m in model.modules() if isinstance(m, MIXING))) as seen:
+        model(**inputs)
+    onset, grid = inputs["onset"], model.config.grid
+    even = torch.full((len(onset), grid, grid), 1 / grid**2, device=onset.device)
+
+    parts: Any = model  # a variant with two streams has both branches
+    where = _through_layers(even, parts.spatial, seen)
+    before = isinstance(model, TSFmicroT2S) and model.config.inject == "before"
+    how = _through_layers(where if before else even, parts.temporal, seen)
+    if isinstance(model, TSFmicroS2T):
+        where = _through_layers(F.adaptive_avg_pool2d(how, grid), parts.spatial, seen)
+    where, how = (F.interpolate(flow[:, None], onset.shape[-2:], mode="bilinear") for flow in (where, how))
+    return where / where.sum((1, 2, 3), keepdim=True), how / how.sum((1, 2, 3), keepdim=True)
+
+
+def _through_layers(flow: Flow, branch: nn.Module, seen: Seen) -> Flow:
+    for layer in reversed([m for m in branch.modules() if isinstance(m, MIXING)]):
+        (x,) = seen[layer]
+        if x.ndim == 4 and x.shape[1] > flow.shape[1]:  # from a coarse token to the four that it was made of
+            flow = F.interpolate(flow[:, None], scale_factor=2.0, mode="nearest")[:, 0] / 4
+        if isinstance(layer, ManhattanRetention) and layer.decomposed:
+            given = _through_lines(flow, *layer.line_weights(x))
+        else:
+            given = _through(flow, layer.weights(x))
+        flow = (flow + given) / 2
+    return flow
+
+
+def _through(flow: Flow, weights: Float[Tensor, "batch heads n n"]) -> Flow:
+    """From what each token gave to the end to what each token of the layer's input gave."""
+    given = torch.einsum("b q, b h q k -> b k", flow.flatten(1), weights) / weights.shape[1]
+    return rearrange(given, "b (y x) -> b y x", y=flow.shape[1])
+
+
+def _through_lines(flow: Flow, rows: Tensor, columns: Tensor) -> Flow:
+    """The same for decomposed retention, which mixes rows first and then columns."""
+    return torch.einsum("b y x, b h x y v, b h v x u -> b v u", flow, columns, rows) / rows.shape[1]
+
+
 @torch.no_grad()
 def intervene(
     model: Recognizer, samples: Samples, index: Int64[np.ndarray, " n"], *, donors: int = 4, seed: int = 0
@@ -123,9 +202,9 @@ def intervene(
 
     Args:
         model: A trained fusion variant.
-        samples: All samples.
+        samples: All samples, from which the donors of a swap are drawn.
         index: Clips to predict, of subjects that the model was not trained on.
-        donors: Clips of other subjects drawn for each swap.
+        donors: Clips of other subjects for each swap.
         seed: Of the draw.
 
     Returns:
@@ -133,12 +212,15 @@ def intervene(
     """
     names, rng = np.array(samples.classes, dtype=object), np.random.default_rng(seed)
     inputs = model.eval().inputs_of(samples)
-    swapped = np.stack([_donors(samples, i, donors, rng) for i in index.tolist()])
+    others = [np.flatnonzero(samples.subjects != samples.subjects[i]) for i in index]
+    if not all(map(len, others)):
+        raise ValueError("all samples are of one subject: a swap needs another")
+    swapped = np.stack([rng.choice(rows, donors) for rows in others])
     labels = samples.label.numpy()[index]
     tables = []
     for name, (weights, swap) in INTERVENTIONS.items():
-        for others in swapped.T if swap else (index,):
-            rows = {n: torch.from_numpy(others if n == swap else index) for n in inputs}
+        for given in swapped.T if swap else (index,):
+            rows = {n: torch.from_numpy(given if n == swap else index) for n in inputs}
             with stream_weights(model, **weights):
                 logits = model(**{n: x[rows[n].to(x.device)] for n, x in inputs.items()})
             p = logits.float().softmax(-1).cpu().numpy()
@@ -154,10 +236,3 @@ def intervention_scores(table: pd.DataFrame, classes: tuple[str, ...]) -> pd.Dat
     uf1 = {name: scores(list(group.truth), list(group.predicted), classes)["uf1"] for name, group in groups}
     result = pd.DataFrame({"uf1": pd.Series(uf1), "p_truth": groups.p_truth.mean()})
     return result.assign(lost=uf1["intact"] - result.uf1).rename_axis("intervention").reset_index()
-
-
-def _donors(samples: Samples, i: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    others = np.flatnonzero(samples.subjects != samples.subjects[i])
-    if not len(others):
-        raise ValueError("all samples are of one subject: a swap needs another")
-    return rng.choice(others, count)

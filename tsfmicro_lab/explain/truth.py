@@ -9,6 +9,7 @@ from jaxtyping import Float
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 from torch import Tensor
+from torch.nn import functional as F
 
 from tsfmicro_lab.clips import Truth
 from tsfmicro_lab.explain.attribution import Heat, WhereHow, mass_inside, one_sample
@@ -17,9 +18,6 @@ from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.seeds import seeded
 
 Explain = Callable[[dict[str, Tensor]], WhereHow]
-#: Which end of each score is good: 1 the high one, -1 the low one.
-BETTER = dict.fromkeys(("pointing", "mass", "precision", "rank", "insertion"), 1)
-BETTER |= dict.fromkeys(("deletion", "infidelity", "sensitivity"), -1)
 
 
 def pointing(heat: Heat, region: Mask) -> float:
@@ -44,11 +42,7 @@ def rank_correlation(first: Heat, second: Heat) -> float:
 
 
 def truth_scores(heat: Heat, truth: Truth) -> dict[str, float]:
-    """How well a map finds what truly moved.
-
-    Args:
-        heat: A map of the clip's size.
-        truth: Of a rendered clip, aligned as the map is.
+    """How well a map finds what truly moved in a rendered clip.
 
     Returns:
         `pointing`; `mass`: share of the attribution in the moved region; `precision`: average precision of the pixels;
@@ -72,17 +66,7 @@ def perturbation_curves(
     """Deletion and insertion: probability of the explained class as pixels are taken out or put in, strongest first.
 
     Petsiuk, Das, Saenko (arXiv 1806.07421), here of one input while the others stay. A good map makes the first fall
-    soon and the second rise soon; the mean of each curve is the score.
-
-    Args:
-        model: The explained model.
-        inputs: The explained inputs.
-        maps: The explanation; its sign counts.
-        name: The input that is changed.
-        points: Points of each curve, from no pixel to all.
-
-    Returns:
-        (deletion, insertion).
+    soon and the second rise soon; the mean of each curve is the score. The sign of the maps counts.
     """
     heat, x = maps[name], one_sample(model, inputs)
     rank = np.empty(heat.size)
@@ -90,11 +74,8 @@ def perturbation_curves(
     limits = np.linspace(0, heat.size, points).reshape(-1, *[1] * x[name][0].ndim)
     kept = torch.from_numpy(rank.reshape(1, *heat.shape[:-2], 1, *heat.shape[-2:]) >= limits).to(x[name])
     batch = {n: one.expand(points, *one.shape[1:]) for n, one in x.items()}
-    curves = []
-    for keep in (kept, 1 - kept):
-        p = model(**batch | {name: x[name] * keep}).float().softmax(-1)[:, maps.target]
-        curves.append(p.cpu().numpy())
-    return curves[0], curves[1]
+    both = [model(**batch | {name: x[name] * keep}).float().softmax(-1).cpu().numpy() for keep in (kept, 1 - kept)]
+    return both[0][:, maps.target], both[1][:, maps.target]
 
 
 def relative_infidelity(
@@ -104,18 +85,14 @@ def relative_infidelity(
 
     Infidelity is Yeh et al.'s (arXiv 1901.09392), computed by captum. Random halves of 7×7 tiles of all inputs are set
     to zero, `count` times. The map predicts that the logit falls by what it gives those tiles, times the one factor
-    that suits it best.
-
-    Returns:
-        Mean squared error over the mean squared fall: 0 is perfect, 1 no better than a map of zeros.
+    that suits it best. The result is the mean squared error over the mean squared fall: 0 is perfect, 1 no better than
+    a map of zeros.
     """
-    sample = one_sample(model, inputs)
-    asked = InOrder(model, sample)
+    asked = InOrder(model, sample := one_sample(model, inputs))
     x = asked.free(sample)
 
     def tiles(x: Tensors) -> tuple[Tensors, Tensors]:
-        drawn = [torch.rand(len(one), 1, 7, 7) < 0.5 for one in x]
-        masks = [torch.nn.functional.interpolate(d.float(), one.shape[-2:]) for d, one in zip(drawn, x, strict=True)]
+        masks = [F.interpolate((torch.rand(len(one), 1, 7, 7) < 0.5).float(), one.shape[-2:]) for one in x]
         gone = tuple(m.to(one).expand_as(one).contiguous() for m, one in zip(masks, x, strict=True))
         return gone, tuple(one * (1 - m) for one, m in zip(x, gone, strict=True))
 
@@ -136,15 +113,9 @@ def sensitivity(
 ) -> float:
     """Max-sensitivity: how far the maps move, relative to their norm, when the inputs move a little.
 
-    Yeh et al. (arXiv 1901.09392), computed by captum; the largest of a few draws. 0.02 is about one grey level of the
-    onset frame.
-
-    Args:
-        explain: From inputs to maps, such as a `where_how` with its model, class and method.
-        inputs: The inputs, with a batch axis.
-        radius: Largest change of a normalised pixel.
-        count: Draws.
-        seed: Of the draws.
+    Yeh et al. (arXiv 1901.09392), computed by captum; the largest of a few draws. The inputs have a batch axis; their
+    pixels change by 0.02 at most, about one grey level of the onset frame. `explain` leads from inputs to maps, such as
+    a `where_how` with its model, class and method.
     """
 
     def maps(x: Tensors) -> Tensors:

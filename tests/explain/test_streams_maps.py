@@ -3,7 +3,7 @@ import pytest
 import torch
 from captum.attr import LayerAttribution, LayerGradCam
 
-from tsfmicro_lab.explain.tokens import attention_rollout, token_grad_cam
+from tsfmicro_lab.explain.streams import attention_rollout, token_grad_cam
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.models.retention import ManhattanRetention
 from tsfmicro_lab.models.vit import SelfAttention
