@@ -33,6 +33,8 @@ def test_a_sound_table_gets_a_whole_apex():
 def test_what_is_wrong_is_said_in_one_sentence(change, message):
     with pytest.raises(ValueError, match=message):
         check_annotations(pd.DataFrame(GOOD | change))
+    with pytest.raises(ValueError, match="the annotations lack clip, onset, apex, offset, emotion, action_units, fps"):
+        check_annotations(pd.DataFrame({"subject": ["s1"]}))
 
 
 def test_names_of_the_package_are_found_when_asked_for():

@@ -49,7 +49,7 @@ def read_annotations(card: Card, labels: Labels, root: Path, report: Report) -> 
         ValueError: The table cannot be read, lacks a column, or gives no clip at all.
     """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for raw in _tree_rows(card, labels, root) if labels.tree else _table_rows(card, labels, root):
+    for raw in _tree_rows(card, labels.tree, root) if labels.tree else _table_rows(card, labels, root):
         if row := _clip(raw, card, labels, report):
             key = row["subject"], row["clip"], row["onset"]
             if rows.setdefault(key, row) is not row:
@@ -93,8 +93,7 @@ def _wrong_root(card: Card, expected: list[str], root: Path) -> FileNotFoundErro
     return FileNotFoundError(f"{root} is no root of {card.pretty_name}: expected {wanted}, {found}; {hint}")
 
 
-def _tree_rows(card: Card, labels: Labels, root: Path) -> Iterator[dict[str, str]]:
-    tree = labels.tree or ""
+def _tree_rows(card: Card, tree: str, root: Path) -> Iterator[dict[str, str]]:
     pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(tree)))
     star = re.sub(r"{\w+}", "*", tree)
     folders = sorted(path for path in root.glob(star) if path.is_dir())
@@ -184,10 +183,7 @@ def _order(frames: dict[str, int | None], card: Card, say: Say, spotted: bool) -
         say("doubtful", "no apex: it is spotted when the clip is prepared")
     if apex is not None and not onset <= apex <= offset:
         frames["apex"] = None
-        say(
-            "doubtful",
-            f"apex {apex} lies outside {onset} to {offset}: left out, to be spotted later",
-        )
+        say("doubtful", f"apex {apex} lies outside {onset} to {offset}: left out, to be spotted when it is prepared")
     if card.max_frames and offset - onset >= card.max_frames:
         say("doubtful", f"{offset - onset + 1} frames are long for a micro-expression at {card.fps:g} fps")
     return True

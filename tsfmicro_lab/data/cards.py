@@ -146,23 +146,14 @@ def list_cards() -> list[str]:
 
 @cache
 def read_card(name: str) -> Card:
-    """Reads a data card by its name, which :func:`list_cards` gives; a ValueError says that there is none.
-
-    Example:
-        >>> sorted(read_card("casme2").labels)
-        ['2014', '2019', 'objective']
-    """
+    """Reads a data card by its name, which :func:`list_cards` gives; a ValueError says that there is none."""
     if name not in list_cards():
         raise ValueError(f"no data card '{name}': choose from {', '.join(list_cards())}")
     return parse_card((cards_folder() / f"{name}.md").read_text(encoding="utf-8"), f"{name}.md")
 
 
 def parse_card(text: str, source: str = "card") -> Card:
-    """Checks the text of a card, YAML between two lines `---` and then Markdown; messages call it `source`.
-
-    Raises:
-        ValueError: The front matter is missing, no YAML, or not what the schema asks for; every place is named.
-    """
+    """Checks the text of a card, YAML between two lines `---` and then Markdown; a ValueError names every fault."""
     match = re.match(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL)
     if not match:
         raise ValueError(f"{source} has no front matter: begin it with a line ---, then YAML, then a line ---")

@@ -35,8 +35,6 @@ class Composite:
         >>> data
         mine: 12 clips of 2 subjects from synthetic
             negative 7, positive 3, surprise 2
-        >>> data[0].subject
-        'synthetic_sub01'
     """
 
     def __init__(self, parts: Sequence[Dataset], name: str = "composite", target: str = "emotion") -> None:

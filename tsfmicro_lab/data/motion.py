@@ -80,12 +80,6 @@ def displacement(units: Mapping[str, float], landmarks: Points, size: int) -> Fi
 
     Raises:
         ValueError: A unit is unknown.
-
-    Example:
-        >>> points = np.random.default_rng(0).uniform(0, 64, (30, 2)).astype(np.float32)
-        >>> field = displacement({"L12": 2.0}, points, 64)
-        >>> float(np.hypot(*field).max().round(3))
-        2.0
     """
     total = np.zeros((2, size, size), np.float32)
     for name, amplitude in units.items():

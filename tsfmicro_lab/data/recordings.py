@@ -24,7 +24,7 @@ class Recordings:
         report: One row per correction, drop or doubt.
 
     Args:
-        card: Its card.
+        card: What is known of it.
         root: Its folder.
         labels: Which release of the annotations; may be left out where there is one.
 
@@ -56,11 +56,7 @@ class Recordings:
         return len(self.annotations)
 
     def __getitem__(self, index: int) -> Clip:
-        """The clip of that row of the annotations.
-
-        Raises:
-            ClipError: Its frames are missing.
-        """
+        """The clip of that row of the annotations; a ClipError if its frames are missing."""
         row, numbered = self.annotations.iloc[index], self._frames[index]
         if not numbered:
             remedy = "leave such clips out with data.select(data.annotations.frames > 0)"
@@ -89,10 +85,6 @@ class Recordings:
 def load(name: str, root: Path | str, labels: str | None = None) -> Recordings:
     """Loads a recorded data set by the name of its card; `tsfmicro-lab data list` shows all (see :class:`Recordings`).
 
-    Example:
-        >>> load("casme2", "no/folder", labels="2014")
-        Traceback (most recent call last):
-        ...
-        FileNotFoundError: no/folder is no root of CASME II: expected CASME2-coding-20140508.xlsx inside ...
+    `load("casme2", "FOLDER", labels="2014")` reads CASME II with the labels of 2014.
     """
     return Recordings(read_card(name), root, labels)

@@ -46,12 +46,8 @@ def make_store(
 ) -> Path:
     """Makes a store, or goes on with one: clips that are finished and unchanged are not aligned again.
 
-    Args:
-        folder: Where stores lie; each data set and set of parameters gets a folder of its own in it.
-        facts: What the store is of: `dataset`, `size`, `target`, `tensors`.
-        table: Annotations of its clips.
-        rows: Their rows in the data set.
-        align: :func:`align_row` for many tasks.
+    `facts` say what it is of: `dataset`, `size`, `target` and `tensors`, which get a place of their own in the folder;
+    `table` annotates its clips, `rows` are theirs in the data set, and `align` is :func:`align_row` for many tasks.
     """
     facts = facts | {"version": version("tsfmicro-lab"), "annotations": _columns(table)}
     place = folder / f"{safe_name('{dataset}-{size}-{target}'.format(**facts))}-{_hash(facts)[:12]}"
@@ -76,12 +72,7 @@ def make_store(
 
 
 def read_store(place: Path) -> tuple[Arrays, pd.DataFrame, Facts]:
-    """Checks a store, which may come from elsewhere, and opens its files; nothing in them is executed.
-
-    Raises:
-        FileNotFoundError: There is no finished store.
-        ValueError: A file was truncated or altered.
-    """
+    """Checks a store, which may come from elsewhere, and opens its files; nothing in them is executed."""
     path = place / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(f"{place} holds no finished store (no {MANIFEST}): prepare the data set into it")

@@ -47,9 +47,6 @@ class SyntheticMicroExpressions:
         >>> data
         SyntheticMicroExpressions: 15 clips of 3 subjects, 96 px, 200 fps, seed 0
             others 6, disgust 4, happiness 2, surprise 2, repression 1
-        >>> clip = data[0]
-        >>> clip.truth.field.shape
-        (2, 96, 96)
     """
 
     classes = tuple(PROTOTYPES)

@@ -23,7 +23,7 @@ class TableRefused(ValueError):
 
 
 def read_table(path: Path, sheet: str | None = None, header: int | None = 0) -> pd.DataFrame:
-    r"""Reads a table with every cell as text; formulas give the value that was stored with them.
+    """Reads a table with every cell as text; formulas give the value that was stored with them.
 
     Args:
         path: An xlsx, xls or csv file, told by its content, not by its name.
@@ -35,13 +35,6 @@ def read_table(path: Path, sheet: str | None = None, header: int | None = 0) -> 
 
     Raises:
         ValueError: The file is too large or no table, or the sheet is not in it.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "labels.csv"
-        >>> _ = path.write_text("Subject,Filename\n006,006_1_2\n")
-        >>> read_table(path).loc[0, "Subject"]
-        '006'
     """
     if path.stat().st_size > MAX_BYTES:
         raise TableRefused(f"{path} is larger than {MAX_BYTES >> 20} MiB, which no table of the field is")

@@ -32,12 +32,6 @@ class Video:
 
     Raises:
         VideoError: It is no video, empty, or too large.
-
-    Example:
-        >>> Video("holiday.txt")
-        Traceback (most recent call last):
-        ...
-        tsfmicro_lab.data.video.VideoError: holiday.txt: there is no such file or folder
     """
 
     def __init__(self, path: Path | str, fps: float | None = None) -> None:
