@@ -32,6 +32,8 @@ def create_model(
     """Builds a model with fresh weights.
 
     Args:
+        name: One of :func:`list_models`.
+        num_classes: Emotions to tell apart.
         preset: `base` (the paper's size; 224 px for TSFmicro), `small` (112 px) or `tiny` (56 px, trains on a laptop).
         seed: Makes the weights reproducible without touching the global random state.
         **overrides: Fields of the model's configuration (:class:`~tsfmicro_lab.models.tsfmicro.TSFmicroConfig`, …)

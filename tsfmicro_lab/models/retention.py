@@ -86,10 +86,7 @@ def attend(q: Heads, k: Heads, v: Heads, bias: Float[Tensor, "heads n n"], scale
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (arXiv 1603.09382): training leaves a residual branch out for a share `rate` of the samples.
-
-    What is left is scaled by 1 / (1 - rate).
-    """
+    """Stochastic depth (arXiv 1603.09382): training leaves a residual branch out for a share `rate` of the samples."""
 
     def __init__(self, rate: float = 0.0) -> None:
         super().__init__()
@@ -153,9 +150,8 @@ class ManhattanRetention(nn.Module):
         self.scale = (dim // heads) ** -0.5
         self.q, self.k, self.v, self.out = (nn.Linear(dim, dim) for _ in range(4))
         self.local = DepthwiseConv(dim, 5)
-        for name, table in zip(
-            ("sin", "cos", "bias"), (*rotary_table(grid**2, dim // heads), torch.empty(0)), strict=True
-        ):
+        sin, cos = rotary_table(grid * grid, dim // heads)
+        for name, table in (("sin", sin), ("cos", cos), ("bias", torch.empty(0))):
             self.register_buffer(name, table, persistent=False)
         self.set_decay(head_decay(heads, spread=spread))
 

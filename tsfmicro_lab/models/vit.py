@@ -131,8 +131,8 @@ class Thumbnail(nn.Module):
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 side side"]:
         """Returns the thumbnail."""
-        size = (self.side, self.side)  # in float32: a CPU has no kernel of half precision for it
-        return F.interpolate(image.float(), size, mode="bilinear", antialias=True, align_corners=False)
+        # In float32: a CPU has no kernel of half precision for it.
+        return F.interpolate(image.float(), [self.side] * 2, mode="bilinear", antialias=True)
 
 
 class ThumbnailViT(nn.Module):
