@@ -15,7 +15,6 @@ from tsfmicro_lab.explain.attribution import WhereHow, where_how
 from tsfmicro_lab.models.base import STREAMS, Recognizer
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, MediaPipeLandmarker
 from tsfmicro_lab.preprocess.spotting import HALF_WINDOW, FaceFinder, MotionTrace, cut, spot, trace_motion
-from tsfmicro_lab.progress import track
 
 
 @dataclass(frozen=True)

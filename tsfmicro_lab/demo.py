@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+from tqdm.auto import tqdm
 
 from tsfmicro_lab.data.moving_face import photograph
 from tsfmicro_lab.data.samples import Samples, prepare
@@ -16,7 +17,6 @@ from tsfmicro_lab.models import from_pretrained
 from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.preprocess.alignment import align_clip
 from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker
-from tsfmicro_lab.progress import track
 from tsfmicro_lab.reports import Report
 from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_processes, score_table
 from tsfmicro_lab.training.cross_validation import model_folder
@@ -109,7 +109,7 @@ def _evaluate(report: Report, samples: Samples, recipe: Recipe, seed: int, worke
 def _explain(report: Report, data: SyntheticMicroExpressions, samples: Samples, predictions: pd.DataFrame) -> None:
     """Explains each clip with the model of the fold that held its subject out; shows some that were recognised."""
     maps, rows = [], []
-    for i in track(range(len(samples)), "attributing held-out clips"):
+    for i in tqdm(range(len(samples)), "attributing held-out clips"):
         clip = align_clip(data[i], samples.onset.shape[-1])
         assert clip.truth is not None
         model = _model_without(report, samples.subjects[i])

@@ -14,6 +14,8 @@ import typer
 if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tqdm.auto import tqdm
+
 from studies.script import Clips, Save, Seeds, one_sentence
 from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
@@ -22,7 +24,6 @@ from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, p
 from tsfmicro_lab.explain.figures import Picture
 from tsfmicro_lab.models.frl_dgt import FRLDGT
 from tsfmicro_lab.preprocess import align_clip, endpoint_error, flow_colours
-from tsfmicro_lab.progress import track
 from tsfmicro_lab.training import RECIPES, Run, fit, fold_processes
 
 #: What disturbs the clips; strength 2, so that it can be told from nothing.
@@ -110,7 +111,7 @@ def measure(
             for name in CONDITIONS
             for seed in range(seeds)
         ]
-        tables = [job.result() for job in track(jobs, "conditions")]
+        tables = [job.result() for job in tqdm(jobs, "conditions")]
     return Displacements(provenance, pd.concat(tables, ignore_index=True))
 
 

@@ -23,13 +23,14 @@ from sklearn.preprocessing import StandardScaler
 if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tqdm.auto import tqdm
+
 from studies.leakage_scores import BY_SUBJECT, COPIES, MODELS, Leakage, gains
 from studies.script import Epochs, Out, Save, Workers, one_sentence
 from studies.stored import provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.files import write_whole
-from tsfmicro_lab.progress import progress_bar, track
 from tsfmicro_lab.training import Augmentation, Fold, Recipe, Run, fit, fold_processes, predict, scores
 from tsfmicro_lab.training.splits import nested_leave_one_subject_out
 
@@ -178,7 +179,7 @@ def measure(
     if note.exists() and note.read_text() != about:
         raise ValueError(f"{folder} holds experiments of another size or recipe: give another folder, or delete this")
     note.write_text(about)
-    with fold_processes(workers) as pool, progress_bar(len(jobs), "experiments") as bar:
+    with fold_processes(workers) as pool, tqdm(desc="experiments", total=len(jobs)) as bar:
         waiting = [pool.submit(_experiment, folder, run, size, *job) for job in jobs]
         for future in as_completed(waiting):
             future.result()
@@ -186,7 +187,7 @@ def measure(
     tables = [_experiment(folder, run, size, *job) for job in jobs]
     linear = [
         linear_scores(_labelled(_clips(*size, seed), labels, seed), labels, seed)
-        for seed in track(range(linear_seeds), "linear models")
+        for seed in tqdm(range(linear_seeds), "linear models")
         for labels in (*LABELS, BY_SUBJECT)
     ]
     return Leakage(

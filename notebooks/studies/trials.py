@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Samples, SyntheticMicroExpressions
@@ -26,7 +27,6 @@ from tsfmicro_lab.explain.regions import clip_regions, unit_effects
 from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.preprocess import align_clip
-from tsfmicro_lab.progress import track
 from tsfmicro_lab.training import Run, fit, leave_one_subject_out, predict
 from tsfmicro_lab.training.cross_validation import model_folder
 
@@ -121,7 +121,7 @@ def score_clips(
     """
     rows: list[dict[str, Any]] = []
     everyone = list(cases(data, samples, place, explained))
-    for number, one in enumerate(track(everyone, "scoring maps")):
+    for number, one in enumerate(tqdm(everyone, "scoring maps")):
         target = int(predict(one.model, samples, np.array([one.row["index"]])).argmax())
         effects = unit_effects(one.model, data.moving_face(one.row["index"]), target, units=one.clip.action_units)
         about = {**one.row, "right": target == int(samples.label[one.row["index"]])}

@@ -9,10 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from lookalikes.layouts import LAYOUTS, Layout, Sheet
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
-from tsfmicro_lab.progress import track
 
 _ROMAN = ("", "I", "II", "III", "IV", "V", "VI", "VII")
 
@@ -65,7 +65,7 @@ def synthesize(
     _write_tables(plan, rows, out)
     if frames or not plan.sheets:
         encode = cache(partial(_jpeg, data))
-        for row in track(rows, f"writing {layout}", progress):
+        for row in tqdm(rows, f"writing {layout}", disable=not progress):
             _write_frames(plan, row, out, encode)
     columns = ["subject", "clip", "onset", "apex", "offset", "emotion", "action_units", "source", "faulty"]
     return pd.DataFrame(rows)[columns]

@@ -43,7 +43,8 @@ def results(
     html: Annotated[bool, typer.Option(help="Write report.html into the folder of each run.")] = False,
 ) -> None:
     """Show every run below a folder as a table; export it, or write a page about each run."""
-    from tsfmicro_lab.progress import track
+    from tqdm.auto import tqdm
+
     from tsfmicro_lab.reports import run_report
     from tsfmicro_lab.results import find_results, load_frames, run_table
 
@@ -57,7 +58,7 @@ def results(
     if latex:
         latex.write_text(table.to_latex(index=False, float_format="%.3f", escape=True), encoding="utf-8")
     chosen = [found[i] for i in table.index]
-    for page in [run_report(r, samples=load_frames(r)) for r in track(chosen, "pages")] if html else []:
+    for page in [run_report(r, samples=load_frames(r)) for r in tqdm(chosen, "pages")] if html else []:
         print(page)
 
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import StackDataset
+from tqdm.auto import tqdm
 
 from tsfmicro_lab.data.action_units import action_unit_table
 from tsfmicro_lab.data.schema import Dataset, rows_with
@@ -19,7 +20,6 @@ from tsfmicro_lab.data.store import Made, Task, align_row, make_store, read_stor
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
 from tsfmicro_lab.preprocess.landmarks import Landmarker
 from tsfmicro_lab.processes import spread
-from tsfmicro_lab.progress import track
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def prepare(
 
     def align(tasks: Sequence[Task]) -> Iterator[Made]:
         made = spread(partial(align_row, dataset, size, names, landmarker), tasks, workers)
-        return track(made, "aligning clips", progress, len(tasks))
+        return iter(tqdm(made, "aligning clips", len(tasks), disable=not progress))
 
     if folder is not None:
         facts = {"dataset": dataset.name, "size": size, "target": target, "tensors": list(names)}

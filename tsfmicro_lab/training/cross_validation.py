@@ -13,12 +13,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
+from tqdm.auto import tqdm
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.files import safe_name, write_whole
 from tsfmicro_lab.models.card import model_card
 from tsfmicro_lab.processes import process_pool
-from tsfmicro_lab.progress import progress_bar
 from tsfmicro_lab.provenance import environment
 from tsfmicro_lab.training.predictions import read_table, write_table
 from tsfmicro_lab.training.protocols import KEY, Run, card_facts, run_fold, samples_digest
@@ -90,7 +90,7 @@ def cross_validate(
             _open_run(own[0].place, own[0].run, samples, folds)
         todo = [job for job in jobs if not job.table.exists()]
         what = f"{several[0].label}, seed {several[0].seed}" if len(several) == 1 else f"{len(several)} runs"
-        with progress_bar(len(jobs), f"{what}: folds", progress) as bar:
+        with tqdm(desc=f"{what}: folds", total=len(jobs), disable=not progress) as bar:
             bar.update(len(jobs) - len(todo))
             for job, rows in _train_all(samples, todo, executor):
                 job.keep(rows)

@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, distributed
+from tqdm.auto import tqdm
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.data.tensors import KEY_FRAMES, STRONGEST
 from tsfmicro_lab.models.base import Recognizer
-from tsfmicro_lab.progress import track
 from tsfmicro_lab.seeds import seeded
 from tsfmicro_lab.training.augmentation import Augmentation
 from tsfmicro_lab.training.checkpoint import Checkpoint, State
@@ -123,7 +123,7 @@ def fit(
         losses = checkpoint.load(state) if checkpoint else []
         if not losses:
             model.pretrain(torch.from_numpy(index), draw, recipe.lr)
-        for epoch in track(range(len(losses) + 1, recipe.epochs + 1), "training", progress):
+        for epoch in tqdm(range(len(losses) + 1, recipe.epochs + 1), "training", disable=not progress):
             model.train()
             total = torch.zeros((), device=device)  # stays there: reading it would wait for every step
             for rows in _batches(torch.from_numpy(index), recipe.batch_size, shuffle):
