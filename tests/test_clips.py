@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tsfmicro_lab.clips import Clip, ClipError, LazyFrames, frame_files, read_image
+from tsfmicro_lab.clips import Clip, ClipError, LazyFrames, read_image
 
 GREY = [np.full((4, 5, 3), i, np.uint8) for i in range(6)]
 
@@ -31,7 +31,7 @@ def test_missing_and_corrupt_frames_are_named(tmp_path):
     cv2.imwrite(str(good), np.full((8, 8, 3), 90, np.uint8))
     corrupt.write_bytes(good.read_bytes()[:40])
     empty.touch()
-    clip = Clip("c1", "s1", frame_files([good, corrupt, empty, tmp_path / "4.jpg"]), 0, 1, 3)
+    clip = Clip("c1", "s1", LazyFrames(read_image, [good, corrupt, empty, tmp_path / "4.jpg"]), 0, 1, 3)
     assert clip.frame(0).shape == (8, 8, 3)
     with pytest.raises(ClipError, match=r"s1/c1: frame 1 cannot be read: .*2\.jpg is no readable image"):
         clip.frame(1)

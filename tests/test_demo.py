@@ -66,15 +66,15 @@ def test_it_begins_anew_after_it_finished_and_says_why_the_photograph_is_missing
     monkeypatch.delenv(landmarks.MODEL_VARIABLE, raising=False)
     monkeypatch.setattr(landmarks, "cached_model", lambda: tmp_path / "none" / "model.task")
     monkeypatch.setattr(landmarks, "MODEL_URL", "http://127.0.0.1:9/none.task")
-    old = (folder / "runs" / "tsfmicro_late" / "folds" / "sub01.csv").stat().st_mtime_ns
+    old = (folder / "runs" / "tsfmicro_late-0" / "folds" / "sub01.csv").stat().st_mtime_ns
     page = page_of(folder)
     assert "Left out: the face landmarker model could not be downloaded" in page
-    assert (folder / "runs" / "tsfmicro_late" / "folds" / "sub01.csv").stat().st_mtime_ns > old
+    assert (folder / "runs" / "tsfmicro_late-0" / "folds" / "sub01.csv").stat().st_mtime_ns > old
 
 
 def test_it_deletes_only_what_a_demo_made(demo, tmp_path):
     folder, _ = demo
-    mine = folder / "runs" / "tsfmicro_late" / "notes.txt"
+    mine = folder / "runs" / "tsfmicro_late-0" / "notes.txt"
     mine.write_text("mine")
     page_of(folder)
     assert mine.read_text() == "mine"

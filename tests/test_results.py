@@ -1,4 +1,5 @@
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -6,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tsfmicro_lab.cli import app
-from tsfmicro_lab.results import explain_clip, find_results, load_frames, read_result, run_table
+from tsfmicro_lab.results import explain_clip, find_results, load_frames, read_results, run_table
 from tsfmicro_lab.training import Recipe, Run, cross_validate, score_table, subject_interval
 from tsfmicro_lab.training.predictions import write_table
 from tsfmicro_lab.widgets import ResultsExplorer
@@ -85,7 +86,18 @@ def test_predictions_are_scored_whoever_made_them(folder, tmp_path):
     assert result.exit_code == 0, result.output
     assert "Holm" in result.output
     assert "four times in five" in plain(result.output)
-    assert len(read_result(folder / "predictions.csv")) == 1
+    assert len(read_results(folder / "predictions.csv")) == 1
+
+
+def test_runs_of_one_name_are_told_apart_by_their_place(folder, tmp_path):
+    here = sorted(folder.glob("*/run.json"))[0].parent
+    there = tmp_path / folder.name / here.name
+    shutil.copytree(here, there)
+    names = [r.name for r in read_results(here, there, here)]
+    assert names == [f"{folder.name}/{here.name} ({place})" for place in (here, there)], "what comes twice counts once"
+    result = run.invoke(app, ["score", str(here), str(there)])
+    assert result.exit_code == 0, result.output
+    assert plain(result.output).count(str(there)) == 2, "in the table of scores and in the comparison"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +130,7 @@ def test_folders_without_runs_or_with_broken_ones_are_one_sentence(tmp_path):
     assert result.exit_code == 1
     assert "holds no finished run" in plain(result.output)
     with pytest.raises(ValueError, match=r"lacks clip, model, predicted, seed, subject, truth"):
-        read_result(fold)
+        read_results(fold)
 
 
 def test_the_browser_filters_draws_and_explains(folder, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from tqdm.auto import tqdm
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.video import Video, VideoError
@@ -22,14 +23,11 @@ class Analysis:
     """What was found in a video.
 
     Attributes:
-        video: The video.
         trace: The curve and what it rests on.
-        strictness: Of the spotting.
         clips: An aligned clip for each spotted moment.
         table: One row per moment: onset, apex and offset (seconds), duration (ms), strength, head (pixels), and with a
             model the predicted class and its probability.
         maps: With a model that reads both streams, the where-how maps.
-        classes: Names of the model's classes.
         notes: What a reader should know about the recording, in sentences.
     """
 
@@ -68,9 +66,6 @@ def analyze(
         find_faces: Finds landmarks; MediaPipe, up to four faces, by default.
         progress: Whether to show progress bars.
 
-    Returns:
-        What was found.
-
     Raises:
         VideoError: The video cannot be read, or no face is in it.
         ValueError: The classes are not those of the model.
@@ -85,13 +80,13 @@ def analyze(
         if len(classes) != count:
             raise ValueError(f"the model has {count} classes, {len(classes)} are named: name all")
     video = Video(path, fps)
-    reading = partial(track, video, show=progress, total=video.claimed or None)
-    trace = trace_motion(reading("looking for movements"), find_faces or MediaPipeLandmarker(faces=4).find_all)
+    reading = partial(tqdm, video, total=video.claimed or None, disable=not progress)
+    trace = trace_motion(reading(desc="looking for movements"), find_faces or MediaPipeLandmarker(faces=4).find_all)
     if not trace.searches.faces.any():
         searched = f"the {len(trace.searches)} frames that were searched"
         raise VideoError(f"{path}: no face in any of {searched}: show it whole, upright, lit")
     spots = spot(trace, strictness, most)
-    clips = cut(reading("cutting out what was found"), trace, spots, subject=video.path.stem)
+    clips = cut(reading(desc="cutting out what was found"), trace, spots, subject=video.path.stem)
     table, maps = _moments(trace, spots, clips), []
     if model is not None and clips:
         p = torch.cat([model.logits(clip) for clip in clips]).softmax(1)
@@ -102,12 +97,10 @@ def analyze(
     return Analysis(video, trace, strictness, clips, table, maps, classes, list(_notes(video, trace, table)))
 
 
-def unknown_spans(trace: MotionTrace, shortest: float = 2 * HALF_WINDOW + 0.1) -> list[tuple[float, float]]:
+def unknown_spans(trace: MotionTrace) -> list[tuple[float, float]]:
     """Times at which nothing could be spotted, since no face or no still head was seen, seconds.
 
-    Args:
-        trace: From `preprocess.spotting.trace_motion`.
-        shortest: Shorter ones are left out: each segment loses half a window at both ends.
+    Short ones are left out, since each segment loses half a window at both ends.
 
     Example:
         >>> curve = np.ones(100)
@@ -118,29 +111,20 @@ def unknown_spans(trace: MotionTrace, shortest: float = 2 * HALF_WINDOW + 0.1) -
     gone = np.concatenate([[0], ~np.isfinite(trace.curve), [0]])
     edges = np.flatnonzero(np.diff(gone)).reshape(-1, 2)
     spans = [(float(trace.times[a]), float(trace.times[b - 1])) for a, b in edges]
-    return [(a, b) for a, b in spans if b - a > shortest]
+    return [(a, b) for a, b in spans if b - a > 2 * HALF_WINDOW + 0.1]
 
 
 def _moments(trace: MotionTrace, spots: pd.DataFrame, clips: list[Clip]) -> pd.DataFrame:
-    rows = []
-    for i, clip in enumerate(clips):
-        within = np.array([*clip.key_frames, clip.offset])
-        onset, apex, offset = trace.times[within + int(spots.apex[i]) - within[1]]
-        rows.append([clip.name, onset, apex, offset, 1e3 * (offset - onset), spots.strength[i], spots["head"][i]])
-    return pd.DataFrame(rows, columns=["moment", "onset", "apex", "offset", "duration", "strength", "head"])
+    keys = np.array([[*clip.key_frames, clip.offset] for clip in clips], int).reshape(-1, 3)
+    keys += spots.apex.to_numpy(int)[:, None] - keys[:, 1:2]
+    table = pd.DataFrame(trace.times[keys], columns=["onset", "apex", "offset"])
+    table.insert(0, "moment", [clip.name for clip in clips])
+    return table.assign(duration=1e3 * (table.offset - table.onset), strength=spots.strength, head=spots["head"])
 
 
 def _notes(video: Video, trace: MotionTrace, table: pd.DataFrame) -> Iterator[str]:
-    yield from _notes_on_time(video, trace.times)
-    yield from _notes_on_faces(trace)
-    if (moved := table.moment[table["head"] > 1]).any():
-        yield f"The head moved by more than a pixel during {', '.join(moved)}: the difference shows that, too."
-    if (long := table.moment[table.duration > 500]).any():
-        yield f"Longer than half a second, so no micro-expression by the usual definition: {', '.join(long)}."
-
-
-def _notes_on_time(video: Video, times: np.ndarray) -> Iterator[str]:
-    steps = np.diff(times)
+    """On the frame rate, on the faces, and on the moments."""
+    steps, faces = np.diff(trace.times), trace.searches.faces
     usual = float(np.median(steps)) if len(steps) else 1.0
     if usual > 0.011:
         rate = f"{1 / usual:.0f} frames per second: a movement of a fifth of a second is in {0.2 / usual:.0f} frames."
@@ -148,23 +132,23 @@ def _notes_on_time(video: Video, times: np.ndarray) -> Iterator[str]:
     if (late := steps > 1.5 * usual).any():
         longer = f"{100 * late.mean():.1f} % of the steps are longer than the usual {1e3 * usual:.0f} ms"
         yield f"The frame rate varies: {longer}, the longest {1e3 * steps.max():.0f} ms. Times are those of the frames."
-    if len(times) < 0.98 * video.claimed:
-        yield f"Only {len(times)} of the {video.claimed} announced frames could be read: the file may be cut off."
-
-
-def _notes_on_faces(trace: MotionTrace) -> Iterator[str]:
-    found = trace.searches.faces
-    if (several := found > 1).any():
+    if len(trace.times) < 0.98 * video.claimed:
+        yield f"Only {len(trace.times)} of {video.claimed} announced frames could be read: the file may be cut off."
+    if (several := faces > 1).any():
         share = f"more than one is in {100 * several.mean():.0f} % of the searched frames"
-        yield f"{found.max()} faces: {share}. The one that was largest at first was followed."
-    if (lost := found == 0).any():
+        yield f"{faces.max()} faces: {share}. The one that was largest at first was followed."
+    if (lost := faces == 0).any():
         first = trace.times[trace.searches.frame[lost].iloc[0]]
         yield f"No face in {100 * lost.mean():.0f} % of the searched frames, for the first time at {first:.1f} s."
     if spans := unknown_spans(trace):
         listed = ", ".join(f"{a:.1f} to {b:.1f} s" for a, b in spans[:5]) + (" and more" if len(spans) > 5 else "")
         share = f"{100 * np.isnan(trace.curve).mean():.0f} % of the time ({listed})"
         yield f"Nothing can be spotted in {share}: the head moved, or no face was seen."
-    for segment in trace.segments[:1]:
-        right, left = (segment.landmarks[POINT_INDEX[f"{side}_eye_outer"]] for side in ("right", "left"))
+    if trace.segments:
+        right, left = (trace.segments[0].landmarks[POINT_INDEX[f"{side}_eye_outer"]] for side in ("right", "left"))
         if (wide := float(np.hypot(*(left - right)))) < 50:
             yield f"The face is small, {wide:.0f} px from eye to eye: what moves it by less than a pixel is lost."
+    if (moved := table.moment[table["head"] > 1]).any():
+        yield f"The head moved by more than a pixel during {', '.join(moved)}: the difference shows that, too."
+    if (long := table.moment[table.duration > 500]).any():
+        yield f"Longer than half a second, so no micro-expression by the usual definition: {', '.join(long)}."

@@ -1,9 +1,8 @@
 """The clip: frames with key frames and labels, the one thing that flows through the lab."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -18,17 +17,27 @@ Points = Float[np.ndarray, "_ 2"]
 MAX_FILE_BYTES, MAX_SIDE = 64 * 2**20, 8192
 
 
-@runtime_checkable
-class Frames(Protocol):
-    """RGB frames by index: a list of arrays, or :class:`LazyFrames`."""
+class LazyFrames:
+    """Frames that are made when asked for: read from a file, rendered, or aligned.
+
+    Args:
+        make: Called with an item, returns the frame, (height, width, 3) uint8.
+        items: What `make` is called with, one per frame: paths, indices.
+
+    Example:
+        >>> frames = LazyFrames(lambda grey: np.full((2, 2, 3), grey, np.uint8), range(5))
+        >>> len(frames), frames[3].max()
+        (5, np.uint8(3))
+    """
+
+    def __init__(self, make: Callable[..., np.ndarray], items: Sequence[object]) -> None:
+        self.make, self.items = make, items
 
     def __len__(self) -> int:
-        """Number of frames."""
-        ...
+        return len(self.items)
 
     def __getitem__(self, index: int, /) -> np.ndarray:
-        """The frame, (height, width, 3) uint8."""
-        ...
+        return self.make(self.items[index])
 
 
 class ClipError(ValueError):
@@ -80,7 +89,7 @@ class Clip:
 
     name: str
     subject: str
-    frames: Frames = field(repr=False)
+    frames: Sequence[np.ndarray] | LazyFrames = field(repr=False)
     onset: int
     apex: int | None
     offset: int
@@ -158,34 +167,3 @@ def read_image(path: Path | str) -> Frame:
     if max(image.shape) > MAX_SIDE:
         raise ValueError(f"{path} is {image.shape[1]}×{image.shape[0]} px, more than {MAX_SIDE} on a side")
     return image
-
-
-class LazyFrames:
-    """Frames that are made when asked for: read from a file, rendered, or aligned.
-
-    Args:
-        make: Called with an item, returns the frame.
-        items: What `make` is called with, one per frame: paths, indices.
-
-    Example:
-        >>> frames = LazyFrames(lambda grey: np.full((2, 2, 3), grey, np.uint8), range(5))
-        >>> len(frames), frames[3].max()
-        (5, np.uint8(3))
-    """
-
-    def __init__(self, make: Callable[..., np.ndarray], items: Sequence[object]) -> None:
-        self.make, self.items = make, items
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int, /) -> np.ndarray:
-        return self.make(self.items[index])
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return map(self.make, self.items)
-
-
-def frame_files(paths: Sequence[Path | str]) -> LazyFrames:
-    """Frames that lie in image files, one per frame, in the order given."""
-    return LazyFrames(read_image, list(paths))

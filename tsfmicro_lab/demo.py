@@ -14,12 +14,11 @@ from tsfmicro_lab.explain.attribution import mass_inside, where_how
 from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
 from tsfmicro_lab.explain.figures import clips_figure, where_how_figure
 from tsfmicro_lab.models import from_pretrained
-from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.preprocess.alignment import align_clip
 from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker
 from tsfmicro_lab.reports import Report
 from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_processes, score_table
-from tsfmicro_lab.training.cross_validation import model_folder
+from tsfmicro_lab.training.cross_validation import model_folder, run_name
 from tsfmicro_lab.training.predictions import write_table
 
 MODELS = ("tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial")
@@ -53,28 +52,30 @@ def run_demo(
         ValueError: The folder holds an `index.html` that is not a demo's.
     """
     page, recipe = Path(folder) / "index.html", recipe or RECIPES["tiny"]
+    runs = [Run(model, "tiny", recipe, seed=seed) for model in MODELS]
+    places = [page.parent / "runs" / run_name(run) for run in runs]
     if page.exists():
-        _begin_anew(page)
+        _begin_anew(page, places)
     report = Report(page, "demo")
     with report.section("1 · Draw faces and move them"):
         data = SyntheticMicroExpressions(subjects, clips_per_subject, seed=seed)
         _show_clips(report, seed)
         samples = prepare(data, 56)
     with report.section("2 · Leave one subject out, three models"):
-        predictions = _evaluate(report, samples, recipe, seed, workers)
+        late = _evaluate(report, samples, runs, workers)
     with report.section("3 · Where and how, against the truth"):
-        _explain(report, data, samples, predictions)
+        _explain(report, data, samples, late, places[0])
     with report.section("4 · The same on a real photograph"):
-        _photograph(report, samples)
+        _photograph(report, samples, places[0])
     report.text(data=str(data), recipe=recipe, seed=seed)
     return report.write()
 
 
-def _begin_anew(page: Path) -> None:
+def _begin_anew(page: Path, runs: list[Path]) -> None:
     """Removes what a finished demo made, and nothing else: its page, and the folds and models of its runs."""
     if "<title>TSFmicro Lab: demo</title>" not in page.read_text(encoding="utf-8", errors="replace"):
         raise ValueError(f"{page} is not the page of a demo: give another folder")
-    for run in (page.parent / "runs" / model for model in MODELS):
+    for run in runs:
         for fold in run.glob("folds/*.csv"):
             shutil.rmtree(model_folder(run, fold.stem), ignore_errors=True)
             fold.unlink()
@@ -91,28 +92,28 @@ def _show_clips(report: Report, seed: int) -> None:
     report.figure("clips", clips_figure([align_clip(data[i], 224) for i in chosen]))
 
 
-def _evaluate(report: Report, samples: Samples, recipe: Recipe, seed: int, workers: int | None) -> pd.DataFrame:
-    tables = []
+def _evaluate(report: Report, samples: Samples, runs: list[Run], workers: int | None) -> pd.DataFrame:
+    """Predictions of the first run; those of all go to a file."""
+    place = report.path.with_name("runs")
     with fold_processes(workers) as pool:
-        for model in MODELS:
-            run, place = Run(model, "tiny", recipe, seed=seed), report.path.parent / "runs" / model
-            tables.append(cross_validate(samples, run, folder=place, executor=pool, keep_models=model == MODELS[0]))
-    predictions = pd.concat(tables, ignore_index=True)
+        predictions = cross_validate(samples, runs, folder=place, executor=pool, keep_models=True)
     write_table(predictions, report.path.with_name("predictions.csv"))
-    table = score_table(predictions, samples.classes)
+    table, first = score_table(predictions, samples.classes), predictions[predictions.model == runs[0].label]
     report.chart("scores", scores_chart(table))
     report.table("table", table.drop(columns="seed").rename(columns={"uf1": "UF1", "uar": "UAR"}))
-    report.chart("confusion", confusion_chart(tables[0], samples.classes))
-    return tables[0]
+    report.chart("confusion", confusion_chart(first, samples.classes))
+    return first
 
 
-def _explain(report: Report, data: SyntheticMicroExpressions, samples: Samples, predictions: pd.DataFrame) -> None:
+def _explain(
+    report: Report, data: SyntheticMicroExpressions, samples: Samples, predictions: pd.DataFrame, run: Path
+) -> None:
     """Explains each clip with the model of the fold that held its subject out; shows some that were recognised."""
     maps, rows = [], []
     for i in tqdm(range(len(samples)), "attributing held-out clips"):
         clip = align_clip(data[i], samples.onset.shape[-1])
         assert clip.truth is not None
-        model = _model_without(report, samples.subjects[i])
+        model = from_pretrained(model_folder(run, samples.subjects[i]))
         heat = where_how(model, model.inputs_of(samples, [i]))
         maps.append(heat)
         where, _ = mass_inside(heat["onset"], clip.truth.moved)
@@ -131,18 +132,12 @@ def _explain(report: Report, data: SyntheticMicroExpressions, samples: Samples, 
     report.figure("where_how", where_how_figure(large, [maps[i] for i in shown], samples.classes))
 
 
-def _model_without(report: Report, subject: str) -> Recognizer:
-    """The late fusion that was not trained on a subject."""
-    return from_pretrained(model_folder(report.path.parent / "runs" / MODELS[0], subject))
-
-
-def _photograph(report: Report, samples: Samples) -> None:
+def _photograph(report: Report, samples: Samples, run: Path) -> None:
     """Moves NASA's portrait of the astronaut Eileen Collins (public domain) by a known action unit."""
     from skimage.data import astronaut
 
     try:
-        landmarker = MediaPipeLandmarker()
-        image = astronaut()
+        landmarker, image = MediaPipeLandmarker(), astronaut()
         moving = photograph(image, landmarker(image), {"6": 2.0, "12": 3.0}, size=224)
     except (OSError, ImportError, ValueError) as error:
         report.text(photograph_missing=str(error))
@@ -151,7 +146,7 @@ def _photograph(report: Report, samples: Samples) -> None:
     # The landmarks are found anew on the rendered onset frame, as they would be on a real recording.
     clip = moving.clip("EP01", "photograph", "happiness")
     clip = replace(clip, landmarks=landmarker(clip.frame(clip.onset)))
-    model, large = _model_without(report, samples.subjects[0]), align_clip(clip, 224)
+    model, large = from_pretrained(model_folder(run, samples.subjects[0])), align_clip(clip, 224)
     maps = where_how(model, model.inputs_of(clip))
     report.text(photograph_prediction=samples.classes[maps.target])
     report.figure("photograph", clips_figure([large]))

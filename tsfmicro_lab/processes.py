@@ -27,11 +27,6 @@ def process_pool(
         workers: Number of processes; one per usable core by default.
         start: Called once in each process, with the arguments.
         arguments: What `start` is called with; it must be picklable.
-
-    Example:
-        >>> with process_pool(1) as pool:
-        ...     pool.submit(sum, (1, 2)).result()
-        3
     """
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers or usable_cores(), context, initializer=_start, initargs=(start, arguments))
@@ -41,7 +36,7 @@ def spread(function: Callable[[T], R], items: Sequence[T], workers: int | None =
     """`map` on several processes: results in order, with a few items per process under way at a time.
 
     Args:
-        function: Sent to each process once, with all that it holds; it must be picklable.
+        function: Sent to the processes with all that it holds; it must be picklable.
         items: What it is called with.
         workers: Number of processes; one works in this process, None stands for one per usable core.
 
@@ -53,9 +48,9 @@ def spread(function: Callable[[T], R], items: Sequence[T], workers: int | None =
     if workers == 1:
         yield from map(function, items)
         return
-    with process_pool(workers, _keep, (function,)) as pool:
+    with process_pool(workers) as pool:
         for begin in range(0, len(items), 8 * workers):
-            yield from pool.map(_call, items[begin : begin + 8 * workers])
+            yield from pool.map(function, items[begin : begin + 8 * workers], chunksize=4)
 
 
 def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
@@ -71,14 +66,3 @@ def _end_with_parent() -> None:
     if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)
-
-
-_kept: list[Callable[[Any], Any]] = []
-
-
-def _keep(function: Callable[[Any], Any]) -> None:
-    _kept.append(function)
-
-
-def _call(item: Any) -> Any:
-    return _kept[0](item)

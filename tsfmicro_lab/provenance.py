@@ -1,6 +1,5 @@
 """What made a result: command, commit, versions and device."""
 
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -8,54 +7,37 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 
-#: Packages whose version can change a number.
-PACKAGES = ("tsfmicro-lab", "torch", "numpy", "opencv-contrib-python")
+from tsfmicro_lab import __version__
 
 
 def environment() -> dict[str, str]:
-    """Command, commit, date, device and versions, so that a stored number can be made again.
-
-    Example:
-        >>> sorted(environment())[:3]
-        ['command', 'commit', 'date']
-    """
+    """Command, commit, date, device and versions, so that a stored number can be made again."""
     changed = " with changes" if _git("status", "--porcelain", "--untracked-files=no") else ""
+    versions = {"python": platform.python_version(), "tsfmicro-lab": __version__, "torch": torch.__version__}
+    versions |= {"numpy": np.__version__, "opencv": cv2.__version__}
     return {
         "command": " ".join([Path(sys.argv[0]).name or "python", *sys.argv[1:]]),
         "commit": (_git("rev-parse", "HEAD") or "unknown") + changed,
         "date": date.today().isoformat(),
         "device": device_name(),
-        "versions": ", ".join(["python " + platform.python_version(), *map(_version, PACKAGES)]),
+        "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
     }
 
 
 def device_name(device: torch.device | str = "cpu") -> str:
-    """A device in words.
-
-    Args:
-        device: `cpu`, `cuda:0`, …
-
-    Example:
-        >>> "CPU cores" in device_name("cpu")
-        True
-    """
+    """A device in words: the GPU's name or the number of cores, and the version of torch."""
     if torch.device(device).type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     return f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__.split('+')[0]}"
 
 
-def _version(name: str) -> str:
-    try:
-        return f"{name} {importlib.metadata.version(name)}"
-    except importlib.metadata.PackageNotFoundError:
-        return f"{name} not installed"
-
-
 def _git(*arguments: str) -> str:
     try:
         done = subprocess.run(("git", *arguments), cwd=Path(__file__).parent, capture_output=True, text=True)
-    except OSError:
-        return ""  # no git here
+    except OSError:  # no git here
+        return ""
     return done.stdout.strip()

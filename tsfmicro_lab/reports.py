@@ -32,11 +32,9 @@ DRAWN = 4000
 
 
 class Report:
-    """An HTML page: the sentences are its template's, and what is found is put into them by name.
+    """An HTML page: the sentences are those of a template, `demo`, `run` or `analysis`; what is found goes into them.
 
-    Args:
-        path: The file; its folder is created, and gets each figure as a PNG file as well.
-        template: `demo`, `run` or `analysis`.
+    The folder of the page is created, and gets each figure as a PNG file as well.
 
     Example:
         >>> import tempfile
@@ -84,11 +82,7 @@ class Report:
         self.content[name] = table.to_html(index=False, border=0, na_rep="", float_format=number, justify="inherit")
 
     def write(self) -> Path:
-        """Writes the page.
-
-        Returns:
-            Its path.
-        """
+        """Writes the page and gives its path."""
         from plotly.offline import get_plotlyjs
 
         loader = jinja2.PackageLoader("tsfmicro_lab", package_path="templates")
@@ -98,22 +92,20 @@ class Report:
         return self.path
 
 
-def run_report(result: Result, folder: Path | None = None, samples: Samples | None = None) -> Path:
+def run_report(result: Result, samples: Samples | None = None) -> Path:
     """Writes a page about a run: its scores, who is hard, what is taken for what, and the surest mistakes.
 
     Args:
         result: The run.
-        folder: Where the page goes; beside the run by default.
         samples: Its clips, to show those that were missed. Faces of licensed recordings would then be in the page.
 
     Returns:
-        Path of `report.html`.
+        Path of `report.html`, beside the run.
     """
-    report = Report((folder or result.folder) / "report.html", "run")
+    report = Report(result.folder / "report.html", "run")
     table, run = result.predictions, result.about.get("run", {})
-    facts = {"model": table.model.iloc[0]}
-    facts |= {name: run[name] for name in ("preset", "selection", "seed", "recipe") if name in run}
-    facts |= {"selection": LEAKY} if result.leaky else {}
+    known = {name: run[name] for name in ("preset", "selection", "seed", "recipe") if name in run}
+    facts = {"model": table.model.iloc[0]} | known | ({"selection": LEAKY} if result.leaky else {})
     facts |= {"data": result.about.get("data", "unknown"), "clips": len(table), "subjects": table.subject.nunique()}
     report.text(title=result.name, leaky=result.leaky, facts=facts)
     report.table("scores", pd.DataFrame(card_scores(table, result.classes)).rename(columns={"what": ""}))
@@ -129,8 +121,7 @@ def run_report(result: Result, folder: Path | None = None, samples: Samples | No
             report.chart("reliability", reliability_chart(bins))
     if samples is not None:
         pairs = [explain_clip(result, samples, row) for _, row in result.missed.head(4).iterrows()]
-        shown = [(clip, maps) for clip, maps in pairs if maps is not None]
-        if shown:
+        if shown := [(clip, maps) for clip, maps in pairs if maps is not None]:
             report.figure("maps", where_how_figure([c for c, _ in shown], [m for _, m in shown], result.classes))
     return report.write()
 
@@ -163,14 +154,7 @@ def analysis_report(found: Analysis, folder: Path | str, trained_on: str = "") -
 
 
 def curve_chart(found: Analysis) -> "go.Figure":
-    """The curve that moments were spotted on, with its threshold; grey where nothing can be said.
-
-    Args:
-        found: From :func:`~tsfmicro_lab.analyze.analyze`.
-
-    Returns:
-        A plotly figure.
-    """
+    """The curve that moments were spotted on, with its threshold; grey where nothing can be said."""
     import plotly.express as px
 
     trace, labels = found.trace, {"x": "seconds", "y": "change, grey levels"}

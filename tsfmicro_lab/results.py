@@ -1,26 +1,26 @@
 """Finished runs: found on disk, put into one table, scored anew from their predictions, and told on a page each."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.megc_log import CLASSES, read_log
-from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.data.tensors import PREPARED
+from tsfmicro_lab.data.samples import Samples, open_store
 from tsfmicro_lab.explain.attribution import WhereHow, where_how
 from tsfmicro_lab.models import from_pretrained
+from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.training.cross_validation import model_folder
 from tsfmicro_lab.training.metrics import calibration, has_units, score_table
 from tsfmicro_lab.training.predictions import MAX_BYTES, read_table
 from tsfmicro_lab.training.protocols import KEY, LEAKY, samples_digest
-from tsfmicro_lab.training.statistics import subject_interval
+from tsfmicro_lab.training.statistics import compare_models, detectable_gain, subject_interval
 
 #: Columns of every table of predictions.
 NEEDED = {"model", "seed", "subject", "clip", "truth", "predicted"}
@@ -28,14 +28,9 @@ NEEDED = {"model", "seed", "subject", "clip", "truth", "predicted"}
 
 @dataclass(frozen=True)
 class Result:
-    """Predictions of one model and seed.
+    """Predictions of one model and seed, a row per clip.
 
-    Attributes:
-        name: Of the run, as tables show it.
-        folder: Where it lies.
-        about: What `cross_validate` wrote beside it: `run`, `classes`, `data`; empty for somebody else's log.
-        predictions: One row per clip.
-        classes: All classes, or action units.
+    `about` is what `cross_validate` wrote beside them (`run`, `classes`, `data`), empty for somebody else's log.
     """
 
     name: str
@@ -47,7 +42,7 @@ class Result:
     @property
     def leaky(self) -> bool:
         """Whether it chose by the clips it was tested on."""
-        return bool(self.about.get("run", {}).get("selection") == "oracle" or "leaky" in self.predictions.model.iloc[0])
+        return self.about.get("run", {}).get("selection") == "oracle" or "leaky" in self.predictions.model.iloc[0]
 
     @property
     def units(self) -> bool:
@@ -63,19 +58,21 @@ class Result:
         return wrong.loc[order].reset_index(drop=True)
 
 
-def read_result(path: Path | str) -> list[Result]:
-    """Reads predictions to score them: a folder of a run, a CSV table of several, or a log of MEGC2019.
-
-    Args:
-        path: A folder with `run.json`, a `.csv` file of `cross_validate` tables, or a log.
+def read_results(*paths: Path | str) -> list[Result]:
+    """Reads predictions to score them: folders of runs, CSV tables of several, or logs of MEGC2019.
 
     Returns:
-        One result per model and seed.
+        One result per model and seed. Where two have one name, their places are added to it.
 
     Raises:
-        ValueError: It holds none of them; the message says what is missing.
+        ValueError: A path holds none of them; the message says what is missing.
     """
-    path = Path(path)
+    found = {(r.name, r.folder.resolve()): r for path in paths for r in _read(Path(path))}
+    count = Counter(name for name, _ in found)
+    return [r if count[r.name] == 1 else replace(r, name=f"{r.name} ({r.folder})") for r in found.values()]
+
+
+def _read(path: Path) -> list[Result]:
     if path.is_dir():
         return [_read_run(path)]
     if not path.is_file():
@@ -94,47 +91,53 @@ def read_result(path: Path | str) -> list[Result]:
 
 
 def find_results(folder: Path | str) -> list[Result]:
-    """Every run below a folder.
-
-    Args:
-        folder: Where to look; runs that have not finished a fold are left out.
+    """Every run below a folder that has finished a fold.
 
     Raises:
         ValueError: There is none.
     """
-    places = sorted(
-        path.parent for path in Path(folder).rglob("run.json") if any((path.parent / "folds").glob("*.csv"))
-    )
+    places = [path.parent for path in Path(folder).rglob("run.json") if any(path.parent.glob("folds/*.csv"))]
     if not places:
         raise ValueError(f"no run below {folder}: `tsfmicro-lab evaluate --out {folder}` makes some")
-    return [_read_run(place) for place in places]
+    return read_results(*sorted(places))
 
 
-def run_table(results: Iterable[Result], intervals: bool = True) -> pd.DataFrame:
+def run_table(results: Iterable[Result]) -> pd.DataFrame:
     """One row per run: what it is and what it is worth, computed from its predictions.
 
-    Args:
-        results: The runs.
-        intervals: Whether to compute 95 % bootstrap intervals over subjects.
-
     Returns:
-        Columns `run`, `model`, `seed`, `selection`, `subjects`, `clips`, `uf1`, `low`, `high`, `uar`, `accuracy`,
-        `ece`. A run that chose by its test clips says leaky.
+        Columns `run`, `model`, `selection`, `seed`, `subjects`, `clips`, `uf1` with the ends `low` and `high` of its
+        95 % bootstrap interval over subjects, `uar`, `accuracy`, `ece`. A run that chose by its test clips says leaky.
     """
     rows = []
     for r in results:
-        table, run = r.predictions, r.about.get("run", {})
-        row: dict[str, Any] = {"run": r.name, "model": table.model.iloc[0], "seed": int(table.seed.iloc[0])}
-        row["selection"] = LEAKY if r.leaky else run.get("selection", "unknown")
-        row |= {"subjects": len(set(table.subject)), "clips": len(table)}
-        row |= {name: score_table(table, r.classes)[name].iloc[0] for name in ("uf1", "uar", "accuracy")}
-        if intervals and not r.units and row["subjects"] > 1:
+        table, selection = r.predictions, r.about.get("run", {}).get("selection", "unknown")
+        row = score_table(table, r.classes).iloc[0].to_dict() | {"run": r.name, "subjects": table.subject.nunique()}
+        row["selection"] = LEAKY if r.leaky else selection
+        if not r.units and row["subjects"] > 1:
             row["low"], row["high"] = subject_interval(table, r.classes, resamples=2000)[1:]
         if not r.units and table.columns.str.startswith("p_").any():
             row["ece"] = calibration(table)[1]
         rows.append(row)
-    order = ["run", "model", "selection", "seed", "subjects", "clips", "uf1", "low", "high", "uar", "accuracy", "ece"]
-    return pd.DataFrame(rows).reindex(columns=order)
+    order = "run model selection seed subjects clips uf1 low high uar accuracy ece"
+    return pd.DataFrame(rows).reindex(columns=order.split())
+
+
+def compare(results: Sequence[Result]) -> tuple[pd.DataFrame, float] | None:
+    """Models on the same subjects as the first, paired; others cannot be compared so.
+
+    Returns:
+        Their gains in UF1 over the first (see :func:`~tsfmicro_lab.training.compare_models`), and the true gain that
+        so many subjects would show four times in five. None where nothing can be compared.
+    """
+    first, people = results[0], set(results[0].predictions.subject)
+    alike = [r for r in results if set(r.predictions.subject) == people]
+    one, *others = [r.predictions.assign(model=r.name, seed=0) for r in alike]
+    table = pd.concat([one, *others])
+    if not others or len(people) < 2 or not {*table.predicted, *table.truth} <= {*first.classes}:
+        return None
+    least = max(detectable_gain(rows, one, first.classes, len(people)) for rows in others)
+    return compare_models(table, first.name, first.classes), least
 
 
 def _read_run(folder: Path) -> Result:
@@ -179,19 +182,12 @@ def explain_clip(result: Result, samples: Samples, row: pd.Series) -> tuple[Clip
     clip = Clip(str(row["clip"]), row.subject, frames, 0, 1, 1, emotion=row.truth)
     folder = model_folder(result.folder, row.fold)
     model = from_pretrained(folder) if folder.is_dir() else None
-    if model is None or not {"onset", "difference"} <= set(model.input_names):
+    if model is None or not STREAMS.keys() <= {*model.input_names}:
         return clip, None
     return clip, where_how(model, model.inputs_of(samples, [i]))
 
 
 def load_frames(result: Result) -> Samples | None:
-    """What `training.evaluate` kept beside a run, or None."""
-    path = result.folder / "frames.npz"
-    if not path.is_file() or path.stat().st_size > 16 * MAX_BYTES:
-        return None
-    with np.load(path, allow_pickle=False) as kept:
-        tensors = {name: torch.from_numpy(kept[name]) for name in PREPARED if name in kept}
-    table = result.predictions.drop_duplicates(KEY).reset_index(drop=True)
-    if not tensors or any(len(x) != len(table) for x in tensors.values()):
-        return None
-    return Samples(tensors, torch.zeros(len(table), dtype=torch.int64), result.classes, table[KEY])
+    """The clips that `training.evaluate` kept beside a run, or None."""
+    stores = (open_store(path.parent) for path in sorted(result.folder.glob("frames/*/manifest.json")))
+    return next((samples for samples in stores if samples_digest(samples) == result.about.get("samples")), None)

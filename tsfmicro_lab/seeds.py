@@ -11,14 +11,10 @@ _one_at_a_time = threading.RLock()
 
 
 @contextmanager
-def seeded(seed: int, rank: int = 0) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Seeds the global random state of torch and numpy and puts it back afterwards.
 
     The state belongs to the process, so a second thread waits until the first has left: its numbers would get mixed.
-
-    Args:
-        seed: The seed.
-        rank: Of the device, where several draw at once.
 
     Example:
         >>> with seeded(1):
@@ -29,8 +25,8 @@ def seeded(seed: int, rank: int = 0) -> Iterator[None]:
     """
     with _one_at_a_time, torch.random.fork_rng():
         state = np.random.get_state()  # noqa: NPY002 - captum draws from the global state
-        torch.manual_seed(seed + rank)
-        np.random.seed((seed + rank) % 2**32)  # noqa: NPY002
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
         try:
             yield
         finally:

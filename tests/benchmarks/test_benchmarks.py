@@ -6,7 +6,7 @@ import pytest
 import torch
 from jpeg_clips import JpegClips
 
-from tsfmicro_lab.clips import Clip, frame_files, read_image
+from tsfmicro_lab.clips import Clip, LazyFrames, read_image
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.data.face_params import FaceParams
 from tsfmicro_lab.data.faces import draw_face
@@ -123,5 +123,5 @@ def test_decode_landmark_align(benchmark, tmp_path, landmarker, landmarks):
     path = tmp_path / "face.jpg"
     cv2.imwrite(str(path), astronaut()[..., ::-1])
     points = landmarker(astronaut()) if landmarks == "given" else None
-    clip = Clip("a", "s", frame_files([path, path]), 0, 1, 1, landmarks=points)
+    clip = Clip("a", "s", LazyFrames(read_image, [path, path]), 0, 1, 1, landmarks=points)
     assert benchmark(prepare_clip, clip, 224, landmarker=landmarker)["apex"].shape == (3, 224, 224)

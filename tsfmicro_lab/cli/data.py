@@ -22,9 +22,9 @@ def list_data() -> None:
 
     rows = []
     for card in map(read_card, list_cards()):
-        held = next(iter(card.labels.values())).expected if card.labels else card.expected
-        counts = [str(value) if value else "–" for value in (held.clips, held.subjects, card.fps and f"{card.fps:g}")]
-        rows.append([card.name, card.pretty_name, *counts, ", ".join(card.labels) or "–", card.license])
+        held, fps = next(iter(card.labels.values()), card).expected, card.fps and f"{card.fps:g}"
+        row = card.name, card.pretty_name, held.clips, held.subjects, fps, ", ".join(card.labels), card.license
+        rows.append([value or "–" for value in row])
     columns = ["name", "data set", "clips", "subjects", "fps", "labels", "licence"]
     print_table(pd.DataFrame(rows, columns=columns))
 

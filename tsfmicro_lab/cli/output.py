@@ -22,11 +22,7 @@ class PlainErrors(TyperGroup):
 
 
 def print_table(table: "pd.DataFrame", title: str = "") -> None:
-    """Prints a table: numbers with three decimals, columns as wide as they must be.
-
-    Args:
-        table: The table.
-        title: Said above it.
+    """Prints a table below its title: numbers with three decimals, columns as wide as they must be.
 
     Example:
         >>> import pandas as pd
@@ -37,14 +33,10 @@ def print_table(table: "pd.DataFrame", title: str = "") -> None:
         late      0.500
         majority  –
     """
-    cells = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-    rows = [[str(name) for name in table], *cells]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    print("\n".join(["", *([title] if title else []), *lines]))
+    rows = [map(str, table), *(map(_cell, row) for row in table.itertuples(index=False))]
+    columns = [[cell.ljust(max(map(len, column))) for cell in column] for column in zip(*rows, strict=True)]
+    print("", *([title] if title else []), *map(str.rstrip, map("  ".join, zip(*columns, strict=True))), sep="\n")
 
 
 def _cell(value: object) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.3f}" if value == value else "–"
+    return f"{value:.3f}".replace("nan", "–") if isinstance(value, float) else str(value)

@@ -9,6 +9,7 @@ import typer
 
 from tsfmicro_lab.cli.output import print_table
 
+MODELS = ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"]
 Folder = Annotated[Path, typer.Option("--out", help="Where the results go; an unfinished run goes on from there.")]
 Subjects = Annotated[int, typer.Option(min=2, help="Synthetic subjects.")]
 Clips = Annotated[int, typer.Option(min=1, help="Clips of each subject.")]
@@ -34,7 +35,7 @@ def demo(
 
 
 def evaluate(
-    model: Annotated[list[str] | None, typer.Option(help="Model to evaluate; may be given again.")] = None,
+    model: Annotated[list[str], typer.Option(help="Model to evaluate; may be given again.")] = MODELS,
     preset: Annotated[str, typer.Option(help="Size: tiny, small or base.")] = "tiny",
     out: Folder = Path("build/evaluate"),
     subjects: Subjects = 8,
@@ -45,10 +46,7 @@ def evaluate(
     selection: Annotated[str, typer.Option(help="Epoch kept: last, validation, or oracle (leaky).")] = "last",
     protocol: Annotated[str, typer.Option(help="loso, nested, kfold or hold-out.")] = "loso",
     layout_variation: Annotated[float, typer.Option(min=0, help="How much faces differ; adults: about 1.")] = 1.0,
-    drift: Annotated[float, typer.Option(min=0, help="Strength of head drift.")] = 1.0,
-    flicker: Annotated[float, typer.Option(min=0, help="Strength of flicker.")] = 1.0,
-    noise: Annotated[float, typer.Option(min=0, help="Strength of camera noise.")] = 1.0,
-    blinks: Annotated[float, typer.Option(min=0, help="Strength of blinks.")] = 1.0,
+    distractors: Annotated[float, typer.Option(min=0, help="Strength of drift, flicker, noise and blinks.")] = 1.0,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
     workers: Workers = None,
 ) -> None:
@@ -59,14 +57,11 @@ def evaluate(
     from tsfmicro_lab.training import evaluate as run_experiment
     from tsfmicro_lab.training.protocols import LEAKY
 
-    distractors = Distractors(drift, flicker, noise, blinks)
-    draw = partial(
-        SyntheticMicroExpressions, subjects, clips, layout_variation=layout_variation, distractors=distractors
-    )
+    drawing: dict[str, Any] = {"layout_variation": layout_variation, "distractors": Distractors(*[distractors] * 4)}
+    draw = partial(SyntheticMicroExpressions, subjects, clips, **drawing)
     recipe = RECIPES.get(preset, RECIPES["tiny"])  # an unknown preset is told with the models
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
-    models = model or ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"]
-    runs = [Run(name, preset, recipe, selection, accelerator=accelerator) for name in models]
+    runs = [Run(name, preset, recipe, selection, accelerator=accelerator) for name in model]
     options: dict[str, Any] = {"seeds": seeds, "target": target, "protocol": protocol, "workers": workers}
     _, scores = run_experiment(runs, lambda seed: draw(seed=seed), out, **options, keep_frames=True)
     table = summary(scores)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tsfmicro_lab.clips import Clip, ClipError, frame_files
+from tsfmicro_lab.clips import Clip, ClipError, LazyFrames, read_image
 from tsfmicro_lab.data.annotations import Report, read_annotations
 from tsfmicro_lab.data.cards import Card, read_card
 from tsfmicro_lab.data.frame_files import find_frames, list_frames
@@ -67,7 +67,7 @@ class Recordings:
         emotion = None if pd.isna(row["emotion"]) else row["emotion"]
         units = tuple(filter(None, row["action_units"].split("+")))
         who, fps = (row["clip"], row["subject"]), float(row["fps"])
-        return Clip(*who, frame_files(paths), onset, apex, offset, fps, emotion, units)
+        return Clip(*who, LazyFrames(read_image, paths), onset, apex, offset, fps, emotion, units)
 
     def select(self, rows: "pd.Series[bool] | np.ndarray") -> "Recordings":
         """The same data set with the clips where `rows` is True; its report is the whole one."""

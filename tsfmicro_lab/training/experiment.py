@@ -3,12 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from tsfmicro_lab.data.samples import Samples, prepare
+from tsfmicro_lab.data.samples import prepare
 from tsfmicro_lab.data.schema import Dataset
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
 from tsfmicro_lab.training.cross_validation import cross_validate, fold_processes, run_name
@@ -39,7 +37,7 @@ def evaluate(
         target: Column that is recognised.
         protocol: A name of `training.splits.PROTOCOLS`.
         workers: Training processes; one per core by default, and one where there is a GPU.
-        keep_frames: Whether each run keeps its clips (:func:`save_frames`). Not for licensed recordings.
+        keep_frames: Whether each run keeps its clips (`results.load_frames`). Not for licensed recordings.
 
     Returns:
         (Predictions of all runs; scores of every model in each seed, as `training.summary` takes them.)
@@ -66,20 +64,14 @@ def evaluate(
             dataset = data(seed)
             for run, network in zip(runs, networks, strict=True):
                 names = in_order([*network.prepared, *KEY_FRAMES])
-                samples = prepare(dataset, network.config.image_size, target=target, tensors=names)
-                folds, run = PROTOCOLS[protocol](samples.annotations), replace(run, seed=seed)
+                run = replace(run, seed=seed)
                 place = Path(folder) / run_name(run)
+                kept = place / "frames" if keep_frames else None
+                samples = prepare(dataset, network.config.image_size, target=target, tensors=names, folder=kept)
+                folds = PROTOCOLS[protocol](samples.annotations)
                 tables.append(cross_validate(samples, run, folds, folder=place, executor=pool, keep_models=True))
-                if keep_frames:
-                    save_frames(samples, place)
             scores.append(score_table(pd.concat(tables[-len(runs) :]), samples.classes))
     found = pd.concat(tables, ignore_index=True), pd.concat(scores, ignore_index=True)
     for table, name in zip(found, ("predictions", "scores"), strict=True):
         write_table(table, Path(folder) / f"{name}.csv")
     return found
-
-
-def save_frames(samples: Samples, folder: Path) -> None:
-    """Keeps what models read beside a run, so that missed clips can be shown later. Not for licensed recordings."""
-    arrays: dict[str, Any] = {name: x.numpy() for name, x in samples.tensors.items()}
-    np.savez_compressed(folder / "frames.npz", **arrays)

@@ -119,7 +119,7 @@ def fit(
     def draw(rows: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
         return augment(training_batch(samples, rows.to(device), names, recipe.strongest_pair))
 
-    with seeded(seed, rank), memory_advice(recipe.batch_size):
+    with seeded(seed + rank), memory_advice(recipe.batch_size):
         losses = checkpoint.load(state) if checkpoint else []
         if not losses:
             model.pretrain(torch.from_numpy(index), draw, recipe.lr)

@@ -16,7 +16,7 @@ class ResultsExplorer(Explorer):
     """Browses finished runs, given or below a folder. One that chose by its test clips says leaky wherever it is named.
 
     Clips that were missed are shown where `samples` holds them, or frames were kept beside the run
-    (`results.save_frames`).
+    (`training.evaluate(keep_frames=True)`).
 
     Attributes:
         model, selection: Only these runs.
