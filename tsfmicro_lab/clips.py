@@ -52,13 +52,11 @@ class Truth:
         field: Displacement (dx, dy) of each onset pixel to the apex, all motion included, pixels.
         expression: The part of it that the action units made, without head drift, pixels.
         moved: Pixels that the expression displaces by at least a quarter of its largest displacement.
-        apex_landmarks: Where the landmarks lie in the apex frame, pixels.
     """
 
     field: Field
     expression: Field
     moved: Bool[np.ndarray, "_ _"]
-    apex_landmarks: Points
 
 
 @dataclass(frozen=True)

@@ -33,20 +33,10 @@ def run_demo(
     recipe: Recipe | None = None,
     workers: int | None = None,
 ) -> Path:
-    """Runs the demo and writes its page.
+    """Runs the demo and writes its page, `index.html`, whose path it gives.
 
-    Killed and started again, it goes on with the next fold. Started again after it finished, it begins anew.
-
-    Args:
-        folder: Where page, pictures and folds go.
-        subjects: Synthetic subjects.
-        clips_per_subject: Clips of each.
-        seed: Of data and training.
-        recipe: Training recipe; that of the tiny preset by default.
-        workers: Processes that train; one per core by default.
-
-    Returns:
-        Path of `index.html`.
+    Killed and started again, it goes on with the next fold. Started again after it finished, it begins anew. The recipe
+    is that of the tiny preset by default; of the workers, which train, there is one per core.
 
     Raises:
         ValueError: The folder holds an `index.html` that is not a demo's.

@@ -25,8 +25,8 @@ def process_pool(
 
     Args:
         workers: Number of processes; one per usable core by default.
-        start: Called once in each process, with the arguments.
-        arguments: What `start` is called with; it must be picklable.
+        start: Called once in each process, with the arguments; both must be picklable.
+        arguments: Of `start`.
     """
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers or usable_cores(), context, initializer=_start, initargs=(start, arguments))

@@ -96,11 +96,8 @@ def run_report(result: Result, samples: Samples | None = None) -> Path:
     """Writes a page about a run: its scores, who is hard, what is taken for what, and the surest mistakes.
 
     Args:
-        result: The run.
+        result: The run, which `report.html` goes beside.
         samples: Its clips, to show those that were missed. Faces of licensed recordings would then be in the page.
-
-    Returns:
-        Path of `report.html`, beside the run.
     """
     report = Report(result.folder / "report.html", "run")
     table, run = result.predictions, result.about.get("run", {})
@@ -127,17 +124,10 @@ def run_report(result: Result, samples: Samples | None = None) -> Path:
 
 
 def analysis_report(found: Analysis, folder: Path | str, trained_on: str = "") -> Path:
-    """Writes what was found in a video as a page, and its moments as a table.
+    """Writes what was found in a video as a page, `index.html`, and its moments as a table.
 
-    The page shows the face of who was recorded: handle it as you would the recording.
-
-    Args:
-        found: From :func:`~tsfmicro_lab.analyze.analyze`.
-        folder: Where it goes.
-        trained_on: What the model was trained on, in a few words.
-
-    Returns:
-        Path of `index.html`.
+    The page shows the face of who was recorded: handle it as you would the recording. `trained_on` says in a few words
+    what the model was trained on.
     """
     report = Report(Path(folder) / "index.html", "analysis")
     found.table.to_csv(report.path.with_name("moments.csv"), index=False)
@@ -163,8 +153,8 @@ def curve_chart(found: Analysis) -> "go.Figure":
     figure = px.line(x=trace.times[::step], y=highest, labels=labels, template=TEMPLATE)
     figure.update_traces(line={"color": "#444", "width": 1})
     if highest.notna().any():
-        limit = threshold(trace, found.strictness)
-        figure.add_hline(limit, line={"color": "#D55E00", "dash": "dot"}, annotation_text="threshold")
+        dotted = {"color": "#D55E00", "dash": "dot"}
+        figure.add_hline(threshold(trace, found.strictness), line=dotted, annotation_text="threshold")
     for row in found.table.itertuples():
         figure.add_vrect(row.onset, row.offset, fillcolor="#E69F00", opacity=0.35, line_width=0)
         figure.add_vline(row.apex, line={"color": "#0072B2", "width": 1})

@@ -53,9 +53,8 @@ class Result:
     def missed(self) -> pd.DataFrame:
         """The clips that were not recognised, the surest mistakes first."""
         wrong = self.predictions[self.predictions.truth != self.predictions.predicted]
-        p = [f"p_{c}" for c in self.classes if f"p_{c}" in wrong]
-        order = wrong[p].max(axis=1).sort_values(ascending=False).index if p else wrong.index
-        return wrong.loc[order].reset_index(drop=True)
+        surest = wrong.filter(regex="^p_").max(axis=1).sort_values(ascending=False, kind="stable")
+        return wrong.loc[surest.index].reset_index(drop=True)
 
 
 def read_results(*paths: Path | str) -> list[Result]:
@@ -146,10 +145,9 @@ def _read_run(folder: Path) -> Result:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError("run.json is larger than any run's")
         about = json.loads(path.read_text())
-        classes = tuple(map(str, about["classes"]))
-        tables = [_read_table(fold) for fold in sorted((folder / "folds").glob("*.csv"))]
-        table = pd.concat(tables, ignore_index=True)
-        return Result(f"{folder.parent.name}/{folder.name}", folder, about, table, classes)
+        name, classes = f"{folder.parent.name}/{folder.name}", tuple(map(str, about["classes"]))
+        table = pd.concat(map(_read_table, sorted(folder.glob("folds/*.csv"))), ignore_index=True)
+        return Result(name, folder, about, table, classes)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} holds no finished run of `cross_validate` ({error})") from error
 

@@ -70,14 +70,6 @@ def test_the_true_motion_starts_at_rest_and_peaks_at_the_apex():
         assert 0.1 <= (clip.offset - clip.onset) / clip.fps <= 0.5
 
 
-def test_landmarks_follow_the_motion():
-    data = SyntheticMicroExpressions(1, 3, image_size=128, seed=0, distractors=CLEAN)
-    clip = data[1]
-    for (x, y), moved in zip(clip.landmarks, clip.truth.apex_landmarks, strict=True):
-        u = clip.truth.field[:, round(float(y)), round(float(x))]
-        assert np.abs(moved - (x, y) - u).max() < 0.2
-
-
 def test_amplitudes_are_those_of_micro_expressions():
     data = SyntheticMicroExpressions(4, 10, image_size=224, seed=0, distractors=CLEAN)
     peaks = [np.hypot(*displacement).max() for displacement in (data[i].truth.expression for i in range(0, 40, 5))]

@@ -19,8 +19,7 @@ def doctor() -> None:
             state = "missing"
             remedies.append(f"• {name}: {error}")
         print(f"{name:20}{state}")
-    for remedy in remedies:
-        print(remedy)
+    print(*remedies, sep="\n")
 
 
 def _gpu() -> str:

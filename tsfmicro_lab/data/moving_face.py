@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float32
-from torch.nn.functional import grid_sample
 
 from tsfmicro_lab.clips import Clip, Frame, LazyFrames, Points, Truth
 from tsfmicro_lab.data.face_params import LENS_BLUR
@@ -136,11 +135,7 @@ class MovingFace:
 
     def truth(self) -> Truth:
         """The true motion between onset and apex."""
-        total = self.displacement(self.motion.apex)
-        points = torch.from_numpy(self.face.landmarks)
-        at = (2 * (points + 0.5) / self.size - 1)[None, None]
-        moved = grid_sample(torch.from_numpy(total)[None], at, align_corners=False, padding_mode="border")[0, :, 0].T
-        return Truth(total, self.expression, moved_region(self.expression), (points + moved).numpy())
+        return Truth(self.displacement(self.motion.apex), self.expression, moved_region(self.expression))
 
     def clip(self, name: str, subject: str, emotion: str | None = None) -> Clip:
         """The clip, whose frames are rendered when asked for."""

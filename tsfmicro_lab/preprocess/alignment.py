@@ -102,8 +102,7 @@ def align_with(clip: Clip, matrix: Matrix, size: int) -> Clip:
 
     if truth := clip.truth:
         moved = cv2.warpAffine(truth.moved.astype(np.float32), matrix, (size, size)) >= 0.5
-        apex_landmarks = transform_points(truth.apex_landmarks, matrix)
-        truth = Truth(aligned(truth.field), aligned(truth.expression), moved, apex_landmarks)
+        truth = Truth(aligned(truth.field), aligned(truth.expression), moved)
     frames = LazyFrames(lambda i: apply_alignment(clip.frame(i), matrix, size), range(len(clip.frames)))
     landmarks = None if clip.landmarks is None else transform_points(clip.landmarks, matrix)
     return replace(clip, frames=frames, landmarks=landmarks, truth=truth)
