@@ -57,7 +57,7 @@ def run_demo(
         _explain(report, data, samples, late, places[0])
     with report.section("4 · The same on a real photograph"):
         _photograph(report, samples, places[0])
-    report.text(data=str(data), recipe=recipe, seed=seed)
+    report.put(data=str(data), recipe=recipe)
     return report.write()
 
 
@@ -79,7 +79,7 @@ def _show_clips(report: Report, seed: int) -> None:
     data = SyntheticMicroExpressions(4, 12, image_size=224, seed=seed)
     table = data.annotations[~data.annotations.blink & (data.annotations.emotion != "others")]
     chosen = table.sort_values("amplitude").drop_duplicates("emotion", keep="last").index
-    report.figure("clips", clips_figure([align_clip(data[i], 224) for i in chosen]))
+    report.put(clips=clips_figure([align_clip(data[i], 224) for i in chosen]))
 
 
 def _evaluate(report: Report, samples: Samples, runs: list[Run], workers: int | None) -> pd.DataFrame:
@@ -89,9 +89,8 @@ def _evaluate(report: Report, samples: Samples, runs: list[Run], workers: int | 
         predictions = cross_validate(samples, runs, folder=place, executor=pool, keep_models=True)
     write_table(predictions, report.path.with_name("predictions.csv"))
     table, first = score_table(predictions, samples.classes), predictions[predictions.model == runs[0].label]
-    report.chart("scores", scores_chart(table))
-    report.table("table", table.drop(columns="seed").rename(columns={"uf1": "UF1", "uar": "UAR"}))
-    report.chart("confusion", confusion_chart(first, samples.classes))
+    report.put(scores=scores_chart(table), confusion=confusion_chart(first, samples.classes))
+    report.put(table=table.drop(columns="seed").rename(columns={"uf1": "UF1", "uar": "UAR"}))
     return first
 
 
@@ -113,13 +112,13 @@ def _explain(
     shares = predictions[["subject", "clip", "truth", "predicted"]].join(pd.DataFrame(rows, columns=columns))
     shares.to_csv(report.path.with_name("shares.csv"), index=False)
     right = shares.truth == shares.predicted
-    report.text(mean=shares[columns].mean().to_dict(), count=len(shares), correct=right.sum())
-    report.chart("shares", shares_chart(shares))
+    mean = shares[columns].mean().to_dict()
+    report.put(mean=mean, count=len(shares), correct=right.sum(), shares=shares_chart(shares))
     # The first that fit, not the best: three recognised clips and a missed one, of different subjects and emotions.
     hits, misses = (shares[kind].drop_duplicates("subject").drop_duplicates("truth").index for kind in (right, ~right))
     shown = [*hits[:3], *misses[:1]]
     large = [align_clip(data[i], 224) for i in shown]
-    report.figure("where_how", where_how_figure(large, [maps[i] for i in shown], samples.classes))
+    report.put(where_how=where_how_figure(large, [maps[i] for i in shown], samples.classes))
 
 
 def _photograph(report: Report, samples: Samples, run: Path) -> None:
@@ -130,7 +129,7 @@ def _photograph(report: Report, samples: Samples, run: Path) -> None:
         landmarker, image = MediaPipeLandmarker(), astronaut()
         moving = photograph(image, landmarker(image), {"6": 2.0, "12": 3.0}, size=224)
     except (OSError, ImportError, ValueError) as error:
-        report.text(photograph_missing=str(error))
+        report.put(photograph_missing=str(error))
         print(f"  no photograph: {error}")
         return
     # The landmarks are found anew on the rendered onset frame, as they would be on a real recording.
@@ -138,6 +137,5 @@ def _photograph(report: Report, samples: Samples, run: Path) -> None:
     clip = replace(clip, landmarks=landmarker(clip.frame(clip.onset)))
     model, large = from_pretrained(model_folder(run, samples.subjects[0])), align_clip(clip, 224)
     maps = where_how(model, model.inputs_of(clip))
-    report.text(photograph_prediction=samples.classes[maps.target])
-    report.figure("photograph", clips_figure([large]))
-    report.figure("photograph_map", where_how_figure([large], [maps], samples.classes))
+    report.put(photograph_prediction=samples.classes[maps.target], photograph=clips_figure([large]))
+    report.put(photograph_map=where_how_figure([large], [maps], samples.classes))

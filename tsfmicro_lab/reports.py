@@ -27,9 +27,6 @@ from tsfmicro_lab.training.statistics import card_scores
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-#: Points of a long curve that are drawn; the highest of each group is kept.
-DRAWN = 4000
-
 
 class Report:
     """An HTML page: the sentences are those of a template, `demo`, `run` or `analysis`; what is found goes into them.
@@ -39,8 +36,7 @@ class Report:
     Example:
         >>> import tempfile
         >>> report = Report(Path(tempfile.mkdtemp()) / "index.html", "run")
-        >>> report.text(title="<late>", facts={})
-        >>> report.table("scores", pd.DataFrame({"UF1": [0.5]}))
+        >>> report.put(title="<late>", facts={}, scores=pd.DataFrame({"UF1": [0.5]}))
         >>> page = report.write().read_text(encoding="utf-8")
         >>> "<h1>&lt;late&gt;</h1>" in page, "<td>0.500</td>" in page
         (True, True)
@@ -61,25 +57,19 @@ class Report:
         self.seconds[title] = time.perf_counter() - began
         print(f"  {self.seconds[title]:.0f} s", flush=True)
 
-    def text(self, **values: Any) -> None:
-        """Puts values into the sentences; markup in them is shown, not followed."""
-        self.content |= values
-
-    def figure(self, name: str, figure: Figure) -> None:
-        """Puts a matplotlib figure into the page, as the address of an image."""
-        file = self.path.with_name(f"{name}.png")
-        figure.savefig(file, dpi=110)
-        self.content[name] = "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
-
-    def chart(self, name: str, figure: "go.Figure", height: int = 420) -> None:
-        """Puts an interactive plotly figure into the page."""
-        figure.update_layout(height=height, margin={"t": 30, "b": 50, "l": 60, "r": 20})
-        self.content[name] = figure.to_html(full_html=False, include_plotlyjs=False, div_id=name)
-
-    def table(self, name: str, table: pd.DataFrame, decimals: int = 3) -> None:
-        """Puts a table into the page."""
-        number = f"{{:.{decimals}f}}".format
-        self.content[name] = table.to_html(index=False, border=0, na_rep="", float_format=number, justify="inherit")
+    def put(self, **values: Any) -> None:
+        """Puts texts, tables and figures of matplotlib and plotly into the page; markup in texts is shown."""
+        for name, value in values.items():
+            if isinstance(value, pd.DataFrame):
+                value = value.to_html(index=False, border=0, na_rep="", float_format="{:.3f}".format, justify="inherit")
+            elif isinstance(value, Figure):
+                file = self.path.with_name(f"{name}.png")
+                value.savefig(file, dpi=110)
+                value = "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+            elif hasattr(value, "to_html"):
+                value.update_layout(height=value.layout.height or 420, margin={"t": 30, "b": 50, "l": 60, "r": 20})
+                value = value.to_html(full_html=False, include_plotlyjs=False, div_id=name)
+            self.content[name] = value
 
     def write(self) -> Path:
         """Writes the page and gives its path."""
@@ -104,22 +94,19 @@ def run_report(result: Result, samples: Samples | None = None) -> Path:
     known = {name: run[name] for name in ("preset", "selection", "seed", "recipe") if name in run}
     facts = {"model": table.model.iloc[0]} | known | ({"selection": LEAKY} if result.leaky else {})
     facts |= {"data": result.about.get("data", "unknown"), "clips": len(table), "subjects": table.subject.nunique()}
-    report.text(title=result.name, leaky=result.leaky, facts=facts)
-    report.table("scores", pd.DataFrame(card_scores(table, result.classes)).rename(columns={"what": ""}))
-    report.table("classes", class_table(table, result.classes))
-    unimportant = ["model", "seed", "selection", "candidate", "fold"]
-    report.table("missed", result.missed.drop(columns=unimportant, errors="ignore"), 2)
+    scores = pd.DataFrame(card_scores(table, result.classes)).rename(columns={"what": ""})
+    missed = result.missed.drop(columns=["model", "seed", "selection", "candidate", "fold"], errors="ignore")
+    report.put(title=result.name, leaky=result.leaky, facts=facts, scores=scores, missed=missed)
+    report.put(classes=class_table(table, result.classes))
     if not result.units:
-        report.chart("folds", folds_chart(table, result.classes))
-        report.chart("confusion", confusion_chart(table, result.classes))
+        report.put(folds=folds_chart(table, result.classes), confusion=confusion_chart(table, result.classes))
         if table.columns.str.startswith("p_").any():
             bins, error = calibration(table)
-            report.text(calibration_error=error)
-            report.chart("reliability", reliability_chart(bins))
+            report.put(calibration_error=error, reliability=reliability_chart(bins))
     if samples is not None:
         pairs = [explain_clip(result, samples, row) for _, row in result.missed.head(4).iterrows()]
         if shown := [(clip, maps) for clip, maps in pairs if maps is not None]:
-            report.figure("maps", where_how_figure([c for c, _ in shown], [m for _, m in shown], result.classes))
+            report.put(maps=where_how_figure([c for c, _ in shown], [m for _, m in shown], result.classes))
     return report.write()
 
 
@@ -131,15 +118,14 @@ def analysis_report(found: Analysis, folder: Path | str, trained_on: str = "") -
     """
     report = Report(Path(folder) / "index.html", "analysis")
     found.table.to_csv(report.path.with_name("moments.csv"), index=False)
-    report.text(found=found, trained_on=trained_on)
-    report.chart("curve", curve_chart(found), 340)
+    report.put(found=found, trained_on=trained_on, curve=curve_chart(found).update_layout(height=340))
     units = {"onset": "s", "apex": "s", "offset": "s", "duration": "ms", "head": "px"}
     named = found.table.rename(columns={name: f"{name}, {unit}" for name, unit in units.items()})
-    report.table("moments", named.round({"duration, ms": 0}).astype({"duration, ms": int}), 2)
+    report.put(moments=named.round({"duration, ms": 0}).astype({"duration, ms": int}))
     if found.clips:
-        report.figure("clips", clips_figure(found.clips))
+        report.put(clips=clips_figure(found.clips))
     if found.maps:
-        report.figure("maps", where_how_figure(found.clips, found.maps, found.classes))
+        report.put(maps=where_how_figure(found.clips, found.maps, found.classes))
     return report.write()
 
 
@@ -148,7 +134,7 @@ def curve_chart(found: Analysis) -> "go.Figure":
     import plotly.express as px
 
     trace, labels = found.trace, {"x": "seconds", "y": "change, grey levels"}
-    step = -(-len(trace.curve) // DRAWN)
+    step = -(-len(trace.curve) // 4000)  # so many points are drawn at most: the highest of each group
     highest = pd.Series(trace.curve).groupby(np.arange(len(trace.curve)) // step).max()
     figure = px.line(x=trace.times[::step], y=highest, labels=labels, template=TEMPLATE)
     figure.update_traces(line={"color": "#444", "width": 1})

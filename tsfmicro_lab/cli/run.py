@@ -1,7 +1,6 @@
 """`tsfmicro-lab demo`, `evaluate` and `analyze`: from clips or a video to predictions and what they rest on."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,12 +57,15 @@ def evaluate(
     from tsfmicro_lab.training.protocols import LEAKY
 
     drawing: dict[str, Any] = {"layout_variation": layout_variation, "distractors": Distractors(*[distractors] * 4)}
-    draw = partial(SyntheticMicroExpressions, subjects, clips, **drawing)
+
+    def draw(seed: int) -> SyntheticMicroExpressions:
+        return SyntheticMicroExpressions(subjects, clips, seed=seed, **drawing)
+
     recipe = RECIPES.get(preset, RECIPES["tiny"])  # an unknown preset is told with the models
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
     runs = [Run(name, preset, recipe, selection, accelerator=accelerator) for name in model]
     options: dict[str, Any] = {"seeds": seeds, "target": target, "protocol": protocol, "workers": workers}
-    _, scores = run_experiment(runs, lambda seed: draw(seed=seed), out, **options, keep_frames=True)
+    _, scores = run_experiment(runs, draw, out, **options, keep_frames=True)
     table = summary(scores)
     for name in ("uf1", "uar", "accuracy"):
         pairs = zip(table.pop(f"{name}_mean"), table.pop(f"{name}_std"), strict=True)
