@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -119,9 +120,8 @@ def _counted(composite: Composite, expected: Expected, report: Report) -> Compos
 
 
 def _log_names(table: pd.DataFrame, rule: Part) -> dict[str, list[str]]:
-    pairs = zip(table["subject"], table["clip"], strict=True)
-    rows = [{"subject": subject, "clip": clip, "rest": clip.partition("_")[2]} for subject, clip in pairs]
-    return {"log_subject": [rule.subject.format(**r) for r in rows], "log_clip": [rule.clip.format(**r) for r in rows]}
+    rows: list[Any] = table[["subject", "clip"]].assign(rest=table["clip"].str.partition("_")[2]).to_dict("records")
+    return {f"log_{name}": [getattr(rule, name).format(**row) for row in rows] for name in ("subject", "clip")}
 
 
 def class_set(data: Recordings, name: str) -> Recordings:

@@ -26,10 +26,9 @@ def write_log(path: Path | str, predictions: pd.DataFrame, data: Dataset) -> Non
         raise ValueError(f"give one model's and seed's prediction for each of {len(names)} clips: {found}")
     if wrong := sorted({*table["truth"], *table["predicted"]} - set(CLASSES)):
         raise ValueError(f"class '{wrong[0]}' is none of {', '.join(CLASSES)}: prepare samples with target='emotion'")
-    lines = []
-    for (part, subject), rows in table.groupby(["data", "log_subject"]):
-        columns = (rows["log_clip"], rows["truth"].map(CLASSES.index), rows["predicted"].map(CLASSES.index))
-        lines += [f"{part} {subject}", *(" ".join(map(str, row)) for row in zip(*columns, strict=True))]
+    truth, predicted = (table[name].map(CLASSES.index).astype(str) for name in ("truth", "predicted"))
+    groups = (table["log_clip"] + " " + truth + " " + predicted).groupby([table["data"], table["log_subject"]])
+    lines = [line for (part, subject), rows in groups for line in (f"{part} {subject}", *rows)]
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

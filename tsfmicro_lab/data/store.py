@@ -144,7 +144,6 @@ def _source(clip: Clip, key_frames_only: bool, landmarker: Landmarker | None = N
     else:
         finder = repr(type(landmarker)) if landmarker else file_digest(find_model())
     used = clip.key_frames if key_frames_only and clip.apex is not None else range(clip.onset, clip.offset + 1)
-    items = [clip.frames.items[i] if isinstance(clip.frames, LazyFrames) else None for i in used]
-    files = [item if isinstance(item, Path) and item.is_file() else None for item in items]
-    frames = [file_digest(file) if file else _digest(clip.frame(i)) for i, file in zip(used, files, strict=True)]
+    items = [(i, clip.frames.items[i] if isinstance(clip.frames, LazyFrames) else None) for i in used]
+    frames = [file_digest(x) if isinstance(x, Path) and x.is_file() else _digest(clip.frame(i)) for i, x in items]
     return hashlib.sha256("".join((known, finder, *frames)).encode()).hexdigest()
