@@ -23,7 +23,7 @@ _ROMAN = {name: str(i) for i, name in enumerate(("I", "II", "III", "IV", "V", "V
 Say = Callable[[str, str], None]
 
 
-class Report:
+class Corrections:
     """What was corrected, dropped or is doubtful, row by row."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Report:
         return pd.DataFrame(self._rows, columns=REPORT_COLUMNS).astype({"onset": "Int64"})
 
 
-def read_annotations(card: Card, labels: Labels, root: Path, report: Report) -> pd.DataFrame:
+def read_annotations(card: Card, labels: Labels, root: Path, report: Corrections) -> pd.DataFrame:
     """Reads one release of a data set's annotations: the original texts and the class sets of the card besides.
 
     Each correction, drop and doubt becomes a row of the report.
@@ -64,7 +64,7 @@ def read_annotations(card: Card, labels: Labels, root: Path, report: Report) -> 
 
 
 def compare_counts(
-    table: pd.DataFrame, expected: Expected, report: Report, name: str = "this copy", column: str = "emotion"
+    table: pd.DataFrame, expected: Expected, report: Corrections, name: str = "this copy", column: str = "emotion"
 ) -> None:
     """Adds a row to the report where the counts of clips, subjects and classes are not those that a card expects."""
     found = {"clips": len(table), "subjects": table["subject"].nunique(), **table[column].value_counts().to_dict()}
@@ -125,7 +125,7 @@ def _table_rows(card: Card, labels: Labels, root: Path) -> Iterator[dict[str, st
     yield from ({str(k): str(v) for k, v in row.items()} for row in table.to_dict("records"))
 
 
-def _clip(raw: dict[str, str], card: Card, labels: Labels, report: Report) -> dict[str, Any] | None:
+def _clip(raw: dict[str, str], card: Card, labels: Labels, report: Corrections) -> dict[str, Any] | None:
     """One row of the annotations, or None where it cannot be used."""
     subject, clip = raw["subject"], raw["clip"]
     frames = {field: _number(raw.get(field, "")) for field in ("onset", "apex", "offset")}

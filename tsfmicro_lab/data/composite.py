@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from tsfmicro_lab.clips import Clip
-from tsfmicro_lab.data.annotations import REPORT_COLUMNS, Report, compare_counts
+from tsfmicro_lab.data.annotations import REPORT_COLUMNS, Corrections, compare_counts
 from tsfmicro_lab.data.cards import Expected, Part, read_card
 from tsfmicro_lab.data.recordings import Recordings
-from tsfmicro_lab.data.schema import Dataset, check_annotations, summary
+from tsfmicro_lab.data.schema import Dataset, check_annotations, describe
 
 #: MEGC2018 counts objective classes I to V: 253 clips, by the tables of both data sets.
 OBJECTIVE = ("I", "II", "III", "IV", "V")
@@ -65,7 +65,7 @@ class Composite:
         return replace(self.parts[row["data"]][int(row["row"])], subject=row["subject"], emotion=row["emotion"])
 
     def __repr__(self) -> str:
-        return f"{self.name}: " + summary(self, f" from {', '.join(self.parts)}")
+        return f"{self.name}: " + describe(self, f" from {', '.join(self.parts)}")
 
 
 def megc2019(smic: Recordings, casme2: Recordings, samm: Recordings) -> Composite:
@@ -77,7 +77,7 @@ def megc2019(smic: Recordings, casme2: Recordings, samm: Recordings) -> Composit
     Raises:
         ValueError: A part is another data set, or has other labels than the challenge.
     """
-    card, report, chosen = read_card("megc2019"), Report(), []
+    card, report, chosen = read_card("megc2019"), Corrections(), []
     for rule, given in zip(card.parts, (smic, casme2, samm), strict=True):
         _check_part(card.name, given, rule.name, rule.labels)
         names = given.annotations["subject"] + "/" + given.annotations["clip"]
@@ -103,7 +103,7 @@ def megc2018(casme2: Recordings, samm: Recordings) -> Composite:
         part = part.select(roman.notna())
         part.annotations = part.annotations.assign(objective_class=roman.dropna().to_list())
         chosen.append(part)
-    return _counted(Composite(chosen, "megc2018", "objective_class"), Expected(clips=253), Report())
+    return _counted(Composite(chosen, "megc2018", "objective_class"), Expected(clips=253), Corrections())
 
 
 def _check_part(challenge: str, part: Recordings, name: str, labels: str) -> None:
@@ -112,7 +112,7 @@ def _check_part(challenge: str, part: Recordings, name: str, labels: str) -> Non
         raise ValueError(f"{challenge.upper()} needs {name} with labels {labels}, got {got}: load('{name}', …)")
 
 
-def _counted(composite: Composite, expected: Expected, report: Report) -> Composite:
+def _counted(composite: Composite, expected: Expected, report: Corrections) -> Composite:
     """Adds to the report of a composite where its counts are not those of the challenge."""
     compare_counts(composite.annotations, expected, report, composite.name)
     composite.report = pd.concat([composite.report, report.table.assign(data=composite.name)], ignore_index=True)

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from tsfmicro_lab.clips import Clip, ClipError, LazyFrames, read_image
-from tsfmicro_lab.data.annotations import Report, read_annotations
+from tsfmicro_lab.data.annotations import Corrections, read_annotations
 from tsfmicro_lab.data.cards import Card, read_card
 from tsfmicro_lab.data.frame_files import find_frames, list_frames
-from tsfmicro_lab.data.schema import summary, tally
+from tsfmicro_lab.data.schema import describe, tally
 
 
 class Recordings:
@@ -41,7 +41,7 @@ class Recordings:
             raise ValueError(f"{card.pretty_name} has no labels '{labels}': {hint}")
         self.card, self.name, self.root, self.labels = card, card.name, Path(root), labels
         self.classes = tuple(card.classes)
-        release, report = card.labels[labels], Report()
+        release, report = card.labels[labels], Corrections()
         list_frames.cache_clear()  # what is on disk may have changed since the last time
         where = card.frames.model_copy(update={"folders": ["{folder}"]}) if release.tree else card.frames
         table = read_annotations(card, release, self.root, report)
@@ -79,7 +79,7 @@ class Recordings:
     def __repr__(self) -> str:
         frames, report = (self.annotations["frames"] > 0).sum(), tally(self.report["what"]) or "nothing"
         name = f"{self.card.pretty_name} (labels {self.labels})"
-        return f"{name}: {summary(self, f' in {self.root}')}\n    frames of {frames} clips; report: {report}"
+        return f"{name}: {describe(self, f' in {self.root}')}\n    frames of {frames} clips; report: {report}"
 
 
 def load(name: str, root: Path | str, labels: str | None = None) -> Recordings:

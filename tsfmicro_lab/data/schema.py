@@ -66,7 +66,7 @@ def tally(values: "pd.Series[Any]") -> str:
     return ", ".join(f"{value} {count}" for value, count in values.value_counts().items())
 
 
-def summary(data: Dataset, note: str) -> str:
+def describe(data: Dataset, note: str) -> str:
     """What a data set shows of itself: clips, subjects, a note behind them, and the counts of its emotions."""
     table = data.annotations
     return f"{len(table)} clips of {table['subject'].nunique()} subjects{note}\n    {tally(table['emotion'])}"

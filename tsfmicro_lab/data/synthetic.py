@@ -9,7 +9,7 @@ from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.face_params import FaceParams
 from tsfmicro_lab.data.faces import Face, draw_face
 from tsfmicro_lab.data.moving_face import FPS, REFERENCE_SIZE, Distractors, Motion, MovingFace
-from tsfmicro_lab.data.schema import check_annotations, summary
+from tsfmicro_lab.data.schema import check_annotations, describe
 
 #: Which action units show an emotion. The table is ours, in the spirit of FACS prototypes and of CASME II's classes
 #: (Yan et al., PLoS ONE 9(1): e86041, 2014), where "others" holds movements without a clear emotion.
@@ -93,7 +93,7 @@ class SyntheticMicroExpressions:
         return MovingFace(_draw_face(self.seed, number, self.layout_variation, self.image_size), self._motions[index])
 
     def __repr__(self) -> str:
-        return "SyntheticMicroExpressions: " + summary(self, f", {self.image_size} px, {FPS:g} fps, seed {self.seed}")
+        return "SyntheticMicroExpressions: " + describe(self, f", {self.image_size} px, {FPS:g} fps, seed {self.seed}")
 
     def _draw_plan(self, subjects: int, clips: int) -> list[tuple[str, int, str, tuple[str, ...]]]:
         rng = np.random.default_rng([self.seed, 0])

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from tsfmicro_lab.preprocess import POINT_NAMES
 
-Points = Float[Tensor, "batch points 2"]
+PointsBatch = Float[Tensor, "batch points 2"]
 
 #: Facial regions after FACS, each a square around the mean of some points. The list is ours.
 AU_REGIONS: dict[str, tuple[str, ...]] = {
@@ -28,14 +28,14 @@ AU_REGIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-def region_centres(landmarks: Points) -> Float[Tensor, "batch regions 2"]:
+def region_centres(landmarks: PointsBatch) -> Float[Tensor, "batch regions 2"]:
     """Centre of each of :data:`AU_REGIONS`, pixels."""
     index = ([POINT_NAMES.index(name) for name in names] for names in AU_REGIONS.values())
     return torch.stack([landmarks[:, points].mean(1) for points in index], 1)
 
 
 def crop_regions(
-    image: Float[Tensor, "batch channels side side"], landmarks: Points, share: float, size: int
+    image: Float[Tensor, "batch channels side side"], landmarks: PointsBatch, share: float, size: int
 ) -> Float[Tensor, "batch regions channels size size"]:
     """Samples a square around each AU region's centre, with gradient to the image.
 

@@ -17,7 +17,7 @@ from tsfmicro_lab.preprocess.keyframes import difference_frame
 from tsfmicro_lab.widgets.explorer import Explorer, button, labelled, menu, player, slider
 from tsfmicro_lab.widgets.tiles import Tile, show_all, signed
 
-SIDES = {"both sides": "", "right side": "R", "left side": "L"}
+FACE_SIDES = {"both sides": "", "right side": "R", "left side": "L"}
 
 
 class FaceStudio(Explorer):
@@ -43,7 +43,7 @@ class FaceStudio(Explorer):
             unit: slider(f"{unit} {name}", 2 if unit == "12" else 0, 0, 4, 0.25, wait=True)
             for unit, (name, *_) in ACTION_UNITS.items()
         }
-        self.side = menu("moves on", SIDES)
+        self.side = menu("moves on", FACE_SIDES)
         self.duration = slider("duration, ms", 300, 100, 500, 5, wait=True)
         self.rise = slider("rises for (share)", 0.45, 0.2, 0.8, 0.05, wait=True)
         self.distractors = slider("distractors ×", 0, 0, 3, 0.25, wait=True)

@@ -15,7 +15,7 @@ from tsfmicro_lab.clips import Frame
 from tsfmicro_lab.explain.figures import DIVERGING
 
 
-class Picture(anywidget.AnyWidget):  # type: ignore[misc]
+class ClickableImage(anywidget.AnyWidget):  # type: ignore[misc]
     """A PNG with a title for screen readers; `place` tells where it was clicked, (x, y) in shares of its size."""
 
     _esm = Path(__file__).with_name("picture.js")
@@ -30,7 +30,7 @@ class Tile(widgets.VBox):
 
     def __init__(self, title: str, size: int = 140, on_click: Callable[[float, float], None] | None = None) -> None:
         self.size = size
-        self.image = Picture(title=title, clickable=on_click is not None)
+        self.image = ClickableImage(title=title, clickable=on_click is not None)
         self.pixels: Frame = np.full((size, size, 3), 255, np.uint8)
         if on_click:
             self.image.observe(lambda change: on_click(*change.new), names="place")
