@@ -23,6 +23,7 @@ lint: $(DEVELOPER)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tests/test_budget.py # prints how large the library is; the test of that name sets the limit
 	$(BIN)/deptry .
 
 format: $(DEVELOPER)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tsfmicro_lab.models import base
-from tsfmicro_lab.models.au_regions import AU_REGIONS, Points, crop_regions
+from tsfmicro_lab.models.au_regions import AU_REGIONS, PointsBatch, crop_regions
 from tsfmicro_lab.models.base import Batches, Image, Logits, ModelConfig, Recognizer
 from tsfmicro_lab.models.dgm import DGM, Displacement, self_supervised
 from tsfmicro_lab.models.vit import PatchEmbedding, Tokens, TransformerBlock
@@ -147,7 +147,7 @@ class FRLDGT(Recognizer):
         return self.dgm(*_frames(onset, difference))
 
     def features(
-        self, onset: Image, difference: Image, landmarks: Points, flow: Displacement | None = None
+        self, onset: Image, difference: Image, landmarks: PointsBatch, flow: Displacement | None = None
     ) -> Float[Tensor, "batch levels dim"]:
         """Returns one vector per level that is used."""
         c = self.config
@@ -168,7 +168,9 @@ class FRLDGT(Recognizer):
             found["full face"] = self.levels[2](self.patches(everything))
         return torch.stack([found[level] for level in c.levels], 1)
 
-    def forward(self, onset: Image, difference: Image, landmarks: Points, flow: Displacement | None = None) -> Logits:
+    def forward(
+        self, onset: Image, difference: Image, landmarks: PointsBatch, flow: Displacement | None = None
+    ) -> Logits:
         """Returns the logits."""
         return self.head(self.features(onset, difference, landmarks, flow).flatten(1))
 
