@@ -94,7 +94,7 @@ def run_report(result: Result, samples: Samples | None = None) -> Path:
     known = {name: run[name] for name in ("preset", "selection", "seed", "recipe") if name in run}
     facts = {"model": table.model.iloc[0]} | known | ({"selection": LEAKY} if result.leaky else {})
     facts |= {"data": result.about.get("data", "unknown"), "clips": len(table), "subjects": table.subject.nunique()}
-    scores = pd.DataFrame(card_scores(table, result.classes)).rename(columns={"what": ""})
+    scores = card_scores(table, result.classes).rename(columns={"what": ""})
     missed = result.missed.drop(columns=["model", "seed", "selection", "candidate", "fold"], errors="ignore")
     report.put(title=result.name, leaky=result.leaky, facts=facts, scores=scores, missed=missed)
     report.put(classes=class_table(table, result.classes))

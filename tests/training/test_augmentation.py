@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from tsfmicro_lab.data import prepare
+from tsfmicro_lab.models.base import MEAN, STD
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, POINT_NAMES
 from tsfmicro_lab.training import Augmentation, to_inputs
-from tsfmicro_lab.training.augmentation import MEAN, MIRRORED, STD
+from tsfmicro_lab.training.augmentation import MIRRORED
 
 
 def frames(n=6):

@@ -154,6 +154,13 @@ def test_too_little_memory_is_answered_with_a_batch_that_may_fit(samples):
     assert len(fit(model, samples, np.arange(32), Recipe(epochs=1, batch_size=8))) == 1
 
 
+def test_other_complaints_pass_as_they_are(samples):
+    model = create_model("tsfmicro_spatial", 5, seed=0)
+    model.spatial.register_forward_pre_hook(lambda *_: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
+        fit(model, samples, np.arange(8), Recipe(epochs=1))
+
+
 LIMITED = """
 import resource, sys, torch, numpy as np
 import pandas as pd

@@ -9,10 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsfmicro_lab.data.tensors import kind_of
-from tsfmicro_lab.models.base import MEAN, STD, to_inputs
 from tsfmicro_lab.preprocess import POINT_NAMES
-
-__all__ = ["MEAN", "MIRRORED", "STD", "Augmentation", "to_inputs"]
 
 SWAP = {"left": "right", "right": "left"}
 #: For each named point, the one that takes its place in a mirror.

@@ -1,45 +1,69 @@
 """The state of a training on disk, whole or not at all, so that it goes on where it was as if nothing had happened."""
 
-from collections.abc import Mapping
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from tsfmicro_lab.files import write_whole
+
+#: Parts of a state that have a `state_dict`.
+PARTS = ("model", "optimizer", "schedule", "scaler")
 
 
 @dataclass(frozen=True)
 class State:
-    """All that a training changes.
+    """All that a training changes: the model, the steps of its optimizer, and where the random numbers are.
 
     Attributes:
-        parts: What has a `state_dict`: model, optimizer, schedule of the learning rate, scaler of the loss.
+        scaler: Keeps the small gradients of float16.
         shuffle: Source of the order of clips.
         device: Whose random numbers augment and drop.
     """
 
-    parts: Mapping[str, Any]
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    scaler: torch.amp.GradScaler
     shuffle: torch.Generator
     device: torch.device
 
+    def step(self, loss: Tensor) -> None:
+        """Moves the parameters against the gradient of a loss."""
+        self.optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
     def collect(self) -> dict[str, Any]:
         """Everything as tensors and numbers."""
-        random = [torch.get_rng_state()]
-        if self.device.type == "cuda":
-            random.append(torch.cuda.get_rng_state(self.device))
-        parts = {name: part.state_dict() for name, part in self.parts.items()}
-        return {**parts, "shuffle": self.shuffle.get_state(), "random": random}
+        parts = {name: getattr(self, name).state_dict() for name in PARTS}
+        cuda = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
+        return {**parts, "shuffle": self.shuffle.get_state(), "random": [torch.get_rng_state(), *cuda]}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Undoes everything that was done since :meth:`collect`."""
-        for name, part in self.parts.items():
-            part.load_state_dict(saved[name])
+        for name in PARTS:
+            getattr(self, name).load_state_dict(saved[name])
         self.shuffle.set_state(saved["shuffle"])
         torch.set_rng_state(saved["random"][0])
         if len(saved["random"]) > 1 and self.device.type == "cuda":
             torch.cuda.set_rng_state(saved["random"][1], self.device)
+
+
+@contextmanager
+def space_advice(what: str, kept: str) -> Iterator[None]:
+    """Turns the complaint of a full disk into advice, and says what was lost and what is kept."""
+    try:
+        yield
+    except OSError as error:
+        advice = f"({error.strerror or error}): free some space and start again"
+        raise OSError(error.errno, f"{what} {advice}, {kept}") from error
 
 
 @dataclass(frozen=True)
@@ -60,30 +84,14 @@ class Checkpoint:
     beside: dict[str, Any] = field(default_factory=dict)
 
     def save(self, state: State, losses: list[float]) -> None:
-        """Writes the state after an epoch, replacing the file in one go.
-
-        Raises:
-            OSError: The file cannot be written; the one before stays whole.
-        """
-        saved = {"about": self.about, "losses": losses, "beside": self.beside, **state.collect()}
-
-        def write(target: Path) -> None:
-            with target.open("wb") as file:  # given a name, torch refuses some
-                torch.save(saved, file)
-
-        try:
-            write_whole(self.path, write)
-        except (OSError, RuntimeError) as error:  # torch's own writer turns a full disk into a RuntimeError
-            raise OSError(
-                f"the checkpoint {self.path} could not be saved ({error}): free some space and start again, the epoch "
-                "before is kept"
-            ) from error
+        """Writes the state after an epoch, replacing the file in one go; if that fails, the one before stays whole."""
+        content = io.BytesIO()  # torch's own writer refuses some names, and turns a full disk into a RuntimeError
+        torch.save({"about": self.about, "losses": losses, "beside": self.beside, **state.collect()}, content)
+        with space_advice(f"the checkpoint {self.path} could not be saved", "the epoch before is kept"):
+            write_whole(self.path, lambda target: target.write_bytes(content.getbuffer()))
 
     def load(self, state: State) -> list[float]:
-        """Restores what the file holds, if there is one.
-
-        Returns:
-            The losses of the epochs that are done.
+        """Restores what the file holds, if there is one, and returns the losses of the epochs that are done.
 
         Raises:
             ValueError: The file is truncated, or of another training.

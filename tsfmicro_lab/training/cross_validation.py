@@ -1,28 +1,33 @@
-"""Cross-validation on any executor: folds are independent, so they run side by side, and what is done is kept."""
+"""Evaluation on any executor: folds are independent, so they run side by side, and what is done is kept."""
 
+import copy
 import hashlib
 import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from tqdm.auto import tqdm
 
-from tsfmicro_lab.data.samples import Samples
+from tsfmicro_lab.data.samples import Samples, prepare
+from tsfmicro_lab.data.schema import Dataset
+from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
 from tsfmicro_lab.files import safe_name, write_whole
 from tsfmicro_lab.models.card import model_card
 from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.provenance import environment
+from tsfmicro_lab.training.checkpoint import space_advice
+from tsfmicro_lab.training.metrics import score_table
 from tsfmicro_lab.training.predictions import read_table, write_table
 from tsfmicro_lab.training.protocols import KEY, Run, card_facts, run_fold, samples_digest
-from tsfmicro_lab.training.splits import Fold, checked, leave_one_subject_out
+from tsfmicro_lab.training.splits import PROTOCOLS, Fold, checked, leave_one_subject_out
 from tsfmicro_lab.training.statistics import card_scores
 
 
@@ -82,26 +87,80 @@ def cross_validate(
     folds = leave_one_subject_out(samples.annotations) if folds is None else checked(folds, samples.annotations)
     with TemporaryDirectory() as passing:
         place = Path(folder or passing)
-        places = [place / name for name in names] if isinstance(runs, Sequence) else [place]
-        pairs = zip(several, places, strict=True)
-        by_run = [[_Job(run, place, fold, keep_models, checkpoints) for fold in folds] for run, place in pairs]
-        jobs = [job for own in by_run for job in own]
-        for own in by_run:
-            _open_run(own[0].place, own[0].run, samples, folds)
-        todo = [job for job in jobs if not job.table.exists()]
+        by_run = []
+        for run, name in zip(several, names, strict=True):
+            own = place / name if isinstance(runs, Sequence) else place
+            _open_run(own, run, samples, folds)
+            by_run.append([_Job(run, own, fold, keep_models, checkpoints) for fold in folds])
+        todo = [job for jobs in by_run for job in jobs if not job.path("folds", ".csv").exists()]
         what = f"{several[0].label}, seed {several[0].seed}" if len(several) == 1 else f"{len(several)} runs"
-        with tqdm(desc=f"{what}: folds", total=len(jobs), disable=not progress) as bar:
-            bar.update(len(jobs) - len(todo))
+        with tqdm(desc=f"{what}: folds", total=len(several) * len(folds), disable=not progress) as bar:
+            bar.update(bar.total - len(todo))
             for job, rows in _train_all(samples, todo, executor):
                 job.keep(rows)
                 bar.update()
-        tables = []
-        for own in by_run:
-            rows = pd.concat([read_table(job.table) for job in own], ignore_index=True)
-            tables.append(samples.table[KEY].merge(rows, on=KEY, validate="one_to_many"))
-            if keep_models:
-                _write_cards(own, samples, tables[-1])
-    return pd.concat(tables, ignore_index=True)
+        return pd.concat([_collect(jobs, samples) for jobs in by_run], ignore_index=True)
+
+
+def evaluate(
+    runs: Sequence[Run],
+    data: Callable[[int], Dataset],
+    folder: Path | str,
+    *,
+    seeds: int = 3,
+    target: str = "emotion",
+    protocol: str = "loso",
+    workers: int | None = None,
+    keep_frames: bool = False,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Evaluates runs with several seeds, each of which draws its own data and parameters; resumable.
+
+    Args:
+        runs: What to evaluate.
+        data: Gives the data set of a seed.
+        folder: Where `predictions.csv`, `scores.csv` and a folder for each run go.
+        seeds: Number of seeds, from 0.
+        target: Column that is recognised.
+        protocol: A name of `training.splits.PROTOCOLS`.
+        workers: Training processes; one per core by default, and one where there is a GPU.
+        keep_frames: Whether each run keeps its clips (`results.load_frames`). Not for licensed recordings.
+
+    Returns:
+        (Predictions of all runs; scores of every model in each seed, as `training.summary` takes them.)
+
+    Raises:
+        ValueError: A model, preset, protocol or target is unknown, or the folder holds other runs.
+
+    Example:
+        >>> import tempfile
+        >>> from tsfmicro_lab.data import SyntheticMicroExpressions
+        >>> from tsfmicro_lab.training import Recipe
+        >>> run = Run("tsfmicro_spatial", recipe=Recipe(epochs=1))
+        >>> data = lambda seed: SyntheticMicroExpressions(2, 10, image_size=64, seed=seed)
+        >>> predictions, scores = evaluate([run], data, tempfile.mkdtemp(), seeds=1, workers=1)
+        >>> scores.model.tolist()
+        ['tsfmicro_spatial', 'majority', 'random']
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"unknown protocol '{protocol}': choose from {', '.join(PROTOCOLS)}")
+    networks = [run.create(2) for run in runs]  # an unknown name is told before anything is drawn
+    tables, scores = [], []
+    with fold_processes(1 if any(run.accelerator == "cuda" for run in runs) else workers) as pool:
+        for seed in range(seeds):
+            dataset = data(seed)
+            for run, network in zip(runs, networks, strict=True):
+                names = in_order([*network.prepared, *KEY_FRAMES])
+                run = replace(run, seed=seed)
+                place = Path(folder) / run_name(run)
+                kept = place / "frames" if keep_frames else None
+                samples = prepare(dataset, network.config.image_size, target=target, tensors=names, folder=kept)
+                folds = PROTOCOLS[protocol](samples.annotations)
+                tables.append(cross_validate(samples, run, folds, folder=place, executor=pool, keep_models=True))
+            scores.append(score_table(pd.concat(tables[-len(runs) :]), samples.classes))
+    found = pd.concat(tables, ignore_index=True), pd.concat(scores, ignore_index=True)
+    for table, name in zip(found, ("predictions", "scores"), strict=True):
+        write_table(table, Path(folder) / f"{name}.csv")
+    return found
 
 
 def run_name(run: Run) -> str:
@@ -112,8 +171,7 @@ def run_name(run: Run) -> str:
         'tsfmicro_late-depth-2-1'
     """
     settings = [f"{name}-{value}" for name, value in run.settings.items()]
-    leaky = ["leaky"] if run.leaky else []
-    return safe_name("-".join([run.model, *settings, *leaky, str(run.seed)]))
+    return safe_name("-".join([run.model, *settings, *["leaky"] * run.leaky, str(run.seed)]))
 
 
 def model_folder(folder: Path, fold: str) -> Path:
@@ -130,19 +188,17 @@ def fold_processes(workers: int | None = None, *, gpus: int = 0) -> ProcessPoolE
     """
     if not gpus:
         return process_pool(workers)
-    workers = workers or gpus
     numbers = multiprocessing.get_context("spawn").Queue()
-    for worker in range(workers):
+    for worker in range(workers or gpus):
         numbers.put(worker % gpus)
-    return process_pool(workers, _take_gpu, (numbers,))
+    return process_pool(workers or gpus, _take_gpu, (numbers,))
 
 
 def _take_gpu(numbers: Any) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = str(numbers.get())
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(NamedTuple):
     """One fold of one run, and where it is kept."""
 
     run: Run
@@ -151,36 +207,27 @@ class _Job:
     keep_model: bool
     keep_checkpoints: bool
 
-    @property
-    def table(self) -> Path:
-        return self.place / "folds" / f"{safe_name(self.fold.name)}.csv"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.place / "checkpoints" / safe_name(self.fold.name)
+    def path(self, kind: str, ending: str = "") -> Path:
+        return self.place / kind / f"{safe_name(self.fold.name)}{ending}"
 
     def train(self, samples: Samples) -> pd.DataFrame:
-        model = model_folder(self.place, self.fold.name) if self.keep_model else None
-        return run_fold(self.run, samples, self.fold, model, self.checkpoints if self.keep_checkpoints else None)
+        model = self.path("models") if self.keep_model else None
+        return run_fold(
+            self.run, samples, self.fold, model, self.path("checkpoints") if self.keep_checkpoints else None
+        )
 
     def keep(self, rows: pd.DataFrame) -> None:
         """Writes what the fold predicted; its checkpoints are then needed no more."""
-        try:
-            write_table(rows, self.table)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"fold {self.fold.name} could not be saved to {self.table} ({error.strerror or error}): free some "
-                "space and start again, the folds that are finished are kept",
-            ) from error
+        path = self.path("folds", ".csv")
+        what = f"fold {self.fold.name} could not be saved to {path}"
+        with space_advice(what, "the folds that are finished are kept"):
+            write_table(rows, path)
         with (self.place / "folds.jsonl").open("a") as log:
             log.write(json.dumps(rows.attrs) + "\n")
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        shutil.rmtree(self.path("checkpoints"), ignore_errors=True)
 
 
-def _train_all(
-    samples: Samples, jobs: Sequence[_Job], executor: Executor | None
-) -> Iterator[tuple[_Job, pd.DataFrame]]:
+def _train_all(samples: Samples, jobs: list[_Job], executor: Executor | None) -> Iterator[tuple[_Job, pd.DataFrame]]:
     """Rows of each job as it ends."""
     if executor is None:
         yield from ((job, job.train(samples)) for job in jobs)
@@ -188,7 +235,7 @@ def _train_all(
     # With a Dask executor the samples travel once to each worker, not with every fold. They are the result of a task,
     # which the scheduler repeats when the worker that holds it dies; what is scattered would be lost.
     client = getattr(executor, "_client", None)
-    shared = client.submit(_same, samples, pure=False) if client and jobs else samples
+    shared = client.submit(copy.copy, samples, pure=False) if client and jobs else samples
     futures = {executor.submit(_Job.train, job, shared): job for job in jobs}
     try:
         for future in as_completed(futures):
@@ -198,16 +245,16 @@ def _train_all(
             future.cancel()
 
 
-def _same(samples: Samples) -> Samples:
-    return samples
-
-
-def _write_cards(jobs: Sequence[_Job], samples: Samples, table: pd.DataFrame) -> None:
-    """Tells each fold's card what all folds together scored, which nobody knew when its model was saved."""
-    model, scores = jobs[0].run.create(len(samples.classes)), card_scores(table, samples.classes)
-    for job in jobs:
-        card = model_card(model, **card_facts(job.run, samples, job.fold), scores=scores)
-        _write_text(model_folder(job.place, job.fold.name) / "README.md", card)
+def _collect(jobs: Sequence[_Job], samples: Samples) -> pd.DataFrame:
+    """Table of a run; tells the cards of its models what all folds together scored, which nobody knew before."""
+    rows = pd.concat([read_table(job.path("folds", ".csv")) for job in jobs], ignore_index=True)
+    table = samples.table[KEY].merge(rows, on=KEY, validate="one_to_many")
+    if jobs[0].keep_model:
+        model, scores = jobs[0].run.create(len(samples.classes)), card_scores(table, samples.classes).to_dict("records")
+        for job in jobs:
+            card = model_card(model, **card_facts(job.run, samples, job.fold), scores=scores)
+            _write_text(job.path("models") / "README.md", card)
+    return table
 
 
 def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -> None:
@@ -225,9 +272,8 @@ def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -
         _write_text(folder / "environment.json", json.dumps(environment(), indent=2))
         _write_text(path, json.dumps(about, indent=2))
     elif json.loads(path.read_text()) != json.loads(json.dumps(about)):
-        raise ValueError(
-            f"{folder} holds the folds of another run or other samples: give another folder, or delete this one"
-        )
+        where = f"{folder} holds the folds of another run or other samples"
+        raise ValueError(f"{where}: give another folder, or delete this one")
 
 
 def _write_text(path: Path, text: str) -> None:

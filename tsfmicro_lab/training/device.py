@@ -14,21 +14,16 @@ from tsfmicro_lab.models.base import Recognizer
 #: Modes of `torch.compile` that pay here; empty means that nothing is compiled.
 COMPILED = ("", "default", "reduce-overhead", "max-autotune")
 #: What networks compute in. Weights and steps are float32 always.
-PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 def find_device(accelerator: str) -> torch.device:
-    """The device of an accelerator. Where several processes train (`torchrun`), each takes the GPU of its own number.
+    """The device of an accelerator: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
 
-    Args:
-        accelerator: `cpu`, `cuda`, `mps`, or `auto` for the best there is.
+    Where several processes train (`torchrun`), each takes the GPU of its own number.
 
     Raises:
         ValueError: This machine has no such accelerator.
-
-    Example:
-        >>> find_device("cpu")
-        device(type='cpu')
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     known = [name for name, yes in there.items() if yes]
@@ -39,14 +34,7 @@ def find_device(accelerator: str) -> torch.device:
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """Lets a network compute in half precision where that is safe.
-
-    Args:
-        precision: A name of :data:`PRECISIONS`; `32-true` changes nothing.
-        device: Where it computes.
-
-    Raises:
-        ValueError: The precision is unknown.
+    """Lets a network compute in half precision where that is safe; `32-true` changes nothing.
 
     Example:
         >>> with autocast("bf16-mixed", torch.device("cpu")):
@@ -55,8 +43,7 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     """
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision '{precision}': choose from {', '.join(PRECISIONS)}")
-    enabled = precision != "32-true"
-    return torch.autocast(device.type, PRECISIONS[precision] if enabled else None, enabled)
+    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "32-true")
 
 
 class _Loss(nn.Module):
@@ -81,9 +68,6 @@ def loss_of(model: Recognizer, compiled: str = "") -> Callable[..., Tensor]:
             for none. The first step takes a minute or more, on a GPU and on a CPU (where a C++ compiler is needed);
             further models of the same shape in the same process use the same program. `reduce-overhead` records CUDA
             graphs, which pays where kernels are small.
-
-    Raises:
-        ValueError: The mode is unknown.
     """
     if compiled not in COMPILED:
         raise ValueError(f"unknown compiled '{compiled}': choose from {', '.join(COMPILED[1:])}")
@@ -103,47 +87,22 @@ def loss_of(model: Recognizer, compiled: str = "") -> Callable[..., Tensor]:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """Number of this process among those that train together, and how many they are.
-
-    Example:
-        >>> rank_and_world()
-        (0, 1)
-    """
+    """Number of this process among those that train together, and how many they are."""
     return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
 
 
 @contextmanager
 def memory_advice(batch_size: int) -> Iterator[None]:
-    """Turns the device's complaint about memory into advice.
-
-    Args:
-        batch_size: Clips per step that were wanted.
-
-    Raises:
-        MemoryError: There was too little memory; the message says what needs less.
-    """
+    """Turns the complaint of a device or machine about memory into a MemoryError that says what needs less."""
     try:
         yield
     except RuntimeError as error:
-        if not out_of_memory(error):
+        signs = ("not enough memory", "can't allocate memory", "could not create a primitive")  # oneDNN says the last
+        if not isinstance(error, torch.OutOfMemoryError) and not any(sign in str(error) for sign in signs):
             raise
-        complaint = str(error).splitlines()[0]
         traceback.clear_frames(error.__traceback__)  # they hold the tensors of the step that failed
-    else:
-        return
-    half = f"half may fit: Recipe(batch_size={batch_size // 2}). " if batch_size > 3 else ""
-    raise MemoryError(
-        f"a batch of {batch_size} clips does not fit the memory of the device ({complaint}); {half}A smaller preset, "
-        "precision 'bf16-mixed', or fewer processes on the device need less"
-    )
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device, or the machine itself, had no memory left.
-
-    Example:
-        >>> out_of_memory(torch.OutOfMemoryError("CUDA out of memory")), out_of_memory(RuntimeError("shapes differ"))
-        (True, False)
-    """
-    signs = ("not enough memory", "can't allocate memory", "could not create a primitive")  # oneDNN says the last
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
+        half = f"half may fit: Recipe(batch_size={batch_size // 2}). " if batch_size > 3 else ""
+        raise MemoryError(
+            f"a batch of {batch_size} clips does not fit the memory of the device ({str(error).splitlines()[0]}); "
+            f"{half}A smaller preset, precision 'bf16-mixed', or fewer processes on the device need less"
+        ) from None

@@ -1,8 +1,7 @@
 """The training loop, short enough to be read on one screen."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,7 @@ from tsfmicro_lab.seeds import seeded
 from tsfmicro_lab.training.augmentation import Augmentation
 from tsfmicro_lab.training.checkpoint import Checkpoint, State
 from tsfmicro_lab.training.device import autocast, find_device, loss_of, memory_advice, rank_and_world
+from tsfmicro_lab.training.splits import Rows
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,17 @@ class Recipe:
 
 #: `base` is the recipe of the public code for five classes, its epochs fixed at the lower end of its range. `tiny` and
 #: `small` are ours; `tiny` was chosen on synthetic subjects of seed 100, which no reported evaluation uses.
-RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {
-        "base": Recipe(174, 32, 8e-4, 0.6, 0.987, 50, 3.0, 15 / 224),
-        "small": Recipe(40, 16, 1e-3, 0.1, 0.95),
-        "tiny": Recipe(),
-    }
-)
+RECIPES = {
+    "base": Recipe(174, 32, 8e-4, 0.6, 0.987, 50, 3.0, 15 / 224),
+    "small": Recipe(40, 16, 1e-3, 0.1, 0.95),
+    "tiny": Recipe(),
+}
 
 
 def fit(
     model: Recognizer,
     samples: Samples,
-    index: Int64[np.ndarray, " n"],
+    index: Rows,
     recipe: Recipe,
     *,
     seed: int = 0,
@@ -80,12 +78,12 @@ def fit(
 
     Args:
         model: Changed in place, left on the device and in evaluation mode.
-        samples: All samples.
-        index: Those to train on.
+        samples: All samples, of which `index` says those to train on.
+        index: Rows to train on.
         recipe: How.
         seed: Of order, augmentation and stochastic depth; the global random state is left as it was.
         accelerator: `cpu`, `cuda`, `mps` or `auto`.
-        precision: `32-true`, or half precision where that is safe: `bf16-mixed`, `16-mixed`.
+        precision: `32-true`, or half precision where that is safe, network and loss alike: `bf16-mixed`, `16-mixed`.
         compiled: Mode of `torch.compile`: `default`, or `reduce-overhead` for CUDA graphs; empty for none.
         after_epoch: Called with the epoch (from 1) and its mean loss; may look at the model in evaluation mode.
         checkpoint: Where the state is kept after every epoch; training goes on from what it holds.
@@ -107,14 +105,9 @@ def fit(
         (2, False)
     """
     device, (rank, world) = find_device(accelerator), rank_and_world()
-    model, samples = model.to(device), samples.to(device)
-    loss_function = loss_of(model, compiled)
-    optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda e: recipe.decay ** min(e, recipe.decay_epochs))
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")  # float16 would lose small gradients
+    model, samples, clips = model.to(device), samples.to(device), torch.from_numpy(index)
+    loss_function, state = loss_of(model, compiled), _begin(model, recipe, seed, device, precision)
     augment = Augmentation(model.config.image_size, recipe.degrees, recipe.shift)
-    shuffle = torch.Generator().manual_seed(seed)
-    state = State({"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}, shuffle, device)
 
     def draw(rows: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
         return augment(training_batch(samples, rows.to(device), names, recipe.strongest_pair))
@@ -122,20 +115,17 @@ def fit(
     with seeded(seed + rank), memory_advice(recipe.batch_size):
         losses = checkpoint.load(state) if checkpoint else []
         if not losses:
-            model.pretrain(torch.from_numpy(index), draw, recipe.lr)
+            model.pretrain(clips, draw, recipe.lr)
         for epoch in tqdm(range(len(losses) + 1, recipe.epochs + 1), "training", disable=not progress):
             model.train()
             total = torch.zeros((), device=device)  # stays there: reading it would wait for every step
-            for rows in _batches(torch.from_numpy(index), recipe.batch_size, shuffle):
+            for rows in _batches(clips, recipe.batch_size, state.shuffle):
                 batch = draw(rows.tensor_split(world)[rank], model.prepared)
                 with autocast(precision, device):
                     loss = loss_function(batch["label"], **model.inputs(batch))
-                optimizer.zero_grad()
-                scaler.scale(loss).backward()
-                scaler.step(optimizer)
-                scaler.update()
+                state.step(loss)
                 total += loss.detach() * len(batch["label"])
-            schedule.step()
+            state.schedule.step()
             if world > 1:
                 distributed.all_reduce(total)
             losses.append(float(total) / len(index))
@@ -147,31 +137,17 @@ def fit(
     return losses
 
 
-def predict(
-    model: Recognizer, samples: Samples, index: Int64[np.ndarray, " n"], batch_size: int = 64
-) -> Float[np.ndarray, "n classes"]:
-    """Class probabilities of some of the samples.
+def predict(model: Recognizer, samples: Samples, index: Rows, batch_size: int = 64) -> Float[np.ndarray, "n classes"]:
+    """Class probabilities of some of the samples; the model is in evaluation mode afterwards.
 
-    Args:
-        model: In evaluation mode afterwards.
-        samples: All samples.
-        index: Those to predict.
-        batch_size: Samples per step.
-
-    Returns:
-        One row of probabilities per sample. They sum to 1, but for action units, each of which is a question of its
-        own.
+    They sum to 1, but for action units, each of which is a question of its own.
     """
     logits = model.logits(samples, index, batch_size)
     return (logits.softmax(-1) if samples.label.ndim == 1 else logits.sigmoid()).numpy()
 
 
 def decide(probabilities: Float[np.ndarray, "n classes"], dimensions: int = 1) -> Int64[np.ndarray, "n *classes"]:
-    """What is predicted: the likeliest class, or every action unit that is likelier than not.
-
-    Args:
-        probabilities: From :func:`predict`.
-        dimensions: Of the labels: 1 for classes, 2 for units.
+    """What is predicted: the likeliest class, or, of labels of 2 dimensions, every action unit likelier than not.
 
     Example:
         >>> p = np.array([[0.6, 0.7, 0.1]])
@@ -182,31 +158,14 @@ def decide(probabilities: Float[np.ndarray, "n classes"], dimensions: int = 1) -
 
 
 def learning_curves(
-    model: Recognizer,
-    samples: Samples,
-    train: Int64[np.ndarray, " n"],
-    test: Int64[np.ndarray, " m"],
-    recipe: Recipe,
-    *,
-    seed: int = 0,
-    progress: bool = True,
+    model: Recognizer, samples: Samples, train: Rows, test: Rows, recipe: Recipe, *, seed: int = 0
 ) -> pd.DataFrame:
     """Trains a model (:func:`fit`) and tests it after every epoch, without choosing anything by what it sees.
-
-    Args:
-        model: Changed in place.
-        samples: All samples.
-        train: Those to train on.
-        test: Those to test on, of other subjects.
-        recipe: How to train.
-        seed: Of order and augmentation.
-        progress: Whether to show a progress bar.
 
     Returns:
         One row per epoch: `epoch`, `train_loss` (while learning), `test_loss`, `test_accuracy`.
     """
-    rows = []
-    truth = samples.label[test].numpy()
+    rows, truth = [], samples.label[test].numpy()
 
     def evaluate(epoch: int, train_loss: float) -> None:
         p = predict(model, samples, test)
@@ -214,23 +173,26 @@ def learning_curves(
         accuracy = float((p.argmax(1) == truth).mean())
         rows.append({"epoch": epoch, "train_loss": train_loss, "test_loss": test_loss, "test_accuracy": accuracy})
 
-    fit(model, samples, train, recipe, seed=seed, after_epoch=evaluate, progress=progress)
+    fit(model, samples, train, recipe, seed=seed, after_epoch=evaluate, progress=True)
     return pd.DataFrame(rows)
 
 
 def training_batch(
     samples: Samples, rows: Int64[Tensor, " m"], names: tuple[str, ...], strongest_pair: bool = False
 ) -> dict[str, Tensor]:
-    """A batch to train on: `Samples.pick`, its key frames exchanged for the strongest pair if a recipe wants that.
-
-    Raises:
-        ValueError: A tensor was not prepared.
-    """
+    """A batch to train on: `Samples.pick`, its key frames exchanged for the strongest pair if a recipe wants that."""
     batch = samples.pick(rows, names)
     for name, other in zip(KEY_FRAMES, STRONGEST, strict=True):
         if strongest_pair and name in batch:
             batch[name] = samples[other][rows]
     return batch
+
+
+def _begin(model: Recognizer, recipe: Recipe, seed: int, device: torch.device, precision: str) -> State:
+    optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda e: recipe.decay ** min(e, recipe.decay_epochs))
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")  # float16 would lose small gradients
+    return State(model, optimizer, schedule, scaler, torch.Generator().manual_seed(seed), device)
 
 
 def _batches(index: Tensor, size: int, shuffle: torch.Generator) -> tuple[Tensor, ...]:

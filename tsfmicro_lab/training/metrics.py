@@ -1,4 +1,4 @@
-"""Metrics of the field, over predictions pooled from all folds."""
+"""Metrics of the field, over predictions pooled from all folds: tables with columns `truth` and `predicted`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,15 +18,8 @@ def scores(truth: Sequence[str], predicted: Sequence[str], classes: Sequence[str
         \mathrm{UF1} = \frac1C \sum_c \frac{2\,TP_c}{2\,TP_c + FP_c + FN_c}, \qquad
         \mathrm{UAR} = \frac1C \sum_c \frac{TP_c}{TP_c + FN_c}
 
-    (The metrics of MEGC 2019, the micro-expression grand challenge; counts pooled over all folds.)
-
-    Args:
-        truth: Label of each clip.
-        predicted: Prediction for each clip.
-        classes: All classes; one that never occurs counts as 0, so leave it out if the data set lacks it.
-
-    Returns:
-        `uf1`, `uar`, `accuracy`, each between 0 and 1.
+    (The metrics of MEGC 2019, the micro-expression grand challenge; counts pooled over all folds.) A class that never
+    occurs counts as 0, so leave it out if the data set lacks it.
 
     Raises:
         ValueError: There is nothing to score, or a label is none of the classes.
@@ -48,10 +41,6 @@ def score_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFra
     `majority` always says the commonest class; `random` draws classes as often as they occur, its mean over 100 draws.
     Action units are scored by :func:`class_table`, without baselines: the mean F1 over the units stands for UF1, their
     mean recall for UAR, the share of clips with every unit right for accuracy.
-
-    Args:
-        predictions: Columns `model`, `seed`, `truth`, `predicted` (see `cross_validate`).
-        classes: All classes.
 
     Returns:
         One row per model and seed: `model`, `seed`, `uf1`, `uar`, `accuracy`, `clips`.
@@ -77,34 +66,13 @@ def score_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFra
 
 
 def majority(predictions: pd.DataFrame) -> pd.DataFrame:
-    """What a model predicts that always says the commonest class of each seed, as rows of a model `majority`.
-
-    Args:
-        predictions: Columns `seed`, `truth`, `predicted`, of one model.
-
-    Example:
-        >>> table = pd.DataFrame({"model": "m", "seed": 0, "truth": ["a", "a", "b"], "predicted": "b"})
-        >>> majority(table).predicted.tolist()
-        ['a', 'a', 'a']
-    """
+    """What a model predicts that always says the commonest class of each seed, as rows of a model `majority`."""
     commonest = predictions.groupby("seed").truth.transform(lambda truth: truth.mode()[0])
     return predictions.assign(model="majority", predicted=commonest)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and spread (standard deviation) over the seeds of each model.
-
-    Args:
-        table: From :func:`score_table`.
-
-    Returns:
-        One row per model: mean and std of each score and the number of seeds.
-
-    Example:
-        >>> table = pd.DataFrame({"model": "m", "uf1": [0.2, 0.4], "uar": [0.5, 0.5], "accuracy": [0.6, 0.8]})
-        >>> summary(table)[["seeds", "uf1_mean", "uf1_std"]].round(3).values.tolist()
-        [[2.0, 0.3, 0.141]]
-    """
+    """Mean and spread (standard deviation) over the seeds of each model in a :func:`score_table`, and their number."""
     grouped = table.groupby("model", sort=False)[["uf1", "uar", "accuracy"]]
     result = grouped.agg(["mean", "std"])
     result.columns = ["_".join(pair) for pair in result.columns]
@@ -125,11 +93,7 @@ def confusion(predictions: pd.DataFrame, classes: Sequence[str]) -> Int[np.ndarr
 
 
 def class_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Precision, recall, F1 and number of clips of each class.
-
-    Args:
-        predictions: Columns `truth`, `predicted`; action units joined by `+` are each a yes-or-no question.
-        classes: All classes, or units.
+    """Precision, recall, F1 and number of clips of each class, or of each of the action units that `+` joins.
 
     Returns:
         One row per class: `name`, `precision`, `recall`, `f1`, `clips`. What is never predicted has precision 0.
@@ -150,17 +114,12 @@ def fold_table(predictions: pd.DataFrame, classes: Sequence[str], by: str = "sub
     """Scores of each subject or fold by itself: to see who is hard, not to be averaged.
 
     Args:
-        predictions: Columns `truth`, `predicted` and that of `by`, of one model and seed.
+        predictions: Of one model and seed.
         classes: All classes; those that a fold neither holds nor predicts are left out of its UF1.
-        by: What is a fold: `subject`, `fold`, or `data` for the parts of a composite.
+        by: Column that tells the folds apart: `subject`, `fold`, or `data` for the parts of a composite.
 
     Returns:
         One row per fold: `by`, `uf1`, `accuracy`, `clips`.
-
-    Example:
-        >>> table = pd.DataFrame({"subject": ["s", "s", "t"], "truth": ["a", "b", "a"], "predicted": ["a", "a", "a"]})
-        >>> fold_table(table, ["a", "b"]).round(2).values.tolist()
-        [['s', 0.33, 0.5, 2], ['t', 1.0, 1.0, 1]]
     """
     rows = [
         (name, float(uf1_of_counts(confusion(g, classes))), float((g.truth == g.predicted).mean()), len(g))
@@ -170,16 +129,12 @@ def fold_table(predictions: pd.DataFrame, classes: Sequence[str], by: str = "sub
 
 
 def calibration(predictions: pd.DataFrame, bins: int = 10) -> tuple[pd.DataFrame, float]:
-    r"""Whether a model that says 70 % is right in 70 % of such clips.
+    r"""Whether a model that says 70 % is right in 70 % of such clips, by its probabilities, columns `p_<class>`.
 
     .. math:: \mathrm{ECE} = \sum_b \frac{n_b}{n} \, |\mathrm{accuracy}_b - \mathrm{confidence}_b|
 
     over bins of equal width of the probability of the predicted class (Guo et al., ICML 2017). With few clips the error
     is overestimated: bins of a few clips are off by chance alone.
-
-    Args:
-        predictions: Columns `truth`, `predicted` and `p_<class>`.
-        bins: Number of bins.
 
     Returns:
         (One row per bin that is not empty: `confidence`, `accuracy`, `clips`; expected calibration error.)
@@ -211,20 +166,12 @@ def f1(hits: np.ndarray, clips: np.ndarray, said: np.ndarray, absent: float = 0.
         clips: Clips of the class.
         said: Clips that were taken for the class.
         absent: F1 of a class that neither occurs nor is predicted: 0, or NaN to leave it out of a mean.
-
-    Example:
-        >>> f1(np.array([1, 0]), np.array([2, 0]), np.array([1, 0]))
-        array([0.66666667, 0.        ])
     """
     return np.where(clips + said > 0, 2 * hits / np.maximum(clips + said, 1), absent)
 
 
 def uf1_of_counts(counts: Counts, absent: float = np.nan) -> Float[np.ndarray, "*many"]:
-    """UF1 of confusion matrices, many at once.
-
-    Args:
-        counts: Rows are the true classes.
-        absent: F1 of a class that neither occurs nor is predicted; by default it is left out of the mean.
+    """UF1 of confusion matrices, many at once; a class that is absent is left out of the mean, or has this F1.
 
     Example:
         >>> uf1_of_counts(np.array([[2.0, 0, 0], [1, 1, 0], [0, 0, 0]])).round(3)
@@ -235,12 +182,7 @@ def uf1_of_counts(counts: Counts, absent: float = np.nan) -> Float[np.ndarray, "
 
 
 def has_units(predictions: pd.DataFrame, classes: Sequence[str]) -> bool:
-    """Whether these are action units, of which a clip may have several or none.
-
-    Example:
-        >>> has_units(pd.DataFrame({"truth": ["4+12"], "predicted": ["4"]}), ["4", "12"])
-        True
-    """
+    """Whether these are action units, of which a clip may have several or none."""
     return not {*predictions.truth, *predictions.predicted} <= {*classes}
 
 

@@ -31,11 +31,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_table(path: Path, *text: str) -> pd.DataFrame:
-    """Reads what :func:`write_table` wrote, or somebody else's CSV with such columns.
-
-    Args:
-        path: The file.
-        *text: Columns that are text besides :data:`TEXT`.
+    """Reads what :func:`write_table` wrote, or somebody else's CSV; `text` are columns of text besides :data:`TEXT`.
 
     Raises:
         ValueError: The file is no CSV table, or larger than :data:`MAX_BYTES`.

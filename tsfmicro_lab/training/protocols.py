@@ -36,17 +36,15 @@ class Run:
 
     Attributes:
         model: Name of the model.
-        preset: Its size.
+        preset: Its size: `tiny`, `small` or `base`.
         recipe: How it is trained.
         selection: `last` keeps the last epoch; `validation` the epoch that is best on training subjects held out inside
             the fold. Neither sees the test subject. `oracle` keeps the epoch that is best on the test subject, as many
             published programs do: a demonstration, called leaky wherever it is shown.
         seed: Of parameters, order and augmentation.
-        accelerator: `cpu`, `cuda`, `mps` or `auto`.
-        precision: `32-true`, `bf16-mixed` or `16-mixed` (see :func:`~tsfmicro_lab.training.fit`).
+        accelerator: See :func:`~tsfmicro_lab.training.fit`, as for `precision` and `compiled`.
         settings: Fields of the model's configuration that differ from the preset, such as `{"inject": "after"}`.
         candidates: Recipes of which the selection chooses as it does of epochs, instead of `recipe`.
-        compiled: Mode of `torch.compile`: `default`, or `reduce-overhead` for CUDA graphs; empty for none.
     """
 
     model: str = "tsfmicro_late"
@@ -75,35 +73,12 @@ class Run:
     @property
     def label(self) -> str:
         """Name of the model with its settings, as tables show it."""
-        leaky = ["(leaky)"] if self.leaky else []
-        return " ".join([self.model, *(f"{name}={value}" for name, value in self.settings.items()), *leaky])
+        settings = [f"{name}={value}" for name, value in self.settings.items()]
+        return " ".join([self.model, *settings, *["(leaky)"] * self.leaky])
 
     def create(self, num_classes: int, seed: int | None = None) -> Recognizer:
         """The untrained model."""
         return create_model(self.model, num_classes, self.preset, seed=seed, **self.settings)
-
-
-class _Choice:
-    """Which epoch of which candidate a fold keeps: the last, or the best by UF1 on some rows."""
-
-    def __init__(self, samples: Samples, rows: np.ndarray) -> None:
-        self.samples, self.rows, self.clock = samples, rows, 0.0
-        #: Saved in checkpoints, and restored in place.
-        self.kept: dict[str, Any] = {"uf1": -1.0, "epoch": 0, "candidate": 0, "state": None, "seconds": []}
-
-    def of(self, model: Recognizer, candidate: int) -> Callable[[int, float], None]:
-        """What `fit` is to call after each epoch of a candidate."""
-
-        def after_epoch(epoch: int, _: float) -> None:
-            self.kept["seconds"].append(time.perf_counter() - self.clock)
-            uf1 = _uf1(model, self.samples, self.rows) if len(self.rows) else 0.0
-            if uf1 >= self.kept["uf1"]:
-                state = copy.deepcopy(model.state_dict()) if len(self.rows) else None
-                self.kept.update(uf1=uf1, epoch=epoch, candidate=candidate, state=state)
-            self.clock = time.perf_counter()
-
-        self.clock = time.perf_counter()
-        return after_epoch
 
 
 def run_fold(
@@ -125,28 +100,27 @@ def run_fold(
     seed = _fold_seed(run.seed, fold.name)
     if run.selection == "validation" and not len(fold.validation):
         fold = with_validation(fold, samples.subjects, 0.2, seed)
-    choice = _Choice(
-        samples, {"last": fold.test[:0], "validation": fold.validation, "oracle": fold.test}[run.selection]
-    )
+    judges = {"last": fold.test[:0], "validation": fold.validation, "oracle": fold.test}[run.selection]
+    # What is kept of the best epoch until now: saved in checkpoints, and restored in place.
+    best: dict[str, Any] = {"uf1": -1.0, "epoch": 0, "candidate": 0, "state": None, "seconds": []}
     device: dict[str, Any] = {name: getattr(run, name) for name in ("accelerator", "precision", "compiled")}
     for candidate, recipe in enumerate(run.candidates or (run.recipe,)):
         model = run.create(len(samples.classes), seed)
         about = f"{run.label}, fold {fold.name}, seed {run.seed}, {recipe}"
-        kept = Checkpoint(checkpoints / f"{candidate}.pt", about, choice.kept) if checkpoints else None
-        options: dict[str, Any] = {"seed": seed, "checkpoint": kept, "after_epoch": choice.of(model, candidate)}
-        fit(model, samples, fold.train, recipe, **options, **device)
-    if choice.kept["state"] is not None:
-        model.load_state_dict(choice.kept["state"])
-    chosen: dict[str, Any] = {"epoch": choice.kept["epoch"], "candidate": choice.kept["candidate"], "fold": fold.name}
-    rows = _predictions(model, samples, fold.test).assign(
-        model=run.label, seed=run.seed, selection=LEAKY if run.leaky else run.selection, **chosen
-    )
+        checkpoint = Checkpoint(checkpoints / f"{candidate}.pt", about, best) if checkpoints else None
+        look = _keep_best(best, model, samples, judges, candidate)
+        fit(model, samples, fold.train, recipe, seed=seed, checkpoint=checkpoint, after_epoch=look, **device)
+    if best["state"] is not None:
+        model.load_state_dict(best["state"])
+    facts: dict[str, Any] = {"model": run.label, "seed": run.seed, "selection": LEAKY if run.leaky else run.selection}
+    facts |= {"epoch": best["epoch"], "candidate": best["candidate"], "fold": fold.name}
+    rows = _predictions(model, samples, fold.test).assign(**facts)
     rows.attrs = {
         "fold": fold.name,
         "device": device_name(next(model.parameters()).device),
         "threads": torch.get_num_threads(),
-        "epochs": len(choice.kept["seconds"]),
-        "seconds_per_epoch": round(float(np.median(choice.kept["seconds"])), 4),
+        "epochs": len(best["seconds"]),
+        "seconds_per_epoch": round(float(np.median(best["seconds"])), 4),
     }
     if model_folder:
         shutil.rmtree(model_folder, ignore_errors=True)  # the remains of a fold that was interrupted
@@ -155,11 +129,29 @@ def run_fold(
     return rows
 
 
+def _keep_best(
+    best: dict[str, Any], model: Recognizer, samples: Samples, judges: np.ndarray, candidate: int
+) -> Callable[[int, float], None]:
+    """What `fit` is to call after each epoch: keeps the one that is best by UF1 on some rows, or the last if none."""
+    clock = [time.perf_counter()]
+
+    def after_epoch(epoch: int, _: float) -> None:
+        best["seconds"].append(time.perf_counter() - clock[0])
+        uf1 = _uf1(model, samples, judges) if len(judges) else 0.0
+        if uf1 >= best["uf1"]:
+            state = copy.deepcopy(model.state_dict()) if len(judges) else None
+            best.update(uf1=uf1, epoch=epoch, candidate=candidate, state=state)
+        clock[0] = time.perf_counter()
+
+    return after_epoch
+
+
 def _uf1(model: Recognizer, samples: Samples, rows: np.ndarray) -> float:
-    table = _predictions(model, samples, rows)
-    if samples.label.ndim > 1:
-        return float(class_table(table, samples.classes).f1.mean())
-    return float(uf1_of_counts(confusion(table, samples.classes)))
+    table, units = _predictions(model, samples, rows), samples.label.ndim > 1
+    of_each = (
+        class_table(table, samples.classes).f1.mean() if units else uf1_of_counts(confusion(table, samples.classes))
+    )
+    return float(of_each)
 
 
 def _predictions(model: Recognizer, samples: Samples, rows: np.ndarray) -> pd.DataFrame:
@@ -172,14 +164,14 @@ def _predictions(model: Recognizer, samples: Samples, rows: np.ndarray) -> pd.Da
 
 def card_facts(run: Run, samples: Samples, fold: Fold) -> dict[str, Any]:
     """What the card of a fold's model says (see `models.card.model_card`)."""
-    held = len(fold.validation) if run.selection == "validation" else 0
     train, test = (sorted(set(samples.subjects[rows])) for rows in (fold.train, fold.test))
+    held = len(fold.validation) if run.selection == "validation" else 0
+    chose = f", {held} of others chose the epoch" if held else ""
+    protocol = f"trained on {len(fold.train)} clips of {len(train)} subjects{chose}"
     return {
         "classes": samples.classes,
         "data": " ".join(samples.source.split()),
-        "protocol": f"fold {fold.name}: trained on {len(fold.train)} clips of {len(train)} subjects"
-        + (f", {held} of others chose the epoch" if held else "")
-        + f", tested on {len(fold.test)} clips of {', '.join(test)}",
+        "protocol": f"fold {fold.name}: {protocol}, tested on {len(fold.test)} clips of {', '.join(test)}",
         "selection": LEAKY if run.leaky else f"{run.selection}: nothing was chosen on the tested subjects",
         "leaky": run.leaky,
         "recipe": run.candidates or run.recipe,

@@ -2,12 +2,14 @@
 
 Each takes a table with one row per clip, a `subject` and a column to recognise (several labels joined by `+`, as action
 units are), and returns folds that have been checked: nobody stands on two sides of one, and a class that training
-lacks is warned of. `share` is the share of the subjects that is drawn, at least one of them; `seed` is of the draw.
+lacks is warned of. `share` is the share of the subjects that is drawn, at least one of them; `seed` is of the draw. A
+ValueError says what the table lacks: subjects, or data sets.
 """
 
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -40,12 +42,6 @@ def leave_one_subject_out(annotations: pd.DataFrame, target: str = "emotion") ->
         annotations: `subject` and the target; of a data set, a composite, or `Samples.annotations`.
         target: Column that is recognised.
 
-    Returns:
-        One fold per subject.
-
-    Raises:
-        ValueError: There is only one subject.
-
     Example:
         >>> table = pd.DataFrame({"subject": list("aabb"), "emotion": ["x", "y", "x", "y"]})
         >>> [(fold.name, fold.train.tolist(), fold.test.tolist()) for fold in leave_one_subject_out(table)]
@@ -57,11 +53,7 @@ def leave_one_subject_out(annotations: pd.DataFrame, target: str = "emotion") ->
 def nested_leave_one_subject_out(
     annotations: pd.DataFrame, target: str = "emotion", *, share: float = 0.2, seed: int = 0
 ) -> list[Fold]:
-    """LOSO in which a share of each fold's training subjects is set aside for `selection="validation"`.
-
-    Raises:
-        ValueError: There are fewer than three subjects.
-    """
+    """LOSO in which a share of each fold's training subjects is set aside for `selection="validation"`."""
     subjects = annotations["subject"].to_numpy(dtype=object)
     folds = leave_one_subject_out(annotations, target)
     return checked([with_validation(f, subjects, share, seed + i) for i, f in enumerate(folds)], annotations, target)
@@ -70,31 +62,19 @@ def nested_leave_one_subject_out(
 def subject_k_fold(
     annotations: pd.DataFrame, target: str = "emotion", *, folds: int = 5, repeats: int = 1, seed: int = 0
 ) -> list[Fold]:
-    """Subjects dealt into a few folds, several times anew: cheaper than LOSO where there are many subjects.
-
-    Raises:
-        ValueError: There are fewer subjects than folds.
-    """
+    """Subjects dealt into a few folds, several times anew: cheaper than LOSO where there are many subjects."""
     from sklearn.model_selection import GroupKFold
 
-    subjects = _subjects(annotations, folds)
-    made = [
-        Fold(f"{repeat + 1}-{number}", train, test)
-        for repeat in range(repeats)
-        for number, (train, test) in enumerate(
-            GroupKFold(folds, shuffle=True, random_state=seed + repeat).split(subjects, groups=subjects), start=1
-        )
-    ]
+    subjects, made = _subjects(annotations, folds), []
+    for repeat in range(repeats):
+        parts = GroupKFold(folds, shuffle=True, random_state=seed + repeat).split(subjects, groups=subjects)
+        made += [Fold(f"{repeat + 1}-{i}", train, test) for i, (train, test) in enumerate(parts, start=1)]
     return checked(made, annotations, target)
 
 
 def composite_evaluation(annotations: pd.DataFrame, target: str = "emotion") -> list[Fold]:
-    """CDE: LOSO over several data sets put together (MEGC2019), where a subject belongs to one of them.
-
-    Raises:
-        ValueError: There is one data set only, or two of them share a subject's name.
-    """
-    _parts(annotations)
+    """CDE: LOSO over several data sets put together (MEGC2019), where a subject belongs to one of them."""
+    _need_parts(annotations)
     shared = annotations.groupby("subject")["data"].nunique()
     if (shared > 1).any():
         raise ValueError(f"subject {shared.idxmax()} stands in several data sets: prefix names, as Composite does")
@@ -102,26 +82,14 @@ def composite_evaluation(annotations: pd.DataFrame, target: str = "emotion") -> 
 
 
 def leave_one_data_set_out(annotations: pd.DataFrame, target: str = "emotion") -> list[Fold]:
-    """Trains on all data sets but one and tests on that one: other cameras, coders and people.
-
-    Raises:
-        ValueError: There is one data set only.
-    """
-    _parts(annotations)
+    """Trains on all data sets but one and tests on that one: other cameras, coders and people."""
+    _need_parts(annotations)
     return _leave_out(annotations, "data", target)
 
 
-def hold_out(
-    annotations: pd.DataFrame, target: str = "emotion", *, share: float = 0.2, seed: int = 0, name: str = "held-out"
-) -> list[Fold]:
-    """One fold: a share of the subjects is tested, the others trained on.
-
-    Raises:
-        ValueError: There is only one subject.
-    """
-    subjects = _subjects(annotations, 2)
-    train, test = _set_aside(subjects, share, seed)
-    return checked([Fold(name, train, test)], annotations, target)
+def hold_out(annotations: pd.DataFrame, target: str = "emotion", *, share: float = 0.2, seed: int = 0) -> list[Fold]:
+    """One fold: a share of the subjects is tested, the others trained on."""
+    return checked([Fold("held-out", *_set_aside(_subjects(annotations, 2), share, seed))], annotations, target)
 
 
 #: What `tsfmicro-lab evaluate --protocol` knows.
@@ -136,11 +104,7 @@ PROTOCOLS: dict[str, Callable[[pd.DataFrame], list[Fold]]] = {
 
 
 def with_validation(fold: Fold, subjects: np.ndarray, share: float, seed: int) -> Fold:
-    """Sets a share of a fold's training subjects aside, at least one of them, to choose by.
-
-    Raises:
-        ValueError: Only one subject is trained on.
-    """
+    """Sets a share of a fold's training subjects aside, at least one of them, to choose by."""
     groups = subjects[fold.train]
     if len(set(groups)) < 2:
         raise ValueError("validation needs at least 3 subjects: one to test, one to validate, one to train")
@@ -163,13 +127,10 @@ def checked(folds: Iterable[Fold], annotations: pd.DataFrame, target: str = "emo
         sides = [set(subjects[rows]) for rows in (fold.train, fold.test, fold.validation)]
         if not sides[0] or not sides[1]:
             raise ValueError(f"fold {fold.name} has {len(fold.train)} clips to train on and {len(fold.test)} to test")
-        for one, two in ((0, 1), (0, 2), (1, 2)):
-            if both := sides[one] & sides[two]:
-                raise ValueError(
-                    f"fold {fold.name}: {', '.join(sorted(map(str, both)))} stands on both sides; split by subject"
-                )
-        learnt: set[str] = set().union(*(labels[i] for i in fold.train))
-        asked: set[str] = set().union(*(labels[i] for i in fold.test))
+        if both := set[object]().union(*(one & two for one, two in combinations(sides, 2))):
+            names = ", ".join(sorted(map(str, both)))
+            raise ValueError(f"fold {fold.name}: {names} stands on both sides; split by subject")
+        learnt, asked = (set[str]().union(*(labels[i] for i in rows)) for rows in (fold.train, fold.test))
         if unseen := sorted(asked - learnt):
             warnings.warn(
                 f"fold {fold.name}: no clip to train on has {', '.join(unseen)}, so its clips of it cannot be "
@@ -182,10 +143,8 @@ def checked(folds: Iterable[Fold], annotations: pd.DataFrame, target: str = "emo
 def _leave_out(annotations: pd.DataFrame, column: str, target: str) -> list[Fold]:
     _subjects(annotations, 2)
     groups = annotations[column].to_numpy(dtype=object)
-    folds = [
-        Fold(str(name), np.flatnonzero(groups != name), np.flatnonzero(groups == name)) for name in sorted({*groups})
-    ]
-    return checked(folds, annotations, target)
+    sides = {name: (np.flatnonzero(groups != name), np.flatnonzero(groups == name)) for name in sorted({*groups})}
+    return checked([Fold(str(name), *rows) for name, rows in sides.items()], annotations, target)
 
 
 def _set_aside(subjects: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -202,7 +161,7 @@ def _subjects(annotations: pd.DataFrame, least: int) -> np.ndarray:
     return subjects
 
 
-def _parts(annotations: pd.DataFrame) -> None:
+def _need_parts(annotations: pd.DataFrame) -> None:
     parts = sorted(set(annotations["data"])) if "data" in annotations else ["no column 'data'"]
     if len(parts) < 2:
         raise ValueError(f"this protocol needs two data sets or more, got {', '.join(parts)}: see data.Composite")

@@ -49,7 +49,8 @@ def subject_interval(
         >>> subject_interval(pd.DataFrame(rows, columns=["seed", "subject", "truth", "predicted"]), ["x", "y"])
         (1.0, 1.0, 1.0)
     """
-    value, found = _subject_bootstrap(predictions, classes, against, same_people, level, resamples, seed)
+    options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
+    value, found = _subject_bootstrap(predictions, classes, against, same_people, **options)
     return value, float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
@@ -67,19 +68,10 @@ def paired_test(
     If they are, it makes no difference which of the two predicted a subject: so the models swap their predictions of
     whole subjects at random, and the gain is computed anew (a paired permutation test, `scipy.stats.permutation_test`).
 
-    Args:
-        predictions: As for :func:`subject_interval`.
-        against: Of the other model.
-        classes: All classes.
-        same_people: Whether the seeds tested the same subjects, who then swap in all seeds at once.
-        resamples: Number of swaps; all there are, if they are fewer.
-        seed: Of the swaps.
+    The arguments are those of :func:`subject_interval`; `resamples` is the number of swaps, or all if they are fewer.
 
     Returns:
         p, two-sided.
-
-    Raises:
-        ValueError: The tables do not hold the same subjects.
 
     Example:
         >>> rows = [(0, s, t, t) for s in "abcdef" for t in ("x", "y")]
@@ -89,13 +81,13 @@ def paired_test(
     """
     from scipy.stats import permutation_test
 
-    pairs = zip(*_pair(predictions, against, classes, same_people), strict=True)
+    pairs = zip(*_counts([predictions, against], classes, same_people), strict=True)
     both = [np.stack(two) for two in pairs]  # (2 models, subjects, …) of each sample
     ends = np.cumsum([counts.shape[1] for counts in both])
     zeros = np.zeros(ends[-1], int)
 
     def gain(one: np.ndarray, two: np.ndarray, axis: int = -1) -> Any:
-        return mean_uf1(np.moveaxis(one, axis, -1)) - mean_uf1(np.moveaxis(two, axis, -1))
+        return mean_uf1(one) - mean_uf1(two)
 
     def mean_uf1(who: np.ndarray) -> np.ndarray:
         """Score of predictions that come, subject by subject, from model 0 or 1."""
@@ -117,7 +109,7 @@ def compare_models(predictions: pd.DataFrame, against: str, classes: Sequence[st
         predictions: Columns `model`, `seed`, `subject`, `truth`, `predicted`.
         against: Name of the model that the others are compared with.
         classes: All classes.
-        **options: `same_people`, `resamples`, `seed`.
+        **options: `same_people`, `resamples`, `seed`, as of :func:`subject_interval`.
 
     Returns:
         One row per other model: `model`, `gain`, `low`, `high`, `p`, `p_holm`.
@@ -134,100 +126,60 @@ def compare_models(predictions: pd.DataFrame, against: str, classes: Sequence[st
         for name, g in groups.items()
     ]
     table = pd.DataFrame(rows, columns=["model", "gain", "low", "high", "p"])
-    order = table.p.sort_values().index
-    steps = np.arange(len(table), 0, -1)
-    table.loc[order, "p_holm"] = np.minimum(np.maximum.accumulate(table.p[order].to_numpy() * steps), 1)
-    return table
+    ordered = table.p.sort_values()
+    return table.assign(p_holm=(ordered * np.arange(len(table), 0, -1)).cummax().clip(upper=1))
 
 
 def detectable_gain(
-    predictions: pd.DataFrame,
-    against: pd.DataFrame,
-    classes: Sequence[str],
-    subjects: int,
-    *,
-    power: float = 0.8,
-    level: float = 0.95,
-    same_people: bool = False,
+    predictions: pd.DataFrame, against: pd.DataFrame, classes: Sequence[str], subjects: int, same_people: bool = False
 ) -> float:
     r"""The smallest true gain in UF1 that so many subjects would show, judged by how two models differ on these.
 
     .. math:: (z_{1-\alpha/2} + z_{power}) \, s \sqrt{n_0 / n}
 
-    with the bootstrap's standard error s of the gain on n₀ subjects. An approximation: it takes the gain as normal.
-
-    Args:
-        predictions: As for :func:`subject_interval`.
-        against: Of the other model.
-        classes: All classes.
-        subjects: n, the number of subjects that is asked about (in every seed).
-        power: How often the gain should be found.
-        level: Confidence level of the test.
-        same_people: Whether the seeds tested the same subjects.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
-        >>> rows = [(0, s, t, t) for s in range(9) for t in "xy"]
-        >>> table = pd.DataFrame(rows, columns=["seed", "subject", "truth", "predicted"])
-        >>> other = table.assign(predicted=rng.permutation(table.predicted))
-        >>> gains = [detectable_gain(other, table, ["x", "y"], n) for n in (9, 36)]
-        >>> round(gains[0] / gains[1], 3)
-        2.0
+    with the bootstrap's standard error s of the gain on n₀ subjects, α = 0.05 and a power of 0.8 (how often it is to be
+    found). An approximation: it takes the gain as normal. `subjects` is n, in every seed; the other arguments are those
+    of :func:`subject_interval`.
     """
-    _, found = _subject_bootstrap(predictions, classes, against, same_people, level)
+    _, found = _subject_bootstrap(predictions, classes, against, same_people)
     now = predictions.groupby("seed").subject.nunique().mean()
     z = NormalDist().inv_cdf
-    return float((z(0.5 + level / 2) + z(power)) * found.standard_error * np.sqrt(now / subjects))
+    return float((z(0.975) + z(0.8)) * found.standard_error * np.sqrt(now / subjects))
 
 
-def card_scores(predictions: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, str]]:
-    """Scores as cards and reports tell them, as text: all folds with their interval, and guessing.
-
-    Args:
-        predictions: Of one model and seed.
-        classes: All classes, or action units.
+def card_scores(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Scores of one model and seed as cards and reports tell them: all folds with their interval, and guessing.
 
     Returns:
-        Rows `what`, `uf1`, `uar`, `accuracy`, `clips`; see `score_table` for what they mean of action units.
+        Texts `what`, `uf1`, `uar`, `accuracy`, `clips`; see `score_table` for what they mean of action units.
     """
     table = score_table(predictions, classes).drop(columns="seed").rename(columns={"model": "what"})
-    table["what"] = ["all folds", *table.what[1:]]
-    rows = table.to_dict("records")
-    texts = [{str(k): f"{v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()} for row in rows]
+    table = table.map(lambda x: f"{x:.3f}" if isinstance(x, float) else str(x))
+    table.loc[0, "what"] = "all folds"
     if not has_units(predictions, classes) and len(set(predictions.subject)) > 1:
         _, low, high = subject_interval(predictions, classes, same_people=True)
-        texts[0]["uf1"] += f" ({low:.2f} to {high:.2f})"
-    return texts
+        table.loc[0, "uf1"] = f"{table.uf1[0]} ({low:.2f} to {high:.2f})"
+    return table
 
 
 def _subject_bootstrap(
-    predictions: pd.DataFrame,
-    classes: Sequence[str],
-    against: pd.DataFrame | None,
-    same_people: bool,
-    level: float,
-    resamples: int = 4000,
-    seed: int = 0,
+    predictions: pd.DataFrame, classes: Sequence[str], against: pd.DataFrame | None, same_people: bool, **options: Any
 ) -> tuple[float, Any]:
-    """Mean UF1 over seeds, or its gain, and the result of `scipy.stats.bootstrap`."""
-    first, second = _pair(predictions, against, classes, same_people)
-    if min(map(len, first)) < 2:
+    """Mean UF1 over seeds, or its gain, and the result of :func:`bootstrap`."""
+    models = _counts([predictions] if against is None else [predictions, against], classes, same_people)
+    if min(map(len, models[0])) < 2:
         raise ValueError("an interval over subjects needs at least 2 of them in every seed")
 
-    def statistic(*drawn: np.ndarray, axis: int = -1) -> np.ndarray:
-        one, two = ([c[who] for c, who in zip(counts, drawn, strict=bool(counts))] for counts in (first, second))
-        return np.asarray(_mean_uf1(one) - (_mean_uf1(two) if two else 0))
+    def statistic(*drawn: np.ndarray, axis: int = -1) -> Any:
+        uf1 = [_mean_uf1([c[who] for c, who in zip(counts, drawn, strict=True)]) for counts in models]
+        return uf1[0] - uf1[1] if len(uf1) > 1 else uf1[0]
 
-    everyone = [np.arange(len(counts)) for counts in first]
-    return float(statistic(*everyone)), bootstrap(everyone, statistic, level, resamples, seed)
+    everyone = [np.arange(len(counts)) for counts in models[0]]
+    return float(statistic(*everyone)), bootstrap(everyone, statistic, **options)
 
 
 def bootstrap(
-    people: Sequence[np.ndarray],
-    statistic: Callable[..., np.ndarray],
-    level: float = 0.95,
-    resamples: int = 4000,
-    seed: int = 0,
+    people: list[np.ndarray], statistic: Callable[..., Any], level: float = 0.95, resamples: int = 4000, seed: int = 0
 ) -> Any:
     """Percentile bootstrap (`scipy.stats.bootstrap`) over people, whose numbers are drawn again with replacement.
 
@@ -247,26 +199,19 @@ def bootstrap(
     return stats.bootstrap(people, statistic, n_resamples=resamples, rng=np.random.default_rng(seed), **options)
 
 
-def _pair(
-    predictions: pd.DataFrame, against: pd.DataFrame | None, classes: Sequence[str], same_people: bool
-) -> tuple[list[np.ndarray], ...]:
-    """Counts of both models, after a look at whether they can be compared."""
-    who = [set(zip(table.seed, table.subject, strict=True)) for table in (predictions, against) if table is not None]
+def _counts(tables: Sequence[pd.DataFrame], classes: Sequence[str], same_people: bool) -> list[list[np.ndarray]]:
+    """Confusion matrices (subjects, seeds, classes, classes) of each model: of each seed apart, or of all at once."""
+    who = [{*zip(table.seed, table.subject, strict=True)} for table in tables]
     if who[0] != who[-1]:
         raise ValueError("the two tables hold different seeds or subjects: a gain needs the same folds in both")
-    people = predictions.groupby("seed").subject.agg(frozenset)
-    if same_people and len(set(people)) > 1:
+    if same_people and len({*tables[0].groupby("seed").subject.agg(frozenset)}) > 1:
         raise ValueError("the seeds did not test the same people")
-    return tuple(_counts(table, classes, same_people) if table is not None else [] for table in (predictions, against))
 
+    def of_subjects(rows: pd.DataFrame) -> np.ndarray:
+        return np.stack([confusion(own, classes) for _, own in rows.groupby("subject")])
 
-def _counts(predictions: pd.DataFrame, classes: Sequence[str], same_people: bool) -> list[np.ndarray]:
-    """Confusion matrices (subjects, seeds, classes, classes): of each seed, or of all where the people are the same."""
-    per_seed = [
-        np.stack([confusion(rows, classes) for _, rows in one_seed.groupby("subject")])
-        for _, one_seed in predictions.groupby("seed")
-    ]
-    return [np.stack(per_seed, 1)] if same_people else [counts[:, None] for counts in per_seed]
+    per_seed = [[of_subjects(rows) for _, rows in table.groupby("seed")] for table in tables]
+    return [[np.stack(counts, 1)] if same_people else [c[:, None] for c in counts] for counts in per_seed]
 
 
 def _mean_uf1(counts: Sequence[np.ndarray]) -> Float[np.ndarray, "*draws"]:
