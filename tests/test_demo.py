@@ -10,7 +10,7 @@ import pytest
 from tsfmicro_lab.demo import run_demo
 from tsfmicro_lab.preprocess import landmarks
 from tsfmicro_lab.training import RECIPES
-from tsfmicro_lab.training.predictions import read_table
+from tsfmicro_lab.training.predictions import read_predictions
 
 QUICK = replace(RECIPES["tiny"], epochs=1)
 
@@ -50,7 +50,7 @@ def test_the_photograph_goes_the_same_way(demo, landmarker):
 
 def test_the_numbers_are_those_of_the_run(demo):
     folder, page = demo
-    predictions = read_table(folder / "predictions.csv")
+    predictions = read_predictions(folder / "predictions.csv")
     assert len(predictions) == 90
     late = predictions[predictions.model == "tsfmicro_late"]
     accuracy = (late.truth == late.predicted).mean()

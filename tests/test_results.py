@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from tsfmicro_lab.cli import app
 from tsfmicro_lab.results import explain_clip, find_results, load_frames, read_results, run_table
 from tsfmicro_lab.training import Recipe, Run, cross_validate, score_table, subject_interval
-from tsfmicro_lab.training.predictions import write_table
+from tsfmicro_lab.training.predictions import write_predictions
 from tsfmicro_lab.widgets import ResultsExplorer
 
 run = CliRunner()
@@ -124,7 +124,7 @@ def test_folders_without_runs_or_with_broken_ones_are_one_sentence(tmp_path):
     assert result.exit_code == 1
     assert "no run below" in plain(result.output)
     fold = tmp_path / "r" / "folds" / "one.csv"
-    write_table(pd.DataFrame({"x": [1]}), fold)
+    write_predictions(pd.DataFrame({"x": [1]}), fold)
     (tmp_path / "r" / "run.json").write_text("{}")
     result = run.invoke(app, ["results", str(tmp_path)])
     assert result.exit_code == 1

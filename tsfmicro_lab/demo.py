@@ -19,7 +19,7 @@ from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker
 from tsfmicro_lab.reports import Report
 from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_processes, score_table
 from tsfmicro_lab.training.cross_validation import model_folder, run_name
-from tsfmicro_lab.training.predictions import write_table
+from tsfmicro_lab.training.predictions import write_predictions
 
 MODELS = ("tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial")
 
@@ -87,7 +87,7 @@ def _evaluate(report: Report, samples: Samples, runs: list[Run], workers: int | 
     place = report.path.with_name("runs")
     with fold_processes(workers) as pool:
         predictions = cross_validate(samples, runs, folder=place, executor=pool, keep_models=True)
-    write_table(predictions, report.path.with_name("predictions.csv"))
+    write_predictions(predictions, report.path.with_name("predictions.csv"))
     table, first = score_table(predictions, samples.classes), predictions[predictions.model == runs[0].label]
     report.put(scores=scores_chart(table), confusion=confusion_chart(first, samples.classes))
     report.put(table=table.drop(columns="seed").rename(columns={"uf1": "UF1", "uar": "UAR"}))

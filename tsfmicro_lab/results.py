@@ -13,13 +13,14 @@ import pandas as pd
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.megc_log import CLASSES, read_log
 from tsfmicro_lab.data.samples import Samples, open_store
+from tsfmicro_lab.data.schema import KEY
 from tsfmicro_lab.explain.attribution import WhereHow, where_how
 from tsfmicro_lab.models import from_pretrained
 from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.training.cross_validation import model_folder
 from tsfmicro_lab.training.metrics import calibration, has_units, score_table
-from tsfmicro_lab.training.predictions import MAX_BYTES, read_table
-from tsfmicro_lab.training.protocols import KEY, LEAKY, samples_digest
+from tsfmicro_lab.training.predictions import MAX_BYTES, read_predictions
+from tsfmicro_lab.training.protocols import LEAKY, samples_digest
 from tsfmicro_lab.training.statistics import compare_models, detectable_gain, subject_interval
 
 #: Columns of every table of predictions.
@@ -153,7 +154,7 @@ def _read_run(folder: Path) -> Result:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    table = read_table(path)
+    table = read_predictions(path)
     if missing := NEEDED - {*table}:
         raise ValueError(f"{path} is no table of predictions: it lacks {', '.join(sorted(missing))}")
     return table

@@ -27,7 +27,7 @@ from tsfmicro_lab.models import PRESETS, from_pretrained
 from tsfmicro_lab.training import RECIPES, Run, cross_validate, fit, fold_processes, score_table, subject_interval
 from tsfmicro_lab.training.cross_validation import model_folder
 from tsfmicro_lab.training.metrics import majority
-from tsfmicro_lab.training.predictions import write_table
+from tsfmicro_lab.training.predictions import write_predictions
 
 CONDITION = ["distractors", "layout", "model"]
 TEMPORAL, LATE = "tsfmicro_temporal", "tsfmicro_late"
@@ -131,7 +131,7 @@ def compare(
                 predictions.append(pd.concat(tables, ignore_index=True).assign(**condition))
                 scores.append(score_table(predictions[-1], samples.classes).assign(**condition, seed=seed))
     table = pd.concat(predictions, ignore_index=True)
-    write_table(table, folder / "predictions.csv")
+    write_predictions(table, folder / "predictions.csv")
     return Comparison(
         provenance=provenance,
         scores=pd.concat(scores, ignore_index=True),

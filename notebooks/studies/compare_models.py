@@ -32,7 +32,7 @@ from tsfmicro_lab.training import (
     subject_interval,
 )
 from tsfmicro_lab.training.cross_validation import model_folder
-from tsfmicro_lab.training.predictions import write_table
+from tsfmicro_lab.training.predictions import write_predictions
 
 #: The models beside TSFmicro's variants. FRL-DGT is a reimplementation from its description.
 OTHERS = (
@@ -180,7 +180,7 @@ def compare_models(
                 if run in tolerated:
                     shifts.append(tolerance(run, data, place))
     table = pd.concat(predictions, ignore_index=True)
-    write_table(table, folder / "models.csv")
+    write_predictions(table, folder / "models.csv")
     intervals, scores = _scored(table, samples.classes)
     if known:
         scores, intervals = pd.concat([known[0], scores]), pd.concat([known[1], intervals])

@@ -25,7 +25,7 @@ from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain.charts import intervals_chart
 from tsfmicro_lab.training import Run, cross_validate, fold_processes
-from tsfmicro_lab.training.predictions import read_table, write_table
+from tsfmicro_lab.training.predictions import read_predictions, write_predictions
 from tsfmicro_lab.training.statistics import bootstrap
 
 #: Which end of each score is good: 1 the high one, -1 the low one.
@@ -145,8 +145,8 @@ def measure(
         for part, compute in parts.items():
             path = place / f"{part}-{explained}.csv"
             if not path.exists():
-                write_table(compute().assign(distractors=name, seed=seed), path)
-            found[part].append(read_table(path, "unit"))
+                write_predictions(compute().assign(distractors=name, seed=seed), path)
+            found[part].append(read_predictions(path, "unit"))
     clips, checks, marks = (pd.concat(found[part], ignore_index=True) for part in ("scores", "sanity", "shortcut"))
     return Trust(provenance, _means(clips), _per_unit(clips), _causes(clips), _similarities(checks), _marks(marks))
 

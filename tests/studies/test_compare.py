@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from studies import compare as module
 from studies.compare import VARIANTS, Comparison
 from tsfmicro_lab.training import score_table, subject_interval
-from tsfmicro_lab.training.predictions import read_table
+from tsfmicro_lab.training.predictions import read_predictions
 
 LABELS = [run.label for run in VARIANTS]
 
@@ -44,7 +44,7 @@ def test_the_comparison_holds_every_variant_and_condition(made):
 
 def test_its_numbers_are_those_of_the_kept_predictions(made):
     folder, _, comparison, _ = made
-    predictions = read_table(folder / "predictions.csv")
+    predictions = read_predictions(folder / "predictions.csv")
     rows = predictions[(predictions.distractors == "none") & (predictions.layout == 1)]
     classes = sorted(c.removeprefix("p_") for c in rows if c.startswith("p_"))
     late, temporal = (rows[rows.model == m] for m in ("tsfmicro_late", "tsfmicro_temporal"))

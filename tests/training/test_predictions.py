@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsfmicro_lab.training.predictions import read_table, write_table
+from tsfmicro_lab.training.predictions import read_predictions, write_predictions
 
 
 def test_a_table_reads_back_as_it_was_to_the_last_bit(tmp_path):
@@ -21,8 +21,8 @@ def test_a_table_reads_back_as_it_was_to_the_last_bit(tmp_path):
             "marked": [True, False, True, True],
         }
     )
-    write_table(table, tmp_path / "folds" / "a.csv")
-    again = read_table(tmp_path / "folds" / "a.csv")
+    write_predictions(table, tmp_path / "folds" / "a.csv")
+    again = read_predictions(tmp_path / "folds" / "a.csv")
     assert [list(again[name]) for name in ("subject", "clip", "truth")] == [
         list(table[name]) for name in ("subject", "clip", "truth")
     ]
@@ -31,15 +31,15 @@ def test_a_table_reads_back_as_it_was_to_the_last_bit(tmp_path):
 
 
 def test_a_column_that_looks_like_numbers_can_be_declared_text(tmp_path):
-    write_table(pd.DataFrame({"unit": ["04", ""]}), tmp_path / "a.csv")
-    assert read_table(tmp_path / "a.csv", "unit").unit.tolist() == ["04", ""]
+    write_predictions(pd.DataFrame({"unit": ["04", ""]}), tmp_path / "a.csv")
+    assert read_predictions(tmp_path / "a.csv", "unit").unit.tolist() == ["04", ""]
 
 
 def test_a_file_that_is_too_large_or_no_table_is_one_sentence(tmp_path, monkeypatch):
     path = tmp_path / "a.csv"
     path.write_text('a,b\n1,2,"3\n')
     with pytest.raises(ValueError, match=r"a\.csv is no CSV table"):
-        read_table(path)
+        read_predictions(path)
     monkeypatch.setattr("tsfmicro_lab.training.predictions.MAX_BYTES", 4)
     with pytest.raises(ValueError, match="is larger than"):
-        read_table(path)
+        read_predictions(path)

@@ -18,7 +18,7 @@ def write_log(path: Path | str, predictions: pd.DataFrame, data: Dataset) -> Non
         ValueError: A clip is predicted twice or not at all, or is not in the composite.
     """
     names = data.annotations[[*KEY, "data", "log_subject", "log_clip"]]
-    table = names.merge(predictions, on=[*KEY], how="outer", indicator=True)
+    table = names.merge(predictions, on=KEY, how="outer", indicator=True)
     missing, foreign = ((table["_merge"] == side).sum() for side in ("left_only", "right_only"))
     twice = len(table) - len(names) - foreign
     if missing or foreign or twice:

@@ -11,7 +11,7 @@ from pandas.api.types import is_float_dtype, is_integer_dtype, is_string_dtype
 from tsfmicro_lab.clips import Clip
 
 #: What tells one clip from another.
-KEY = ("subject", "clip", "onset")
+KEY = ["subject", "clip", "onset"]
 _Check = tuple[str, Callable[[Any], bool]]
 _TEXT: _Check = "text", is_string_dtype
 _FRAME: _Check = "frame numbers from 0", lambda x: is_integer_dtype(x) and not (x < 0).any()
@@ -56,7 +56,7 @@ def check_annotations(table: pd.DataFrame) -> pd.DataFrame:
             raise ValueError(f"column '{name}' of the annotations must have a value in every row")
         if len(there) and not holds(there):
             raise ValueError(f"column '{name}' of the annotations must hold {what}, got {there.tolist()[0]!r}")
-    for subject, clip, onset in table.loc[table.duplicated([*KEY]), [*KEY]].itertuples(index=False):
+    for subject, clip, onset in table.loc[table.duplicated(KEY), KEY].itertuples(index=False):
         raise ValueError(f"the annotations have clip {subject}/{clip} with onset {onset} twice")
     return table
 

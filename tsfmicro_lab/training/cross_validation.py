@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from tsfmicro_lab.data.samples import Samples, prepare
-from tsfmicro_lab.data.schema import Dataset
+from tsfmicro_lab.data.schema import KEY, Dataset
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
 from tsfmicro_lab.files import safe_name, write_whole
 from tsfmicro_lab.models.card import model_card
@@ -25,8 +25,8 @@ from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.provenance import environment
 from tsfmicro_lab.training.checkpoint import space_advice
 from tsfmicro_lab.training.metrics import score_table
-from tsfmicro_lab.training.predictions import read_table, write_table
-from tsfmicro_lab.training.protocols import KEY, Run, card_facts, run_fold, samples_digest
+from tsfmicro_lab.training.predictions import read_predictions, write_predictions
+from tsfmicro_lab.training.protocols import Run, card_facts, run_fold, samples_digest
 from tsfmicro_lab.training.splits import PROTOCOLS, Fold, checked, leave_one_subject_out
 from tsfmicro_lab.training.statistics import card_scores
 
@@ -159,7 +159,7 @@ def evaluate(
             scores.append(score_table(pd.concat(tables[-len(runs) :]), samples.classes))
     found = pd.concat(tables, ignore_index=True), pd.concat(scores, ignore_index=True)
     for table, name in zip(found, ("predictions", "scores"), strict=True):
-        write_table(table, Path(folder) / f"{name}.csv")
+        write_predictions(table, Path(folder) / f"{name}.csv")
     return found
 
 
@@ -221,7 +221,7 @@ class _Job(NamedTuple):
         path = self.path("folds", ".csv")
         what = f"fold {self.fold.name} could not be saved to {path}"
         with space_advice(what, "the folds that are finished are kept"):
-            write_table(rows, path)
+            write_predictions(rows, path)
         with (self.place / "folds.jsonl").open("a") as log:
             log.write(json.dumps(rows.attrs) + "\n")
         shutil.rmtree(self.path("checkpoints"), ignore_errors=True)
@@ -247,7 +247,7 @@ def _train_all(samples: Samples, jobs: list[_Job], executor: Executor | None) ->
 
 def _collect(jobs: Sequence[_Job], samples: Samples) -> pd.DataFrame:
     """Table of a run; tells the cards of its models what all folds together scored, which nobody knew before."""
-    rows = pd.concat([read_table(job.path("folds", ".csv")) for job in jobs], ignore_index=True)
+    rows = pd.concat([read_predictions(job.path("folds", ".csv")) for job in jobs], ignore_index=True)
     table = samples.table[KEY].merge(rows, on=KEY, validate="one_to_many")
     if jobs[0].keep_model:
         model, scores = jobs[0].run.create(len(samples.classes)), card_scores(table, samples.classes).to_dict("records")

@@ -13,25 +13,25 @@ TEXT = ("subject", "clip", "truth", "predicted", "fold", "model", "selection", "
 MAX_BYTES = 64 * 2**20
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
+def write_predictions(table: pd.DataFrame, path: Path) -> None:
     """Writes a table as CSV, whole or not at all, numbers with all their digits; its folder is created.
 
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "folds" / "006.csv"
-        >>> write_table(pd.DataFrame({"subject": ["006"], "predicted": [""], "p_4": [0.1 + 0.2]}), path)
+        >>> write_predictions(pd.DataFrame({"subject": ["006"], "predicted": [""], "p_4": [0.1 + 0.2]}), path)
         >>> print(path.read_text())
         subject,predicted,p_4
         006,,0.30000000000000004
-        >>> read_table(path).values.tolist()
+        >>> read_predictions(path).values.tolist()
         [['006', '', 0.30000000000000004]]
     """
     exact = table.astype(dict.fromkeys(table.select_dtypes("float32"), "float64"))
     write_whole(path, lambda target: exact.to_csv(target, index=False))
 
 
-def read_table(path: Path, *text: str) -> pd.DataFrame:
-    """Reads what :func:`write_table` wrote, or somebody else's CSV; `text` are columns of text besides :data:`TEXT`.
+def read_predictions(path: Path, *text: str) -> pd.DataFrame:
+    """Reads what :func:`write_predictions` wrote, or another CSV; `text` are columns of text besides :data:`TEXT`.
 
     Raises:
         ValueError: The file is no CSV table, or larger than :data:`MAX_BYTES`.

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from tsfmicro_lab.data.samples import Samples
+from tsfmicro_lab.data.schema import KEY
 from tsfmicro_lab.models import Recognizer, create_model
 from tsfmicro_lab.provenance import device_name
 from tsfmicro_lab.training.checkpoint import Checkpoint
@@ -26,8 +27,6 @@ from tsfmicro_lab.training.splits import Fold, with_validation
 SELECTIONS = ("last", "validation", "oracle")
 #: What every output of a run says that chose by the clips it is tested on: a leak, as data leakage is called.
 LEAKY = "leaky: chosen on the test clips"
-#: What tells one clip from another in every table.
-KEY = ["subject", "clip", "onset"]
 
 
 @dataclass(frozen=True)
