@@ -1,7 +1,7 @@
 import re
 import shutil
+import warnings
 
-import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -155,8 +155,8 @@ def test_action_units_are_browsed_too(data, tmp_path):
     from tsfmicro_lab.data import prepare
 
     samples = prepare(data, 56, target="action_units", progress=False)
-    with np.testing.suppress_warnings() as quiet:
-        quiet.filter(UserWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         cross_validate(samples, Run("tsfmicro_late", recipe=Recipe(epochs=1)), folder=tmp_path, progress=False)
     [result] = find_results(tmp_path)
     assert result.units

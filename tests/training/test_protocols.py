@@ -84,6 +84,13 @@ def test_the_oracle_looks_at_the_test_labels_and_says_leaky(samples, tmp_path):
     assert "Leaky" in (tmp_path / "models" / "sub01" / "README.md").read_text()
 
 
+def test_a_card_tells_who_chose_the_epoch(samples, tmp_path):
+    run = Run("tsfmicro_spatial", recipe=Recipe(epochs=1), selection="validation")
+    cross_validate(samples, run, folder=tmp_path, keep_models=True, progress=False)
+    card = (tmp_path / "models" / "sub02" / "README.md").read_text()
+    assert "trained on 20 clips of 2 subjects, 10 of others chose the epoch" in card
+
+
 def test_a_card_tells_what_the_program_knows(samples, tmp_path):
     table = cross_validate(samples, QUICK, folder=tmp_path, keep_models=True, progress=False)
     card = (tmp_path / "models" / "sub02" / "README.md").read_text()

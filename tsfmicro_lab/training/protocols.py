@@ -97,8 +97,7 @@ def run_fold(
         `attrs` tell on what device it was made and how long an epoch took.
     """
     seed = _fold_seed(run.seed, fold.name)
-    if run.selection == "validation" and not len(fold.validation):
-        fold = with_validation(fold, samples.subjects, 0.2, seed)
+    fold = _as_trained(run, samples, fold)
     judges = {"last": fold.test[:0], "validation": fold.validation, "oracle": fold.test}[run.selection]
     # What is kept of the best epoch until now: saved in checkpoints, and restored in place.
     best: dict[str, Any] = {"uf1": -1.0, "epoch": 0, "candidate": 0, "state": None, "seconds": []}
@@ -163,6 +162,7 @@ def _predictions(model: Recognizer, samples: Samples, rows: np.ndarray) -> pd.Da
 
 def card_facts(run: Run, samples: Samples, fold: Fold) -> dict[str, Any]:
     """What the card of a fold's model says (see `models.card.model_card`)."""
+    fold = _as_trained(run, samples, fold)
     train, test = (sorted(set(samples.subjects[rows])) for rows in (fold.train, fold.test))
     held = len(fold.validation) if run.selection == "validation" else 0
     chose = f", {held} of others chose the epoch" if held else ""
@@ -177,6 +177,13 @@ def card_facts(run: Run, samples: Samples, fold: Fold) -> dict[str, Any]:
         "seed": run.seed,
         "device": f"{run.accelerator}, {run.precision}, torch {torch.__version__.split('+')[0]}",
     }
+
+
+def _as_trained(run: Run, samples: Samples, fold: Fold) -> Fold:
+    """The fold with subjects set aside, where the epoch is chosen on them and the protocol named none."""
+    if run.selection != "validation" or len(fold.validation):
+        return fold
+    return with_validation(fold, samples.subjects, 0.2, _fold_seed(run.seed, fold.name))
 
 
 def _fold_seed(seed: int, name: str) -> int:
