@@ -3,19 +3,18 @@
 import importlib.metadata
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tsfmicro_lab.models.base import Recognizer
+from torch import nn
 
 #: Characters of a card that are read.
 MAX_CARD = 2**16
 
 
-def model_card(model: "Recognizer", **facts: Any) -> str:
+def model_card(model: nn.Module, **facts: Any) -> str:
     """What a model is, how it came about, what it is worth, and where it must not be used: YAML and Markdown.
 
-    Facts are `data`, `protocol`, `selection`, `leaky`, `recipe`, `seed`, `device` and `scores`, as
+    The model is a `Recognizer`. Facts are `data`, `protocol`, `selection`, `leaky`, `recipe`, `seed`, `device` and `scores`, as
     `training.cross_validate` knows them. What is not given the card calls unknown.
     """
     from jinja2 import Environment, PackageLoader
@@ -30,7 +29,7 @@ def training_data(folder: Path | str) -> str:
     """What the card of a saved model says of the data that it was trained on; nothing if it has no card."""
     try:
         with (Path(folder) / "README.md").open(encoding="utf-8", errors="replace") as card:
-            told = re.search(r"^- Data: (.{1,400})", card.read(MAX_CARD), re.MULTILINE)
+            found = re.search(r"^- Data: (.{1,400})", card.read(MAX_CARD), re.MULTILINE)
     except OSError:
         return ""
-    return "" if told is None or told[1] == "unknown" else told[1]
+    return "" if found is None or found[1] == "unknown" else found[1]
