@@ -14,8 +14,8 @@ MAX_CARD = 2**16
 def model_card(model: nn.Module, **facts: Any) -> str:
     """What a model is, how it came about, what it is worth, and where it must not be used: YAML and Markdown.
 
-    The model is a `Recognizer`. Facts are `data`, `protocol`, `selection`, `leaky`, `recipe`, `seed`, `device` and `scores`, as
-    `training.cross_validate` knows them. What is not given the card calls unknown.
+    The model is a `Recognizer`. Facts are `data`, `protocol`, `selection`, `leaky`, `recipe`, `seed`, `device` and
+    `scores`, as `training.cross_validate` knows them. What is not given the card calls unknown.
     """
     from jinja2 import Environment, PackageLoader
 
