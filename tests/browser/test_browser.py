@@ -100,7 +100,8 @@ def lab(tmp_path_factory, browser, recording):
     for name in COURSE:
         notebook = load_notebook_node(str(ROOT / "notebooks" / f"{name}.ipynb"))
         nbformat.write(parameterize_notebook(notebook, PARAMETERS.get(name, {})), folder / f"{name}.ipynb")
-    shutil.copytree(ROOT / "notebooks" / "results", folder / "results")
+    for beside in ("results", "studies"):  # as notebooks find them
+        shutil.copytree(ROOT / "notebooks" / beside, folder / beside)
     for extension, content in SETTINGS.items():
         path = settings / "@jupyterlab" / f"{extension}.jupyterlab-settings"
         path.parent.mkdir(parents=True)
