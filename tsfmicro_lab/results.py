@@ -17,7 +17,7 @@ from tsfmicro_lab.data.schema import KEY
 from tsfmicro_lab.explain.attribution import WhereHow, where_how
 from tsfmicro_lab.models import from_pretrained
 from tsfmicro_lab.models.base import STREAMS
-from tsfmicro_lab.training.cross_validation import model_folder
+from tsfmicro_lab.training.cross_validation import fold_is_whole, model_folder
 from tsfmicro_lab.training.metrics import calibration, has_units, score_table
 from tsfmicro_lab.training.predictions import MAX_BYTES, read_predictions
 from tsfmicro_lab.training.protocols import LEAKY, samples_digest
@@ -147,9 +147,11 @@ def _read_run(folder: Path) -> Result:
             raise ValueError("run.json is larger than any run's")
         about = json.loads(path.read_text())
         name, classes = f"{folder.parent.name}/{folder.name}", tuple(map(str, about["classes"]))
+        if broken := [fold.name for fold in folder.glob("folds/*.csv") if not fold_is_whole(fold)]:
+            raise ValueError(f"{', '.join(broken)} was truncated or altered: start the run again, it trains them anew")
         table = pd.concat(map(_read_table, sorted(folder.glob("folds/*.csv"))), ignore_index=True)
         return Result(name, folder, about, table, classes)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{folder} holds no finished run of `cross_validate` ({error})") from error
 
 
@@ -157,6 +159,9 @@ def _read_table(path: Path) -> pd.DataFrame:
     table = read_predictions(path)
     if missing := NEEDED - {*table}:
         raise ValueError(f"{path} is no table of predictions: it lacks {', '.join(sorted(missing))}")
+    numbers = table.filter(regex="^(seed$|p_)")
+    if table.empty or numbers.shape != numbers.select_dtypes("number").shape or table.seed.isna().any():
+        raise ValueError(f"{path} has no rows, or no number where a seed or a probability belongs")
     return table
 
 

@@ -167,4 +167,4 @@ def _samples(arrays: Mapping[str, np.ndarray], table: pd.DataFrame, target: str,
         units = action_unit_table(table)
         return Samples(tensors, torch.tensor(units.to_numpy(np.int64)), tuple(map(str, units)), table, **known)
     label, classes = pd.factorize(table[target], sort=True)
-    return Samples(tensors, torch.from_numpy(label), tuple(classes), table, **known)
+    return Samples(tensors, torch.from_numpy(label), tuple(map(str, classes)), table, **known)

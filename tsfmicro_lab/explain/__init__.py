@@ -3,4 +3,3 @@
 from tsfmicro_lab.explain.attribution import WhereHow, complementarity, mass_inside, where_how
 from tsfmicro_lab.explain.figures import clips_figure, maps_figure, where_how_figure
 from tsfmicro_lab.explain.methods import METHODS
-from tsfmicro_lab.explain.regions import average_maps

@@ -181,10 +181,11 @@ class Recognizer(nn.Module):
 
     def save_pretrained(self, folder: Path | str, **facts: Any) -> None:
         """Saves parameters (safetensors), configuration and card (with `facts`), for `models.from_pretrained`."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
-        save_file({name: x.contiguous() for name, x in self.state_dict().items()}, folder / "model.safetensors")
+        tensors = {name: x.contiguous() for name, x in self.state_dict().items()}
+        (folder / "model.safetensors").write_bytes(save(tensors))
         config = json.dumps({"name": self.name, **asdict(self.config)}, sort_keys=True, indent=2)
         (folder / "config.json").write_text(config, encoding="utf-8")
         (folder / "README.md").write_text(model_card(self, **facts), encoding="utf-8")

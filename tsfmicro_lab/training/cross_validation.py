@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from tsfmicro_lab.data.samples import Samples, prepare
 from tsfmicro_lab.data.schema import KEY, Dataset
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
-from tsfmicro_lab.files import safe_name, write_whole
+from tsfmicro_lab.files import file_digest, safe_name, write_whole
 from tsfmicro_lab.models.card import model_card
 from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.provenance import environment
@@ -92,7 +92,7 @@ def cross_validate(
             own = place / name if isinstance(runs, Sequence) else place
             _open_run(own, run, samples, folds)
             by_run.append([_Job(run, own, fold, keep_models, checkpoints) for fold in folds])
-        todo = [job for jobs in by_run for job in jobs if not job.path("folds", ".csv").exists()]
+        todo = [job for jobs in by_run for job in jobs if not fold_is_whole(job.path("folds", ".csv"))]
         what = f"{several[0].label}, seed {several[0].seed}" if len(several) == 1 else f"{len(several)} runs"
         with tqdm(desc=f"{what}: folds", total=len(several) * len(folds), disable=not progress) as bar:
             bar.update(bar.total - len(todo))
@@ -198,6 +198,12 @@ def _take_gpu(numbers: Any) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = str(numbers.get())
 
 
+def fold_is_whole(path: Path) -> bool:
+    """Whether a fold's table is there with the hash that the run's `folds.jsonl` holds; else it is trained again."""
+    log = path.parents[1] / "folds.jsonl"
+    return path.exists() and log.exists() and file_digest(path) in log.read_text(encoding="utf-8")
+
+
 class _Job(NamedTuple):
     """One fold of one run, and where it is kept."""
 
@@ -223,7 +229,7 @@ class _Job(NamedTuple):
         with space_advice(what, "the folds that are finished are kept"):
             write_predictions(rows, path)
         with (self.place / "folds.jsonl").open("a") as log:
-            log.write(json.dumps(rows.attrs) + "\n")
+            log.write(json.dumps(rows.attrs | {"sha256": file_digest(path)}) + "\n")
         shutil.rmtree(self.path("checkpoints"), ignore_errors=True)
 
 
@@ -271,7 +277,7 @@ def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -
     if not path.exists():
         _write_text(folder / "environment.json", json.dumps(environment(), indent=2))
         _write_text(path, json.dumps(about, indent=2))
-    elif json.loads(path.read_text()) != json.loads(json.dumps(about)):
+    elif path.read_text(encoding="utf-8") != json.dumps(about, indent=2):
         where = f"{folder} holds the folds of another run or other samples"
         raise ValueError(f"{where}: give another folder, or delete this one")
 

@@ -158,7 +158,14 @@ def decide(probabilities: Float[np.ndarray, "n classes"], dimensions: int = 1) -
 
 
 def learning_curves(
-    model: Recognizer, samples: Samples, train: Rows, test: Rows, recipe: Recipe, *, seed: int = 0
+    model: Recognizer,
+    samples: Samples,
+    train: Rows,
+    test: Rows,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    progress: bool = True,
 ) -> pd.DataFrame:
     """Trains a model (:func:`fit`) and tests it after every epoch, without choosing anything by what it sees.
 
@@ -173,7 +180,7 @@ def learning_curves(
         accuracy = float((p.argmax(1) == truth).mean())
         rows.append({"epoch": epoch, "train_loss": train_loss, "test_loss": test_loss, "test_accuracy": accuracy})
 
-    fit(model, samples, train, recipe, seed=seed, after_epoch=evaluate, progress=True)
+    fit(model, samples, train, recipe, seed=seed, after_epoch=evaluate, progress=progress)
     return pd.DataFrame(rows)
 
 

@@ -1,5 +1,6 @@
 """Tables of predictions as files: CSV that anybody can read, and that reads back as it was, to the last bit."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ def write_predictions(table: pd.DataFrame, path: Path) -> None:
         >>> path = Path(tempfile.mkdtemp()) / "folds" / "006.csv"
         >>> write_predictions(pd.DataFrame({"subject": ["006"], "predicted": [""], "p_4": [0.1 + 0.2]}), path)
         >>> print(path.read_text())
-        subject,predicted,p_4
-        006,,0.30000000000000004
+        "subject","predicted","p_4"
+        "006","",0.30000000000000004
         >>> read_predictions(path).values.tolist()
         [['006', '', 0.30000000000000004]]
     """
     exact = table.astype(dict.fromkeys(table.select_dtypes("float32"), "float64"))
-    write_whole(path, lambda target: exact.to_csv(target, index=False))
+    write_whole(path, lambda target: exact.to_csv(target, index=False, quoting=csv.QUOTE_NONNUMERIC))
 
 
 def read_predictions(path: Path, *text: str) -> pd.DataFrame:
@@ -39,9 +40,11 @@ def read_predictions(path: Path, *text: str) -> pd.DataFrame:
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except Exception as error:
-        raise ValueError(f"{path} is no CSV table ({error})") from error
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header, *rows = csv.reader(file, strict=True)
+        table = pd.DataFrame(rows, columns=header, dtype=str)
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path} is no CSV table whose rows all have the cells of its header ({error})") from error
     return table.assign(**{name: _values(table[name]) for name in map(str, table) if name not in (*TEXT, *text)})
 
 
@@ -51,6 +54,6 @@ def _values(column: pd.Series) -> Any:
     for kind in (int, float):
         try:
             return cells.astype(kind)
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
     return cells == "True" if {*cells} <= {"True", "False"} else column
