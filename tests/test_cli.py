@@ -36,7 +36,18 @@ def test_what_only_tells_does_not_import_torch(command):
 
 def test_evaluate_prints_mean_and_spread_and_goes_on_where_it_was(tmp_path):
     args = ["evaluate", "--subjects", "3", "--clips", "10", "--epochs", "1", "--seeds", "2", "--out", str(tmp_path)]
-    args += ["--model", "tsfmicro_spatial", "--target", "emotion_megc", "--workers", "2", "--distractors", "0"]
+    args += [
+        "--model",
+        "tsfmicro_spatial",
+        "--target",
+        "emotion_megc",
+        "--workers",
+        "2",
+        "--drift",
+        "0",
+        "--noise",
+        "0",
+    ]
     result = run.invoke(app, args)
     assert result.exit_code == 0, result.output
     assert re.search(r"tsfmicro_spatial 2 0\.\d{3} ± 0\.\d{3}", plain(result))

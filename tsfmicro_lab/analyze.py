@@ -81,12 +81,14 @@ def analyze(
             raise ValueError(f"the model has {count} classes, {len(classes)} are named: name all")
     video = Video(path, fps)
     reading = partial(tqdm, video, total=video.claimed or None, disable=not progress)
-    trace = trace_motion(reading(desc="looking for movements"), find_faces or MediaPipeLandmarker(faces=4).find_all)
+    trace = trace_motion(
+        iter(reading(desc="looking for movements")), find_faces or MediaPipeLandmarker(faces=4).find_all
+    )
     if not trace.searches.faces.any():
         searched = f"the {len(trace.searches)} frames that were searched"
         raise VideoError(f"{path}: no face in any of {searched}: show it whole, upright, lit")
     spots = spot(trace, strictness, most)
-    clips = cut(reading(desc="cutting out what was found"), trace, spots, subject=video.path.stem)
+    clips = cut(iter(reading(desc="cutting out what was found")), trace, spots, subject=video.path.stem)
     table, maps = _moments(trace, spots, clips), []
     if model is not None and clips:
         p = torch.cat([model.logits(clip) for clip in clips]).softmax(1)

@@ -43,3 +43,16 @@ def test_a_file_that_is_too_large_or_no_table_is_one_sentence(tmp_path, monkeypa
     monkeypatch.setattr("tsfmicro_lab.training.predictions.MAX_BYTES", 4)
     with pytest.raises(ValueError, match="is larger than"):
         read_predictions(path)
+
+
+def test_names_with_every_kind_of_mark_are_read_back(tmp_path):
+    names = ["006", "a,b", 'say "x"', "two\nlines", "back\rwards", "", "é"]
+    write_predictions(pd.DataFrame({"subject": names, "p_a": [0.1] * len(names)}), tmp_path / "a.csv")
+    assert read_predictions(tmp_path / "a.csv").subject.tolist() == names
+
+
+@pytest.mark.parametrize("line", ["a,1,2", "a", 'a,"1'], ids=["long", "short", "open quote"])
+def test_a_row_of_another_length_is_refused(tmp_path, line):
+    (tmp_path / "a.csv").write_text(f"subject,p_a\nb,0.5\n{line}\n")
+    with pytest.raises(ValueError, match="no CSV table whose rows all have the cells of its header"):
+        read_predictions(tmp_path / "a.csv")

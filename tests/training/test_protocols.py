@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tsfmicro_lab.data import prepare
+from tsfmicro_lab.results import read_results
 from tsfmicro_lab.training import (
     Recipe,
     Run,
@@ -19,6 +20,7 @@ from tsfmicro_lab.training import (
     fold_processes,
     leave_one_subject_out,
     run_fold,
+    score_table,
     subject_interval,
 )
 from tsfmicro_lab.training.cross_validation import model_folder
@@ -160,6 +162,33 @@ samples = prepare(SyntheticMicroExpressions(4, 10, image_size=96, seed=3), 56, p
 table = cross_validate(samples, Run("tsfmicro_temporal", recipe=Recipe(epochs=6)), folder=sys.argv[1], progress=False)
 table.to_csv(sys.argv[2])
 """
+
+
+def test_a_fold_that_was_cut_off_is_trained_again_and_scored_by_nobody(samples, tmp_path):
+    run = Run("tsfmicro_spatial", recipe=Recipe(epochs=1))
+    whole = cross_validate(samples, run, folder=tmp_path, progress=False)
+    fold = tmp_path / "folds" / "sub02.csv"
+    content = fold.read_bytes()
+    for end in (0, content.index(b"\n") + 1, content.rindex(b"\n", 0, -1) + 1, len(content) - 1):
+        fold.write_bytes(content[:end])
+        with pytest.raises(ValueError, match=r"sub02\.csv was truncated or altered"):
+            read_results(tmp_path)
+    pd.testing.assert_frame_equal(cross_validate(samples, run, folder=tmp_path, progress=False), whole)
+    assert fold.read_bytes() == content
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [False, True], [0.5, 1.5]], ids=["whole numbers", "truth", "numbers"])
+def test_labels_that_are_no_text_are_scored_as_text(data, labels):
+    class Numbered:
+        name, classes, report = data.name, data.classes, data.report
+        annotations = data.annotations.assign(target=[labels[i % 2] for i in range(len(data))])
+        __len__, __getitem__ = (lambda self: len(data)), (lambda self, i: data[i])
+
+    samples = prepare(Numbered(), 56, target="target", progress=False)
+    assert samples.classes == tuple(map(str, labels))
+    table = cross_validate(samples, Run("tsfmicro_spatial", recipe=Recipe(epochs=1)), progress=False)
+    assert not has_units(table, samples.classes)
+    assert score_table(table, samples.classes).uf1[0] > 0
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_table(tmp_path):

@@ -83,5 +83,5 @@ def prepare(
             print(f"{left} clips have no frames and are left out: tsfmicro-lab data report says which")
     elif name != "synthetic":
         raise ValueError(f"give the folder of your copy of {name}")
-    made = samples.prepare(data, size, target=target, tensors=tensors, folder=out, workers=workers)
-    print(f"store: {made.folder}")
+    prepared = samples.prepare(data, size, target=target, tensors=tensors, folder=out, workers=workers)
+    print(f"store: {prepared.folder}")

@@ -45,7 +45,10 @@ def evaluate(
     selection: Annotated[str, typer.Option(help="Epoch kept: last, validation, or oracle (leaky).")] = "last",
     protocol: Annotated[str, typer.Option(help="loso, nested, kfold or hold-out.")] = "loso",
     layout_variation: Annotated[float, typer.Option(min=0, help="How much faces differ; adults: about 1.")] = 1.0,
-    distractors: Annotated[float, typer.Option(min=0, help="Strength of drift, flicker, noise and blinks.")] = 1.0,
+    drift: Annotated[float, typer.Option(min=0, help="Strength of head drift.")] = 1.0,
+    flicker: Annotated[float, typer.Option(min=0, help="Strength of flicker.")] = 1.0,
+    noise: Annotated[float, typer.Option(min=0, help="Strength of camera noise.")] = 1.0,
+    blinks: Annotated[float, typer.Option(min=0, help="Strength of blinks.")] = 1.0,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
     workers: Workers = None,
 ) -> None:
@@ -56,7 +59,10 @@ def evaluate(
     from tsfmicro_lab.training import evaluate as run_experiment
     from tsfmicro_lab.training.protocols import LEAKY
 
-    drawing: dict[str, Any] = {"layout_variation": layout_variation, "distractors": Distractors(*[distractors] * 4)}
+    drawing: dict[str, Any] = {
+        "layout_variation": layout_variation,
+        "distractors": Distractors(drift, flicker, noise, blinks),
+    }
 
     def draw(seed: int) -> SyntheticMicroExpressions:
         return SyntheticMicroExpressions(subjects, clips, seed=seed, **drawing)

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from tsfmicro_lab.data.action_units import action_unit_table
 from tsfmicro_lab.data.schema import Dataset, rows_with
-from tsfmicro_lab.data.store import Made, Task, align_row, make_store, read_store
+from tsfmicro_lab.data.store import Aligned, Task, align_row, make_store, read_store
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
 from tsfmicro_lab.preprocess.landmarks import Landmarker
 from tsfmicro_lab.processes import spread
@@ -135,15 +135,15 @@ def prepare(
     names, rows = in_order(tensors), rows_with(dataset, target)
     table = dataset.annotations.iloc[rows].reset_index(drop=True)
 
-    def align(tasks: Sequence[Task]) -> Iterator[Made]:
-        made = spread(partial(align_row, dataset, size, names, landmarker), tasks, workers)
-        return iter(tqdm(made, "aligning clips", len(tasks), disable=not progress))
+    def align(tasks: Sequence[Task]) -> Iterator[Aligned]:
+        aligned = spread(partial(align_row, dataset, size, names, landmarker), tasks, workers)
+        return iter(tqdm(aligned, "aligning clips", len(tasks), disable=not progress))
 
     if folder is not None:
-        facts = {"dataset": dataset.name, "size": size, "target": target, "tensors": list(names)}
-        return replace(open_store(make_store(Path(folder), facts, table, rows.tolist(), align)), source=repr(dataset))
-    clips = [made for _, made in align([(row, None) for row in rows.tolist()]) if made]
-    arrays = {name: np.stack([made[name] for made in clips]) for name in names}
+        about = {"dataset": dataset.name, "size": size, "target": target, "tensors": list(names)}
+        return replace(open_store(make_store(Path(folder), about, table, rows.tolist(), align)), source=repr(dataset))
+    clips = [tensors for _, tensors in align([(row, None) for row in rows.tolist()]) if tensors]
+    arrays = {name: np.stack([clip[name] for clip in clips]) for name in names}
     return _samples(arrays, table, target, source=repr(dataset))
 
 

@@ -27,13 +27,17 @@ MAX_MANIFEST_BYTES = 64 * 2**20
 DTYPES = ("str", "int64", "Int64", "float64", "bool")
 
 Arrays = dict[str, np.ndarray]
-Facts = dict[str, Any]
+Manifest = dict[str, Any]
 #: A row of the data set and the source of its tensors on disk: nothing where there are none, None without a disk.
 Task = tuple[int, str | None]
-Made = tuple[str, Arrays | None]
+Aligned = tuple[str, Arrays | None]
 
 
-def align_row(dataset: Dataset, size: int, names: Sequence[str], landmarker: Landmarker | None, task: Task) -> Made:
+#: Aligns many clips, one by one or side by side.
+Align = Callable[[Sequence[Task]], Iterable[Aligned]]
+
+
+def align_row(dataset: Dataset, size: int, names: Sequence[str], landmarker: Landmarker | None, task: Task) -> Aligned:
     """A hash of what a clip's tensors are made from, and the tensors, or None where they are on disk already."""
     row, known = task
     clip = dataset[row]
@@ -41,37 +45,35 @@ def align_row(dataset: Dataset, size: int, names: Sequence[str], landmarker: Lan
     return source, None if source and source == known else prepare_clip(clip, size, names, landmarker)
 
 
-def make_store(
-    folder: Path, facts: Facts, table: pd.DataFrame, rows: list[int], align: Callable[[Sequence[Task]], Iterable[Made]]
-) -> Path:
+def make_store(folder: Path, about: Manifest, table: pd.DataFrame, rows: list[int], align: Align) -> Path:
     """Makes a store, or goes on with one: clips that are finished and unchanged are not aligned again.
 
-    `facts` say what it is of: `dataset`, `size`, `target` and `tensors`, which get a place of their own in the folder;
+    `about` says what it is of: `dataset`, `size`, `target` and `tensors`, which get a place of their own in the folder;
     `table` annotates its clips, `rows` are theirs in the data set, and `align` is :func:`align_row` for many tasks.
     """
-    facts = facts | {"version": version("tsfmicro-lab"), "annotations": _columns(table)}
-    place = folder / f"{safe_name('{dataset}-{size}-{target}'.format(**facts))}-{_hash(facts)[:12]}"
+    about = about | {"version": version("tsfmicro-lab"), "annotations": _columns(table)}
+    place = folder / f"{safe_name('{dataset}-{size}-{target}'.format(**about))}-{_hash(about)[:12]}"
     with alone(place):
         (place / MANIFEST).unlink(missing_ok=True)  # what is in work is no store
-        arrays = {name: _open_for_writing(place, name, facts["size"], len(rows)) for name in facts["tensors"]}
+        arrays = {name: _open_for_writing(place, name, about["size"], len(rows)) for name in about["tensors"]}
         done = _read_done(place / DONE, arrays)
         tasks = [(row, done.get(i, "")) for i, row in enumerate(rows)]
         with (place / DONE).open("a") as notes:
-            for i, (source, made) in enumerate(align(tasks)):
-                for name, array in (made or {}).items():
+            for i, (source, tensors) in enumerate(align(tasks)):
+                for name, array in (tensors or {}).items():
                     arrays[name][i] = array
-                if made:
-                    notes.write(json.dumps({"row": i, "source": source, "tensors": _digest(*made.values())}) + "\n")
+                if tensors:
+                    notes.write(json.dumps({"row": i, "source": source, "tensors": _digest(*tensors.values())}) + "\n")
                     notes.flush()
         for memory in arrays.values():
             memory.flush()
-        manifest = facts | {"files": {name: file_digest(place / f"{name}.npy") for name in arrays}}
+        manifest = about | {"files": {name: file_digest(place / f"{name}.npy") for name in arrays}}
         text = json.dumps(manifest | {"hash": _hash(manifest)}, default=str)
         write_whole(place / MANIFEST, lambda path: path.write_text(text))
     return place
 
 
-def read_store(place: Path) -> tuple[Arrays, pd.DataFrame, Facts]:
+def read_store(place: Path) -> tuple[Arrays, pd.DataFrame, Manifest]:
     """Checks a store, which may come from elsewhere, and opens its files; nothing in them is executed."""
     path = place / MANIFEST
     if not path.is_file():
@@ -88,11 +90,14 @@ def read_store(place: Path) -> tuple[Arrays, pd.DataFrame, Facts]:
             raise ValueError(f"a clip of {MANIFEST} lacks its {manifest['target']}")
         arrays = {}
         for name in in_order(manifest["tensors"]):
-            file, made = place / f"{name}.npy", PREPARED[name]
+            file, kind = place / f"{name}.npy", PREPARED[name]
             if file_digest(file) != manifest["files"][name]:
                 raise ValueError(f"the hash of {file.name} differs")
             arrays[name] = np.load(file, mmap_mode="c", allow_pickle=False)
-            if (arrays[name].dtype, arrays[name].shape) != (made.dtype, (len(table), *made.shape(manifest["size"]))):
+            if (arrays[name].dtype, arrays[name].shape) != (
+                kind.dtype,
+                (len(table), *kind.shape(manifest["size"])),
+            ):
                 raise ValueError(f"{file.name} is not what {MANIFEST} says")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{place} is truncated or altered ({error}): prepare the data set again") from error
@@ -104,8 +109,8 @@ def _columns(table: pd.DataFrame) -> dict[str, tuple[str, list[Any]]]:
     return {str(n): (str(x.dtype), x.astype(object).where(x.notna(), None).tolist()) for n, x in table.items()}
 
 
-def _hash(facts: Facts) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+def _hash(about: Manifest) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _digest(*arrays: np.ndarray) -> str:

@@ -139,8 +139,8 @@ class FRLDGT(Recognizer):
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Onset and difference as TSFmicro's, landmarks as they are, and flow where the model reads it."""
-        made = base.to_inputs(batch["onset"], batch["apex"]) | {"landmarks": batch["landmarks"].float()}
-        return made | ({"flow": batch[self.prepared[-1]].float()} if "flow" in self.input_names else {})
+        inputs = base.to_inputs(batch["onset"], batch["apex"]) | {"landmarks": batch["landmarks"].float()}
+        return inputs | ({"flow": batch[self.prepared[-1]].float()} if "flow" in self.input_names else {})
 
     def displacement(self, onset: Image, difference: Image) -> Displacement:
         """What the displacement network says of normalised frames, pixels."""

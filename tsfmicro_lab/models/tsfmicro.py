@@ -187,7 +187,7 @@ class TSFmicro(Recognizer):
     def __init__(self, c: TSFmicroConfig) -> None:
         super().__init__(c)
         steps = pairwise(reversed(c.dims))
-        made: dict[str, Callable[[], nn.Module]] = {
+        constructors: dict[str, Callable[[], nn.Module]] = {
             "stem": lambda: ConvStem(c.dims[0]),
             "onset_stem": lambda: ConvStem(c.dims[0]),
             "temporal": lambda: RetentionPyramid(c),
@@ -197,7 +197,7 @@ class TSFmicro(Recognizer):
             "classifier": lambda: Classifier(c.dims[-1], c.num_classes),
         }
         for part in self.parts:
-            self.add_module(part, made[part]())
+            self.add_module(part, constructors[part]())
         self.apply(self._init_weights)
 
     def _init_weights(self, module: nn.Module) -> None:

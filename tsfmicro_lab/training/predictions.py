@@ -41,8 +41,8 @@ def read_predictions(path: Path, *text: str) -> pd.DataFrame:
         raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = csv.reader(file, strict=True)
-        table = pd.DataFrame(rows, columns=header, dtype=str)
+            first, *others = zip(*filter(None, csv.reader(file, strict=True)), strict=True)
+        table = pd.DataFrame({name: column for name, *column in (first, *others)}, dtype=str)
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is no CSV table whose rows all have the cells of its header ({error})") from error
     return table.assign(**{name: _values(table[name]) for name in map(str, table) if name not in (*TEXT, *text)})

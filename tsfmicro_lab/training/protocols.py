@@ -110,9 +110,9 @@ def run_fold(
         fit(model, samples, fold.train, recipe, seed=seed, checkpoint=checkpoint, after_epoch=look, **device)
     if best["state"] is not None:
         model.load_state_dict(best["state"])
-    facts: dict[str, Any] = {"model": run.label, "seed": run.seed, "selection": LEAKY if run.leaky else run.selection}
-    facts |= {"epoch": best["epoch"], "candidate": best["candidate"], "fold": fold.name}
-    rows = _predictions(model, samples, fold.test).assign(**facts)
+    columns: dict[str, Any] = {"model": run.label, "seed": run.seed, "selection": LEAKY if run.leaky else run.selection}
+    columns |= {"epoch": best["epoch"], "candidate": best["candidate"], "fold": fold.name}
+    rows = _predictions(model, samples, fold.test).assign(**columns)
     rows.attrs = {
         "fold": fold.name,
         "device": device_name(next(model.parameters()).device),

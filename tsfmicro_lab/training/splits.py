@@ -65,11 +65,11 @@ def subject_k_fold(
     """Subjects dealt into a few folds, several times anew: cheaper than LOSO where there are many subjects."""
     from sklearn.model_selection import GroupKFold
 
-    subjects, made = _subjects(annotations, folds), []
+    subjects, dealt = _subjects(annotations, folds), []
     for repeat in range(repeats):
         parts = GroupKFold(folds, shuffle=True, random_state=seed + repeat).split(subjects, groups=subjects)
-        made += [Fold(f"{repeat + 1}-{i}", train, test) for i, (train, test) in enumerate(parts, start=1)]
-    return checked(made, annotations, target)
+        dealt += [Fold(f"{repeat + 1}-{i}", train, test) for i, (train, test) in enumerate(parts, start=1)]
+    return checked(dealt, annotations, target)
 
 
 def composite_evaluation(annotations: pd.DataFrame, target: str = "emotion") -> list[Fold]:
