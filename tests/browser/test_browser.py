@@ -24,9 +24,7 @@ from takes import long_take
 from tsfmicro_lab.analyze import analyze
 
 TOKEN = "course"
-#: Notebooks with sliders of their own or an explorer of the studies. All others show explorers of the library, which
-#: are driven one by one below; papermill executes every notebook.
-COURSE = ["00_tour", "08_gpu_training", "11_slstt", "12_frl_dgt", "13_leakage"]
+COURSE = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 SCREENSHOTS = ROOT / "build" / "screenshots"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
