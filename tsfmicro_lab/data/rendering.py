@@ -1,0 +1,158 @@
+"""Draws a surface that moves: triangles, light and texture, and the exact motion of every visible pixel."""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+from scipy.sparse import csr_matrix
+
+from tsfmicro_lab.clips import Frame
+from tsfmicro_lab.data.mesh import Vertices
+
+#: Distance of the camera, millimetres, and how large a millimetre appears at the eyes, as a share of the image's side.
+DISTANCE, SCALE = 1500.0, 0.235 / 61.5
+#: Height of the eyes in the image, as a share of its side.
+EYE_LEVEL = 0.45
+#: Pixels are drawn this many times finer, a side, than they are shown: edges move by fractions of a pixel.
+SUPERSAMPLE = 2
+_NEAR, _FAR = 200.0, 6000.0
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Where the face appears in the picture: by default upright and in the middle."""
+
+    size: int = 224  #: side of the picture, pixels
+    zoom: float = 1.0
+    roll: float = 0.0  #: radians, clockwise in the picture
+    shift: tuple[float, float] = (0.0, 0.0)  #: to the right and down, as a share of the side
+
+    def project(self, vertices: Float32[np.ndarray, "n 3"]) -> Float32[np.ndarray, "n 2"]:
+        """Millimetres in space to pixels; the centre of the first pixel is 0."""
+        placed = self._placed(vertices)
+        xy = self.size * SCALE * DISTANCE * placed[:, :2] / (DISTANCE - placed[:, 2:])
+        return (xy * (1, -1) + (self.size - 1) / 2).astype(np.float32)
+
+    def rasterize(
+        self, vertices: Vertices, triangles: np.ndarray, values: Float32[np.ndarray, "n 3"], size: int
+    ) -> tuple[Float32[np.ndarray, "h w 3"], Float32[np.ndarray, "h w"]]:
+        """Interpolates three values per vertex over the visible triangles; the depth is infinite where there is none."""
+        picture, depth = np.zeros((size, size, 3), np.float32), np.full((size, size), _FAR, np.float32)
+        settings = cv2.TriangleRasterizeSettings().setShadingType(cv2.RASTERIZE_SHADING_SHADED)
+        settings.setCullingMode(cv2.RASTERIZE_CULLING_CW)
+        pose = np.eye(4, dtype=np.float32)
+        pose[2, 3] = -DISTANCE
+        cv2.triangleRasterize(
+            self._placed(vertices)[:, None], triangles[:, None], np.ascontiguousarray(values, np.float32)[:, None],
+            picture, depth, pose, 2 * np.arctan(0.5 / SCALE / DISTANCE), _NEAR, _FAR, settings,
+        )  # fmt: skip
+        depth[depth > 0.99 * _FAR] = np.inf
+        return picture, depth
+
+    def _placed(self, vertices: Float32[np.ndarray, "n 3"]) -> Vertices:
+        """Vertices as the camera sees them: turned, enlarged and shifted in the picture's plane."""
+        c, s = self.zoom * np.cos(self.roll), self.zoom * np.sin(self.roll)
+        turn = np.array([[c, s, 0], [-s, c, 0], [0, 0, self.zoom]], np.float32)
+        shift = np.array([self.shift[0], 0.5 - EYE_LEVEL - self.shift[1], 0]) / SCALE
+        return (vertices @ turn.T + shift).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Light:
+    """A lamp (key), a softer one from the other side (fill), and light from everywhere; linear, per colour."""
+
+    key: tuple[float, float, float] = (0.45, 0.45, 0.9)  #: direction to the lamp: left in the image is negative x
+    colour: tuple[float, float, float] = (0.85, 0.80, 0.74)
+    fill: float = 0.30
+    ambient: float = 0.42
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What can be moved and drawn: a head or a photograph, at rest."""
+
+    vertices: Vertices  #: millimetres, looking into the camera
+    triangles: np.ndarray
+    uv: Float32[np.ndarray, "vertices 2"]  #: place in the texture, pixels
+    texture: Float32[np.ndarray, "height width 3"]  #: linear light, 0 to 1
+    sky: Float32[np.ndarray, " vertices"]  #: share of the surroundings' light that arrives
+    gloss: Float32[np.ndarray, " vertices"]  #: strength of the highlight
+    background: Float32[np.ndarray, "*size 3"]  #: a colour, or a picture as large as the texture; linear light
+    corners: csr_matrix = field(init=False, repr=False)  #: vertices × triangles, to sum normals
+
+    def __post_init__(self) -> None:
+        count = len(self.triangles)
+        where = self.triangles.T.ravel(), np.tile(np.arange(count), 3)
+        shape = (len(self.vertices), count)
+        object.__setattr__(self, "corners", csr_matrix((np.ones(3 * count, np.float32), where), shape))
+
+    def normals(self, vertices: Vertices) -> Vertices:
+        """Direction of each vertex, outwards."""
+        a, b, c = vertices[self.triangles].transpose(1, 0, 2)
+        total = self.corners @ np.cross(b - a, c - a)
+        return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
+
+
+#: How far light reaches around the edge into red, green and blue: skin lets red through.
+_WRAP = np.array([0.45, 0.25, 0.18], np.float32)
+
+
+def shade(surface: Surface, vertices: Vertices, light: Light) -> tuple[np.ndarray, np.ndarray]:
+    """Light that a vertex sends back from its colour, per colour channel, and the highlight on top of it."""
+    normal = surface.normals(vertices)
+    key = np.array(light.key) / np.linalg.norm(light.key)
+    half = (key + (0, 0, 1)) / np.linalg.norm(key + (0, 0, 1))
+    lamp = ((normal @ key)[:, None] + _WRAP).clip(0) / (1 + _WRAP)
+    fill = ((normal @ (key * (-1, 0.3, 1) / np.linalg.norm(key * (-1, 0.3, 1))))[:, None] + _WRAP).clip(0) / (1 + _WRAP)
+    sky = surface.sky[:, None]
+    around = light.ambient * (0.75 + 0.25 * normal[:, 1:2]) * sky
+    diffuse = around + (0.3 + 0.7 * sky) * (np.array(light.colour) * lamp + light.fill * fill)
+    shine = (normal @ half).clip(0)
+    highlight = surface.gloss * np.where(surface.gloss > 0.5, shine**180, 0.35 * shine**12 + 0.65 * shine**40)
+    return diffuse.astype(np.float32), (highlight * (0.2 + 0.8 * surface.sky)).astype(np.float32)
+
+
+def draw(surface: Surface, vertices: Vertices, camera: Camera, light: Light) -> Float32[np.ndarray, "size size 3"]:
+    """A picture of the surface in linear light."""
+    fine = SUPERSAMPLE * camera.size
+    diffuse, highlight = shade(surface, vertices, light)
+    place, depth = camera.rasterize(vertices, surface.triangles, np.c_[surface.uv, highlight], fine)
+    lit, _ = camera.rasterize(vertices, surface.triangles, diffuse, fine)
+    colour = cv2.remap(surface.texture, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    colour *= lit
+    colour += place[..., 2:]
+    np.copyto(colour, surface.background.astype(np.float32), where=np.isinf(depth)[..., None])
+    return cv2.resize(colour, (camera.size, camera.size), interpolation=cv2.INTER_AREA)
+
+
+def encode(linear: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
+    """Linear light to the grey levels of a screen (sRGB's curve, as a power), 0 to 255, not rounded."""
+    return 255 * cv2.pow(linear.clip(0, 1), 1 / 2.2)
+
+
+def to_frame(picture: Float32[np.ndarray, "h w 3"]) -> Frame:
+    """Rounds grey levels to a frame."""
+    return picture.round().clip(0, 255).astype(np.uint8)
+
+
+def motion_field(
+    surface: Surface, start: Vertices, end: Vertices, camera: Camera
+) -> tuple[Float32[np.ndarray, "2 size size"], np.ndarray]:
+    """Displacement (dx, dy) of every pixel of the first state to the second, pixels, and which are seen in both."""
+    size = camera.size
+    place, depth = camera.rasterize(start, surface.triangles, end, size)
+    there = camera.project(place.reshape(-1, 3)).reshape(size, size, 2)
+    here = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1).astype(np.float32)
+    covered = np.isfinite(depth)
+    field = np.where(covered[..., None], there - here, 0).astype(np.float32)
+    _, after = camera.rasterize(end, surface.triangles, end, size)
+    distance = DISTANCE - camera._placed(place.reshape(-1, 3))[:, 2].reshape(size, size)
+    seen = cv2.remap(
+        np.where(np.isinf(after), _FAR, after).astype(np.float32),
+        *np.moveaxis(here + field, -1, 0),
+        cv2.INTER_NEAREST,
+        borderValue=_FAR,
+    )
+    hidden = np.where(covered, seen < distance - 2.0, seen < _FAR)
+    return np.moveaxis(field, -1, 0), ~hidden
