@@ -70,7 +70,10 @@ class Light:
 
 @dataclass(frozen=True)
 class Surface:
-    """What can be moved and drawn: a head or a photograph, at rest."""
+    """What can be moved and drawn: a head or a photograph, at rest.
+
+    The vertices of the head come first, moved by the units of the mesh: a delta d of a unit is frame @ d here.
+    """
 
     vertices: Vertices  #: millimetres, looking into the camera
     triangles: np.ndarray
@@ -79,6 +82,9 @@ class Surface:
     sky: Float32[np.ndarray, " vertices"]  #: share of the surroundings' light that arrives
     gloss: Float32[np.ndarray, " vertices"]  #: strength of the highlight
     background: Float32[np.ndarray, "*size 3"]  #: a colour, or a picture as large as the texture; linear light
+    frame: Float32[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3, dtype=np.float32))
+    lit: Float32[np.ndarray, "vertices 3"] | None = None  #: shade that the texture holds already; a head's holds none
+    follow: Float32[np.ndarray, "extra head"] | None = None  #: how the vertices behind the head's own go along
     corners: csr_matrix = field(init=False, repr=False)  #: vertices × triangles, to sum normals
 
     def __post_init__(self) -> None:
@@ -87,6 +93,13 @@ class Surface:
         shape = (len(self.vertices), count)
         object.__setattr__(self, "corners", csr_matrix((np.ones(3 * count, np.float32), where), shape))
 
+    def complete(self, head: Vertices) -> Vertices:
+        """All vertices, when the head's own have moved."""
+        if self.follow is None:
+            return head
+        count = len(head)
+        return np.concatenate([head, self.vertices[count:] + self.follow @ (head - self.vertices[:count])])
+
     def normals(self, vertices: Vertices) -> Vertices:
         """Direction of each vertex, outwards."""
         a, b, c = vertices[self.triangles].transpose(1, 0, 2)
@@ -94,6 +107,8 @@ class Surface:
         return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
 
 
+#: How much darker or brighter a photograph's skin can become by turning, times what it was.
+_RELIGHT = 0.6, 1.6
 #: How far light reaches around the edge into red, green and blue: skin lets red through.
 _WRAP = np.array([0.45, 0.25, 0.18], np.float32)
 
@@ -108,6 +123,9 @@ def shade(surface: Surface, vertices: Vertices, light: Light) -> tuple[np.ndarra
     sky = surface.sky[:, None]
     around = light.ambient * (0.75 + 0.25 * normal[:, 1:2]) * sky
     diffuse = around + (0.3 + 0.7 * sky) * (np.array(light.colour) * lamp + light.fill * fill)
+    if surface.lit is not None:
+        ratio = (diffuse / surface.lit).clip(*_RELIGHT).astype(np.float32)
+        return ratio, np.zeros(len(normal), np.float32)
     shine = (normal @ half).clip(0)
     highlight = surface.gloss * np.where(surface.gloss > 0.5, shine**180, 0.35 * shine**12 + 0.65 * shine**40)
     return diffuse.astype(np.float32), (highlight * (0.2 + 0.8 * surface.sky)).astype(np.float32)

@@ -1,0 +1,77 @@
+"""Photographs that move: the mean head is brought onto a portrait's landmarks, and its units move the picture."""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from tsfmicro_lab.clips import Points
+from tsfmicro_lab.data.heads import Person
+from tsfmicro_lab.data.mesh import Vertices, head_mesh, places_of
+from tsfmicro_lab.data.rendering import DISTANCE, SCALE, Camera
+from tsfmicro_lab.preprocess.landmarks import FACE_POINTS
+
+
+class Fit(NamedTuple):
+    """The mean head on a face in a picture."""
+
+    vertices: Vertices  #: millimetres; `Camera(size).project` brings them onto the picture's pixels
+    frame: Float32[
+        np.ndarray, "3 3"
+    ]  #: rotation × scale: what is (x, y, z) in the head's own frame is frame @ (x, y, z)
+
+
+def fit_head(points: Points, size: int = 224) -> Fit:
+    """Fits the mean head to landmarks: pose and scale by a scaled orthographic camera, the rest by a thin-plate spline.
+
+    The spline carries what is left at the landmarks to all vertices, in the picture's plane; depth stays the mean
+    head's. It is linear in what is left, so its matrix is computed once.
+
+    Args:
+        points: The 30 named points or the 478 of MediaPipe's mesh, pixels.
+        size: Side of the picture, pixels.
+
+    Raises:
+        ValueError: The points are not that many, not finite, or lie on a line or in one place.
+    """
+    if len(points) not in (len(FACE_POINTS), 478) or not np.isfinite(points).all():
+        raise ValueError(f"a head is fitted to {len(FACE_POINTS)} named points or all 478, finite; got {points.shape}")
+    camera, mean = Camera(size), Person.mean().vertices()
+    index = _index(len(points))
+    centred = points - points.mean(0)
+    if np.linalg.svd(centred, compute_uv=False)[1] < 1e-3 * max(size, 1) * np.sqrt(len(points)):
+        raise ValueError("the landmarks lie on a line or in one place, which no face does: check them")
+    # Where the landmarks lie on the plane through the eyes, x and y up; the camera looks along z.
+    plane = (points - camera.project(np.zeros((1, 3), np.float32))) * (1, -1) / (size * SCALE)
+    head = places_of(mean)[index]
+    depth = np.zeros(len(points))
+    for _ in range(4):  # each time with the perspective of the last
+        target = plane * (1 - depth / DISTANCE)[:, None]
+        affine = np.linalg.lstsq(head - head.mean(0), target - target.mean(0), rcond=None)[0].T
+        u, s, vt = np.linalg.svd(affine, full_matrices=False)
+        rows = u @ vt
+        frame = s.mean() * np.vstack([rows, np.cross(*rows)])
+        shift = np.append(target.mean(0) - frame[:2] @ head.mean(0), 0)
+        depth = head @ frame[2]
+    vertices = (mean @ frame.T + shift).astype(np.float32)
+    for _ in range(2):  # a landmark lies between vertices: the second time meets it
+        rest = points - camera.project(places_of(vertices))[index]
+        shift_mm = _spline(len(points)) @ rest * (1 - vertices[:, 2:] / DISTANCE) / (size * SCALE)
+        vertices[:, :2] += shift_mm * (1, -1)
+    return Fit(vertices, frame.astype(np.float32))
+
+
+def _index(count: int) -> np.ndarray:
+    return np.arange(478) if count == 478 else np.array(list(FACE_POINTS.values()))
+
+
+@cache
+def _spline(count: int) -> Float32[np.ndarray, "vertices points"]:
+    """What each landmark's shift does to each vertex: on a head whose mouth is open, to tell the lips apart."""
+    from scipy.interpolate import RBFInterpolator
+
+    apart = Person.mean().vertices() + 0.5 * head_mesh().units["jawOpen"]
+    sites = places_of(apart)[_index(count), :2]
+    spline = RBFInterpolator(sites, np.eye(count), smoothing=1.0, kernel="thin_plate_spline")
+    return np.asarray(spline(apart[:, :2]), np.float32)
