@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from tsfmicro_lab.clips import Field
-from tsfmicro_lab.data.motion import backward, sample
+from tsfmicro_lab.models.dgm import sample
 
 
 def warp(image: np.ndarray, field: Field) -> np.ndarray:
@@ -12,3 +12,15 @@ def warp(image: np.ndarray, field: Field) -> np.ndarray:
     pixels = torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1)[None]
     moved = sample(pixels, backward(torch.from_numpy(np.ascontiguousarray(field, np.float32))[None]))
     return moved[0].permute(1, 2, 0).numpy()
+
+
+def backward(field):
+    r"""Inverts a displacement field: where each pixel of the moved image comes from.
+
+    A point x goes to x + u(x). The pixel y of the moved image therefore shows what was at y + b(y), with
+    :math:`b(y) = -u(y + b(y))`. The iteration contracts as long as u changes by less than one pixel per pixel.
+    """
+    b = -field
+    for _ in range(5):
+        b = -sample(field, b)
+    return b

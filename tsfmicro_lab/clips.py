@@ -44,19 +44,34 @@ class ClipError(ValueError):
     """Something about one clip cannot be used; the message names the clip and the remedy."""
 
 
-@dataclass(frozen=True)
 class Truth:
-    """What only a rendered clip knows: how every point moved between onset and apex.
+    """What only a rendered clip knows: how every point moved between onset and apex, measured when it is asked for.
+
+    Args:
+        measure: Gives all of the attributes by name.
 
     Attributes:
         field: Displacement (dx, dy) of each onset pixel to the apex, all motion included, pixels.
-        expression: The part of it that the action units made, without head drift, pixels.
+        expression: The part of it that the action units made, without the head's motion, pixels.
         moved: Pixels that the expression displaces by at least a quarter of its largest displacement.
+        visible: Pixels of the onset frame whose place on the face is seen in the apex frame as well.
+        mesh: The 478 points of MediaPipe's mesh in the onset frame, pixels.
     """
 
     field: Field
     expression: Field
     moved: Bool[np.ndarray, "_ _"]
+    visible: Bool[np.ndarray, "_ _"]
+    mesh: Points
+
+    def __init__(self, measure: Callable[[], dict[str, np.ndarray]]) -> None:
+        self._measure = measure
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        if name.startswith("_") or name not in Truth.__annotations__:
+            raise AttributeError(name)
+        vars(self).update(self._measure())
+        return vars(self)[name]
 
 
 @dataclass(frozen=True)

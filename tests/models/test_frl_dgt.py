@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from tsfmicro_lab.data.motion import sample
 from tsfmicro_lab.models import create_model, from_pretrained
 from tsfmicro_lab.models.au_regions import AU_REGIONS, crop_regions, region_centres
 from tsfmicro_lab.models.dgm import normalization, reconstruction, self_supervised, smoothing, ssim

@@ -1,91 +1,103 @@
-"""How action units move a face: displacement fields, and the exact warp that carries them out.
-
-The Facial Action Coding System (Ekman, Friesen, Hager 2002) describes what each unit does to a face in words. The
-table below says the same in numbers: smooth bumps of displacement, anchored at landmarks, in the face's own frame. The
-numbers are ours, set by eye against the manual's descriptions; no real face was measured for them.
-"""
+"""What happens in a clip: action units and how they move a head, their course in time, and all that disturbs."""
 
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
-import torch
 from jaxtyping import Float32
-from torch.nn import functional as F
 
-from tsfmicro_lab.clips import Field, Points
-from tsfmicro_lab.preprocess.landmarks import POINT_INDEX
+from tsfmicro_lab.clips import Field
+from tsfmicro_lab.data.mesh import Vertices, head_mesh
+from tsfmicro_lab.data.rendering import SCALE
 
 #: A pixel belongs to the moved region where it moves at least this share of the largest displacement.
 MOVED_SHARE = 0.25
+FPS = 200.0
+#: Frames before the onset and after the offset, as a recording has them.
+LEAD, TAIL = 8, 6
+#: Image side to which amplitudes and drifts in pixels refer.
+REFERENCE_SIZE = 224
+Timing = tuple[int, float] | None
 
-
-class Bump(NamedTuple):
-    """A smooth displacement around a place of the face."""
-
-    anchors: tuple[str, ...]  #: the place: mean of these landmarks. `side_` stands for `right_` and `left_`
-    #: (outward, down) on the side it is on; for a bump in the middle, (to the subject's left, down)
-    direction: tuple[float, float]
-    spread: tuple[float, float]  #: width and height of the Gaussian (its sigma), inter-ocular distances
-
-
+# FACS unit, its name (Ekman, Friesen, Hager 2002), and the face units that make it; `*` stands for Left and Right.
+# Which face unit shows which action unit is our reading of the manual.
 _TABLE = """
-1  inner brow raiser    | side_brow_inner                  | -0.1 -1.0  | 0.20 0.20
-2  outer brow raiser    | side_brow_outer side_brow_middle |  0.1 -1.0  | 0.24 0.20
-4  brow lowerer         | side_brow_inner                  | -0.6  0.8  | 0.18 0.18
-4  brow lowerer         | side_brow_middle                 | -0.2  0.6  | 0.20 0.16
-5  upper lid raiser     | side_eye_top                     |  0.0 -1.0  | 0.17 0.07
-6  cheek raiser         | side_cheek                       | -0.1 -1.0  | 0.28 0.20
-6  cheek raiser         | side_eye_outer                   | -0.5 -0.2  | 0.12 0.12
-7  lid tightener        | side_eye_bottom                  | -0.2 -1.0  | 0.17 0.07
-7  lid tightener        | side_eye_top                     |  0.0  0.45 | 0.17 0.06
-9  nose wrinkler        | side_nose_wing nose_root         | -0.1 -0.7  | 0.14 0.18
-9  nose wrinkler        | side_nose_wing                   |  0.1 -1.0  | 0.13 0.13
-9  nose wrinkler        | side_nose_wing upper_lip_top     |  0.0 -0.6  | 0.14 0.10
-9  nose wrinkler        | side_brow_inner                  | -0.3  0.4  | 0.13 0.12
-12 lip corner puller    | side_mouth_corner                |  0.75 -0.65 | 0.18 0.14
-12 lip corner puller    | side_mouth_corner side_cheek     |  0.2 -0.5  | 0.20 0.16
-14 dimpler              | side_mouth_corner                |  1.0  0.1  | 0.12 0.10
-15 lip corner depressor | side_mouth_corner                |  0.1  1.0  | 0.15 0.13
-17 chin raiser          | lower_lip_bottom chin            |  0.0 -1.0  | 0.24 0.15
-17 chin raiser          | lower_lip_bottom                 |  0.0 -0.7  | 0.22 0.08
-24 lip presser          | upper_lip_top                    |  0.0  0.7  | 0.20 0.07
-24 lip presser          | lower_lip_bottom                 |  0.0 -0.9  | 0.20 0.07
-24 lip presser          | side_mouth_corner                | -0.5  0.0  | 0.10 0.08
+1  inner brow raiser    | browInnerUp
+2  outer brow raiser    | browOuterUp*
+4  brow lowerer         | browDown*
+5  upper lid raiser     | eyeWide*
+6  cheek raiser         | cheekSquint*
+7  lid tightener        | eyeSquint*
+9  nose wrinkler        | noseSneer*
+10 upper lip raiser     | mouthUpperUp*
+12 lip corner puller    | mouthSmile*
+14 dimpler              | mouthDimple*
+15 lip corner depressor | mouthFrown*
+17 chin raiser          | mouthShrugLower
+18 lip pucker           | mouthPucker
+20 lip stretcher        | mouthStretch*
+23 lip tightener        | mouthPress* mouthPucker
+24 lip presser          | mouthPress*
+26 jaw drop             | jawOpen
+28 lip suck             | mouthRollUpper mouthRollLower
+43 eyes closed          | eyeBlink*
+45 blink                | eyeBlink*
 """
+#: Number → name and face units.
+ACTION_UNITS = {
+    head.split()[0]: (" ".join(head.split()[1:]), tuple(units.split()))
+    for head, units in (line.split("|") for line in _TABLE.strip().splitlines())
+}
+#: Units that one side of a face cannot show together.
+_AGAINST = ({"5", "43"}, {"5", "45"}, {"43", "45"}, {"18", "20"}, {"26", "28"})
 
 
-def _read_table() -> dict[str, tuple[str, tuple[Bump, ...]]]:
-    units: dict[str, tuple[str, tuple[Bump, ...]]] = {}
-    for line in _TABLE.strip().splitlines():
-        unit, anchors, direction, spread = (cell.split() for cell in line.split("|"))
-        (a, b), (c, d) = map(float, direction), map(float, spread)
-        before = units.get(unit[0], ("", ()))[1]
-        units[unit[0]] = " ".join(unit[1:]), (*before, Bump(tuple(anchors), (a, b), (c, d)))
-    return units
-
-
-#: Name and movement of each action unit.
-ACTION_UNITS = _read_table()
-
-
-def displacement(units: Mapping[str, float], landmarks: Points, size: int) -> Field:
-    """Displacement (dx, dy) of each pixel of a resting face by action units, pixels, shape (2, size, size).
-
-    Args:
-        units: For each unit, such as "12" or the one-sided "R12", its largest displacement in pixels.
-        landmarks: The named points of the resting face, pixels.
-        size: Side of the square image, pixels.
+@lru_cache(maxsize=64)
+def unit_delta(name: str) -> Vertices:
+    """Displacement of every vertex by an action unit in full strength, millimetres; `L` or `R` in front for one side.
 
     Raises:
-        ValueError: A unit is unknown.
+        ValueError: The unit is unknown.
+
+    Example:
+        >>> float(np.abs(unit_delta("L12")).max().round(1))  # a full smile pulls the corner by two centimetres
+        17.8
     """
-    total = np.zeros((2, size, size), np.float32)
-    for name, amplitude in units.items():
-        unit = _unit_field(name, landmarks, size)
-        total += amplitude / max(float(np.hypot(*unit).max()), 1e-6) * unit
-    return total
+    match = re.fullmatch(r"([LR]?)(\d+)", name)
+    if not match or match[2] not in ACTION_UNITS:
+        raise ValueError(f"unknown action unit '{name}': choose from {', '.join(ACTION_UNITS)}, with L or R in front")
+    mesh, sides = head_mesh(), {"": ("Left", "Right"), "L": ("Left",), "R": ("Right",)}[match[1]]
+    total = np.zeros_like(mesh.vertices)
+    for unit in ACTION_UNITS[match[2]][1]:
+        if unit.endswith("*"):
+            total += sum(mesh.units[unit[:-1] + side] for side in sides)
+        else:  # a unit of the middle has no sides of its own: it fades out within a centimetre
+            left = 1 / (1 + np.exp(-mesh.vertices[:, :1] / 4))
+            total += mesh.units[unit] * {"": 1.0, "L": left, "R": 1 - left}[match[1]]
+    return total.astype(np.float32)
+
+
+def unit_reach(name: str) -> float:
+    """Largest displacement of an action unit in full strength, pixels of a picture of 224 px."""
+    delta = unit_delta(name)
+    return float(np.hypot(delta[:, 0], delta[:, 1]).max()) * SCALE * REFERENCE_SIZE
+
+
+def check_units(units: Sequence[str]) -> None:
+    """Refuses units that do not exist or contradict one another.
+
+    Raises:
+        ValueError: With the units and the reason.
+    """
+    for side in "LR":
+        shown = [unit.lstrip("LR") for unit in units if unit_delta(unit) is not None and unit[0] in (side, *"0123456789")]
+        if twice := {unit for unit in shown if shown.count(unit) > 1}:
+            raise ValueError(f"{'+'.join(units)} names {', '.join(sorted(twice))} twice on one side: give it once")
+        for pair in _AGAINST:
+            if pair <= set(shown):
+                raise ValueError(f"one side of a face cannot show {' and '.join(sorted(pair))} together: leave one out")
 
 
 def moved_region(expression: Field) -> np.ndarray:
@@ -94,74 +106,114 @@ def moved_region(expression: Field) -> np.ndarray:
     return (magnitude >= MOVED_SHARE * magnitude.max()) & (magnitude > 0)
 
 
-def unit_regions(landmarks: Points, size: int) -> dict[str, np.ndarray]:
-    """Where each of the :data:`ACTION_UNITS` would move this face, drawn or real: a mask (size, size) per unit."""
-    return {unit: moved_region(displacement({unit: 1.0}, landmarks, size)) for unit in ACTION_UNITS}
+@dataclass(frozen=True)
+class Distractors:
+    """What changes between frames without being an expression; 0 switches one off, 1 is the usual strength.
 
-
-def backward(field: Float32[torch.Tensor, "batch 2 height width"]) -> Float32[torch.Tensor, "batch 2 height width"]:
-    r"""Inverts a displacement field: where each pixel of the moved image comes from.
-
-    A point x goes to x + u(x). The pixel y of the moved image therefore shows what was at y + b(y), with
-    :math:`b(y) = -u(y + b(y))`. The iteration contracts as long as u changes by less than one pixel per pixel.
-
-    Example:
-        >>> to_the_right = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
-        >>> backward(to_the_right)[0, :, 0, 0].tolist()
-        [-1.0, -0.0]
+    The strengths are set by plausibility, not measured on recordings.
     """
-    b = -field
-    for _ in range(5):
-        b = -sample(field, b)
-    return b
+
+    drift: float = 1.0  #: the head sways by some tenths of a pixel (at 224 px)
+    flicker: float = 1.0  #: the light changes by about 1 % from frame to frame
+    noise: float = 1.0  #: the camera adds about 1.5 grey levels of noise
+    blinks: float = 1.0  #: one clip in ten holds a blink
+    turn: float = 1.0  #: the head turns, nods and tilts by about a seventh of a degree, around the neck
+    light: float = 1.0  #: the lamp wanders by about a degree, so that shading changes with the skin's slope
+    gaze: float = 1.0  #: in three clips of ten the eyes jump to another place
+    speech: float = 0.0  #: jaw and lips move as in speech, four to five times a second
+    jpeg: float = 0.0  #: every frame is stored as a JPEG; 1 is quality 85, 2 is 70
+    video: float = 0.0  #: as H.264 does, a frame stores what differs from the one before, in blocks of 8 x 8 pixels
+
+    @classmethod
+    def none(cls) -> "Distractors":
+        """No distractor at all."""
+        return cls(*(0.0,) * 10)
 
 
-def sample(
-    image: Float32[torch.Tensor, "batch channels height width"],
-    offset: Float32[torch.Tensor, "batch 2 h w"],
-    mode: str = "bicubic",
-) -> Float32[torch.Tensor, "batch channels h w"]:
-    """Reads an image at every pixel plus an offset (dx, dy), interpolated as `mode` of `F.grid_sample` says.
+@dataclass(frozen=True)
+class Motion:
+    """Everything that happens in one rendered clip. Tracks hold one row a frame and are 0 at the onset."""
 
-    The side of the image may be k times the offset's, k = 1, 2, …: it is read at k times the places.
+    units: Mapping[str, float]  #: largest displacement of each action unit, pixels of the image
+    onset: int
+    apex: int
+    offset: int
+    frames: int  #: number of frames
+    drift: Float32[np.ndarray, "frames 2"] = field(repr=False)  #: shift to the right and down, pixels at 224 px
+    turn: Float32[np.ndarray, "frames 3"] = field(repr=False)  #: yaw, nod and tilt, radians
+    lamp: Float32[np.ndarray, "frames 2"] = field(repr=False)  #: how the lamp has wandered, radians
+    gain: Float32[np.ndarray, " frames"] = field(repr=False)  #: brightness, 1 is neutral
+    closure: Float32[np.ndarray, " frames"] = field(repr=False)  #: how far the eyes are closed, 0 to 1
+    gaze: Float32[np.ndarray, "frames 2"] = field(repr=False)  #: to the subject's left and up, radians
+    speech: Float32[np.ndarray, "frames 2"] = field(repr=False)  #: weight of an open jaw and of rounded lips
+    distractors: Distractors = Distractors()
+    noise: float = 0.0  #: standard deviation of the camera's noise, grey levels
+    bias: float = 0.0  #: habit: how much stronger the left side moves than the right, as a share
+    seed: tuple[int, ...] = (0,)  #: of the noise of each frame
 
-    Example:
-        >>> image = torch.arange(4.0).view(1, 1, 1, 4)
-        >>> half_a_pixel = torch.tensor([0.5, 0.0]).view(1, 2, 1, 1).expand(1, 2, 1, 4)
-        >>> sample(image, half_a_pixel, "bilinear")[0, 0, 0].tolist()
-        [0.5, 1.5, 2.5, 3.0]
-    """
-    h, w = offset.shape[-2:]
-    x = torch.arange(w, device=offset.device) + offset[:, 0]
-    y = torch.arange(h, device=offset.device)[:, None] + offset[:, 1]
-    grid = torch.stack(((2 * x + 1) / w - 1, (2 * y + 1) / h - 1), dim=-1)
-    return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
+    @classmethod
+    def draw(
+        cls, units: Mapping[str, float], distractors: Distractors, seed: Sequence[int], timing: Timing = None
+    ) -> "Motion":
+        """Draws duration, time of the apex and distractors: the same numbers whatever their strengths.
 
+        A clip lasts 0.17 to 0.5 s and rises for 0.065 to 0.26 s, as Yan et al. found for micro-expressions (Journal of
+        Nonverbal Behavior 37: 217–230, 2013).
 
-def _unit_field(name: str, landmarks: Points, size: int) -> Field:
-    match = re.fullmatch(r"([LR]?)(\d+)", name)
-    if not match or match[2] not in ACTION_UNITS:
-        raise ValueError(f"unknown action unit '{name}': choose from {', '.join(ACTION_UNITS)}, with L or R in front")
-    sides = {"": ("right", "left"), "L": ("left",), "R": ("right",)}[match[1]]
-    right_eye, left_eye = (_place((f"{side}_eye_outer", f"{side}_eye_inner"), landmarks) for side in ("right", "left"))
-    across = left_eye - right_eye
-    scale = float(np.hypot(*across))
-    across = across / max(scale, 1e-6)
-    down = np.array([-across[1], across[0]])
-    y, x = np.mgrid[:size, :size].astype(np.float32)
-    total = np.zeros((2, size, size), np.float32)
-    for bump in ACTION_UNITS[match[2]][1]:
-        central = not any(anchor.startswith("side_") for anchor in bump.anchors)
-        for side in ("middle",) if central else sides:
-            centre = _place(tuple(anchor.replace("side_", f"{side}_") for anchor in bump.anchors), landmarks)
-            dx, dy = (x - centre[0]) / scale, (y - centre[1]) / scale
-            u, v = dx * across[0] + dy * across[1], dx * down[0] + dy * down[1]
-            gauss = np.exp(-0.5 * ((u / bump.spread[0]) ** 2 + (v / bump.spread[1]) ** 2))
-            outward = -across if side == "right" else across
-            direction = bump.direction[0] * outward + bump.direction[1] * down
-            total += gauss * direction[:, None, None].astype(np.float32)
-    return total
+        Args:
+            units: Largest displacement of each action unit, pixels of the image.
+            distractors: Their strengths.
+            seed: Makes the draw reproducible.
+            timing: Duration in frames and the share of it before the apex, instead of drawn ones.
+        """
+        rng = np.random.default_rng(list(seed))
+        drawn = int(rng.uniform(0.17, 0.5) * FPS), rng.uniform(0.065, 0.26) * FPS
+        duration, rise = (timing[0], timing[0] * timing[1]) if timing else (drawn[0], min(drawn[1], 0.6 * drawn[0]))
+        onset, offset = LEAD, LEAD + duration
+        apex = onset + max(2, round(rise))
+        noise = distractors.noise * float(rng.uniform(1.0, 2.0))
+        still = cls.still(offset + 1 + TAIL, distractors, rng, rest=onset)
+        shown = {"onset": onset, "apex": apex, "offset": offset, "noise": noise, "seed": tuple(seed)}
+        return replace(still, units=dict(units), **shown)
 
+    @classmethod
+    def still(cls, frames: int, strength: Distractors, rng: np.random.Generator, rest: int = 0, slow: float = 0) -> "Motion":
+        """No expression, but all that happens besides; `slow` adds slower and wider sway, as in a long take."""
+        t = np.arange(frames) / FPS
 
-def _place(names: tuple[str, ...], landmarks: Points) -> np.ndarray:
-    return landmarks[[POINT_INDEX[name] for name in names]].mean(0).astype(np.float64)
+        def sway(axes: int) -> np.ndarray:
+            """Two slow sines an axis, of standard deviation about 1, and four times wider ones if asked."""
+            total = np.zeros((frames, axes))
+            for size, low, high in ((1.0, 0.6, 2.0), (slow, 0.03, 0.2)):
+                wave = rng.normal(size=(2, axes)), rng.uniform(0, 2 * np.pi, (2, axes)), rng.uniform(low, high, (2, axes))
+                total += size * sum(a * np.sin(2 * np.pi * f * t[:, None] + p) for a, p, f in zip(*wave, strict=True))
+            return total - total[rest]
+
+        drift, turn, lamp = 0.2 * sway(2), 0.0025 * sway(3), 0.015 * sway(2)
+        flicker = rng.normal(0, 0.006, frames) + 0.008 * np.sin(2 * np.pi * rng.uniform(5, 95) * t)
+        gain = 1 + strength.flicker * flicker
+        blink, centre = rng.uniform(), rng.uniform(0.1, 0.9) * frames
+        width = 0.32 * rng.uniform(0.12, 0.25) * FPS
+        lids = np.clip(1.3 * np.exp(-(((np.arange(frames) - centre) / width) ** 2)) - 0.05, 0, 1)
+        # A saccade of θ degrees takes about 21 + 2.2 θ ms (Carpenter, Movements of the Eyes, 1988).
+        jump, at = rng.normal(0, 0.05, 2), rng.uniform(0.2, 0.8) * frames
+        lasts = (0.021 + 0.0022 * np.degrees(np.hypot(*jump))) * FPS
+        gaze = (rng.uniform() < 0.3 * strength.gaze) * np.clip((np.arange(frames) - at) / lasts, 0, 1)[:, None] * jump
+        # Mouths open at 2 to 7 Hz in speech (Chandrasekaran et al., PLoS Comput Biol 5(7): e1000436, 2009).
+        rate, phase = rng.uniform(4, 5), rng.uniform(0, 2 * np.pi, 2)
+        open_ = 0.5 - 0.5 * np.cos(2 * np.pi * rate * t[:, None] * (1, 0.5) + phase)
+        tracks = {"drift": strength.drift * drift, "turn": strength.turn * turn, "lamp": strength.light * lamp}
+        tracks |= {"gain": gain, "closure": lids * (blink < 0.1 * strength.blinks), "gaze": gaze}
+        tracks |= {"speech": strength.speech * np.array([0.12, 0.25]) * (open_ - open_[rest]).clip(0)}
+        arrays = {name: np.asarray(track, np.float32) for name, track in tracks.items()}
+        return cls({}, 0, 0, 0, frames, **arrays, distractors=strength)
+
+    def intensity(self, frame: int) -> float:
+        """Strength of the expression: rises to 1 at the apex, falls to 0 at the offset, both like a cosine.
+
+        The course of the curve between the key frames is our estimate.
+        """
+        if not self.onset < frame < self.offset:
+            return 0.0
+        rest = self.onset if frame <= self.apex else self.offset
+        return float(0.5 - 0.5 * np.cos(np.pi * ((frame - rest) / (self.apex - rest))))

@@ -1,183 +1,177 @@
-"""A face that moves: what happens in a clip, and the frames that a camera records of it."""
+"""A face that moves, head or photograph: the frames that a camera records of it, and the truth about its motion."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import replace
+from functools import cache, cached_property
 
 import cv2
 import numpy as np
-import torch
+import pandas as pd
 from jaxtyping import Float32
+from scipy.spatial.transform import Rotation
 
 from tsfmicro_lab.clips import Clip, Frame, LazyFrames, Points, Truth
-from tsfmicro_lab.data.face_params import LENS_BLUR
-from tsfmicro_lab.data.faces import SUPERSAMPLE, Face
-from tsfmicro_lab.data.motion import backward, displacement, moved_region, sample
-from tsfmicro_lab.preprocess.alignment import estimate_alignment, transform_points
-from tsfmicro_lab.preprocess.landmarks import POINT_INDEX
+from tsfmicro_lab.data.mesh import EYE_RADIUS, Vertices, head_mesh, places_of
+from tsfmicro_lab.data.motion import FPS, REFERENCE_SIZE, Motion, check_units, moved_region, unit_delta
+from tsfmicro_lab.data.rendering import SCALE, Camera, Light, Surface, draw, encode, motion_field, to_frame
+from tsfmicro_lab.preprocess.landmarks import FACE_POINTS
 
-Timing = tuple[int, float] | None
-FPS = 200.0
-#: Frames before the onset and after the offset, as a recording has them.
-LEAD, TAIL = 8, 6
-#: Image side to which amplitudes and drifts in pixels refer.
-REFERENCE_SIZE = 224
-
-
-@dataclass(frozen=True)
-class Distractors:
-    """What changes between frames without being an expression; 0 switches one off, 1 is the default strength."""
-
-    drift: float = 1.0  #: the head sways by some tenths of a pixel (at 224 px) and tilts a little
-    flicker: float = 1.0  #: the light changes by about 1 % from frame to frame
-    noise: float = 1.0  #: the camera adds about 1.5 grey levels of noise
-    blinks: float = 1.0  #: one clip in ten holds a blink
-
-    @classmethod
-    def none(cls) -> "Distractors":
-        """No distractor at all."""
-        return cls(0.0, 0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class Motion:
-    """Everything that happens in one rendered clip."""
-
-    units: Mapping[str, float]  #: largest displacement of each action unit, pixels of the image
-    onset: int
-    apex: int
-    offset: int
-    frames: int  #: number of frames
-    drift: Float32[np.ndarray, "frames 3"] = field(repr=False)  #: shift, pixels, and tilt, radians; 0 at the onset
-    gain: Float32[np.ndarray, " frames"] = field(repr=False)  #: brightness, 1 is neutral
-    closure: Float32[np.ndarray, " frames"] = field(repr=False)  #: how far the eyes are closed, 0 to 1
-    noise: float  #: standard deviation of the camera's noise, grey levels
-    seed: tuple[int, ...]  #: of the noise of each frame
-
-    @classmethod
-    def draw(
-        cls, units: Mapping[str, float], size: int, distractors: Distractors, seed: Sequence[int], timing: Timing = None
-    ) -> "Motion":
-        """Draws duration (0.1 to 0.5 s), time of the apex and distractors: the same numbers whatever their strengths.
-
-        Args:
-            units: Largest displacement of each action unit, pixels.
-            size: Side of the image, pixels.
-            distractors: Their strengths.
-            seed: Makes the draw reproducible.
-            timing: Duration in frames and the share of it before the apex, instead of drawn ones.
-        """
-        rng = np.random.default_rng(list(seed))
-        drawn = int(rng.uniform(0.1, 0.5) * FPS), rng.uniform(0.3, 0.6)
-        duration, rise = timing or drawn
-        onset, offset = LEAD, LEAD + duration
-        apex = onset + max(2, round(duration * rise))
-        frames = offset + 1 + TAIL
-        t = np.arange(frames) / FPS
-        # Two slow sines an axis, zero at the onset; the tilt is about 0.1 degrees.
-        wave = rng.normal(size=(2, 3)), rng.uniform(0, 2 * np.pi, (2, 3)), rng.uniform(0.6, 2.0, (2, 3))
-        sway = sum(a * np.sin(2 * np.pi * f * t[:, None] + p) for a, p, f in zip(*wave, strict=True))
-        sway = (sway - sway[onset]) * (0.2 * size / REFERENCE_SIZE, 0.2 * size / REFERENCE_SIZE, 0.0015)
-        flicker = rng.normal(0, 0.006, frames) + 0.008 * np.sin(2 * np.pi * rng.uniform(5, 95) * t)
-        blink, centre, length = rng.uniform(), rng.uniform(onset, offset), rng.uniform(0.12, 0.25) * FPS
-        closed = np.clip(1.3 * np.exp(-(((np.arange(frames) - centre) / (0.32 * length)) ** 2)) - 0.05, 0, 1)
-        closed = closed * (blink < 0.1 * distractors.blinks)
-        tracks = distractors.drift * sway, 1 + distractors.flicker * flicker, closed
-        drift, gain, closure = (track.astype(np.float32) for track in tracks)
-        noise = distractors.noise * float(rng.uniform(1.0, 2.0))
-        return cls(dict(units), onset, apex, offset, frames, drift, gain, closure, noise, tuple(seed))
-
-    def intensity(self, frame: int) -> float:
-        """Strength of the expression: rises to 1 at the apex, falls to 0 at the offset, both like a cosine."""
-        if not self.onset < frame < self.offset:
-            return 0.0
-        rest = self.onset if frame <= self.apex else self.offset
-        return float(0.5 - 0.5 * np.cos(np.pi * ((frame - rest) / (self.apex - rest))))
+#: The joint around which a head turns, millimetres, and how many frames a compressed video predicts in a row.
+NECK = np.array([0.0, -95.0, -90.0], np.float32)
+PREDICTED = 12
+#: FACS intensities, trace to maximum, by the share of the strongest movement that the mesh knows: our estimate.
+INTENSITIES = {"A": 0.0, "B": 0.15, "C": 0.35, "D": 0.6, "E": 0.85}
 
 
 class MovingFace:
-    """A face, drawn or photographed, that moves: renders any frame of its clip when asked."""
+    """Renders any frame of a clip when asked.
 
-    def __init__(self, face: Face, motion: Motion) -> None:
-        self.face, self.motion = face, motion
-        self.size = len(face.open) // SUPERSAMPLE
+    Raises:
+        ValueError: A unit is unknown, contradicts another, or is to move farther than skin can.
+    """
+
+    def __init__(self, face: Surface, motion: Motion, camera: Camera | None = None, light: Light | None = None) -> None:
+        self.face, self.motion, self.camera, self.light = face, motion, camera or Camera(), light or Light()
+        check_units(list(motion.units))
+        for unit, weight in self.weights.items():
+            if weight > 1.0001:
+                raise ValueError(
+                    f"{motion.units[unit]:.1f} px are more than action unit {unit} can move this face: "
+                    f"at most {motion.units[unit] / weight:.1f} px of an image of {self.size} px"
+                )
+
+    @property
+    def size(self) -> int:
+        """Side of the frames, pixels."""
+        return self.camera.size
+
+    @cached_property
+    def weights(self) -> dict[str, float]:
+        """How far each action unit moves at the apex: 1 is the strongest movement that the mesh knows."""
+        return {unit: pixels / self.reach(unit) for unit, pixels in self.motion.units.items()}
+
+    def reach(self, unit: str) -> float:
+        """Largest displacement of an action unit in full strength, pixels of the image before the camera zooms."""
+        delta = self._delta(unit)
+        return float(np.hypot(delta[:, 0], delta[:, 1]).max()) * SCALE * self.size
+
+    def _delta(self, unit: str) -> Vertices:
+        """What a unit in full strength does to this face, millimetres: on one side more, by the face's habit."""
+        lean = 1 + self.motion.bias * np.tanh(head_mesh().vertices[:, :1] / 10)
+        return (lean * unit_delta(unit)) @ self.face.frame.T
+
+    def facs_intensity(self, unit: str) -> str:
+        """The intensity that a FACS coder would write, A (trace) to E (maximum), by :data:`INTENSITIES`."""
+        return max(letter for letter, share in INTENSITIES.items() if self.weights[unit] >= share)
+
+    def vertices(self, frame: int, expression: float | None = None, pose: int | None = None) -> Vertices:
+        """Where every vertex is in a frame, millimetres.
+
+        Args:
+            frame: Index of the frame.
+            expression: Share of the apex's expression, 0 to 1, instead of the frame's own.
+            pose: Index of the frame whose head, lids and gaze are taken instead.
+        """
+        at = frame if pose is None else pose
+        motion, mesh = self.motion, head_mesh()
+        share = motion.intensity(frame) if expression is None else expression
+        delta = share * self._apex
+        if closure := float(motion.closure[at]):
+            delta = delta + closure * (1 - self.face.lids) * unit_delta("43") @ self.face.frame.T
+        for name, weight in zip(("jawOpen", "mouthFunnel"), motion.speech[at], strict=True):
+            delta = delta + weight * mesh.units[name] @ self.face.frame.T if weight else delta
+        moved = self.face.vertices[: len(delta)] + delta
+        left, up = motion.gaze[at]
+        for eye in mesh.eyes.values():
+            centre = moved[eye][:28].mean(0) - (0, 0, EYE_RADIUS)
+            moved[eye] = centre + Rotation.from_euler("yx", (left, -up)).apply(moved[eye] - centre)
+        turned = Rotation.from_euler("yxz", motion.turn[at]).apply(moved - NECK) + NECK
+        turned[:, :2] += motion.drift[at] * (1, -1) / (SCALE * REFERENCE_SIZE)
+        return self.face.complete((moved + _head_share() * (turned - moved)).astype(np.float32))
+
+    @cached_property
+    def _apex(self) -> Vertices:
+        """What the units do to the face at the apex, millimetres."""
+        moved = (np.float32(weight) * self._delta(unit) for unit, weight in self.weights.items())
+        return sum(moved, np.zeros_like(head_mesh().vertices))
+
+    @property
+    def landmarks(self) -> Points:
+        """The named points in the onset frame, pixels."""
+        return self.mesh_points(self.motion.onset)[list(FACE_POINTS.values())]
+
+    def mesh_points(self, frame: int) -> Points:
+        """The 478 points of MediaPipe's mesh in a frame, pixels."""
+        return places_of(self.camera.project(self.vertices(frame))).astype(np.float32)
 
     @cached_property
     def expression(self) -> Float32[np.ndarray, "2 height width"]:
         """Displacement that the action units make at the apex, pixels."""
-        return displacement(self.motion.units, self.face.landmarks, self.size)
+        onset = self.motion.onset
+        start, end = self.vertices(onset), self.vertices(onset, expression=1.0, pose=onset)
+        return motion_field(self.face, start, end, self.camera)[0]
 
     def displacement(self, frame: int) -> Float32[np.ndarray, "2 height width"]:
-        """Displacement of every resting pixel in a frame, pixels: expression and head drift."""
-        dx, dy, tilt = self.motion.drift[frame]
-        y, x = np.mgrid[: self.size, : self.size].astype(np.float32)
-        cx, cy = self.face.landmarks[POINT_INDEX["nose_tip"]]
-        # The head moves as one, the ground does not: the motion fades out towards the edge of the picture.
-        radius = np.hypot((x - cx) / 0.42, (y - cy) / 0.5) / self.size
-        head = 0.5 + 0.5 * np.cos(np.pi * np.clip((radius - 0.7) / 0.5, 0, 1))
-        drift = head * np.stack([dx - tilt * (y - cy), dy + tilt * (x - cx)])
-        return (self.motion.intensity(frame) * self.expression + drift).astype(np.float32)
+        """Displacement of every pixel of the onset frame in another frame, pixels: expression and all the rest."""
+        return motion_field(self.face, self.vertices(self.motion.onset), self.vertices(frame), self.camera)[0]
 
     def noise_free(self, frame: int) -> Float32[np.ndarray, "height width 3"]:
         """A frame without flicker and camera noise, 0 to 255, not rounded."""
-        texture = self._texture(float(self.motion.closure[frame]))
-        b = backward(torch.from_numpy(self.displacement(frame))[None])
-        pixels = sample(torch.from_numpy(texture).permute(2, 0, 1)[None], b)
-        return 255 * pixels[0].permute(1, 2, 0).numpy().clip(0, 1)
+        key = Rotation.from_euler("yx", self.motion.lamp[frame]).apply(self.light.key)
+        light = replace(self.light, key=tuple(float(c) for c in key))
+        return encode(draw(self.face, self.vertices(frame), self.camera, light))
 
     def render(self, frame: int) -> Frame:
         """A frame as the camera records it."""
-        rng = np.random.default_rng([*self.motion.seed, frame])
+        strength = self.motion.distractors
+        if not strength.video:
+            image = self._record(frame)
+            return _jpeg(image, strength.jpeg) if strength.jpeg else image
+        # Each frame stores what it adds to the one before, from a key frame on.
+        decoded = _jpeg(self._record(first := frame - frame % PREDICTED), strength.video)
+        for i in range(first + 1, frame + 1):
+            rest = self._record(i).astype(np.int16) - decoded
+            stored = _jpeg((rest + 128).clip(0, 255).astype(np.uint8), strength.video)
+            decoded = (decoded + stored.astype(np.int16) - 128).clip(0, 255).astype(np.uint8)
+        return decoded
+
+    def _record(self, frame: int) -> Frame:
         image = self.noise_free(frame) * self.motion.gain[frame]
         if self.motion.noise:
+            rng = np.random.default_rng([*self.motion.seed, frame])
             image = image + self.motion.noise * rng.standard_normal(image.shape, np.float32)
-        return image.round().clip(0, 255).astype(np.uint8)
+        return to_frame(image)
 
     def truth(self) -> Truth:
-        """The true motion between onset and apex."""
-        return Truth(self.displacement(self.motion.apex), self.expression, moved_region(self.expression))
+        """The true motion between onset and apex, measured when it is asked for."""
+        return Truth(self._measure)
+
+    def _measure(self) -> dict[str, np.ndarray]:
+        onset, apex = self.motion.onset, self.motion.apex
+        field, visible = motion_field(self.face, self.vertices(onset), self.vertices(apex), self.camera)
+        moved = moved_region(self.expression)
+        mesh = self.mesh_points(onset)
+        return {"field": field, "expression": self.expression, "moved": moved, "visible": visible, "mesh": mesh}
+
+    def intensities(self) -> pd.DataFrame:
+        """Displacement of each action unit in each frame, pixels: one row a frame, one column a unit."""
+        share = [self.motion.intensity(i) for i in range(self.motion.frames)]
+        return pd.DataFrame({unit: np.multiply(share, pixels) for unit, pixels in self.motion.units.items()})
 
     def clip(self, name: str, subject: str, emotion: str | None = None) -> Clip:
         """The clip, whose frames are rendered when asked for."""
         m = self.motion
         frames, units = LazyFrames(self.render, range(m.frames)), tuple(m.units)
         keys = (m.onset, m.apex, m.offset)
-        return Clip(name, subject, frames, *keys, FPS, emotion, units, self.face.landmarks, self.truth())
-
-    def _texture(self, closure: float) -> Float32[np.ndarray, "height width 3"]:
-        if closure == 0:
-            return self.face.open
-        # The lid comes down like a curtain with a soft edge.
-        lid = np.clip((closure * 1.1 - self.face.lid) / 0.1, 0, 1)[..., None]
-        return np.asarray(lid * self.face.closed + (1 - lid) * self.face.open, np.float32)
+        return Clip(name, subject, frames, *keys, FPS, emotion, units, self.landmarks, self.truth())
 
 
-def photograph(
-    image: Frame, landmarks: Points, units: Mapping[str, float], size: int = 224, seed: int = 0
-) -> MovingFace:
-    """Moves a real photograph by action units, through the same motion model as the drawn faces.
+def _jpeg(image: Frame, strength: float) -> Frame:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(np.clip(100 - 15 * strength, 5, 100))]
+    return cv2.imdecode(cv2.imencode(".jpg", image[..., ::-1], quality)[1], cv2.IMREAD_COLOR_RGB)
 
-    Args:
-        image: RGB photograph of one face.
-        landmarks: Its named points, pixels of the photograph.
-        units: Largest displacement of each action unit, pixels of the result.
-        size: Side of the result, a square around the face, pixels.
-        seed: Of duration, drift, flicker and noise. A photograph cannot blink: what its lids hide is unknown.
 
-    Example:
-        >>> from skimage.data import astronaut
-        >>> points = MediaPipeLandmarker()(astronaut())  # doctest: +SKIP
-        >>> photograph(astronaut(), points, {"12": 3.0}).clip("EP01", "astronaut")  # doctest: +SKIP
-        Clip astronaut/EP01: 105 frames at 200 fps, onset 8, apex 41, offset 98, no label, AU 12
-    """
-    # A frame as wide as that of a drawn face: the aligned face with room around it.
-    matrix = estimate_alignment(landmarks, size)
-    matrix = 0.7 * matrix + np.array([[0, 0, 0.15 * size], [0, 0, 0.20 * size]])
-    # Pixel x of the image is pixel 2 x + 0.5 of the texture.
-    fine = SUPERSAMPLE * matrix + np.array([[0, 0, (SUPERSAMPLE - 1) / 2]])
-    side = SUPERSAMPLE * size
-    texture = cv2.warpAffine(image, fine, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-    texture = cv2.GaussianBlur(texture, (0, 0), LENS_BLUR)
-    pixels = (np.asarray(texture, np.float32) / 255).clip(0, 1)
-    face = Face(pixels, pixels, np.full((side, side), 2.0, np.float32), transform_points(landmarks, matrix))
-    return MovingFace(face, Motion.draw(units, size, Distractors(blinks=0.0), [seed, 4]))
+@cache
+def _head_share() -> Float32[np.ndarray, "vertices 1"]:
+    """Share of the head's pose that a vertex follows: 1 from the jaw up, falling to 0 at the shoulders."""
+    share = np.clip((head_mesh().vertices[:, 1:2] + 170) / 65, 0, 1)
+    return share * share * (3 - 2 * share)

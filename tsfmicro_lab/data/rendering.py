@@ -1,6 +1,8 @@
 """Draws a surface that moves: triangles, light and texture, and the exact motion of every visible pixel."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -8,7 +10,7 @@ from jaxtyping import Float32
 from scipy.sparse import csr_matrix
 
 from tsfmicro_lab.clips import Frame
-from tsfmicro_lab.data.mesh import Vertices
+from tsfmicro_lab.data.mesh import DENSITY, Vertices
 
 #: Distance of the camera, millimetres, and how large a millimetre appears at the eyes, as a share of the image's side.
 DISTANCE, SCALE = 1500.0, 0.235 / 61.5
@@ -81,17 +83,26 @@ class Surface:
     texture: Float32[np.ndarray, "height width 3"]  #: linear light, 0 to 1
     sky: Float32[np.ndarray, " vertices"]  #: share of the surroundings' light that arrives
     gloss: Float32[np.ndarray, " vertices"]  #: strength of the highlight
-    background: Float32[np.ndarray, "*size 3"]  #: a colour, or a picture as large as the texture; linear light
+    background: Float32[np.ndarray, "*size 3"]  #: a colour, or a picture of the size that is drawn; linear light
+    density: float = DENSITY  #: pixels of the texture for a millimetre of the face
+    lids: float = 0.0  #: how far the eyes are closed at rest, 0 to 1
+    #: Turns and scales what a unit does to the mean head, upright, into this surface's pose.
     frame: Float32[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3, dtype=np.float32))
     lit: Float32[np.ndarray, "vertices 3"] | None = None  #: shade that the texture holds already; a head's holds none
     follow: Float32[np.ndarray, "extra head"] | None = None  #: how the vertices behind the head's own go along
-    corners: csr_matrix = field(init=False, repr=False)  #: vertices × triangles, to sum normals
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def corners(self) -> csr_matrix:
+        """Vertices × triangles: sums what belongs to triangles at their vertices."""
         count = len(self.triangles)
         where = self.triangles.T.ravel(), np.tile(np.arange(count), 3)
-        shape = (len(self.vertices), count)
-        object.__setattr__(self, "corners", csr_matrix((np.ones(3 * count, np.float32), where), shape))
+        return csr_matrix((np.ones(3 * count, np.float32), where), (len(self.vertices), count))
+
+    @cached_property
+    def smaller(self) -> Sequence[np.ndarray]:
+        """The texture, and the same at a half and at a quarter of its side, for small pictures."""
+        half = cv2.pyrDown(self.texture)
+        return self.texture, half, cv2.pyrDown(half)
 
     def complete(self, head: Vertices) -> Vertices:
         """All vertices, when the head's own have moved."""
@@ -135,12 +146,15 @@ def draw(surface: Surface, vertices: Vertices, camera: Camera, light: Light) -> 
     """A picture of the surface in linear light."""
     fine = SUPERSAMPLE * camera.size
     diffuse, highlight = shade(surface, vertices, light)
-    place, depth = camera.rasterize(vertices, surface.triangles, np.c_[surface.uv, highlight], fine)
+    # The level of the texture whose pixels are about as large as the picture's.
+    level = int(np.clip(np.log2(surface.density / (fine * SCALE * camera.zoom)) + 0.4, 0, 2))
+    uv = (surface.uv + 0.5) / 2**level - 0.5
+    place, depth = camera.rasterize(vertices, surface.triangles, np.c_[uv, highlight], fine)
     lit, _ = camera.rasterize(vertices, surface.triangles, diffuse, fine)
-    colour = cv2.remap(surface.texture, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    colour *= lit
-    colour += place[..., 2:]
-    np.copyto(colour, surface.background.astype(np.float32), where=np.isinf(depth)[..., None])
+    colour = cv2.remap(surface.smaller[level], place[..., 0], place[..., 1], cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
+    colour = colour * lit + place[..., 2:]
+    if (missing := np.isinf(depth)).any():
+        colour[missing] = np.broadcast_to(surface.background, colour.shape)[missing]
     return cv2.resize(colour, (camera.size, camera.size), interpolation=cv2.INTER_AREA)
 
 

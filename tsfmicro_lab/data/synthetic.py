@@ -1,14 +1,16 @@
-"""Synthetic micro-expressions: drawn faces moved by known action units, so that every claim can be checked."""
+"""Synthetic micro-expressions: heads moved by known action units, so that every claim can be checked."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from tsfmicro_lab.clips import Clip
-from tsfmicro_lab.data.face_params import FaceParams
-from tsfmicro_lab.data.faces import Face, draw_face
-from tsfmicro_lab.data.moving_face import FPS, REFERENCE_SIZE, Distractors, Motion, MovingFace
+from tsfmicro_lab.data.heads import Person, draw_head
+from tsfmicro_lab.data.motion import FPS, REFERENCE_SIZE, Distractors, Motion, unit_reach
+from tsfmicro_lab.data.moving_face import MovingFace
+from tsfmicro_lab.data.rendering import Camera, Surface
 from tsfmicro_lab.data.schema import check_annotations, describe
 
 #: Which action units show an emotion. The table is ours, in the spirit of FACS prototypes and of CASME II's classes
@@ -26,21 +28,27 @@ CLASS_COUNTS = {"happiness": 32, "disgust": 63, "repression": 27, "surprise": 25
 MEGC = {"happiness": "positive", "disgust": "negative", "repression": "negative", "surprise": "surprise"}
 
 
-class SyntheticMicroExpressions:
-    """Micro-expressions of drawn faces, with class balance and action units after CASME II and the truth known.
+#: How clips are dealt to the classes: like CASME II, all alike, or unevenly to each subject, as recordings are.
+BALANCES = ("casme2", "uniform", "uneven")
 
-    Every subject shows every emotion about as often as every other subject, so a resting face says nothing about the
-    label. Where brows, nose and mouth lie varies between subjects: the same difference at the same place can be
-    another action unit on another face.
+
+class SyntheticMicroExpressions:
+    """Micro-expressions of 3-D heads, with action units and labels after CASME II and the truth known.
+
+    Where brows, nose and mouth lie varies between subjects: the same difference at the same place can be another action
+    unit on another face.
 
     Args:
         subjects: Number of subjects.
-        clips_per_subject: Clips of each.
+        clips_per_subject: Clips of each; with `balance="uneven"` their mean.
         image_size: Side of the frames, pixels.
         seed: The same seed gives the same clips, bit by bit, whatever order they are asked for.
-        layout_variation: How much faces differ in their proportions; 1 is about the spread of adults, 0 one layout.
+        layout_variation: How much heads differ in their proportions; 1 is about the spread of adults, 0 one head.
         amplitude: Smallest and largest displacement of an action unit, pixels at 224 px (scaled with the image).
-        distractors: Strength of drift, flicker, noise and blinks.
+        distractors: Strength of head sway and turn, light, noise, blinks, gaze and more.
+        balance: One of :data:`BALANCES`. But for `uneven`, every subject shows every emotion about as often as every
+            other one, so a resting face says nothing about the label.
+        habits: How much subjects differ in the units that they prefer and in the side that moves more; 0 not at all.
 
     Example:
         >>> data = SyntheticMicroExpressions(subjects=3, clips_per_subject=5, image_size=96)
@@ -49,6 +57,7 @@ class SyntheticMicroExpressions:
             others 6, disgust 4, happiness 2, surprise 2, repression 1
     """
 
+    name = "synthetic"
     classes = tuple(PROTOTYPES)
 
     def __init__(
@@ -61,19 +70,22 @@ class SyntheticMicroExpressions:
         layout_variation: float = 1.0,
         amplitude: tuple[float, float] = (0.5, 3.0),
         distractors: Distractors | None = None,
+        balance: str = "casme2",
+        habits: float = 1.0,
     ) -> None:
         if subjects < 1 or clips_per_subject < 1 or image_size < 32:
             given = f"{subjects}, {clips_per_subject} and {image_size}"
             raise ValueError(f"subjects, clips_per_subject and image_size must be at least 1, 1 and 32, got {given}")
-        self.name = "synthetic"
+        if balance not in BALANCES:
+            raise ValueError(f"balance is one of {', '.join(BALANCES)}, not '{balance}'")
         self.image_size, self.seed, self.layout_variation = image_size, seed, layout_variation
-        self.amplitude, self.distractors = amplitude, distractors or Distractors()
+        self.amplitude, self.distractors, self.habits = amplitude, distractors or Distractors(), habits
         self.report = pd.DataFrame(columns=["subject", "clip", "what"])
-        self._plan = self._draw_plan(subjects, clips_per_subject)
+        self._plan = self._draw_plan(subjects, clips_per_subject, balance)
         self._motions = [self._motion(i) for i in range(len(self._plan))]
         rows = []
         for (subject, number, emotion, units), motion in zip(self._plan, self._motions, strict=True):
-            row = {"subject": subject, "clip": f"EP{number:02d}", "onset": motion.onset, "apex": motion.apex}
+            row = {"subject": self._name(subject), "clip": f"EP{number:02d}", "onset": motion.onset, "apex": motion.apex}
             row |= {"offset": motion.offset, "emotion": emotion, "emotion_megc": MEGC.get(emotion)}
             row |= {"action_units": "+".join(units), "fps": FPS, "amplitude": max(motion.units.values())}
             rows.append(row | {"blink": bool(motion.closure.max() > 0)})
@@ -85,41 +97,55 @@ class SyntheticMicroExpressions:
     def __getitem__(self, index: int) -> Clip:
         """The clip of that row of the annotations."""
         subject, number, emotion, _ = self._plan[index]
-        return self.moving_face(index).clip(f"EP{number:02d}", subject, emotion)
+        return self.moving_face(index).clip(f"EP{number:02d}", self._name(subject), emotion)
 
     def moving_face(self, index: int) -> MovingFace:
-        """The renderer behind a clip: face, motion, and frames without noise."""
-        number = int(self._plan[index][0].removeprefix("sub"))
-        return MovingFace(_draw_face(self.seed, number, self.layout_variation, self.image_size), self._motions[index])
+        """The renderer behind a clip: face, motion, truth, and frames without noise."""
+        return MovingFace(self.face(self._plan[index][0]), self._motions[index], Camera(self.image_size))
+
+    def face(self, subject: int) -> Surface:
+        """A subject's face at rest; subjects count from 0."""
+        return _head(1000 * self.seed + subject, self.layout_variation)
 
     def __repr__(self) -> str:
-        return "SyntheticMicroExpressions: " + describe(self, f", {self.image_size} px, {FPS:g} fps, seed {self.seed}")
+        return f"{type(self).__name__}: " + describe(self, f", {self.image_size} px, {FPS:g} fps, seed {self.seed}")
 
-    def _draw_plan(self, subjects: int, clips: int) -> list[tuple[str, int, str, tuple[str, ...]]]:
+    def _name(self, subject: int) -> str:
+        return f"sub{subject + 1:02d}"
+
+    def _draw_plan(self, subjects: int, clips: int, balance: str) -> list[tuple[int, int, str, tuple[str, ...]]]:
         rng = np.random.default_rng([self.seed, 0])
-        share = np.array(list(CLASS_COUNTS.values())) / sum(CLASS_COUNTS.values())
-        bounds = np.round(np.cumsum(share) * subjects * clips).astype(int)
+        counts = np.array(list(CLASS_COUNTS.values()) if balance == "casme2" else [1] * len(CLASS_COUNTS))
+        bounds = np.round(np.cumsum(counts / counts.sum()) * subjects * clips).astype(int)
         dealt = np.repeat(list(CLASS_COUNTS), np.diff(bounds, prepend=0))
         plan = []
         for s in range(subjects):  # dealt like cards: every subject gets the same share of each emotion
             hand = rng.permutation(dealt[s::subjects])
-            for number, emotion in enumerate(hand, start=1):
-                choices = PROTOTYPES[str(emotion)]
-                plan.append((f"sub{s + 1:02d}", number, str(emotion), choices[rng.integers(len(choices))]))
+            if balance == "uneven":
+                share = rng.dirichlet(1.5 * counts / counts.mean())
+                hand = rng.choice(list(CLASS_COUNTS), size=max(1, rng.poisson(clips)), p=share)
+            liking = {e: rng.dirichlet(np.full(len(units), 1.0)) for e, units in PROTOTYPES.items()}
+            for number, emotion in enumerate(map(str, hand), start=1):
+                choices = PROTOTYPES[emotion]
+                odds = (liking[emotion] + 1e-3) ** self.habits
+                plan.append((s, number, emotion, choices[rng.choice(len(choices), p=odds / odds.sum())]))
         return plan
 
     def _motion(self, index: int) -> Motion:
         rng = np.random.default_rng([self.seed, 1, index])
-        units = self._plan[index][3]
+        subject, _, _, units = self._plan[index]
         scale = self.image_size / REFERENCE_SIZE
         # One strength a clip, its units within 30 % of one another: they are one movement of one face.
         strength = rng.uniform(*self.amplitude)
         relative = rng.uniform(0.7, 1.0, len(units))
-        pixels = {u: scale * max(strength * r, self.amplitude[0]) for u, r in zip(units, relative, strict=True)}
-        return Motion.draw(pixels, self.image_size, self.distractors, [self.seed, 2, index])
+        wanted = {u: max(strength * r, self.amplitude[0]) for u, r in zip(units, relative, strict=True)}
+        bias = 0.15 * self.habits * np.random.default_rng([self.seed, 5, subject]).normal()
+        bias = float(np.clip(bias, -0.3, 0.3))
+        motion = Motion.draw({}, self.distractors, [self.seed, 2, index])
+        pixels = {u: scale * min(wish, (1 - abs(bias)) * unit_reach(u)) for u, wish in wanted.items()}
+        return replace(motion, units=pixels, bias=bias)
 
 
-@lru_cache(maxsize=64)
-def _draw_face(seed: int, subject: int, layout_variation: float, image_size: int) -> Face:
-    rng = np.random.default_rng([seed, 3, subject])
-    return draw_face(FaceParams.draw(rng, layout_variation), image_size)
+@lru_cache(maxsize=16)
+def _head(seed: int, layout_variation: float) -> Surface:
+    return draw_head(Person.draw(seed, layout_variation))

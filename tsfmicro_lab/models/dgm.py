@@ -8,14 +8,35 @@ is the paper's; the network's shape, the losses' formulas and their weights are 
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsfmicro_lab.data.motion import sample
 from tsfmicro_lab.models.base import Image
 
 Displacement = Float[Tensor, "batch 2 height width"]
+
+
+def sample(
+    image: Float32[Tensor, "batch channels height width"],
+    offset: Float32[Tensor, "batch 2 h w"],
+    mode: str = "bicubic",
+) -> Float32[Tensor, "batch channels h w"]:
+    """Reads an image at every pixel plus an offset (dx, dy), interpolated as `mode` of `F.grid_sample` says.
+
+    The side of the image may be k times the offset's, k = 1, 2, …: it is read at k times the places.
+
+    Example:
+        >>> image = torch.arange(4.0).view(1, 1, 1, 4)
+        >>> half_a_pixel = torch.tensor([0.5, 0.0]).view(1, 2, 1, 1).expand(1, 2, 1, 4)
+        >>> sample(image, half_a_pixel, "bilinear")[0, 0, 0].tolist()
+        [0.5, 1.5, 2.5, 3.0]
+    """
+    h, w = offset.shape[-2:]
+    x = torch.arange(w, device=offset.device) + offset[:, 0]
+    y = torch.arange(h, device=offset.device)[:, None] + offset[:, 1]
+    grid = torch.stack(((2 * x + 1) / w - 1, (2 * y + 1) / h - 1), dim=-1)
+    return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
 
 
 def reconstruction(displacement: Displacement, onset: Image, apex: Image) -> Tensor:

@@ -96,13 +96,23 @@ def align_clip(clip: Clip, size: int = 224, landmarker: Landmarker | None = None
 def align_with(clip: Clip, matrix: Matrix, size: int) -> Clip:
     """The clip with one transform applied to all its frames, its landmarks and its true motion."""
 
-    def aligned(field: Field) -> Field:
+    frames = LazyFrames(lambda i: apply_alignment(clip.frame(i), matrix, size), range(len(clip.frames)))
+    landmarks = None if clip.landmarks is None else transform_points(clip.landmarks, matrix)
+    return replace(clip, frames=frames, landmarks=landmarks, truth=clip.truth and _align_truth(clip.truth, matrix, size))
+
+
+def _align_truth(truth: Truth, matrix: Matrix, size: int) -> Truth:
+    def vectors(field: Field) -> Field:
         turned = np.einsum("ij,jhw->hwi", matrix[:, :2], field).astype(np.float32)
         return np.moveaxis(cv2.warpAffine(turned, matrix, (size, size)), -1, 0)
 
-    if truth := clip.truth:
-        moved = cv2.warpAffine(truth.moved.astype(np.float32), matrix, (size, size)) >= 0.5
-        truth = Truth(aligned(truth.field), aligned(truth.expression), moved)
-    frames = LazyFrames(lambda i: apply_alignment(clip.frame(i), matrix, size), range(len(clip.frames)))
-    landmarks = None if clip.landmarks is None else transform_points(clip.landmarks, matrix)
-    return replace(clip, frames=frames, landmarks=landmarks, truth=truth)
+    def mask(inside: np.ndarray) -> np.ndarray:
+        return cv2.warpAffine(inside.astype(np.float32), matrix, (size, size)) >= 0.5
+
+    return Truth(
+        lambda: {
+            **{name: vectors(getattr(truth, name)) for name in ("field", "expression")},
+            **{name: mask(getattr(truth, name)) for name in ("moved", "visible")},
+            "mesh": transform_points(truth.mesh, matrix),
+        }
+    )
