@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 from tqdm.auto import tqdm
 
-from tsfmicro_lab.data.moving_face import photograph
 from tsfmicro_lab.data.samples import Samples, prepare
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 from tsfmicro_lab.explain.attribution import mass_inside, where_how
@@ -124,6 +123,8 @@ def _explain(
 def _photograph(report: Report, samples: Samples, run: Path) -> None:
     """Moves NASA's portrait of the astronaut Eileen Collins (public domain) by a known action unit."""
     from skimage.data import astronaut
+
+    from tsfmicro_lab.data.photographs import photograph
 
     try:
         landmarker, image = MediaPipeLandmarker(), astronaut()

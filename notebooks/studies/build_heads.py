@@ -9,6 +9,7 @@ Everything is kept in millimetres, with the middle between the eyes of the base 
 (the image's right), y up, z to the camera.
 """
 
+# ruff: noqa: D103
 import gzip
 import re
 import sys
@@ -39,7 +40,7 @@ UP = {"decr": "incr", "down": "up", "concave": "convex", "in": "out", "backward"
 AXIS, RADIUS = -55.0, 85.0
 
 
-def read_obj(path):
+def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, list]]:
     vertices, texture, faces, group = [], [], {}, ""
     for line in path.read_text().splitlines():
         match line.split():
@@ -54,7 +55,7 @@ def read_obj(path):
     return np.array(vertices), np.array(texture), faces
 
 
-def read_target(path, count):
+def read_target(path: Path, count: int) -> np.ndarray:
     with (gzip.open if path.suffix == ".gz" else open)(path, "rt") as file:
         rows = [line.split() for line in file if re.match(r"\d", line)]
     delta = np.zeros((count, 3))
@@ -64,11 +65,11 @@ def read_target(path, count):
     return delta
 
 
-def triangles_of(quads):
+def triangles_of(quads: np.ndarray) -> np.ndarray:
     return np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))])
 
 
-def normals(vertices, triangles):
+def normals(vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     corners = vertices[triangles]
     face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     total = np.zeros_like(vertices)
@@ -77,7 +78,7 @@ def normals(vertices, triangles):
     return total / np.linalg.norm(total, axis=1, keepdims=True).clip(1e-9), face
 
 
-def identity_modes(root, count):
+def identity_modes(root: Path, count: int) -> dict[str, np.ndarray]:
     """Pairs of targets that go both ways become one mode; left and right of one target become one as well."""
     modes = {}
     for folder in FOLDERS:
@@ -102,7 +103,9 @@ def identity_modes(root, count):
     return modes
 
 
-def occlusion(vertices, triangles, normal, directions=300, size=256):
+def occlusion(
+    vertices: np.ndarray, triangles: np.ndarray, normal: np.ndarray, directions: int = 300, size: int = 256
+) -> np.ndarray:
     """How much of the sky each vertex sees, weighted by the cosine: 1 in the open, 0 deep in the mouth."""
     rng = np.random.default_rng(0)
     seen, weight = np.zeros(len(vertices)), np.zeros(len(vertices))
@@ -132,7 +135,7 @@ def occlusion(vertices, triangles, normal, directions=300, size=256):
     return seen / weight.clip(1e-6)
 
 
-def landmark_places(path, landmarker):
+def landmark_places(path: str, landmarker: str | None) -> dict[str, np.ndarray]:
     """Where MediaPipe's 478 points lie on the mesh, found on a drawn mean head: three vertices and their weights."""
     person = Person.mean()
     surface, camera = draw_head(person), Camera(size=1024)
@@ -169,7 +172,7 @@ def landmark_places(path, landmarker):
     return {"place_vertices": vertices.astype(np.uint16), "place_weights": weights}
 
 
-def main(data, out, landmarker=None):
+def main(data: str, out: str, landmarker: str | None = None) -> None:
     root = Path(data) / "mpfb2"
     everything, old_uv, faces = read_obj(root / "3dobjs" / "base.obj")
     count = len(everything)
@@ -192,10 +195,10 @@ def main(data, out, landmarker=None):
     index[used] = np.arange(len(used))
     tri = index[tri]
 
-    def short(delta):
+    def short(delta: np.ndarray) -> np.ndarray:
         return np.rint(delta[used] * MILLIMETRES * 100).astype(np.int16)  # hundredths of a millimetre
 
-    def eyes(delta):
+    def eyes(delta: np.ndarray) -> np.ndarray:
         return np.array([delta[list(EYES[side])].mean(0) for side in "rl"]) * MILLIMETRES
 
     units = {p.stem: read_target(p, count) for p in sorted((Path(data) / "faceunits01").rglob("*.target"))}
@@ -207,9 +210,12 @@ def main(data, out, landmarker=None):
     masks = {}
     for name in ("lips", "eyelids", "ears"):
         picture = cv2.imread(str(root / "textures" / f"mpfb_{name}.jpg"), cv2.IMREAD_GRAYSCALE)
+        assert picture is not None
         place = np.c_[uv_of[used, 0] * picture.shape[1], (1 - uv_of[used, 1]) * picture.shape[0]].astype(np.float32)
         smooth = cv2.GaussianBlur(picture, (0, 0), 3)
-        masks[name] = cv2.remap(smooth, place[:, None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
+        masks[name] = cv2.remap(smooth, place[:, :1], place[:, 1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[
+            :, 0
+        ]
     masks["teeth"] = 255 * np.isin(used, TEETH).astype(np.uint8)
     inside = (uv_of[used, 1] < 0.15) & ~np.isin(used, TEETH)  # the mouth's cavity has an island of its own
     masks["mouth"] = 255 * inside.astype(np.uint8)

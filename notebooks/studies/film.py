@@ -1,13 +1,15 @@
 """A long take of one synthetic face: micro-expressions at known times, with rest, blinks and sway between them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32
 
 from tsfmicro_lab.clips import LazyFrames
-from tsfmicro_lab.data.moving_face import FPS, REFERENCE_SIZE, Distractors, Motion, MovingFace
+from tsfmicro_lab.data.mesh import Vertices
+from tsfmicro_lab.data.motion import FPS, Distractors, Motion
+from tsfmicro_lab.data.moving_face import MovingFace
 
 
 class LongTake(MovingFace):
@@ -39,7 +41,8 @@ class LongTake(MovingFace):
             shifts.append(begin + pause - take.motion.onset)
             begin += pause + take.motion.offset - take.motion.onset
         self.takes = list(zip(shifts, takes, strict=True))
-        super().__init__(takes[0].face, _motion(begin + pause, takes[0].size, distractors or Distractors(), seed))
+        motion = _motion(begin + pause, distractors or Distractors(), seed)
+        super().__init__(takes[0].face, motion, takes[0].camera, takes[0].light)
         self.frames = LazyFrames(self.render, range(begin + pause))
         self.table = pd.DataFrame(
             {
@@ -50,29 +53,19 @@ class LongTake(MovingFace):
             for shift, take in self.takes
         )
 
-    def displacement(self, frame: int) -> Float32[np.ndarray, "2 height width"]:
-        """Displacement of every resting pixel in a frame, pixels: the expression of that time and the head's sway."""
-        field = super().displacement(frame)
-        for shift, take in self.takes:
-            if intensity := take.motion.intensity(frame - shift):
-                field = field + np.float32(intensity) * take.expression
-        return field
+    def _units(self, frame: int, expression: float | None = None) -> Vertices:
+        """What the units of that time do to the face, millimetres."""
+        shares = [(take, take.motion.intensity(frame - shift)) for shift, take in self.takes]
+        return sum((take._units(0, share) for take, share in shares if share), super()._units(frame, 0.0))
 
 
-def _motion(frames: int, size: int, strength: Distractors, seed: int) -> Motion:
-    """No expression of its own, but all that happens besides; how strong is set by plausibility, as for the clips."""
+def _motion(frames: int, strength: Distractors, seed: int) -> Motion:
+    """No expression of its own, but all that happens besides, and a blink every few seconds."""
     rng = np.random.default_rng([seed, 5])
-    t = np.arange(frames) / FPS
-    fast = rng.normal(size=(2, 3)), rng.uniform(0, 2 * np.pi, (2, 3)), rng.uniform(0.6, 2.0, (2, 3))
-    slow = 4 * rng.normal(size=(2, 3)), rng.uniform(0, 2 * np.pi, (2, 3)), rng.uniform(0.03, 0.2, (2, 3))
-    waves = [wave for group in (fast, slow) for wave in zip(*group, strict=True)]
-    sway = sum(a * np.sin(2 * np.pi * f * t[:, None] + p) for a, p, f in waves)
-    sway = sway * (0.2 * size / REFERENCE_SIZE, 0.2 * size / REFERENCE_SIZE, 0.0015)
+    motion = Motion.still(frames, strength, rng, slow=4.0)
     lids, centre = np.zeros(frames), rng.uniform(0.5, 4.0)
-    while strength.blinks and centre < t[-1]:
-        lids = np.maximum(lids, 1.3 * np.exp(-(((t - centre) / 0.06) ** 2)) - 0.05)
+    while strength.blinks and centre < frames / FPS:
+        lids = np.maximum(lids, 1.3 * np.exp(-(((np.arange(frames) / FPS - centre) / 0.06) ** 2)) - 0.05)
         centre += rng.uniform(2.0, 6.0)
-    flicker = rng.normal(0, 0.006, frames) + 0.008 * np.sin(2 * np.pi * rng.uniform(5, 95) * t)
-    tracks = (strength.drift * sway, 1 + strength.flicker * flicker, lids.clip(0, 1))
-    drift, gain, closure = (x.astype(np.float32) for x in tracks)
-    return Motion({}, 0, 0, 0, frames, drift, gain, closure, 1.5 * strength.noise, (seed, 6))
+    closure = lids.clip(0, 1).astype(np.float32)
+    return replace(motion, closure=closure, noise=1.5 * strength.noise, seed=(seed, 6))

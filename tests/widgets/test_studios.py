@@ -8,9 +8,8 @@ import torch
 
 from tsfmicro_lab.clips import read_image
 from tsfmicro_lab.data import SyntheticMicroExpressions
-from tsfmicro_lab.data.motion import unit_regions
 from tsfmicro_lab.explain import METHODS, where_how
-from tsfmicro_lab.explain.regions import region_table, without_motion
+from tsfmicro_lab.explain.regions import region_table, unit_regions, without_motion
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.preprocess import align_clip
 from tsfmicro_lab.training import to_inputs

@@ -45,15 +45,12 @@ def evaluate(
     selection: Annotated[str, typer.Option(help="Epoch kept: last, validation, or oracle (leaky).")] = "last",
     protocol: Annotated[str, typer.Option(help="loso, nested, kfold or hold-out.")] = "loso",
     layout_variation: Annotated[float, typer.Option(min=0, help="How much faces differ; adults: about 1.")] = 1.0,
-    drift: Annotated[float, typer.Option(min=0, help="Strength of head drift.")] = 1.0,
-    flicker: Annotated[float, typer.Option(min=0, help="Strength of flicker.")] = 1.0,
-    noise: Annotated[float, typer.Option(min=0, help="Strength of camera noise.")] = 1.0,
-    blinks: Annotated[float, typer.Option(min=0, help="Strength of blinks.")] = 1.0,
+    distractors: Annotated[str, typer.Option(help="Strengths such as drift=0,noise=2; none switches all off.")] = "",
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
     workers: Workers = None,
 ) -> None:
     """Evaluate models on synthetic clips, by default leaving one subject out; print mean and spread over seeds."""
-    from tsfmicro_lab.data.moving_face import Distractors
+    from tsfmicro_lab.data.motion import Distractors
     from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
     from tsfmicro_lab.training import RECIPES, Run, summary
     from tsfmicro_lab.training import evaluate as run_experiment
@@ -61,7 +58,7 @@ def evaluate(
 
     drawing: dict[str, Any] = {
         "layout_variation": layout_variation,
-        "distractors": Distractors(drift, flicker, noise, blinks),
+        "distractors": Distractors.parse(distractors),
     }
 
     def draw(seed: int) -> SyntheticMicroExpressions:

@@ -61,9 +61,9 @@ def head_mesh(path: Path | str = _FILE) -> Mesh:
         count = len(skin)
         triangles = [a["triangles"].astype(np.int32), *(sphere[1] + count + side * len(sphere[0]) for side in range(2))]
         balls = [EYE_RADIUS * sphere[0] + centre for centre in a["eyes"]]
-        uv = np.float32([FRONT, EYE_ROW]) + DENSITY * a["cylinder"] * np.float32([1, -1])
+        uv = np.array([FRONT, EYE_ROW], np.float32) + DENSITY * a["cylinder"] * np.array([1, -1], np.float32)
         uv[a["mask_teeth"] > 0], uv[a["mask_mouth"] > 0] = TEETH_PATCH, MOUTH_PATCH
-        eye_uv = np.float32(EYE_PATCH) + EYE_PATCH_RADIUS * sphere[0][:, :2] * np.float32([1, -1])
+        eye_uv = np.array(EYE_PATCH, np.float32) + EYE_PATCH_RADIUS * sphere[0][:, :2] * np.array([1, -1], np.float32)
         extra = 2 * len(sphere[0])
         masks = {k.removeprefix("mask_"): np.pad(v / np.float32(255), (0, extra)) for k, v in a.items() if "mask_" in k}
         masks["eye"] = np.pad(np.zeros(count, np.float32), (0, extra), constant_values=1)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -92,7 +93,9 @@ def check_units(units: Sequence[str]) -> None:
         ValueError: With the units and the reason.
     """
     for side in "LR":
-        shown = [unit.lstrip("LR") for unit in units if unit_delta(unit) is not None and unit[0] in (side, *"0123456789")]
+        shown = [
+            unit.lstrip("LR") for unit in units if unit_delta(unit) is not None and unit[0] in (side, *"0123456789")
+        ]
         if twice := {unit for unit in shown if shown.count(unit) > 1}:
             raise ValueError(f"{'+'.join(units)} names {', '.join(sorted(twice))} twice on one side: give it once")
         for pair in _AGAINST:
@@ -127,7 +130,27 @@ class Distractors:
     @classmethod
     def none(cls) -> "Distractors":
         """No distractor at all."""
-        return cls(*(0.0,) * 10)
+        return cls(**dict.fromkeys(cls.__dataclass_fields__, 0.0))
+
+    @classmethod
+    def parse(cls, text: str) -> "Distractors":
+        """Reads strengths as a command line gives them: `drift=0,noise=2`, the others as usual, or `none`.
+
+        Raises:
+            ValueError: A name is unknown or a strength is no number from 0 up.
+
+        Example:
+            >>> Distractors.parse("noise=2").noise
+            2.0
+        """
+        if text.strip() == "none":
+            return cls.none()
+        given = dict(re.findall(r"(\w+)=([\d.]+)(?:,|$)", text.replace(" ", "")))
+        if set(given) - set(cls.__dataclass_fields__) or len(given) != text.count("=") or (text and not given):
+            raise ValueError(
+                f"'{text}' is not such as drift=0,noise=2 with names of {', '.join(cls.__dataclass_fields__)}"
+            )
+        return cls(**{name: float(value) for name, value in given.items()})
 
 
 @dataclass(frozen=True)
@@ -173,11 +196,13 @@ class Motion:
         apex = onset + max(2, round(rise))
         noise = distractors.noise * float(rng.uniform(1.0, 2.0))
         still = cls.still(offset + 1 + TAIL, distractors, rng, rest=onset)
-        shown = {"onset": onset, "apex": apex, "offset": offset, "noise": noise, "seed": tuple(seed)}
-        return replace(still, units=dict(units), **shown)
+        keys: dict[str, Any] = {"onset": onset, "apex": apex, "offset": offset}
+        return replace(still, units=dict(units), **keys, noise=noise, seed=tuple(seed))
 
     @classmethod
-    def still(cls, frames: int, strength: Distractors, rng: np.random.Generator, rest: int = 0, slow: float = 0) -> "Motion":
+    def still(
+        cls, frames: int, strength: Distractors, rng: np.random.Generator, rest: int = 0, slow: float = 0
+    ) -> "Motion":
         """No expression, but all that happens besides; `slow` adds slower and wider sway, as in a long take."""
         t = np.arange(frames) / FPS
 
@@ -185,7 +210,11 @@ class Motion:
             """Two slow sines an axis, of standard deviation about 1, and four times wider ones if asked."""
             total = np.zeros((frames, axes))
             for size, low, high in ((1.0, 0.6, 2.0), (slow, 0.03, 0.2)):
-                wave = rng.normal(size=(2, axes)), rng.uniform(0, 2 * np.pi, (2, axes)), rng.uniform(low, high, (2, axes))
+                wave = (
+                    rng.normal(size=(2, axes)),
+                    rng.uniform(0, 2 * np.pi, (2, axes)),
+                    rng.uniform(low, high, (2, axes)),
+                )
                 total += size * sum(a * np.sin(2 * np.pi * f * t[:, None] + p) for a, p, f in zip(*wave, strict=True))
             return total - total[rest]
 
@@ -205,7 +234,7 @@ class Motion:
         tracks = {"drift": strength.drift * drift, "turn": strength.turn * turn, "lamp": strength.light * lamp}
         tracks |= {"gain": gain, "closure": lids * (blink < 0.1 * strength.blinks), "gaze": gaze}
         tracks |= {"speech": strength.speech * np.array([0.12, 0.25]) * (open_ - open_[rest]).clip(0)}
-        arrays = {name: np.asarray(track, np.float32) for name, track in tracks.items()}
+        arrays: dict[str, Any] = {name: np.asarray(track, np.float32) for name, track in tracks.items()}
         return cls({}, 0, 0, 0, frames, **arrays, distractors=strength)
 
     def intensity(self, frame: int) -> float:

@@ -12,7 +12,17 @@ from scipy.spatial.transform import Rotation
 from tsfmicro_lab.clips import Clip, Frame, LazyFrames, Points, Truth
 from tsfmicro_lab.data.mesh import EYE_RADIUS, Vertices, head_mesh, places_of
 from tsfmicro_lab.data.motion import FPS, REFERENCE_SIZE, Motion, check_units, moved_region, unit_delta
-from tsfmicro_lab.data.rendering import SCALE, Camera, Light, Surface, draw, encode, motion_field, to_frame
+from tsfmicro_lab.data.rendering import (
+    SCALE,
+    Camera,
+    Light,
+    Surface,
+    draw,
+    encode,
+    motion_field,
+    still_visible,
+    to_frame,
+)
 from tsfmicro_lab.preprocess.landmarks import FACE_POINTS
 
 #: The joint around which a head turns, millimetres, and how many frames a compressed video predicts in a row.
@@ -63,36 +73,49 @@ class MovingFace:
         """The intensity that a FACS coder would write, A (trace) to E (maximum), by :data:`INTENSITIES`."""
         return max(letter for letter, share in INTENSITIES.items() if self.weights[unit] >= share)
 
-    def vertices(self, frame: int, expression: float | None = None, pose: int | None = None) -> Vertices:
+    @cached_property
+    def _rest(self) -> Vertices:
+        return self.vertices(self.motion.onset)
+
+    def vertices(self, frame: int, expression: float | None = None) -> Vertices:
         """Where every vertex is in a frame, millimetres.
 
         Args:
             frame: Index of the frame.
             expression: Share of the apex's expression, 0 to 1, instead of the frame's own.
-            pose: Index of the frame whose head, lids and gaze are taken instead.
         """
-        at = frame if pose is None else pose
         motion, mesh = self.motion, head_mesh()
-        share = motion.intensity(frame) if expression is None else expression
-        delta = share * self._apex
-        if closure := float(motion.closure[at]):
-            delta = delta + closure * (1 - self.face.lids) * unit_delta("43") @ self.face.frame.T
-        for name, weight in zip(("jawOpen", "mouthFunnel"), motion.speech[at], strict=True):
+        delta = self._units(frame, expression)
+        if closure := float(motion.closure[frame]):
+            delta = delta + closure * self._blink
+        for name, weight in zip(("jawOpen", "mouthFunnel"), motion.speech[frame], strict=True):
             delta = delta + weight * mesh.units[name] @ self.face.frame.T if weight else delta
         moved = self.face.vertices[: len(delta)] + delta
-        left, up = motion.gaze[at]
+        left, up = motion.gaze[frame]
         for eye in mesh.eyes.values():
             centre = moved[eye][:28].mean(0) - (0, 0, EYE_RADIUS)
             moved[eye] = centre + Rotation.from_euler("yx", (left, -up)).apply(moved[eye] - centre)
-        turned = Rotation.from_euler("yxz", motion.turn[at]).apply(moved - NECK) + NECK
-        turned[:, :2] += motion.drift[at] * (1, -1) / (SCALE * REFERENCE_SIZE)
+        turned = Rotation.from_euler("yxz", motion.turn[frame]).apply(moved - NECK) + NECK
+        turned[:, :2] += motion.drift[frame] * (1, -1) / (SCALE * REFERENCE_SIZE)
         return self.face.complete((moved + _head_share() * (turned - moved)).astype(np.float32))
+
+    def _units(self, frame: int, expression: float | None = None) -> Vertices:
+        """What the units do to the face, millimetres."""
+        return (self.motion.intensity(frame) if expression is None else expression) * self._apex
 
     @cached_property
     def _apex(self) -> Vertices:
         """What the units do to the face at the apex, millimetres."""
         moved = (np.float32(weight) * self._delta(unit) for unit, weight in self.weights.items())
         return sum(moved, np.zeros_like(head_mesh().vertices))
+
+    @cached_property
+    def _blink(self) -> Vertices:
+        """What closes this face's eyes, millimetres: lids meet where upper and lower one are farthest apart at rest."""
+        close = unit_delta("43") @ self.face.frame.T
+        upper, lower = [159, 386], [145, 374]
+        rest, moved = (places_of(x)[:, 1] for x in (self.face.vertices[: len(close)], close))
+        return close * (rest[upper] - rest[lower]).sum() / (moved[lower] - moved[upper]).sum()
 
     @property
     def landmarks(self) -> Points:
@@ -106,18 +129,17 @@ class MovingFace:
     @cached_property
     def expression(self) -> Float32[np.ndarray, "2 height width"]:
         """Displacement that the action units make at the apex, pixels."""
-        onset = self.motion.onset
-        start, end = self.vertices(onset), self.vertices(onset, expression=1.0, pose=onset)
-        return motion_field(self.face, start, end, self.camera)[0]
+        end = self.vertices(self.motion.onset, expression=1.0)
+        return motion_field(self.face.triangles, self._rest, end, self.camera)[0]
 
     def displacement(self, frame: int) -> Float32[np.ndarray, "2 height width"]:
         """Displacement of every pixel of the onset frame in another frame, pixels: expression and all the rest."""
-        return motion_field(self.face, self.vertices(self.motion.onset), self.vertices(frame), self.camera)[0]
+        return motion_field(self.face.triangles, self._rest, self.vertices(frame), self.camera)[0]
 
     def noise_free(self, frame: int) -> Float32[np.ndarray, "height width 3"]:
         """A frame without flicker and camera noise, 0 to 255, not rounded."""
         key = Rotation.from_euler("yx", self.motion.lamp[frame]).apply(self.light.key)
-        light = replace(self.light, key=tuple(float(c) for c in key))
+        light = replace(self.light, key=(float(key[0]), float(key[1]), float(key[2])))
         return encode(draw(self.face, self.vertices(frame), self.camera, light))
 
     def render(self, frame: int) -> Frame:
@@ -146,10 +168,10 @@ class MovingFace:
         return Truth(self._measure)
 
     def _measure(self) -> dict[str, np.ndarray]:
-        onset, apex = self.motion.onset, self.motion.apex
-        field, visible = motion_field(self.face, self.vertices(onset), self.vertices(apex), self.camera)
-        moved = moved_region(self.expression)
-        mesh = self.mesh_points(onset)
+        end, triangles = self.vertices(self.motion.apex), self.face.triangles
+        field, distance = motion_field(triangles, self._rest, end, self.camera)
+        visible, moved = still_visible(triangles, end, field, distance, self.camera), moved_region(self.expression)
+        mesh = self.mesh_points(self.motion.onset)
         return {"field": field, "expression": self.expression, "moved": moved, "visible": visible, "mesh": mesh}
 
     def intensities(self) -> pd.DataFrame:
@@ -167,7 +189,7 @@ class MovingFace:
 
 def _jpeg(image: Frame, strength: float) -> Frame:
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(np.clip(100 - 15 * strength, 5, 100))]
-    return cv2.imdecode(cv2.imencode(".jpg", image[..., ::-1], quality)[1], cv2.IMREAD_COLOR_RGB)
+    return np.asarray(cv2.imdecode(cv2.imencode(".jpg", image[..., ::-1], quality)[1], cv2.IMREAD_COLOR_RGB))
 
 
 @cache

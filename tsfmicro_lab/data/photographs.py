@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from tsfmicro_lab.clips import Points
+from tsfmicro_lab.clips import Field, Points
 from tsfmicro_lab.data.heads import Person
 from tsfmicro_lab.data.mesh import Vertices, head_mesh, places_of
-from tsfmicro_lab.data.rendering import DISTANCE, SCALE, Camera
+from tsfmicro_lab.data.motion import unit_delta
+from tsfmicro_lab.data.rendering import DISTANCE, SCALE, Camera, motion_field
 from tsfmicro_lab.preprocess.landmarks import FACE_POINTS
 
 
@@ -75,3 +76,16 @@ def _spline(count: int) -> Float32[np.ndarray, "vertices points"]:
     sites = places_of(apart)[_index(count), :2]
     spline = RBFInterpolator(sites, np.eye(count), smoothing=1.0, kernel="thin_plate_spline")
     return np.asarray(spline(apart[:, :2]), np.float32)
+
+
+def unit_field(unit: str, landmarks: Points, size: int) -> Field:
+    """How an action unit in full strength would move a face with these landmarks, pixels, shape (2, size, size).
+
+    Args:
+        unit: Such as `12`, or the one-sided `R12`.
+        landmarks: The 30 named points of a picture, or all 478, pixels.
+        size: Side of the picture, pixels.
+    """
+    fit = fit_head(landmarks, size)
+    moved = fit.vertices + unit_delta(unit) @ fit.frame.T
+    return motion_field(head_mesh().triangles, fit.vertices, moved.astype(np.float32), Camera(size))[0]

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from scipy.sparse import csr_matrix
 
 from tsfmicro_lab.clips import Frame
@@ -85,7 +85,6 @@ class Surface:
     gloss: Float32[np.ndarray, " vertices"]  #: strength of the highlight
     background: Float32[np.ndarray, "*size 3"]  #: a colour, or a picture of the size that is drawn; linear light
     density: float = DENSITY  #: pixels of the texture for a millimetre of the face
-    lids: float = 0.0  #: how far the eyes are closed at rest, 0 to 1
     #: Turns and scales what a unit does to the mean head, upright, into this surface's pose.
     frame: Float32[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3, dtype=np.float32))
     lit: Float32[np.ndarray, "vertices 3"] | None = None  #: shade that the texture holds already; a head's holds none
@@ -128,7 +127,8 @@ def shade(surface: Surface, vertices: Vertices, light: Light) -> tuple[np.ndarra
     """Light that a vertex sends back from its colour, per colour channel, and the highlight on top of it."""
     normal = surface.normals(vertices)
     key = np.array(light.key) / np.linalg.norm(light.key)
-    half = (key + (0, 0, 1)) / np.linalg.norm(key + (0, 0, 1))
+    half = key + np.array([0, 0, 1])
+    half = half / np.linalg.norm(half)
     lamp = ((normal @ key)[:, None] + _WRAP).clip(0) / (1 + _WRAP)
     fill = ((normal @ (key * (-1, 0.3, 1) / np.linalg.norm(key * (-1, 0.3, 1))))[:, None] + _WRAP).clip(0) / (1 + _WRAP)
     sky = surface.sky[:, None]
@@ -151,7 +151,9 @@ def draw(surface: Surface, vertices: Vertices, camera: Camera, light: Light) -> 
     uv = (surface.uv + 0.5) / 2**level - 0.5
     place, depth = camera.rasterize(vertices, surface.triangles, np.c_[uv, highlight], fine)
     lit, _ = camera.rasterize(vertices, surface.triangles, diffuse, fine)
-    colour = cv2.remap(surface.smaller[level], place[..., 0], place[..., 1], cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
+    colour = cv2.remap(
+        surface.smaller[level], place[..., 0], place[..., 1], cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE
+    )
     colour = colour * lit + place[..., 2:]
     if (missing := np.isinf(depth)).any():
         colour[missing] = np.broadcast_to(surface.background, colour.shape)[missing]
@@ -169,22 +171,38 @@ def to_frame(picture: Float32[np.ndarray, "h w 3"]) -> Frame:
 
 
 def motion_field(
-    surface: Surface, start: Vertices, end: Vertices, camera: Camera
-) -> tuple[Float32[np.ndarray, "2 size size"], np.ndarray]:
-    """Displacement (dx, dy) of every pixel of the first state to the second, pixels, and which are seen in both."""
+    triangles: np.ndarray, start: Vertices, end: Vertices, camera: Camera
+) -> tuple[Float32[np.ndarray, "2 size size"], Float32[np.ndarray, "size size"]]:
+    """How each pixel of the first state moves to the second (dx, dy), pixels, and how far behind it then lies.
+
+    The second is its distance from the camera in the second state, millimetres; infinite where there is no face, which
+    does not move.
+    """
     size = camera.size
-    place, depth = camera.rasterize(start, surface.triangles, end, size)
+    place, depth = camera.rasterize(start, triangles, end, size)
     there = camera.project(place.reshape(-1, 3)).reshape(size, size, 2)
-    here = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1).astype(np.float32)
-    covered = np.isfinite(depth)
-    field = np.where(covered[..., None], there - here, 0).astype(np.float32)
-    _, after = camera.rasterize(end, surface.triangles, end, size)
-    distance = DISTANCE - camera._placed(place.reshape(-1, 3))[:, 2].reshape(size, size)
-    seen = cv2.remap(
-        np.where(np.isinf(after), _FAR, after).astype(np.float32),
-        *np.moveaxis(here + field, -1, 0),
-        cv2.INTER_NEAREST,
-        borderValue=_FAR,
-    )
-    hidden = np.where(covered, seen < distance - 2.0, seen < _FAR)
-    return np.moveaxis(field, -1, 0), ~hidden
+    there[np.isinf(depth)] = _grid(size)[np.isinf(depth)]
+    distance = DISTANCE - camera.zoom * place[..., 2]
+    return np.moveaxis(there - _grid(size), -1, 0), np.where(np.isinf(depth), np.inf, distance).astype(np.float32)
+
+
+def still_visible(
+    triangles: np.ndarray,
+    end: Vertices,
+    field: Float32[np.ndarray, "2 size size"],
+    distance: np.ndarray,
+    camera: Camera,
+) -> Bool[np.ndarray, "size size"]:
+    """Which pixels of the first state are seen in the second: nothing stands before them, nor have they left."""
+    size = camera.size
+    _, depth = camera.rasterize(end, triangles, end, size)
+    x, y = np.rint(np.moveaxis(_grid(size), -1, 0) + field).astype(int)
+    inside = (x >= 0) & (y >= 0) & (x < size) & (y < size)
+    near = cv2.erode(np.minimum(depth, _FAR), np.ones((3, 3)))  # an edge of the face hides up to half a pixel beside it
+    reached = near[y.clip(0, size - 1), x.clip(0, size - 1)]
+    covered = np.where(np.isinf(distance), reached < _FAR, reached < distance - 3.0)
+    return inside & ~covered
+
+
+def _grid(size: int) -> Float32[np.ndarray, "size size 2"]:
+    return np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1).astype(np.float32)

@@ -85,7 +85,12 @@ class SyntheticMicroExpressions:
         self._motions = [self._motion(i) for i in range(len(self._plan))]
         rows = []
         for (subject, number, emotion, units), motion in zip(self._plan, self._motions, strict=True):
-            row = {"subject": self._name(subject), "clip": f"EP{number:02d}", "onset": motion.onset, "apex": motion.apex}
+            row = {
+                "subject": self._name(subject),
+                "clip": f"EP{number:02d}",
+                "onset": motion.onset,
+                "apex": motion.apex,
+            }
             row |= {"offset": motion.offset, "emotion": emotion, "emotion_megc": MEGC.get(emotion)}
             row |= {"action_units": "+".join(units), "fps": FPS, "amplitude": max(motion.units.values())}
             rows.append(row | {"blink": bool(motion.closure.max() > 0)})

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tsfmicro_lab.clips import Clip
-from tsfmicro_lab.data.motion import ACTION_UNITS, displacement, moved_region, unit_regions
+from tsfmicro_lab.clips import Clip, Points
+from tsfmicro_lab.data.motion import ACTION_UNITS, moved_region
 from tsfmicro_lab.data.moving_face import MovingFace
+from tsfmicro_lab.data.photographs import unit_field
 from tsfmicro_lab.explain.attribution import WhereHow, mass_inside
 from tsfmicro_lab.explain.methods import Mask
 from tsfmicro_lab.models import Recognizer
@@ -28,8 +29,13 @@ def clip_regions(clip: Clip) -> dict[str, Mask]:
         raise ValueError(f"clip {clip.id} has no landmarks to tell its regions by: call preprocess.align_clip first")
     size = len(clip.frame(clip.onset))
     sided = [unit for unit in clip.action_units if not unit.isdigit() and unit.lstrip("LR") in ACTION_UNITS]
-    own = {unit: moved_region(displacement({unit: 1.0}, clip.landmarks, size)) for unit in sided}
+    own = {unit: moved_region(unit_field(unit, clip.landmarks, size)) for unit in sided}
     return unit_regions(clip.landmarks, size) | own
+
+
+def unit_regions(landmarks: Points, size: int) -> dict[str, Mask]:
+    """Where each of the :data:`ACTION_UNITS` would move a face with these landmarks: a mask (size, size) per unit."""
+    return {unit: moved_region(unit_field(unit, landmarks, size)) for unit in ACTION_UNITS}
 
 
 def region_table(maps: WhereHow, regions: Mapping[str, Mask]) -> pd.DataFrame:
@@ -77,7 +83,7 @@ def counterfactual_logits(
     their largest displacement, in pixels of the rendered frame. See `SyntheticMicroExpressions.moving_face`.
     """
     motions = [replace(moving.motion, units=dict(units)) for units in expressions]
-    clips = [MovingFace(moving.face, motion).clip("EP01", "face") for motion in motions]
+    clips = [MovingFace(moving.face, motion, moving.camera).clip("EP01", "face") for motion in motions]
     return torch.cat([model.logits(clip) for clip in clips]).numpy()
 
 

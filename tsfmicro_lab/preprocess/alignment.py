@@ -95,10 +95,11 @@ def align_clip(clip: Clip, size: int = 224, landmarker: Landmarker | None = None
 
 def align_with(clip: Clip, matrix: Matrix, size: int) -> Clip:
     """The clip with one transform applied to all its frames, its landmarks and its true motion."""
-
     frames = LazyFrames(lambda i: apply_alignment(clip.frame(i), matrix, size), range(len(clip.frames)))
     landmarks = None if clip.landmarks is None else transform_points(clip.landmarks, matrix)
-    return replace(clip, frames=frames, landmarks=landmarks, truth=clip.truth and _align_truth(clip.truth, matrix, size))
+    return replace(
+        clip, frames=frames, landmarks=landmarks, truth=clip.truth and _align_truth(clip.truth, matrix, size)
+    )
 
 
 def _align_truth(truth: Truth, matrix: Matrix, size: int) -> Truth:

@@ -1,5 +1,6 @@
 """FaceStudio: a face whose every muscle has a slider, and whose true motion is known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from tsfmicro_lab.clips import Clip
-from tsfmicro_lab.data.face_params import FaceParams
-from tsfmicro_lab.data.faces import draw_face
-from tsfmicro_lab.data.motion import ACTION_UNITS
-from tsfmicro_lab.data.moving_face import FPS, Distractors, Motion, MovingFace
+from tsfmicro_lab.data.heads import Person, draw_head
+from tsfmicro_lab.data.motion import ACTION_UNITS, FPS, Distractors, Motion
+from tsfmicro_lab.data.moving_face import MovingFace
+from tsfmicro_lab.data.rendering import Camera
 from tsfmicro_lab.preprocess.flow import flow_colours
 from tsfmicro_lab.preprocess.keyframes import difference_frame
 from tsfmicro_lab.widgets.explorer import Explorer, button, labelled, menu, player, slider
@@ -84,17 +85,16 @@ class FaceStudio(Explorer):
         return folder
 
     def _new_face(self) -> None:
-        rng = np.random.default_rng(self.person.value)
-        self._face = draw_face(FaceParams.draw(rng, self.layout_variation.value), self.size)
+        self._face = draw_head(Person.draw(self.person.value, self.layout_variation.value))
         self._new_motion()
 
     def _new_motion(self) -> None:
         chosen = {self.side.value + u: self.size / 224 * s.value for u, s in self.units.items() if s.value}
         timing = round(self.duration.value / 1e3 * FPS), self.rise.value
-        drift = flicker = noise = self.distractors.value
-        distractors = Distractors(drift, flicker, noise, blinks=0)
-        motion = Motion.draw(chosen, self.size, distractors, [self.person.value], timing)
-        self.moving = MovingFace(self._face, motion)
+        strength = dict.fromkeys(("drift", "turn", "flicker", "light", "noise"), self.distractors.value)
+        distractors = replace(Distractors.none(), **strength)
+        motion = Motion.draw(chosen, distractors, [self.person.value], timing)
+        self.moving = MovingFace(self._face, motion, Camera(self.size))
         self.frame.max = self.play.max = motion.frames - 1
         if self.frame.value == motion.apex:
             self._update()

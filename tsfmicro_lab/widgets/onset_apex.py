@@ -10,8 +10,9 @@ import ipywidgets as widgets
 import numpy as np
 
 from tsfmicro_lab.clips import Clip, Frame, LazyFrames
-from tsfmicro_lab.data.motion import ACTION_UNITS, unit_regions
+from tsfmicro_lab.data.motion import ACTION_UNITS
 from tsfmicro_lab.data.schema import Dataset
+from tsfmicro_lab.explain.regions import unit_regions
 from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.preprocess.alignment import align_clip, onset_landmarks
 from tsfmicro_lab.preprocess.flow import FLOWS, flow_colours, magnify, optical_flow
