@@ -36,18 +36,8 @@ def test_what_only_tells_does_not_import_torch(command):
 
 def test_evaluate_prints_mean_and_spread_and_goes_on_where_it_was(tmp_path):
     args = ["evaluate", "--subjects", "3", "--clips", "10", "--epochs", "1", "--seeds", "2", "--out", str(tmp_path)]
-    args += [
-        "--model",
-        "tsfmicro_spatial",
-        "--target",
-        "emotion_megc",
-        "--workers",
-        "2",
-        "--drift",
-        "0",
-        "--noise",
-        "0",
-    ]
+    args += ["--model", "tsfmicro_spatial", "--target", "emotion_megc", "--workers", "2"]
+    args += ["--distractors", "drift=0, noise=0"]
     result = run.invoke(app, args)
     assert result.exit_code == 0, result.output
     assert re.search(r"tsfmicro_spatial 2 0\.\d{3} ± 0\.\d{3}", plain(result))
@@ -69,6 +59,9 @@ def test_evaluate_prints_mean_and_spread_and_goes_on_where_it_was(tmp_path):
         (["evaluate", "--selection", "best"], "unknown selection 'best': choose from last, validation, oracle"),
         (["evaluate", "--protocol", "mine"], "unknown protocol 'mine': choose from loso, nested, kfold"),
         (["evaluate", "--subjects", "1"], "greater than or equal to 2"),
+        (["evaluate", "--distractors", "smoke=1"], "is not such as drift=0,noise=2 with names of drift, flicker"),
+        (["evaluate", "--distractors", "drift"], "'drift' is not such as drift=0,noise=2"),
+        (["evaluate", "--distractors", "noise=-1"], "'noise=-1' is not such as drift=0,noise=2"),
         (["demo", "--epochs", "0"], "greater than or equal to 1"),
     ],
 )

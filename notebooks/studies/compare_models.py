@@ -241,11 +241,9 @@ def _stored(path: Path, provenance: dict[str, Any]) -> tuple[pd.DataFrame, pd.Da
     """Scores, intervals and origin of TSFmicro's variants, if their budget was the same."""
     stored = Comparison.load(path)
     stored.provenance["recipe"] = asdict(Recipe(**stored.provenance["recipe"]))
-    for name in ("recipe", "subjects", "clips_per_subject", "seeds", "protocol"):
-        if stored.provenance[name] != provenance[name]:
-            raise ValueError(
-                f"{path} was made with {name} {stored.provenance[name]}, not {provenance[name]}: nothing to compare"
-            )
+    for name in ("faces", "recipe", "subjects", "clips_per_subject", "seeds", "protocol"):
+        if (found := stored.provenance.get(name)) != provenance[name]:
+            raise ValueError(f"{path} was made with {name} {found}, not {provenance[name]}: nothing to compare")
     chosen = f"distractors == 'none' and layout == {USUAL}"
     scores, intervals = (t.query(chosen) for t in (stored.scores, stored.intervals))
     origin = f"{stored.provenance['command']}, commit {stored.provenance['commit']}, {stored.provenance['date']}"

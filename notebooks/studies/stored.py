@@ -11,6 +11,8 @@ import pandas as pd
 from tsfmicro_lab.provenance import environment
 from tsfmicro_lab.training.protocols import Run
 
+#: What the synthetic clips of a result show; older results, measured on flat drawings, say so in the same entry.
+FACES = "3-D heads"
 #: Largest file that is read.
 MAX_BYTES = 64 * 2**20
 
@@ -77,7 +79,7 @@ def writable(path: Path) -> Path:
 
 
 def provenance_of(run: Run, **size: int) -> dict[str, Any]:
-    """Command, commit, date, device, protocol and recipe, so that a stored number can be reproduced.
+    """Command, commit, date, device, protocol, recipe and kind of faces, so that a stored number can be reproduced.
 
     Args:
         run: One of the runs, for what they share.
@@ -89,5 +91,6 @@ def provenance_of(run: Run, **size: int) -> dict[str, Any]:
         "command": " ".join([f"python notebooks/studies/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "protocol": f"leave one subject out, preset {run.preset}, selection {run.selection}",
         "recipe": asdict(run.recipe),
+        "faces": FACES,
         **size,
     }
