@@ -38,6 +38,8 @@ SKIPPED = re.compile(r"asymm|trans-(in|out|forward|backward)|shape-(pointed|tria
 UP = {"decr": "incr", "down": "up", "concave": "convex", "in": "out", "backward": "forward", "compress": "uncompress"}
 #: The texture is a cylinder around the head with closed lids: its axis (z) and radius, millimetres.
 AXIS, RADIUS = -55.0, 85.0
+#: Share of a blink at which the lids touch: beyond it the upper one would cover the lower one.
+TOUCH = 0.78
 
 
 def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, list]]:
@@ -219,7 +221,7 @@ def main(data: str, out: str, landmarker: str | None = None) -> None:
     masks["teeth"] = 255 * np.isin(used, TEETH).astype(np.uint8)
     inside = (uv_of[used, 1] < 0.15) & ~np.isin(used, TEETH)  # the mouth's cavity has an island of its own
     masks["mouth"] = 255 * inside.astype(np.uint8)
-    closed = base + sum(units[f"eyeBlink{side}"] for side in ("Left", "Right")) * MILLIMETRES
+    closed = base + TOUCH * sum(units[f"eyeBlink{side}"] for side in ("Left", "Right")) * MILLIMETRES
     around = RADIUS * np.arctan2(closed[used, 0], closed[used, 2] - AXIS)
     arrays = {
         "cylinder": np.c_[around, closed[used, 1]].astype(np.float32),

@@ -96,7 +96,7 @@ def _delta(hundredths: np.ndarray, eyes: np.ndarray, extra: int) -> Float32[np.n
 
 def _eyeball() -> tuple[np.ndarray, np.ndarray]:
     """The front of a unit sphere, a little more than a half, around the z axis: vertices and triangles."""
-    polar = np.linspace(0.02, 1.75, _RINGS)[:, None]
+    polar = np.linspace(0.001, 1.75, _RINGS)[:, None]
     around = np.arange(_SECTORS) * 2 * np.pi / _SECTORS
     ring = np.stack(np.broadcast_arrays(np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)))
     i = np.arange((_RINGS - 1) * _SECTORS)

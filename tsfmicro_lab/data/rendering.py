@@ -69,6 +69,14 @@ class Light:
     fill: float = 0.30
     ambient: float = 0.42
 
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "Light":
+        """A light as rooms and studios have it: from either side, warmer or cooler, harder or softer."""
+        warm, strength = rng.uniform(-1, 1), rng.uniform(0.85, 1.15)
+        colour = strength * (1 + 0.06 * warm), strength * 0.96, strength * (0.92 - 0.07 * warm)
+        key = float(rng.choice([-1, 1]) * rng.uniform(0.1, 0.8)), rng.uniform(0.3, 0.7), 0.9
+        return cls(key, colour, rng.uniform(0.2, 0.4), rng.uniform(0.4, 0.55))
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -83,7 +91,7 @@ class Surface:
     texture: Float32[np.ndarray, "height width 3"]  #: linear light, 0 to 1
     sky: Float32[np.ndarray, " vertices"]  #: share of the surroundings' light that arrives
     gloss: Float32[np.ndarray, " vertices"]  #: strength of the highlight
-    background: Float32[np.ndarray, "*size 3"]  #: a colour, or a picture of the size that is drawn; linear light
+    background: Float32[np.ndarray, "*size 3"]  #: a colour, or a picture that fills the frame; linear light
     density: float = DENSITY  #: pixels of the texture for a millimetre of the face
     #: Turns and scales what a unit does to the mean head, upright, into this surface's pose.
     frame: Float32[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3, dtype=np.float32))
@@ -156,7 +164,8 @@ def draw(surface: Surface, vertices: Vertices, camera: Camera, light: Light) -> 
     )
     colour = colour * lit + place[..., 2:]
     if (missing := np.isinf(depth)).any():
-        colour[missing] = np.broadcast_to(surface.background, colour.shape)[missing]
+        behind = surface.background if surface.background.ndim == 3 else surface.background[None, None]
+        colour[missing] = cv2.resize(behind, (fine, fine), interpolation=cv2.INTER_LINEAR)[missing]
     return cv2.resize(colour, (camera.size, camera.size), interpolation=cv2.INTER_AREA)
 
 
