@@ -39,7 +39,7 @@ class Camera:
     def rasterize(
         self, vertices: Vertices, triangles: np.ndarray, values: Float32[np.ndarray, "n 3"], size: int
     ) -> tuple[Float32[np.ndarray, "h w 3"], Float32[np.ndarray, "h w"]]:
-        """Interpolates three values per vertex over the visible triangles; the depth is infinite where there is none."""
+        """Interpolates three values per vertex over visible triangles; the depth is infinite where none is."""
         picture, depth = np.zeros((size, size, 3), np.float32), np.full((size, size), _FAR, np.float32)
         settings = cv2.TriangleRasterizeSettings().setShadingType(cv2.RASTERIZE_SHADING_SHADED)
         settings.setCullingMode(cv2.RASTERIZE_CULLING_CW)
@@ -96,7 +96,7 @@ class Surface:
     #: Turns and scales what a unit does to the mean head, upright, into this surface's pose.
     frame: Float32[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3, dtype=np.float32))
     lit: Float32[np.ndarray, "vertices 3"] | None = None  #: shade that the texture holds already; a head's holds none
-    follow: Float32[np.ndarray, "extra head"] | None = None  #: how the vertices behind the head's own go along
+    follow: np.ndarray | csr_matrix | None = None  #: how the vertices behind the head's own go along
 
     @cached_property
     def corners(self) -> csr_matrix:

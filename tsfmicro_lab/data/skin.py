@@ -271,7 +271,7 @@ def _paint_lashes(person: "Person", rng: np.random.Generator, skin: np.ndarray) 
         for t in rng.uniform(1, len(curve) - 1.5, 45):
             root = np.array([np.interp(t, range(len(curve)), c) for c in curve.T])
             tip = root + np.array([side * (t - 3) * 0.8, rng.uniform(3, 6)])
-            cv2.line(mask, *_pixels(np.stack([root, tip])).tolist(), 70, 1, cv2.LINE_AA, 4)
+            cv2.polylines(mask, [_pixels(np.stack([root, tip]))], False, 70, 1, cv2.LINE_AA, 4)
     _blend(skin, hair_colour(person) * 0.25, cv2.GaussianBlur(mask, (0, 0), 0.7) / np.float32(255))
 
 
