@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: Part of the texture with strands of hair, from root (top) to tip: first column and row, height.
 STRANDS, STRANDS_HEIGHT = (400, SKIN_ROWS + 8), TEXTURE - SKIN_ROWS - 12
-_LOCKS, _PARTS = 520, 6
+_LOCKS, _PARTS = 620, 6
 _CROWN = np.array([0.0, 105.0, -75.0])
 
 
@@ -33,48 +33,53 @@ def locks(
         triangles: Of the skin.
         hairy: How much hair grows at a vertex, 0 to 1.
     """
-    rng = np.random.default_rng([person.seed, 31])
+    rng, curl = np.random.default_rng([person.seed, 31]), person.curl
+    long = float(np.clip((person.length - 30) / 40, 0, 1))
+    parts, count = _PARTS + int(5 * long), int(_LOCKS * (1 - 0.3 * long))
     a, b, c = skin[triangles].transpose(1, 0, 2)
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1) * hairy[triangles].min(1)
-    area *= (b[:, 2] > -90) * (0.35 + 0.65 * (b[:, 2] > -30))
-    chosen = triangles[rng.choice(len(triangles), _LOCKS, p=area / area.sum())]
-    bary = rng.dirichlet((1, 1, 1), _LOCKS)
+    area *= (b[:, 2] > -100) * (0.35 + 0.65 * (b[:, 2] > -30))
+    chosen, bary = triangles[rng.choice(len(triangles), count, p=area / area.sum())], rng.dirichlet((1, 1, 1), count)
     point = np.einsum("lk,lkd->ld", bary, skin[chosen])
     out = _unit(np.einsum("lk,lkd->ld", bary, normals[chosen]))
-    length = person.length * rng.uniform(0.65, 1.2, _LOCKS)
-    side = np.where(point[:, :1] > person.parting, 1.0, -1.0) * (1, 0, 0)
-    combed = person.comb * _unit(point - _CROWN) + (1 - abs(person.comb)) * side
-    low = ((45 - point[:, 1:2]) / 60).clip(0, 1) * (abs(point[:, :1]) > 40)
-    combed = _unit(combed * (1 - low) + low * (0, -1, -0.35))
-    lift = 0.05 + 0.7 * person.curl + 0.4 * (person.length < 10) + rng.uniform(0, 0.2, (_LOCKS, 1))
+    step = (person.length * rng.uniform(0.7, 1.15, (count, 1)) / parts) * (1 - 0.5 * long * (point[:, 1:2] < 20))
+    side = np.tanh((point[:, :1] - person.parting) / 6) * (1, 0, 0) - (0, 0.2, 0)
+    comb = person.comb * (1 - long) * (1 - 0.5 * curl)
+    combed = comb * _unit(point - _CROWN) + (1 - abs(comb)) * side
+    low = ((50 - point[:, 1:2]) / 50).clip(0, 1) * (abs(point[:, :1]) > 40)
+    combed = _unit(combed * (1 - low) + low * (0, -1, -0.5))
+    drift = np.sin(point @ rng.normal(0, 0.06, (3, 3)) + rng.uniform(0, 6, 3))  # neighbours lie alike
+    lift = 0.12 * (1 - long) + 0.8 * curl * (1 - long) + rng.uniform(0, 0.12, (count, 1))
     along = combed - (combed * out).sum(1, keepdims=True) * out + lift * out
-    along = _unit(along + rng.normal(0, 0.10 + 0.35 * person.curl, (_LOCKS, 3)))
-    tree, layer = cKDTree(skin), rng.uniform(0.5, 4.0, _LOCKS)
-    step = (length / _PARTS)[:, None]
-    phase, turn = rng.uniform(0, 6.28, (_LOCKS, 1)), rng.uniform(0.5, 1.2, (_LOCKS, 1)) * (0.6 + 1.2 * person.curl)
+    along = _unit(along + 0.22 * drift + rng.normal(0, 0.07 + 0.4 * curl * (1 - long), (count, 3)))
+    tree, layer = cKDTree(skin), rng.uniform(0.5, 3.5 + 4 * long, count)
+    phase, turn = rng.uniform(0, 6.28, (count, 1)) * (1 - 0.5 * long), rng.uniform(0.8, 1.6, (count, 1))
     spine, across = [], []
-    for part in range(_PARTS + 1):
-        wide = _unit(np.cross(along, out))
-        wave = (
-            person.curl * step * 0.9 * (np.cos(phase + part * turn * 2) * wide + np.sin(phase + part * turn * 2) * out)
-        )
-        spine.append(point + (part > 0) * wave)
+    for part in range(parts + 1):
+        wide = _unit(np.cross(along, out + np.array([0, 0, 0.4 + 0.8 * long])))
+        wave = np.cos(phase + part * turn) * wide + np.sin(phase + part * turn) * out
+        spine.append(point + (part > 0) * curl * np.minimum(step * 0.8, 5) * wave)
         across.append(wide)
         before, point = point, point + step * along
+        angle, radius = np.arctan2(abs(point[:, 0]), point[:, 2] + 55), np.hypot(point[:, 0], point[:, 2] + 55)
+        angle = np.maximum(angle, long * np.interp(point[:, 1], (-150, -10, 35, 62), (0.95, 1.05, 0.9, 0)))
+        point = np.stack([np.sign(point[:, 0]) * radius * np.sin(angle), point[:, 1], radius * np.cos(angle) - 55], 1)
         near = tree.query(point)[1]
-        out = _unit(normals[near] + 0.3 * out)
+        out = _unit(normals[near] + 0.5 * out)
         height = ((point - skin[near]) * normals[near]).sum(1)
-        rise = min(1.0, (part + 1) / 2) * layer * min(1.0, person.length / 8)
+        rise = min(1.0, (part + 1) / 2) * layer * min(1.0, person.length / 10)
         point = point + (rise - height).clip(0)[:, None] * normals[near]
-        along = _unit(point - before + step * (0, -0.12 * (1 - 0.8 * person.curl), 0))
-    half = (1.0 + 2.6 * min(1.0, person.length / 25)) * rng.uniform(0.6, 1.2, (_LOCKS, 1))
-    taper = np.interp(np.linspace(0, 1, _PARTS + 1), (0, 0.2, 0.7, 1), (0.6, 1, 0.8, 0.05))
+        heavy = np.minimum(0.9, step * (0.004 + 0.025 * long)) * (1 - 0.9 * curl * (1 - long))
+        along = _unit(along + _unit(point - before)) * (1 - heavy) + heavy * (0, -1, 0)
+        along = _unit(along - 0.6 * (1 - curl) * (along * out).sum(1, keepdims=True).clip(0) * out)
+    half = (0.9 + 1.6 * min(1.0, person.length / 25) + 2.4 * long) * rng.uniform(0.6, 1.2, (count, 1))
+    taper = np.interp(np.linspace(0, 1, parts + 1), (0, 0.2, 0.7, 1), (0.6, 1, 0.9, 0.25))
     edge = half[None] * taper[:, None, None] * np.stack(across)
     vertices = np.stack([np.stack(spine) - edge, np.stack(spine) + edge], 2).swapaxes(0, 1)  # lock, part, side
-    i = 2 * np.arange(_PARTS)[:, None] + (2 * (_PARTS + 1) * np.arange(_LOCKS))[:, None, None]
+    i = 2 * np.arange(parts)[:, None] + (2 * (parts + 1) * np.arange(count))[:, None, None]
     quads = np.concatenate([i + np.array(corners) for corners in ((0, 1, 2), (1, 3, 2))]).reshape(-1, 3)
-    column = rng.uniform(0, TEXTURE - STRANDS[0] - 24, (_LOCKS, 1, 1)) + 2.6 * half[:, None] * np.array([0, 2])
-    row = np.broadcast_to(np.linspace(0, STRANDS_HEIGHT, _PARTS + 1)[:, None], (_LOCKS, _PARTS + 1, 2))
+    column = rng.uniform(0, TEXTURE - STRANDS[0] - 32, (count, 1, 1)) + 2.6 * half[:, None] * np.array([0, 2])
+    row = np.broadcast_to(np.linspace(0, STRANDS_HEIGHT, parts + 1)[:, None], (count, parts + 1, 2))
     uv = np.stack([np.broadcast_to(column, row.shape), row], -1) + STRANDS
     return vertices.reshape(-1, 3).astype(np.float32), quads.astype(np.int32), uv.reshape(-1, 2).astype(np.float32)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from tsfmicro_lab.data.hair import along_with, locks
-from tsfmicro_lab.data.mesh import SKIN_ROWS, TEXTURE, Vertices, head_mesh
+from tsfmicro_lab.data.hair import STRANDS, along_with, locks
+from tsfmicro_lab.data.mesh import SKIN_ROWS, TEXTURE, Vertices, head_mesh, places_of
 from tsfmicro_lab.data.rendering import Surface
 from tsfmicro_lab.data.skin import collar, hairline, paint
 
@@ -19,6 +19,7 @@ _WIDER = {
     "head-head-scale-horiz": 1.5, "forehead-forehead-nubian": 0.5,
 }  # fmt: skip
 #: Shapes of the whole head exclude one another and have no opposite.
+_LENGTHS = ((0.2, 0.25, 0.3, 0.2, 0.03, 0.02), (0.04, 0.06, 0.1, 0.2, 0.3, 0.3))
 _CLASSES = ("diamond", "invertedtriangular", "oval", "rectangular", "round", "square", "triangular")
 
 
@@ -90,6 +91,8 @@ class Person:
                 shape[name] = variation * 0.4 * abs(weight)
             elif not name.startswith("people-") and name.removeprefix("head-head-") not in _CLASSES:
                 shape[name] = variation * weight
+        shape["mouth-mouth-angles"] += 0.15  # at rest, most corners of the mouth do not hang
+        shape["eyebrows-eyebrows-angle"] += 0.08
         shape[f"head-head-{rng.choice(_CLASSES)}"] = variation * 0.2 * rng.uniform()
         return cls(seed, shape, **{k: float(v) for k, v in _looks(rng, male, age, ancestry).items()})
 
@@ -103,7 +106,9 @@ class Person:
         if unknown := set(self.shape) - set(mesh.modes):
             raise ValueError(f"shape mode {min(unknown)!r} is not known: choose from head_mesh().modes")
         rest = mesh.vertices + sum(np.float32(w) * mesh.modes[n] for n, w in self.shape.items())
-        return rest + np.float32(self.lids) * (mesh.units["eyeBlinkLeft"] + mesh.units["eyeBlinkRight"])
+        rest += np.float32(self.lids) * (mesh.units["eyeBlinkLeft"] + mesh.units["eyeBlinkRight"])
+        gap, opened = (np.subtract(*places_of(x)[[13, 14], 1]) for x in (rest, mesh.units["jawOpen"]))
+        return rest - (gap - 0.1) / opened * mesh.units["jawOpen"]  # lips touch
 
 
 def _looks(rng: np.random.Generator, male: float, age: float, ancestry: np.ndarray) -> dict[str, float]:
@@ -111,7 +116,9 @@ def _looks(rng: np.random.Generator, male: float, age: float, ancestry: np.ndarr
     melanin = float((1.25 * (0.6 * rng.uniform() + 0.4 * ancestry @ (0.85, 0.4, 0.2)) - 0.1).clip(0, 1))
     hair = min(1.0, rng.beta(1.6, 1.0) + 1.3 * melanin)
     fair = max(0.0, 1 - 2 * melanin) * (1 - hair)
-    length = float(rng.choice([1.0, 4.0, 14.0, 30.0]) * rng.uniform(0.7, 1.4))
+    length = float(rng.choice([1.0, 4.0, 14.0, 30.0, 90.0, 170.0], p=_LENGTHS[int(male < 0.5)]) * rng.uniform(0.7, 1.4))
+    curl = min(1.0, rng.beta(0.8, 3) + 0.9 * ancestry[0] * (rng.uniform() < 0.7))
+    length = min(length, 200 - 160 * curl)
     lost = male > 0.5 and rng.uniform() < 0.2 + 0.5 * age
     return {
         "lids": rng.uniform(0.0, 0.12), "age": age, "melanin": melanin, "blood": rng.uniform(0.15, 1.0),
@@ -119,7 +126,7 @@ def _looks(rng: np.random.Generator, male: float, age: float, ancestry: np.ndarr
         "lipstick": (male < 0.5) * rng.uniform(0, 1) ** 2, "iris": min(1.0, rng.beta(1.0, 1.0) + 1.4 * melanin),
         "pupil": rng.uniform(0.115, 0.16), "hair": hair, "red": rng.beta(1, 4) + 0.4 * fair * rng.uniform(),
         "grey": min(1.0, max(0.0, 1.5 * age - 0.55 + 0.25 * rng.normal())), "length": length,
-        "curl": min(1.0, rng.beta(0.8, 2.5) + 0.7 * ancestry[0] * (rng.uniform() < 0.7)), "comb": rng.uniform(-1, 1),
+        "curl": curl, "comb": rng.uniform(-1, 1),
         "parting": rng.normal(0, 25),
         "receding": lost * rng.uniform(0.3, 1.0) + 0.1 * rng.uniform(), "hairline": rng.normal() * 0.5,
         "bald": lost * rng.uniform() * age, "brow": rng.uniform(0.55, 1.0) + 0.35 * male,
@@ -133,10 +140,12 @@ def draw_head(person: Person) -> Surface:
     """Paints a person's skin and eyes: what can be moved and drawn."""
     mesh, rng = head_mesh(), np.random.default_rng([person.seed, 29])
     rest, texture = person.vertices(), paint(person)
-    gloss = np.where(mesh.masks["eye"] > 0, 0.9, 0.10 + 0.05 * person.blood + 0.10 * mesh.masks["lips"])
+    gloss = np.where(
+        mesh.masks["eye"] > 0, 0.9, 0.09 + 0.04 * person.blood + 0.09 * person.melanin + 0.10 * mesh.masks["lips"]
+    )
     column = mesh.uv[:, 0].clip(0, TEXTURE - 1).astype(int)
     skin = (mesh.masks["eye"] + mesh.masks["teeth"] + mesh.masks["mouth"] == 0) & (mesh.uv[:, 1] < SKIN_ROWS)
-    hairy = skin * ((hairline(person)[column] - mesh.uv[:, 1]) / 30).clip(0, 1) * (1 - mesh.masks["ears"])
+    hairy = skin * (hairline(person, *mesh.uv.T) / 20).clip(0, 1) * (1 - mesh.masks["ears"])
     cloth = skin * ((mesh.uv[:, 1] - collar(person)[column]) / 4).clip(0, 1)
     gloss = (gloss * (1 - 0.6 * hairy) * (1 - 0.9 * cloth)).astype(np.float32)
     plain = Surface(rest, mesh.triangles, mesh.uv, texture, mesh.open_sky, gloss, np.zeros(3, np.float32))
@@ -145,9 +154,11 @@ def draw_head(person: Person) -> Surface:
     rest = (rest + (cap + 3.0 * cloth)[:, None] * normals).astype(np.float32)
     on = skin[mesh.triangles].all(1)
     more, extra, places = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32), np.zeros((0, 2), np.float32)
-    if person.length >= 5:
+    if person.length >= 7:
         more, extra, places = locks(person, rest, normals, mesh.triangles[on], hairy)
-    sky = np.pad(mesh.open_sky, (0, len(more)), constant_values=0.9)
+    sky = np.concatenate(
+        [mesh.open_sky, np.interp(places[:, 1] - STRANDS[1], (0, 120), (0.45, 1.0)).astype(np.float32)]
+    )
     gloss = np.pad(gloss, (0, len(more)), constant_values=0.08)
     triangles = np.concatenate([mesh.triangles, extra + len(rest)])
     rest, uv = np.concatenate([rest, more]), np.concatenate([mesh.uv, places])

@@ -72,10 +72,10 @@ class Light:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Light":
         """A light as rooms and studios have it: from either side, warmer or cooler, harder or softer."""
-        warm, strength = rng.uniform(-1, 1), rng.uniform(0.85, 1.15)
+        warm, strength = rng.uniform(-1, 1), rng.uniform(0.95, 1.3)
         colour = strength * (1 + 0.06 * warm), strength * 0.96, strength * (0.92 - 0.07 * warm)
         key = float(rng.choice([-1, 1]) * rng.uniform(0.1, 0.8)), rng.uniform(0.3, 0.7), 0.9
-        return cls(key, colour, rng.uniform(0.2, 0.4), rng.uniform(0.4, 0.55))
+        return cls(key, colour, rng.uniform(0.12, 0.32), rng.uniform(0.28, 0.45))
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ Map = Float32[np.ndarray, "rows columns"]
 #: Edge of the hair around the face: columns from the middle, and the row down to which hair grows.
 _HAIRLINE = np.array([
     (0, 168), (60, 165), (120, 168), (165, 186), (195, 230), (212, 280), (232, 306), (262, 318), (290, 335), (318, 375),
-    (345, 378), (352, 300), (385, 275), (430, 300), (452, 480), (512, 560),
+    (345, 378), (352, 300), (385, 275), (430, 300), (470, 380), (512, 420),
 ])  # fmt: skip
 _BEARD = np.array([(-345, 330), (-318, 330), (-295, 440), (-220, 490), (-150, 500), (-100, 470), (-55, 445), (0, 452),
                    (55, 445), (100, 470), (150, 500), (220, 490), (295, 440), (318, 330), (345, 330), (330, 560),
-                   (200, 640), (0, 690), (-200, 640), (-330, 560)])  # fmt: skip
+                   (200, 610), (0, 645), (-200, 610), (-330, 560)])  # fmt: skip
 #: Margin of the closed lids: columns from the middle, rows.
 _LID = ((64, 324), (68, 327), (74, 330), (84, 331.5), (97, 332), (111, 333), (120, 331.5), (129, 327), (135, 323))
 _Y, _X = np.mgrid[:SKIN_ROWS, :TEXTURE].astype(np.float32)
@@ -120,13 +120,15 @@ def hair_colour(person: "Person") -> Float32[np.ndarray, "3"]:
     return (fair ** (1 - person.red) * red**person.red) ** (1 - person.hair) * dark**person.hair
 
 
-def hairline(person: "Person") -> Float32[np.ndarray, " columns"]:
-    """The row down to which hair grows, for each column of the texture."""
-    column, row = _HAIRLINE.T.astype(float)
-    front = np.exp(-((column / 150) ** 4))
-    corner = np.exp(-(((column - 150) / 60) ** 2))
-    row = row - person.receding * (30 * front + 62 * corner) + person.hairline * 14 * front
-    return np.interp(abs(np.arange(TEXTURE) - FRONT), column, row).astype(np.float32)
+def hairline(person: "Person", column: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """How far inside the hair a place of the texture lies, pixels; negative on the face."""
+    at, down = _HAIRLINE.T.astype(np.float32)
+    front, corner = np.exp(-((at / 150) ** 4)), np.exp(-(((at - 150) / 60) ** 2))
+    down = down - person.receding * (30 * front + 62 * corner) + person.hairline * 14 * front
+    side = np.arange(TEXTURE)
+    edge = cv2.GaussianBlur(np.interp(abs(side - FRONT), at, down)[None], (0, 0), 5)[0]
+    slope, column = np.sqrt(1 + np.gradient(edge) ** 2), column.clip(0, TEXTURE - 1).astype(int)
+    return ((edge[column] - row) / slope[column]).astype(np.float32)
 
 
 def paint(person: "Person") -> Float32[np.ndarray, "1024 1024 3"]:
@@ -158,7 +160,7 @@ def paint(person: "Person") -> Float32[np.ndarray, "1024 1024 3"]:
     _paint_clothes(person, rng, skin)
     texture[:SKIN_ROWS] = skin
     height, width = STRANDS_HEIGHT + 4, TEXTURE - STRANDS[0]
-    lock = _strands(person, rng, (height, width), 1.7, 90) * np.linspace(0.6, 1.15, height)[:, None, None]
+    lock = _strands(person, rng, (height, width), 1.4, 90) * np.linspace(0.6, 1.15, height)[:, None, None]
     texture[STRANDS[1] : STRANDS[1] + height, STRANDS[0] :] = lock
     _paint_eye(person, rng, texture)
     column, row = (int(c) for c in TEETH_PATCH)
@@ -209,8 +211,8 @@ def _strands(
     small = rng.standard_normal((int(shape[0] / length) + 3, int(shape[1] / width) + 2), np.float32)
     thick = rng.standard_normal((int(shape[0] / length) + 3, int(shape[1] / width / 6) + 2), np.float32)
     shade, lock = (cv2.resize(n, shape[::-1], interpolation=cv2.INTER_CUBIC) for n in (small, thick))
-    grey = _step((person.grey * 1.6 - 0.3) + 0.35 * shade.clip(-2, 2) + 0.15)
-    colour = hair_colour(person) * np.exp(0.42 * shade + 0.28 * lock)[..., None]
+    grey = _step(2.2 * person.grey - 0.6 + 0.5 * shade) * min(1.0, 4 * person.grey)
+    colour = hair_colour(person) * np.exp(0.26 * shade + 0.24 * lock)[..., None]
     return colour * (1 - grey[..., None]) + grey[..., None] * _rgb(0.36, 0.35, 0.34) * np.exp(0.25 * lock)[..., None]
 
 
@@ -218,11 +220,11 @@ def _paint_hair(person: "Person", rng: np.random.Generator, skin: np.ndarray, ma
     colour = _strands(person, rng, skin.shape[:2], 2.0, 24 if person.length > 6 else 3) * (
         0.75 if person.length > 6 else 1
     )
-    edge = hairline(person)[None] - _Y + 5 * _noise(rng, 6, 3) + 4 * _noise(rng, 2.2, 4)
+    edge = hairline(person, _X, _Y) + 4 * _noise(rng, 9) + 4 * _noise(rng, 3, 1.5)
     thin = 1 - person.bald * _step((edge - 10) / 40) * _step((290 - abs(_X - FRONT)) / 60)
-    cover = _step(edge / 34) * thin * (0.7 if person.length < 2 else 0.97) * (1 - masks["ears"])
-    if person.length < 6:
-        cover *= (0.75 + 0.3 * rng.standard_normal(cover.shape, np.float32)).clip(0, 1)
+    cover = _step(edge / 20) * thin * (0.75 if person.length < 2 else 0.99) * (1 - masks["ears"])
+    if person.length < 7:
+        cover *= (0.72 + 0.08 * person.length + 0.25 * rng.standard_normal(cover.shape, np.float32)).clip(0, 1)
     _blend(skin, colour, cover * (person.length > 0.3))
     if person.beard > 0.02:
         short = rng.standard_normal(cover.shape, np.float32)
@@ -236,9 +238,9 @@ def _paint_hair(person: "Person", rng: np.random.Generator, skin: np.ndarray, ma
 
 def _paint_brows(person: "Person", rng: np.random.Generator, skin: np.ndarray) -> None:
     """Hairs of the brows: upright near the nose, lying outwards and along the brow further on."""
-    colour = hair_colour(person) * 0.8 * (1 - 0.5 * person.grey) + 0.12 * person.grey
+    colour = hair_colour(person) * 0.8 * (1 - 0.4 * person.grey) + 0.4 * person.grey * _rgb(0.14, 0.11, 0.09)
     fine, top, inner, height, width = 4, 210, 20, 110, 180
-    curve = np.polynomial.Polynomial.fit((0, 0.3, 0.62, 1), (283, 275, 270 - 4 * person.arch, 286), 3)
+    curve = np.polynomial.Polynomial.fit((0, 0.3, 0.62, 1), (280, 274, 270.5 - 2.5 * person.arch, 286), 3)
     for side in (1, -1):
         count = int(230 * person.brow)
         t = rng.beta(1.15, 1.25, count)
