@@ -8,7 +8,7 @@ from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.data.tensors import KEY_FRAMES, STRONGEST
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.training import RECIPES, Recipe, fit, predict
-from tsfmicro_lab.training.loop import _batches, training_batch
+from tsfmicro_lab.training.loop import _batches, recalibrate, training_batch
 
 QUICK = Recipe(epochs=2)
 
@@ -103,3 +103,54 @@ def test_the_strongest_pair_is_trained_on_and_the_annotated_one_tested(data):
 def test_without_the_strongest_pair_the_message_says_what_to_prepare(samples):
     with pytest.raises(ValueError, match="no 'strongest_onset': prepare"):
         fit(model(), samples, np.arange(20), replace(QUICK, strongest_pair=True))
+
+
+def test_recalibrated_batch_norm_holds_the_training_clips_statistics(samples):
+    """The first batch norm of the stem has the mean of its inputs over the training clips, whatever it held before."""
+    net, rows = create_model("tsfmicro_temporal", 5, "tiny", seed=0), np.arange(20)
+    norm = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    norm.running_mean += 7
+    momentum, parameters = norm.momentum, [p.clone() for p in net.parameters()]
+    seen = []
+    norm.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
+    net.eval()
+    recalibrate(net, samples, rows, Recipe(batch_size=5))
+    assert torch.allclose(norm.running_mean, torch.cat(seen).mean((0, 2, 3)), atol=1e-4)
+    assert norm.momentum == momentum
+    assert not any(m.training for m in net.modules())
+    assert all(torch.equal(a, b) for a, b in zip(parameters, net.parameters(), strict=True))
+
+
+def test_a_recipe_without_recalibration_keeps_what_was_gathered(samples):
+    nets = []
+    for anew in (True, False):
+        nets.append(create_model("tsfmicro_temporal", 5, "tiny", seed=0))
+        fit(nets[-1], samples, np.arange(20), replace(QUICK, recalibrate=anew))
+    (a, b), buffers = nets, dict(nets[0].named_buffers())
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    assert any(not torch.equal(x, dict(b.named_buffers())[name]) for name, x in buffers.items())
+    assert not RECIPES["base"].recalibrate
+
+
+def test_a_loss_that_is_not_finite_stops_at_once_and_names_the_clips(samples):
+    broken = samples.with_tensors(onset=samples.onset.float())
+    broken.onset[7] = float("nan")
+    subject, clip = samples.table.loc[7, ["subject", "clip"]]
+    with pytest.raises(FloatingPointError, match=rf"epoch 1, batch \d+; values of {subject}/{clip} are not finite"):
+        fit(model(), broken, np.arange(20), QUICK)
+
+
+def test_a_learning_rate_that_is_too_large_is_told(samples):
+    with pytest.raises(FloatingPointError, match=r"the loss is not finite in epoch .* try a smaller lr"):
+        fit(model(), samples, np.arange(20), Recipe(epochs=30, lr=1e12))
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"lr": -1.0}, {"lr": float("nan")}])
+def test_recipes_that_train_nothing_are_refused(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} of a recipe must be at least"):
+        Recipe(**wrong)
+
+
+def test_labels_that_the_model_does_not_have_are_told(samples):
+    with pytest.raises(ValueError, match="labels run from 0 to 4, but the model has 3 classes"):
+        fit(create_model("tsfmicro_late", 3, "tiny", seed=0), samples, np.arange(20), QUICK)

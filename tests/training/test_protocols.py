@@ -5,11 +5,13 @@ import subprocess
 import sys
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from tsfmicro_lab.data import prepare
 from tsfmicro_lab.results import read_results
@@ -19,6 +21,7 @@ from tsfmicro_lab.training import (
     cross_validate,
     fold_processes,
     leave_one_subject_out,
+    protocols,
     run_fold,
     score_table,
     subject_interval,
@@ -265,3 +268,31 @@ def test_two_folds_of_one_name_are_refused(samples):
     folds = leave_one_subject_out(samples.annotations)
     with pytest.raises(ValueError, match="two folds have one name: sub01, sub01"):
         cross_validate(samples, QUICK, [folds[0], replace(folds[1], name="sub01")])
+
+
+def test_two_threads_of_one_process_are_refused(samples):
+    """They would draw from the same random numbers, and each run would give other predictions."""
+    with ThreadPoolExecutor(2) as threads, pytest.raises(RuntimeError, match="use processes, as fold_processes"):
+        cross_validate(samples, replace(QUICK, recipe=Recipe(epochs=4)), executor=threads, progress=False)
+
+
+def test_a_fold_keeps_its_training_score_as_it_predicts(samples):
+    rows = run_fold(QUICK, samples, leave_one_subject_out(samples.annotations)[0])
+    assert 0 < rows.attrs["train_loss"] < 5
+    assert abs(rows.attrs["train_loss_predicting"] - rows.attrs["train_loss"]) < 1
+    assert 0 <= rows.attrs["train_uf1"] <= 1
+
+
+def test_a_model_that_predicts_otherwise_than_it_learned_is_told(samples, monkeypatch):
+    """A batch norm that holds statistics of something else: what is tested is another function than what was trained."""
+    fitted = protocols.fit
+
+    def spoiled(model, *args, **kwargs):
+        losses = fitted(model, *args, **kwargs)
+        next(layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)).running_mean.fill_(50.0)
+        return losses
+
+    monkeypatch.setattr(protocols, "fit", spoiled)
+    fold = leave_one_subject_out(samples.annotations)[0]
+    with pytest.warns(UserWarning, match=r"a loss of \d.* when it predicts, but \d.* while it learned"):
+        run_fold(replace(QUICK, recipe=Recipe(epochs=8)), samples, fold)

@@ -14,7 +14,8 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float, Float32, Int32
 
-Vertices = Float32[np.ndarray, "vertices 3"]
+#: Without a name, so that one call may take meshes of several sizes.
+Vertices = Float32[np.ndarray, "_ 3"]
 #: The texture is a picture wrapped around the head like a cylinder, with closed lids: pixels per millimetre, and the
 #: pixel of the front at the height of the eyes. Below it lie patches for eyeball, teeth and the mouth's inside.
 TEXTURE, DENSITY, FRONT, EYE_ROW = 1024, 2.56, 512.0, 320.0

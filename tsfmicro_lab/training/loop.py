@@ -59,7 +59,7 @@ class Recipe:
                 raise ValueError(f"{name} of a recipe must be at least {least}, got {getattr(self, name)}")
 
 
-#: `base` is the recipe of the public code for five classes, its epochs fixed at the lower end of its range and its batch
+#: `base` is the recipe of the public code for five classes, epochs fixed at the lower end of its range and batch
 #: norm as published, not recalibrated. `tiny` and `small` are ours; `tiny` was chosen on synthetic subjects of seed
 #: 100, which no reported evaluation uses.
 RECIPES = {
@@ -148,7 +148,7 @@ def fit(
             losses.append(float(total) / len(index))
             model.eval()
             if recipe.recalibrate and (after_epoch or epoch == recipe.epochs):
-                recalibrate(model, samples, index, recipe.strongest_pair)
+                recalibrate(model, samples, index, recipe)
             if after_epoch:
                 after_epoch(epoch, losses[-1])
             if checkpoint and rank == 0:
@@ -157,7 +157,7 @@ def fit(
 
 
 @torch.no_grad()
-def recalibrate(model: Recognizer, samples: Samples, index: Rows, strongest_pair: bool = False) -> None:
+def recalibrate(model: Recognizer, samples: Samples, index: Rows, recipe: Recipe) -> None:
     """Measures the running statistics of batch norm anew on some clips, without changing a parameter.
 
     What batch norm gathers while it learns is a mean over models of the past: its mean may be off by a tenth of a
@@ -170,8 +170,8 @@ def recalibrate(model: Recognizer, samples: Samples, index: Rows, strongest_pair
         layer.momentum = None  # a plain mean over the batches
         layer.train()
     if norms:
-        for rows in _batches(torch.from_numpy(index), 64, torch.Generator().manual_seed(0)):
-            batch = training_batch(samples, rows.to(samples.label.device), model.prepared, strongest_pair)
+        for rows in _batches(torch.from_numpy(index), recipe.batch_size, torch.Generator().manual_seed(0)):
+            batch = training_batch(samples, rows.to(samples.label.device), model.prepared, recipe.strongest_pair)
             model(**model.inputs(batch))
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum

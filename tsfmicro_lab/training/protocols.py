@@ -3,8 +3,11 @@
 import copy
 import hashlib
 import shutil
+import threading
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.data.schema import KEY
@@ -100,14 +104,15 @@ def run_fold(
     fold = _as_trained(run, samples, fold)
     judges = {"last": fold.test[:0], "validation": fold.validation, "oracle": fold.test}[run.selection]
     # What is kept of the best epoch until now: saved in checkpoints, and restored in place.
-    best: dict[str, Any] = {"uf1": -1.0, "epoch": 0, "candidate": 0, "state": None, "seconds": []}
+    best: dict[str, Any] = {"uf1": -1.0, "epoch": 0, "candidate": 0, "state": None, "seconds": [], "loss": 0.0}
     device: dict[str, Any] = {name: getattr(run, name) for name in ("accelerator", "precision", "compiled")}
     for candidate, recipe in enumerate(run.candidates or (run.recipe,)):
         model = run.create(len(samples.classes), seed)
         about = f"{run.label}, fold {fold.name}, seed {run.seed}, {recipe}"
         checkpoint = Checkpoint(checkpoints / f"{candidate}.pt", about, best) if checkpoints else None
         look = _keep_best(best, model, samples, judges, candidate)
-        fit(model, samples, fold.train, recipe, seed=seed, checkpoint=checkpoint, after_epoch=look, **device)
+        with _alone():
+            fit(model, samples, fold.train, recipe, seed=seed, checkpoint=checkpoint, after_epoch=look, **device)
     if best["state"] is not None:
         model.load_state_dict(best["state"])
     columns: dict[str, Any] = {"model": run.label, "seed": run.seed, "selection": LEAKY if run.leaky else run.selection}
@@ -119,6 +124,7 @@ def run_fold(
         "threads": torch.get_num_threads(),
         "epochs": len(best["seconds"]),
         "seconds_per_epoch": round(float(np.median(best["seconds"])), 4),
+        **_training_score(model, samples, fold, best["loss"]),
     }
     if model_folder:
         shutil.rmtree(model_folder, ignore_errors=True)  # the remains of a fold that was interrupted
@@ -133,15 +139,50 @@ def _keep_best(
     """What `fit` is to call after each epoch: keeps the one that is best by UF1 on some rows, or the last if none."""
     clock = [time.perf_counter()]
 
-    def after_epoch(epoch: int, _: float) -> None:
+    def after_epoch(epoch: int, loss: float) -> None:
         best["seconds"].append(time.perf_counter() - clock[0])
         uf1 = _uf1(model, samples, judges) if len(judges) else 0.0
         if uf1 >= best["uf1"]:
             state = copy.deepcopy(model.state_dict()) if len(judges) else None
-            best.update(uf1=uf1, epoch=epoch, candidate=candidate, state=state)
+            best.update(uf1=uf1, epoch=epoch, candidate=candidate, state=state, loss=loss)
         clock[0] = time.perf_counter()
 
     return after_epoch
+
+
+def _training_score(model: Recognizer, samples: Samples, fold: Fold, loss: float) -> dict[str, float]:
+    """How the model does on its own training clips as it predicts, beside the loss while it learned.
+
+    Where both disagree, what is tested is another function than what was trained: a warning names both.
+    """
+    p = torch.from_numpy(predict(model, samples, fold.train)).double().clamp(1e-7, 1 - 1e-7)
+    truth = samples.label[fold.train].cpu()
+    one_of = truth.ndim == 1
+    found = nn.functional.nll_loss(p.log(), truth) if one_of else nn.functional.binary_cross_entropy(p, truth.double())
+    scores = {"train_loss": round(loss, 4), "train_loss_predicting": round(float(found), 4)}
+    if found > 1.5 * loss + 0.3:
+        warnings.warn(
+            f"fold {fold.name}: on its own training clips the model has a loss of {found:.2f} when it predicts, but "
+            f"{loss:.2f} while it learned: its scores say little; see Recipe.recalibrate",
+            stacklevel=2,
+        )
+    return scores | {"train_uf1": round(_uf1(model, samples, fold.train), 4)}
+
+
+_training = threading.Lock()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Refuses a second training in the same process: order, augmentation and dropout share its random numbers."""
+    if not _training.acquire(blocking=False):
+        raise RuntimeError(
+            "another fold is trained by a thread of this process: use processes, as fold_processes() does"
+        )
+    try:
+        yield
+    finally:
+        _training.release()
 
 
 def _uf1(model: Recognizer, samples: Samples, rows: np.ndarray) -> float:
