@@ -118,14 +118,14 @@ def run_fold(
     columns: dict[str, Any] = {"model": run.label, "seed": run.seed, "selection": LEAKY if run.leaky else run.selection}
     columns |= {"epoch": best["epoch"], "candidate": best["candidate"], "fold": fold.name}
     rows = _predictions(model, samples, fold.test).assign(**columns)
-    rows.attrs = {
+    facts: dict[Any, Any] = {
         "fold": fold.name,
         "device": device_name(next(model.parameters()).device),
         "threads": torch.get_num_threads(),
         "epochs": len(best["seconds"]),
         "seconds_per_epoch": round(float(np.median(best["seconds"])), 4),
-        **_training_score(model, samples, fold, best["loss"]),
     }
+    rows.attrs = facts | _training_score(model, samples, fold, best["loss"])
     if model_folder:
         shutil.rmtree(model_folder, ignore_errors=True)  # the remains of a fold that was interrupted
         model.config = replace(model.config, classes=samples.classes)
