@@ -10,7 +10,7 @@ from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.heads import Person, draw_head
 from tsfmicro_lab.data.motion import FPS, REFERENCE_SIZE, Distractors, Motion, unit_reach
 from tsfmicro_lab.data.moving_face import MovingFace
-from tsfmicro_lab.data.rendering import Camera, Surface
+from tsfmicro_lab.data.rendering import Camera, Light, Surface
 from tsfmicro_lab.data.schema import check_annotations, describe
 
 #: Which action units show an emotion. The table is ours, in the spirit of FACS prototypes and of CASME II's classes
@@ -106,7 +106,9 @@ class SyntheticMicroExpressions:
 
     def moving_face(self, index: int) -> MovingFace:
         """The renderer behind a clip: face, motion, truth, and frames without noise."""
-        return MovingFace(self.face(self._plan[index][0]), self._motions[index], Camera(self.image_size))
+        subject = self._plan[index][0]
+        light = Light.draw(np.random.default_rng([self.seed, 6, subject]))
+        return MovingFace(self.face(subject), self._motions[index], Camera(self.image_size), light)
 
     def face(self, subject: int) -> Surface:
         """A subject's face at rest; subjects count from 0."""

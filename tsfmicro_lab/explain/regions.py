@@ -83,7 +83,7 @@ def counterfactual_logits(
     their largest displacement, in pixels of the rendered frame. See `SyntheticMicroExpressions.moving_face`.
     """
     motions = [replace(moving.motion, units=dict(units)) for units in expressions]
-    clips = [MovingFace(moving.face, motion, moving.camera).clip("EP01", "face") for motion in motions]
+    clips = [MovingFace(moving.face, motion, moving.camera, moving.light).clip("EP01", "face") for motion in motions]
     return torch.cat([model.logits(clip) for clip in clips]).numpy()
 
 
