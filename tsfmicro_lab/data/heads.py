@@ -113,7 +113,7 @@ class Person:
 
 def _looks(rng: np.random.Generator, male: float, age: float, ancestry: np.ndarray) -> dict[str, float]:
     """Colours and hair; they go with ancestry only loosely."""
-    melanin = float((1.25 * (0.6 * rng.uniform() + 0.4 * ancestry @ (0.85, 0.4, 0.2)) - 0.1).clip(0, 1))
+    melanin = float((1.3 * (0.6 * rng.uniform() + 0.4 * ancestry @ (0.85, 0.35, 0.15)) - 0.14).clip(0, 1))
     hair = min(1.0, rng.beta(1.6, 1.0) + 1.3 * melanin)
     fair = max(0.0, 1 - 2 * melanin) * (1 - hair)
     length = float(rng.choice([1.0, 4.0, 14.0, 30.0, 90.0, 170.0], p=_LENGTHS[int(male < 0.5)]) * rng.uniform(0.7, 1.4))
@@ -159,11 +159,11 @@ def draw_head(person: Person) -> Surface:
     sky = np.concatenate(
         [mesh.open_sky, np.interp(places[:, 1] - STRANDS[1], (0, 120), (0.45, 1.0)).astype(np.float32)]
     )
-    gloss = np.pad(gloss, (0, len(more)), constant_values=0.08)
+    gloss = np.pad(gloss, (0, len(more)), constant_values=0.06 + 0.12 * person.hair)
     triangles = np.concatenate([mesh.triangles, extra + len(rest)])
     rest, uv = np.concatenate([rest, more]), np.concatenate([mesh.uv, places])
-    wall = rng.uniform(0.12, 0.5) * (0.85 + 0.3 * rng.uniform(size=3))
-    shade = cv2.resize(rng.uniform(0.75, 1.1, (3, 3)).astype(np.float32), (32, 32), interpolation=cv2.INTER_CUBIC)
+    wall = rng.uniform(0.2, 0.88) ** 2 * rng.uniform(0.75, 1.15, 3)
+    shade = cv2.resize(rng.uniform(0.8, 1.1, (2, 2)).astype(np.float32), (32, 32), interpolation=cv2.INTER_CUBIC)
     background = (wall * shade[..., None]).astype(np.float32)
     follow = along_with(rest[: len(cap)], more)
     return Surface(rest, triangles, uv, texture, sky, gloss, background, follow=follow)

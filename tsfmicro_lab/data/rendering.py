@@ -72,7 +72,7 @@ class Light:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Light":
         """A light as rooms and studios have it: from either side, warmer or cooler, harder or softer."""
-        warm, strength = rng.uniform(-1, 1), rng.uniform(0.95, 1.3)
+        warm, strength = rng.uniform(-1, 1), rng.uniform(1.05, 1.45)
         colour = strength * (1 + 0.06 * warm), strength * 0.96, strength * (0.92 - 0.07 * warm)
         key = float(rng.choice([-1, 1]) * rng.uniform(0.1, 0.8)), rng.uniform(0.3, 0.7), 0.9
         return cls(key, colour, rng.uniform(0.12, 0.32), rng.uniform(0.28, 0.45))
@@ -128,7 +128,7 @@ class Surface:
 #: How much darker or brighter a photograph's skin can become by turning, times what it was.
 _RELIGHT = 0.6, 1.6
 #: How far light reaches around the edge into red, green and blue: skin lets red through.
-_WRAP = np.array([0.45, 0.25, 0.18], np.float32)
+_WRAP = np.array([0.36, 0.20, 0.14], np.float32)
 
 
 def shade(surface: Surface, vertices: Vertices, light: Light) -> tuple[np.ndarray, np.ndarray]:
@@ -139,9 +139,9 @@ def shade(surface: Surface, vertices: Vertices, light: Light) -> tuple[np.ndarra
     half = half / np.linalg.norm(half)
     lamp = ((normal @ key)[:, None] + _WRAP).clip(0) / (1 + _WRAP)
     fill = ((normal @ (key * (-1, 0.3, 1) / np.linalg.norm(key * (-1, 0.3, 1))))[:, None] + _WRAP).clip(0) / (1 + _WRAP)
-    sky = surface.sky[:, None]
+    sky = surface.sky[:, None] ** 1.4  # light that comes by way of other skin is left out: deeper, as photographs are
     around = light.ambient * (0.75 + 0.25 * normal[:, 1:2]) * sky
-    diffuse = around + (0.3 + 0.7 * sky) * (np.array(light.colour) * lamp + light.fill * fill)
+    diffuse = around + (0.15 + 0.85 * sky) * (np.array(light.colour) * lamp + light.fill * fill)
     if surface.lit is not None:
         ratio = (diffuse / surface.lit).clip(*_RELIGHT).astype(np.float32)
         return ratio, np.zeros(len(normal), np.float32)

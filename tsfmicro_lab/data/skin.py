@@ -25,7 +25,7 @@ _HAIRLINE = np.array([
 ])  # fmt: skip
 _BEARD = np.array([(-345, 330), (-318, 330), (-295, 440), (-220, 490), (-150, 500), (-100, 470), (-55, 445), (0, 452),
                    (55, 445), (100, 470), (150, 500), (220, 490), (295, 440), (318, 330), (345, 330), (330, 560),
-                   (200, 610), (0, 645), (-200, 610), (-330, 560)])  # fmt: skip
+                   (200, 590), (0, 618), (-200, 590), (-330, 560)])  # fmt: skip
 #: Margin of the closed lids: columns from the middle, rows.
 _LID = ((64, 324), (68, 327), (74, 330), (84, 331.5), (97, 332), (111, 333), (120, 331.5), (129, 327), (135, 323))
 _Y, _X = np.mgrid[:SKIN_ROWS, :TEXTURE].astype(np.float32)
@@ -78,6 +78,7 @@ def _masks() -> dict[str, Map]:
     masks["flush"] += 0.8 * masks["ears"] + 0.25 * _spot(0, 240, 130, 40)
     masks["under"] = _spot(88, 352, 42, 14)
     masks["socket"] = _spot(50, 318, 22, 26) + 0.5 * _spot(90, 302, 55, 12)
+    masks["chin"] = _step((_Y - 590 + 0.00035 * (_X - FRONT) ** 2) / 60) * _step((800 - _Y) / 150)
     beard = np.zeros((SKIN_ROWS, TEXTURE), np.uint8)
     cv2.fillPoly(beard, [_pixels(_BEARD + np.array([FRONT, 0]), 0)], 255)
     masks["beard"] = cv2.GaussianBlur(beard / np.float32(255), (0, 0), 11) * (1 - masks["lips"])
@@ -95,6 +96,8 @@ def _masks() -> dict[str, Map]:
     masks["wrinkle_mouth"] = _line([(48, 405), (66, 425), (88, 462), (98, 500)]) + 0.5 * _line(
         [(84, 505), (92, 530), (90, 560)]
     )
+    masks["seam"] = _line([(-74, 493), (-50, 489), (-20, 486), (0, 488), (20, 486), (50, 489), (74, 493)], False)
+    masks["seam"] += 0.5 * _spot(75, 493, 7, 5)
     masks["frown"] = _line([(14, 282), (11, 262), (13, 248)])
     return masks
 
@@ -148,16 +151,15 @@ def paint(person: "Person") -> Float32[np.ndarray, "1024 1024 3"]:
     )
     blood += 0.35 * masks["under"] + masks["lips"] * (1.1 + 0.5 * person.lipstick) + 0.15 * masks["eyelids"]
     melanin += _freckles(person, rng, blotch)
-    light, dark, red = _rgb(0.80, 0.60, 0.48), _rgb(0.085, 0.042, 0.026), _rgb(0.96, 0.66, 0.67)
+    light, dark, red = _rgb(0.86, 0.64, 0.50), _rgb(0.092, 0.040, 0.021), _rgb(0.96, 0.66, 0.67)
     light *= 1 + 0.07 * person.undertone * _rgb(0, 0.4, -1)
     absorb = np.log(dark / light) * melanin[..., None] + np.log(red) * blood[..., None].clip(0, 4)
-    skin = light * cv2.exp(absorb.astype(np.float32))
-    skin *= _relief(person, rng, pores, masks)[..., None]
-    skin *= (1 - 0.45 * _step((_Y - 590 + 0.00035 * (_X - FRONT) ** 2) / 60) * _step((800 - _Y) / 150))[..., None]
+    shade = _relief(person, rng, pores, masks) * (1 - 0.45 * masks["chin"]) * (1 - 0.5 * masks["seam"]).clip(0.3)
+    skin = light * cv2.exp(absorb.astype(np.float32)) * shade[..., None]
     _paint_hair(person, rng, skin, masks)
     _paint_brows(person, rng, skin)
     _paint_lashes(person, rng, skin)
-    _paint_clothes(person, rng, skin)
+    _paint_clothes(rng, skin, _Y - collar(person))
     texture[:SKIN_ROWS] = skin
     height, width = STRANDS_HEIGHT + 4, TEXTURE - STRANDS[0]
     lock = _strands(person, rng, (height, width), 1.4, 90) * np.linspace(0.6, 1.15, height)[:, None, None]
@@ -191,17 +193,15 @@ def _relief(person: "Person", rng: np.random.Generator, pores: Map, masks: dict[
              ("frown", 0.8, 0.05)),
             rng.uniform(0.4, 1.1, 4).tolist(), strict=True)
     ) * wobble.clip(0.1)  # fmt: skip
-    height = 0.10 * pores * (1 + 0.8 * masks["flush"]) * (0.6 + 0.8 * person.age) - 2.2 * folds
+    height = 0.15 * pores * (1 + 0.8 * masks["flush"]) * (0.6 + 0.8 * person.age) - 2.2 * folds
     height += 0.5 * person.age * cv2.GaussianBlur(_noise(rng, 3, 0.5), (0, 0), 1) * 0.25
     height += 0.25 * masks["lips"] * _noise(rng, 2.5, 5)
     slope = cv2.Sobel(height, cv2.CV_32F, 0, 1, scale=1 / 8) + 0.4 * cv2.Sobel(height, cv2.CV_32F, 1, 0, scale=1 / 8)
     return (1 - 0.30 * slope - 0.22 * folds).clip(0.25, 1.6)
 
 
-def _blend(
-    skin: np.ndarray, colour: np.ndarray, alpha: Map, where: tuple[slice, slice] = (slice(None), slice(None))
-) -> None:
-    skin[where] += alpha[..., None] * (colour - skin[where])
+def _blend(skin: np.ndarray, colour: np.ndarray, alpha: Map) -> None:
+    skin += alpha[..., None] * (colour.astype(np.float32) - skin)
 
 
 def _strands(
@@ -212,28 +212,28 @@ def _strands(
     thick = rng.standard_normal((int(shape[0] / length) + 3, int(shape[1] / width / 6) + 2), np.float32)
     shade, lock = (cv2.resize(n, shape[::-1], interpolation=cv2.INTER_CUBIC) for n in (small, thick))
     grey = _step(2.2 * person.grey - 0.6 + 0.5 * shade) * min(1.0, 4 * person.grey)
-    colour = hair_colour(person) * np.exp(0.26 * shade + 0.24 * lock)[..., None]
-    return colour * (1 - grey[..., None]) + grey[..., None] * _rgb(0.36, 0.35, 0.34) * np.exp(0.25 * lock)[..., None]
+    colour = hair_colour(person) * cv2.exp(0.26 * shade + 0.24 * lock)[..., None]
+    return colour * (1 - grey[..., None]) + grey[..., None] * _rgb(0.36, 0.35, 0.34) * cv2.exp(0.25 * lock)[..., None]
 
 
 def _paint_hair(person: "Person", rng: np.random.Generator, skin: np.ndarray, masks: dict[str, Map]) -> None:
-    colour = _strands(person, rng, skin.shape[:2], 2.0, 24 if person.length > 6 else 3) * (
-        0.75 if person.length > 6 else 1
-    )
-    edge = hairline(person, _X, _Y) + 4 * _noise(rng, 9) + 4 * _noise(rng, 3, 1.5)
-    thin = 1 - person.bald * _step((edge - 10) / 40) * _step((290 - abs(_X - FRONT)) / 60)
-    cover = _step(edge / 20) * thin * (0.75 if person.length < 2 else 0.99) * (1 - masks["ears"])
+    """Roots on the scalp, and the beard: a shadow, stubble or short hair."""
+    top, jaw = slice(0, 440), slice(310, 660)
+    colour = _strands(person, rng, skin[top].shape[:2], 2.0, 24 if person.length > 7 else 3)
+    colour *= 0.75 if person.length > 7 else 1
+    grain = rng.standard_normal(skin.shape[:2], np.float32)
+    edge = hairline(person, _X[top], _Y[top]) + (4 * _noise(rng, 9) + 4 * _noise(rng, 3, 1.5))[top]
+    cover = _step(edge / 20) * (1 - masks["ears"][top]) * (0.75 if person.length < 2 else 0.99)
+    cover *= 1 - person.bald * _step((edge - 10) / 40) * _step((290 - abs(_X[top] - FRONT)) / 60)
     if person.length < 7:
-        cover *= (0.72 + 0.08 * person.length + 0.25 * rng.standard_normal(cover.shape, np.float32)).clip(0, 1)
-    _blend(skin, colour, cover * (person.length > 0.3))
+        cover *= (0.72 + 0.08 * person.length + 0.25 * grain[top]).clip(0, 1)
+    _blend(skin[top], colour, cover)
     if person.beard > 0.02:
-        short = rng.standard_normal(cover.shape, np.float32)
-        dots = cv2.GaussianBlur(short, (0, 0), sigmaX=0.5, sigmaY=1.2) * 2.2
-        amount = masks["beard"] * (1 + 0.12 * _noise(rng, 30))
+        dots = cv2.GaussianBlur(grain[jaw], (0, 0), sigmaX=0.5, sigmaY=1.2) * 2.2
+        amount = masks["beard"][jaw] * (1 + 0.12 * _noise(rng, 30)[jaw])
+        skin[jaw] *= (1 - 0.8 * min(person.beard, 0.3) * amount)[..., None]
         alpha = (amount * (0.9 * person.beard + 0.45 * person.beard**0.5 * dots)).clip(0, 0.92)
-        shadow = 1 - 0.25 * np.minimum(person.beard, 0.3) / 0.3 * amount
-        skin *= shadow[..., None] * _rgb(0.97, 1.0, 1.02) ** amount[..., None]
-        _blend(skin, 0.8 * colour, alpha)
+        _blend(skin[jaw], 0.8 * _strands(person, rng, dots.shape, 2.0, 24), alpha)
 
 
 def _paint_brows(person: "Person", rng: np.random.Generator, skin: np.ndarray) -> None:
@@ -260,8 +260,8 @@ def _paint_brows(person: "Person", rng: np.random.Generator, skin: np.ndarray) -
         alpha = cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA)[:, ::side] / np.float32(255)
         left = int(FRONT) + (inner if side > 0 else -inner - width)
         where = slice(top, top + height), slice(left, left + width)
-        _blend(skin, colour, 0.35 * cv2.GaussianBlur(alpha, (0, 0), 5), where)
-        _blend(skin, colour, 0.85 * alpha * (1 - 0.4 * (1 - person.hair)), where)
+        _blend(skin[where], colour, 0.35 * cv2.GaussianBlur(alpha, (0, 0), 5))
+        _blend(skin[where], colour, 0.85 * alpha * (1 - 0.4 * (1 - person.hair)))
 
 
 def _paint_lashes(person: "Person", rng: np.random.Generator, skin: np.ndarray) -> None:
@@ -269,7 +269,7 @@ def _paint_lashes(person: "Person", rng: np.random.Generator, skin: np.ndarray) 
     mask = np.zeros(skin.shape[:2], np.uint8)
     for side in (1, -1):
         curve = np.array(_LID[2:]) * (side, 1) + (FRONT, 0)
-        cv2.polylines(mask, [_pixels(curve - (0, 0.8))], False, 235, 2, cv2.LINE_AA, 4)
+        cv2.polylines(mask, [_pixels(curve - (0, 1.0))], False, 255, 3, cv2.LINE_AA, 4)
         for t in rng.uniform(1, len(curve) - 1.5, 45):
             root = np.array([np.interp(t, range(len(curve)), c) for c in curve.T])
             tip = root + np.array([side * (t - 3) * 0.8, rng.uniform(3, 6)])
@@ -277,12 +277,13 @@ def _paint_lashes(person: "Person", rng: np.random.Generator, skin: np.ndarray) 
     _blend(skin, hair_colour(person) * 0.25, cv2.GaussianBlur(mask, (0, 0), 0.7) / np.float32(255))
 
 
-def _paint_clothes(person: "Person", rng: np.random.Generator, skin: np.ndarray) -> None:
-    hue = rng.uniform(0.02, 0.5) * (0.75 + 0.5 * rng.uniform(size=3)) ** 1.5
-    edge = _Y - collar(person)[None]
-    cloth = hue * (1 + 0.10 * _noise(rng, 60) + 0.05 * _noise(rng, 2, 1))[..., None]
+def _paint_clothes(rng: np.random.Generator, skin: np.ndarray, edge: Map) -> None:
+    """A shirt of one colour, with its folds and a seam along the collar."""
+    rows = slice(620, SKIN_ROWS)
+    edge, hue = edge[rows], rng.uniform(0.1, 0.8) ** 2 * rng.uniform(0.5, 1.2, 3) ** 1.5
     seam = 1 - 0.35 * np.exp(-(((edge - 12) / 1.5) ** 2)) - 0.5 * np.exp(-((edge / 3) ** 2))
-    _blend(skin, (cloth * seam[..., None]).astype(np.float32), _step(edge + 0.5))
+    cloth = (1 + 0.10 * _noise(rng, 60)[rows] + 0.05 * _noise(rng, 2)[rows]) * seam
+    _blend(skin[rows], cloth[..., None] * hue.astype(np.float32), _step(edge + 0.5))
 
 
 def collar(person: "Person") -> Float32[np.ndarray, " columns"]:
