@@ -17,6 +17,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from tsfmicro_lab.data.heads import Person, draw_head
 from tsfmicro_lab.data.mesh import head_mesh
@@ -143,6 +145,8 @@ def landmark_places(path: str, landmarker: str | None) -> dict[str, np.ndarray]:
     surface, camera = draw_head(person), Camera(size=1024)
     picture = to_frame(encode(draw(surface, surface.vertices, camera, Light())))
     points = MediaPipeLandmarker(landmarker).meshes(picture)[0].astype(float)
+    mirrored = points * (-1, 1) + (camera.size - 1, 0)  # the mean head is the same on both sides
+    points = (points + mirrored[linear_sum_assignment(cdist(points, mirrored))[1]]) / 2
     mesh, flat = head_mesh(path), camera.project(surface.vertices).astype(float)
     skin = (mesh.masks["eye"] + mesh.masks["teeth"] + mesh.masks["mouth"]) == 0
     corners, depth = flat[mesh.triangles], surface.vertices[mesh.triangles][..., 2].mean(1)
@@ -156,6 +160,8 @@ def landmark_places(path: str, landmarker: str | None) -> dict[str, np.ndarray]:
         )
         bary = np.c_[1 - inside[..., 0].sum(1), inside[..., 0]]
         hits = np.flatnonzero((bary >= -1e-9).all(1))
+        if i >= 468:  # irises, a part of which the lids hide
+            hits = hits[(mesh.masks["eye"][mesh.triangles[front][hits]] > 0).all(1)]
         best = hits[np.argmax(depth[front][hits])] if len(hits) else None
         lip = {**dict.fromkeys(UPPER_LIP, jaw > -12), **dict.fromkeys(LOWER_LIP, jaw < -18)}.get(i)
         on_eye = best is not None and not skin[mesh.triangles[front][best]].all()
@@ -237,7 +243,12 @@ def main(data: str, out: str, landmarker: str | None = None) -> None:
         **{f"mask_{name}": mask for name, mask in masks.items()},
     }
     print({name: a.shape for name, a in arrays.items()}, len(modes), "modes")
-    arrays |= {"place_vertices": np.zeros((478, 3), np.uint16), "place_weights": np.full((478, 3), 1 / 3, np.float32)}
+    # Before the landmarks are known, only the middles of the lips are: a person at rest closes them.
+    jaw, lips = (units["jawOpen"] * MILLIMETRES)[used, 1], (masks["lips"] > 76) & (abs(base[used, 0]) < 1)
+    places = np.zeros((478, 3), np.uint16)
+    places[13] = np.argmin(np.where(lips & (jaw > -12), base[used, 1], np.inf))
+    places[14] = np.argmax(np.where(lips & (jaw < -18), base[used, 1], -np.inf))
+    arrays |= {"place_vertices": places, "place_weights": np.full((478, 3), 1 / 3, np.float32)}
     np.savez_compressed(out, **arrays)
     np.savez_compressed(out, **arrays | landmark_places(out, landmarker))
     print(f"{out}: {Path(out).stat().st_size / 1e6:.2f} MB")

@@ -23,7 +23,7 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 
 def locks(
     person: "Person", skin: Vertices, normals: Vertices, triangles: np.ndarray, hairy: np.ndarray
-) -> tuple[Vertices, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertices, triangles and places in the texture of a person's locks.
 
     Args:
@@ -84,7 +84,7 @@ def locks(
     return vertices.reshape(-1, 3).astype(np.float32), quads.astype(np.int32), uv.reshape(-1, 2).astype(np.float32)
 
 
-def along_with(head: Vertices, hair: Vertices) -> csr_matrix:
+def along_with(head: Vertices, hair: np.ndarray) -> csr_matrix:
     """How hair goes along with the head: as four places of the scalp do, which no unit moves."""
     anchors = [int(np.argmax(head @ np.array(way))) for way in ((0, 1, 0), (1, 0.6, 0), (-1, 0.6, 0), (0, 0.8, -1))]
     corners = np.c_[head[anchors], np.ones(4)]

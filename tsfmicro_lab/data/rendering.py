@@ -111,7 +111,7 @@ class Surface:
         half = cv2.pyrDown(self.texture)
         return self.texture, half, cv2.pyrDown(half)
 
-    def complete(self, head: Vertices) -> Vertices:
+    def complete(self, head: Vertices) -> np.ndarray:
         """All vertices, when the head's own have moved."""
         if self.follow is None:
             return head

@@ -1,0 +1,56 @@
+"""Draws the sheet of heads for the data card: 40 people, and six of them beside two photographs.
+
+    python notebooks/studies/sheets.py [data_cards/heads.jpg]
+
+The photographs are NASA's portrait of Eileen Collins (with scikit-image) and the US Navy's of Grace Hopper (with
+Matplotlib), both in the public domain.
+"""
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib import cbook, image
+from skimage import data
+
+from tsfmicro_lab.clips import Frame
+from tsfmicro_lab.data.heads import Person, draw_head
+from tsfmicro_lab.data.rendering import Camera, Light, draw, encode, to_frame
+
+SIDE = 224
+#: Middle of the face and side of the square to cut out, pixels, and the people of the second sheet.
+COLLINS, HOPPER = (225, 115, 226), (264, 195, 256)
+BESIDE = (27, 12, 40, 16, 21, 46)
+
+
+def portrait(seed: int, size: int = SIDE) -> Frame:
+    """A person in a light of their own."""
+    surface, light = draw_head(Person.draw(seed)), Light.draw(np.random.default_rng([seed, 41]))
+    return to_frame(encode(draw(surface, surface.vertices, Camera(size), light)))
+
+
+def cut(picture: Frame, column: int, row: int, side: int) -> Frame:
+    """A square of a photograph, at the size of the heads."""
+    top, left = row - side // 2, column - side // 2
+    square = picture[max(top, 0) : top + side, left : left + side]
+    return np.asarray(cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def main(out: str = "data_cards/heads.jpg") -> None:
+    """Writes both sheets into one picture, the one with photographs on top."""
+    hopper = np.asarray(image.imread(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))))
+    photos = [cut(data.astronaut(), *COLLINS), cut(hopper, *HOPPER)]
+    heads = [portrait(seed) for seed in range(40)]
+    beside = [portrait(seed) for seed in BESIDE]
+    rows = [[*beside[:3], photos[0], photos[1], *beside[3:]], *(heads[i : i + 8] for i in range(0, 40, 8))]
+    sheet = np.vstack([np.hstack(row) for row in rows])
+    for quality in range(92, 60, -4):
+        cv2.imwrite(out, sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if Path(out).stat().st_size <= 400_000:
+            break
+    print(f"{out}: {Path(out).stat().st_size / 1e3:.0f} kB at quality {quality}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
