@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: Part of the texture with strands of hair, from root (top) to tip: first column and row, height.
 STRANDS, STRANDS_HEIGHT = (400, SKIN_ROWS + 8), TEXTURE - SKIN_ROWS - 12
-_LOCKS, _PARTS = 620, 6
+_LOCKS, _PARTS = 620, 5
 _CROWN = np.array([0.0, 105.0, -75.0])
 
 
@@ -35,9 +35,9 @@ def locks(
     """
     rng, curl = np.random.default_rng([person.seed, 31]), person.curl
     long = float(np.clip((person.length - 30) / 40, 0, 1))
-    parts, count = _PARTS + int(5 * long), int(_LOCKS * (1 - 0.3 * long))
+    parts, count = _PARTS + int(5 * long), int(_LOCKS * (1 - 0.4 * long))
     a, b, c = skin[triangles].transpose(1, 0, 2)
-    area = np.linalg.norm(np.cross(b - a, c - a), axis=1) * hairy[triangles].min(1)
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1) * (hairy[triangles].mean(1) - 0.3).clip(0)
     area *= (b[:, 2] > -100) * (0.35 + 0.65 * (b[:, 2] > -30))
     chosen, bary = triangles[rng.choice(len(triangles), count, p=area / area.sum())], rng.dirichlet((1, 1, 1), count)
     point = np.einsum("lk,lkd->ld", bary, skin[chosen])

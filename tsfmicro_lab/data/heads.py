@@ -1,13 +1,15 @@
 """People: a head of its own for each seed, with painted skin, hair and eyes."""
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import cv2
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from tsfmicro_lab.data.hair import STRANDS, along_with, locks
 from tsfmicro_lab.data.mesh import SKIN_ROWS, Vertices, head_mesh, places_of
-from tsfmicro_lab.data.rendering import Surface
+from tsfmicro_lab.data.rendering import Camera, Surface
 from tsfmicro_lab.data.skin import collar, hairline, paint
 
 #: How strongly a local mode is drawn: the standard deviation of its largest movement, millimetres, and of its weight.
@@ -152,5 +154,32 @@ def draw_head(person: Person) -> Surface:
     dim = np.interp(places[:, 1] - STRANDS[1], (0, 120), (0.45, 1.0)).astype(np.float32)  # between other locks
     gloss = np.pad(gloss, (0, len(hair)), constant_values=0.06 + 0.12 * person.hair)
     triangles, uv, sky = np.concatenate([triangles, more + len(head)]), np.concatenate([uv, places]), np.r_[sky, dim]
-    rest, follow = np.concatenate([head, hair]), along_with(head, hair)
-    return Surface(rest, triangles, uv, texture, sky, gloss, background, follow=follow)
+    rest = np.concatenate([head, hair])
+    needed = _seen(rest, triangles)
+    needed[: len(mesh.triangles)] |= _uncovered()
+    used = np.arange(len(rest)) < len(head)
+    used[triangles[needed]] = True
+    triangles = (np.cumsum(used, dtype=np.int32) - 1)[triangles[needed]]
+    rest, uv, sky, gloss = rest[used], uv[used], sky[used], gloss[used]
+    return Surface(rest, triangles, uv, texture, sky, gloss, background, follow=along_with(head, rest[len(head) :]))
+
+
+def _seen(vertices: Vertices, triangles: np.ndarray) -> np.ndarray:
+    """Which triangles a camera sees when the head turns by up to 20°: hair hides many of the others."""
+    corners = vertices[triangles].reshape(-1, 3)
+    number, index = np.repeat(np.arange(len(triangles), dtype=np.float32), 3), np.arange(len(corners), dtype=np.int32)
+    seen = np.zeros(len(triangles), bool)
+    for turn in ((0, 0), (0.35, 0.15), (0.35, -0.15), (-0.35, 0.15), (-0.35, -0.15)):
+        turned = Rotation.from_euler("yx", turn).apply(corners).astype(np.float32)
+        picture, depth = Camera().rasterize(turned, index.reshape(-1, 3), np.stack([number] * 3, 1), 448)
+        seen[picture[np.isfinite(depth), 0].astype(int)] = True
+    return seen
+
+
+@cache
+def _uncovered() -> np.ndarray:
+    """Which triangles of the mean head a camera sees when the mouth opens, or when the eyes open wide or close."""
+    mesh, rest = head_mesh(), Person.mean().vertices()
+    opened = [f"{name}{side}" for name in ("mouthUpperUp", "mouthLowerDown", "eyeWide") for side in ("Left", "Right")]
+    shapes = (["jawOpen", *opened], ["jawOpen", "mouthFunnel"], ["eyeBlinkLeft", "eyeBlinkRight", "mouthPucker"])
+    return np.any([_seen(rest + sum(mesh.units[n] for n in names), mesh.triangles) for names in shapes], axis=0)

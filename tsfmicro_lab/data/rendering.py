@@ -162,10 +162,11 @@ def draw(surface: Surface, vertices: Vertices, camera: Camera, light: Light) -> 
     colour = cv2.remap(
         surface.smaller[level], place[..., 0], place[..., 1], cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE
     )
-    colour = colour * lit + place[..., 2:]
-    if (missing := np.isinf(depth)).any():
-        behind = surface.background if surface.background.ndim == 3 else surface.background[None, None]
-        colour[missing] = cv2.resize(behind, (fine, fine), interpolation=cv2.INTER_LINEAR)[missing]
+    colour *= lit
+    colour += place[..., 2:]
+    behind = surface.background if surface.background.ndim == 3 else surface.background[None, None]
+    missing = np.isinf(depth).view(np.uint8)
+    cv2.copyTo(cv2.resize(behind, (fine, fine), interpolation=cv2.INTER_LINEAR), missing, colour)
     return cv2.resize(colour, (camera.size, camera.size), interpolation=cv2.INTER_AREA)
 
 

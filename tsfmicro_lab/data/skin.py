@@ -207,7 +207,7 @@ def _paint_hair(person: "Person", rng: np.random.Generator, skin: np.ndarray, ma
     """Roots on the scalp with the shadow of what grows there, and the beard: a shadow, stubble or short hair."""
     top, jaw, short = slice(0, 440), slice(310, 660), person.length < 7
     grain = rng.standard_normal(skin.shape[:2], np.float32)
-    edge = hairline(person, _X[top], _Y[top]) + (3 * _noise(rng, 9) + 4 * _noise(rng, 3, 1.5))[top]
+    edge = hairline(person, _X[top], _Y[top]) + (2 * _noise(rng, 9) + 3 * _noise(rng, 2.5, 1.5))[top]
     cover = _step(edge / 20) * (1 - masks["ears"][top]) * (0.75 if person.length < 2 else 0.99)
     cover *= 1 - person.bald * _step((edge - 10) / 40) * _step((290 - _SIDE[top]) / 60)
     if short:
@@ -268,7 +268,7 @@ def _paint_eye(person: "Person", rng: np.random.Generator, texture: np.ndarray) 
     (column, row), reach, pupil = (int(c) for c in EYE_PATCH), int(EYE_PATCH_RADIUS) + 3, rng.uniform(0.115, 0.16)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32) / EYE_PATCH_RADIUS
     r, angle = np.hypot(x, y - 0.05), np.arctan2(y - 0.05, x)  # the gaze rests a little below the horizon
-    white = _rgb(0.47, 0.43, 0.40) * np.exp(
+    white = _rgb(0.43, 0.39, 0.36) * np.exp(
         -(x**2)[..., None] * _rgb(0.7, 1.15, 1.15) - 0.04 * person.age * _rgb(0, 1, 3)
     )
     stops = [(0.13, 0.21, 0.30), (0.14, 0.17, 0.13), (0.17, 0.10, 0.04), (0.07, 0.03, 0.013), (0.025, 0.012, 0.008)]
