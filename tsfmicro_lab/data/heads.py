@@ -86,7 +86,7 @@ class Person:
                 shape[name] = variation * 0.4 * abs(weight)
             elif name.removeprefix("head-head-") not in _CLASSES:
                 shape[name] = variation * weight * (0.6 if name.startswith("eyes") else 1.0)
-        shape["mouth-mouth-angles"] += 0.15  # at rest, most corners of the mouth do not hang
+        shape["mouth-mouth-angles"] += 0.25  # at rest, most corners of the mouth do not hang
         shape["eyebrows-eyebrows-angle"] += 0.08
         shape[f"head-head-{rng.choice(_CLASSES)}"] = variation * 0.2 * rng.uniform()
         looks = _looks(rng, male, age, ancestry)
@@ -109,8 +109,8 @@ class Person:
 
 def _looks(rng: np.random.Generator, male: float, age: float, ancestry: np.ndarray) -> dict[str, float]:
     """Colours and hair; they go with ancestry only loosely."""
-    melanin = np.clip(1.3 * (0.6 * rng.uniform() + 0.4 * ancestry @ (0.85, 0.35, 0.15)) - 0.14, 0, 1)
-    hair, man = np.clip(rng.beta(1.6, 1.0) + 1.3 * melanin, 0, 1), male > 0.5
+    melanin = np.clip(1.3 * (0.6 * rng.uniform() + 0.4 * ancestry @ (0.85, 0.35, 0.15)) - 0.14, 0, 1) ** 1.2
+    hair, man = np.clip(rng.beta(1.2, 1.1) + 1.3 * melanin, 0, 1), male > 0.5
     fair, curl = (
         np.clip(1 - 2 * melanin, 0, 1) * (1 - hair),
         min(1.0, rng.beta(0.8, 3) + 0.9 * ancestry[0] * rng.choice(2)),
