@@ -14,14 +14,6 @@ from tsfmicro_lab.data.skin import collar, hairline, paint
 
 #: How strongly a local mode is drawn: the standard deviation of its largest movement, millimetres, and of its weight.
 _SPREAD, _LARGEST = 1.7, 0.33
-#: Modes that move whole features: they may differ more between people, or must differ less.
-_WIDER = {
-    "eyebrows-eyebrows-trans": 1.5, "eyebrows-eyebrows-angle": 0.6, "mouth-mouth-trans": 1.2,
-    "nose-nose-scale-vert": 1.1, "nose-nose-volume": 1.4, "chin-chin-height": 1.5, "head-head-fat": 1.6,
-    "head-head-scale-horiz": 1.5, "forehead-forehead-nubian": 0.5,
-}  # fmt: skip
-#: Shapes of the whole head exclude one another and have no opposite.
-_CLASSES = ("diamond", "invertedtriangular", "oval", "rectangular", "round", "square", "triangular")
 #: Lengths of hair, millimetres, and how many men and women wear it so: our estimate.
 _LENGTHS = ((1, 4, 14, 30, 90, 170), (0.20, 0.25, 0.30, 0.20, 0.03, 0.02), (0.04, 0.06, 0.10, 0.20, 0.30, 0.30))
 
@@ -46,7 +38,6 @@ class Person:
     comb: float = 0.3  #: from back (-1) over to the sides (0) to the front (1)
     parting: float = 0.0  #: millimetres to the subject's left
     receding: float = 0.0  #: how far the hairline went back: 1 by far; below 0 it is low
-    bald: float = 0.0  #: thinness of the hair on top
     brow: float = 0.9  #: width and density of the brows
     beard: float = 0.0  #: from shaved (0) over a shadow (0.2) to a short beard (1)
 
@@ -79,16 +70,15 @@ class Person:
         shares |= {"female": 1 - male, "old": age, "young": 1 - age, "child": 0.0}
         shape = {name: (1 - variation) * weight for name, weight in cls.mean().shape.items()}
         for name, delta in head_mesh().modes.items():
-            weight = min(_LARGEST, _SPREAD * _WIDER.get(name, 1.0) / np.abs(delta).max()) * rng.normal()
+            weight = min(_LARGEST, _SPREAD / np.abs(delta).max()) * rng.normal()
             if name.startswith("people-"):
                 shape[name] = shape.get(name, 0.0) + variation * np.prod([shares[p] for p in name.split("-")[1:]])
             elif name.startswith("asym"):
                 shape[name] = variation * 0.4 * abs(weight)
-            elif name.removeprefix("head-head-") not in _CLASSES:
+            else:
                 shape[name] = variation * weight * (0.6 if name.startswith("eyes") else 1.0)
         shape["mouth-mouth-angles"] += 0.25  # at rest, most corners of the mouth do not hang
         shape["eyebrows-eyebrows-angle"] += 0.08
-        shape[f"head-head-{rng.choice(_CLASSES)}"] = variation * 0.2 * rng.uniform()
         looks = _looks(rng, male, age, ancestry)
         return cls(seed, {k: float(v) for k, v in shape.items()}, **{k: float(v) for k, v in looks.items()})
 
@@ -123,7 +113,7 @@ def _looks(rng: np.random.Generator, male: float, age: float, ancestry: np.ndarr
         "iris": min(1.0, rng.uniform() + 1.4 * melanin), "red": rng.beta(1, 4) + 0.4 * fair * rng.uniform(),
         "grey": np.clip(rng.normal(1.5 * age - 0.55, 0.25), 0, 1), "length": min(length, 200 - 160 * curl),
         "comb": rng.uniform(-1, 1), "parting": rng.normal(0, 25), "receding": lost + rng.normal(0.05, 0.2),
-        "bald": lost * age * rng.uniform(), "brow": rng.uniform(0.6, 1.0) + 0.25 * male,
+        "brow": rng.uniform(0.6, 1.0) + 0.25 * male,
         "beard": man * rng.choice([0.03, 0.15, 0.4, 1.0], p=[0.4, 0.25, 0.2, 0.15]) * rng.uniform(0.6, 1.1),
     }  # fmt: skip
 
@@ -146,7 +136,7 @@ def draw_head(person: Person) -> Surface:
     wall = cv2.resize(rng.uniform(0.8, 1.1, (2, 2)), (32, 32))[..., None] * rng.uniform(0.2, 0.88) ** 2
     background = (wall * rng.uniform(0.75, 1.15, 3)).astype(np.float32)
     normals = Surface(head, triangles, uv, texture, sky, gloss, background).normals(head)
-    cap = (1 - 0.7 * person.bald) * min(person.length * (0.25 + 0.4 * person.curl), 14) * hairy
+    cap = min(person.length * (0.25 + 0.4 * person.curl), 14) * hairy
     head = (head + (cap + 3.0 * cloth)[:, None] * normals).astype(np.float32)
     if person.length < 7:  # the roots alone
         return Surface(head, triangles, uv, texture, sky, gloss, background)

@@ -29,7 +29,7 @@ _HAIRLINE = np.array([
 #: Outlines and lines of the right half of the picture, mirrored on the left: columns from the middle, rows.
 _BEARD = ((0, 452), (55, 445), (100, 470), (150, 500), (220, 490), (295, 440), (318, 330), (345, 330), (330, 540),
           (200, 590), (0, 618))  # fmt: skip
-_LID = ((74, 330), (84, 331.5), (97, 332), (111, 333), (120, 331.5), (129, 327), (135, 323))
+_LID = ((74, 329.2), (84, 330.7), (97, 331.2), (111, 332.2), (120, 330.7), (129, 326.2), (135, 322.2))
 _SEAM = ((0, 488), (20, 486), (50, 489), (74, 493))
 _FOLDS: dict[str, list[Line]] = {
     "forehead": [((0, r + 5), (30, r + 3), (90, r - 1), (150, r + 9)) for r in (192, 214, 236)],
@@ -70,17 +70,15 @@ def _noise(rng: np.random.Generator, scale: float, stretch: float = 1.0) -> Map:
     return cv2.resize(rng.standard_normal(size, np.float32), (TEXTURE, SKIN_ROWS), interpolation=cv2.INTER_CUBIC) * 1.4
 
 
-def _halves(points: Line) -> list[np.ndarray]:
-    """A line through some points and its mirror image, smooth."""
-    at = np.linspace(0, len(points) - 1, 40)
-    curve = np.stack([np.interp(at, range(len(points)), c) for c in zip(*points, strict=True)], 1)
-    curve = cv2.GaussianBlur(curve, (1, 9), 2.5, borderType=cv2.BORDER_REPLICATE)
-    return [curve * (side, 1) + (FRONT, 0) for side in (1, -1)]
-
-
-def _drawn(lines: list[np.ndarray], thickness: int, blur: float) -> Map:
+def _drawn(*lines: Line, blur: float = 1.6) -> Map:
+    """Smooth lines through some points, and their mirror images."""
     picture = np.zeros((SKIN_ROWS, TEXTURE), np.uint8)
-    cv2.polylines(picture, [_pixels(line) for line in lines], False, 255, thickness, cv2.LINE_AA, 4)
+    for points in lines:
+        at = np.linspace(0, len(points) - 1, 40)
+        curve = np.stack([np.interp(at, range(len(points)), c) for c in zip(*points, strict=True)], 1)
+        curve = cv2.GaussianBlur(curve, (1, 9), 2.5, borderType=cv2.BORDER_REPLICATE)
+        both = [_pixels(curve * (side, 1) + (FRONT, 0)) for side in (1, -1)]
+        cv2.polylines(picture, both, False, 255, 2, cv2.LINE_AA, 4)
     return cv2.GaussianBlur(picture, (0, 0), blur) / np.float32(255)
 
 
@@ -100,16 +98,14 @@ def _masks() -> dict[str, Map]:
     masks["flush"] += 0.8 * ears + 0.25 * _spot(0, 240, 130, 40)
     masks["under"], masks["socket"] = _spot(88, 352, 42, 14), _spot(50, 318, 22, 26) + 0.5 * _spot(90, 302, 55, 12)
     masks["chin"] = _step((_Y - 590 + 0.00035 * _SIDE**2) / 60) * _step((800 - _Y) / 150)
-    masks["seam"] = _drawn(_halves(_SEAM), 2, 1.6) + 0.5 * _spot(75, 493, 7, 5)
-    masks["lashes"] = _drawn([line - (0, 0.8) for line in _halves(_LID)], 2, 0.7)
+    masks["seam"] = _drawn(_SEAM) + 0.5 * _spot(75, 493, 7, 5)
+    masks["lashes"] = _drawn(_LID, blur=0.7)
     beard = np.zeros((SKIN_ROWS, TEXTURE), np.uint8)
     for side in (1, -1):
         cv2.fillPoly(beard, [_pixels(np.array(_BEARD) * (side, 1) + (FRONT, 0), 0)], 255)
     masks["beard"] = cv2.GaussianBlur(beard, (0, 0), 11) / np.float32(255) * (1 - masks["lips"])
     masks["beard"] *= 1 - 0.75 * _spot(48, 520, 26, 12) - 0.3 * _spot(190, 520, 60, 40)
-    return masks | {
-        name: _drawn([half for f in folds for half in _halves(f)], 2, 1.6) for name, folds in _FOLDS.items()
-    }
+    return masks | {name: _drawn(*folds) for name, folds in _FOLDS.items()}
 
 
 def hairline(person: "Person", column: np.ndarray, row: np.ndarray) -> np.ndarray:
@@ -195,9 +191,8 @@ def _strands(
 ) -> np.ndarray:
     """Hair that runs downwards: each strand a little lighter or darker, some grey."""
     grids = [(int(shape[0] / long) + 3, int(shape[1] / width) + 2) for width in (wide, 6 * wide)]
-    shade, lock = (
-        cv2.resize(rng.standard_normal(grid, np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC) for grid in grids
-    )
+    random = (rng.standard_normal(grid, np.float32) for grid in grids)
+    shade, lock = (cv2.resize(r, shape[::-1], interpolation=cv2.INTER_CUBIC) for r in random)
     grey = (_step(2.2 * person.grey - 0.6 + 0.5 * shade) * min(1.0, 4 * person.grey))[..., None]
     colour = _hair_colour(person) * cv2.exp(0.26 * shade + 0.24 * lock)[..., None]
     return colour + grey * (_rgb(0.36, 0.35, 0.34) * cv2.exp(0.25 * lock)[..., None] - colour)
@@ -209,7 +204,6 @@ def _paint_hair(person: "Person", rng: np.random.Generator, skin: np.ndarray, ma
     grain = rng.standard_normal(skin.shape[:2], np.float32)
     edge = hairline(person, _X[top], _Y[top]) + (2 * _noise(rng, 9) + 3 * _noise(rng, 2.5, 1.5))[top]
     cover = _step(edge / 20) * (1 - masks["ears"][top]) * (0.75 if person.length < 2 else 0.99)
-    cover *= 1 - person.bald * _step((edge - 10) / 40) * _step((290 - _SIDE[top]) / 60)
     if short:
         cover *= (0.72 + 0.08 * person.length + 0.25 * grain[top]).clip(0, 1)
     else:
@@ -225,10 +219,7 @@ def _paint_hair(person: "Person", rng: np.random.Generator, skin: np.ndarray, ma
 
 def _paint_brows(person: "Person", rng: np.random.Generator, skin: np.ndarray) -> None:
     """Lashes and brows, whose hairs stand upright near the nose and lie along the brow further out."""
-    lower = [
-        line[i] + [(0, 2), (rng.normal(0, 1.5), rng.uniform(5, 8))] for line in _halves(_LID) for i in range(8, 40)
-    ]
-    _blend(skin, _hair_colour(person) * 0.25, np.maximum(_masks()["lashes"], 0.3 * _drawn(lower, 1, 0.7)))
+    _blend(skin, _hair_colour(person) * 0.25, _masks()["lashes"])
     colour = _hair_colour(person) * 0.8 * (1 - 0.4 * person.grey) + 0.4 * person.grey * _rgb(0.14, 0.11, 0.09)
     fine, top, inner, height, width, count = 4, 210, 20, 110, 180, int(250 * person.brow)
     curve = np.polynomial.Polynomial.fit((0, 0.3, 0.62, 1), (280, 274, rng.uniform(268, 273), 286), 3)
@@ -242,12 +233,10 @@ def _paint_brows(person: "Person", rng: np.random.Generator, skin: np.ndarray) -
         start = np.stack([36 + 132 * t, curve(t) + across * half], 1)
         middle = start + size * np.stack([np.cos(up), -np.sin(up)], 1)
         end = middle + size * np.stack([np.cos(bend), -np.sin(bend)], 1)
-        ink, places = (
-            np.zeros((fine * height, fine * width), np.uint8),
-            np.stack([start, middle, end], 1) - (inner, top),
-        )
+        ink, points = np.zeros((fine * height, fine * width), np.uint8), np.stack([start, middle, end], 1)
         for part, strength, thick in ((slice(0, 2), 255, 3), (slice(1, 3), 200, 2)):
-            cv2.polylines(ink, list(_pixels(places[:, part] * fine, 3)), False, strength, thick, cv2.LINE_AA, 3)
+            stroke = list(_pixels((points[:, part] - (inner, top)) * fine, 3))
+            cv2.polylines(ink, stroke, False, strength, thick, cv2.LINE_AA, 3)
         alpha = cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA)[:, ::side] / np.float32(255)
         left = int(FRONT) + (inner if side > 0 else -inner - width)
         alpha = 1 - (1 - 0.4 * cv2.GaussianBlur(alpha, (0, 0), 5)) * (1 - (0.55 + 0.35 * person.hair) * alpha)
