@@ -21,7 +21,7 @@ from tsfmicro_lab.data.rendering import Camera, Light, draw, encode, to_frame
 SIDE = 224
 #: Middle of the face and side of the square to cut out, pixels, and the people of the second sheet.
 COLLINS, HOPPER = (225, 115, 226), (264, 195, 256)
-BESIDE = (52, 56, 50, 53, 58, 54)
+BESIDE = (52, 50, 43, 56, 53, 46)
 
 
 def portrait(seed: int, size: int = SIDE) -> Frame:
