@@ -35,7 +35,7 @@ def locks(
     """
     rng, curl = np.random.default_rng([person.seed, 31]), person.curl
     long = float(np.clip((person.length - 30) / 40, 0, 1))
-    parts, count = _PARTS + int(5 * long), int(_LOCKS * (1 - 0.4 * long))
+    parts, count = _PARTS + int(9 * long), int(_LOCKS * (1 - 0.4 * long))
     a, b, c = skin[triangles].transpose(1, 0, 2)
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1) * (hairy[triangles].mean(1) - 0.3).clip(0)
     area *= (b[:, 2] > -100) * (0.35 + 0.65 * (b[:, 2] > -30))
@@ -72,7 +72,7 @@ def locks(
         heavy = np.minimum(0.9, step * (0.004 + 0.025 * long)) * (1 - 0.9 * curl * (1 - long))
         along = _unit(along + _unit(point - before)) * (1 - heavy) + heavy * (0, -1, 0)
         along = _unit(along - 0.6 * (1 - curl) * (along * out).sum(1, keepdims=True).clip(0) * out)
-    half = (0.9 + 1.6 * min(1.0, person.length / 25) + 2.4 * long) * rng.uniform(0.6, 1.2, (count, 1))
+    half = (0.9 + 1.6 * min(1.0, person.length / 25) + 2.0 * long) * rng.uniform(0.6, 1.2, (count, 1))
     taper = np.interp(np.linspace(0, 1, parts + 1), (0, 0.2, 0.7, 1), (0.6, 1, 0.9, 0.25))
     edge = half[None] * taper[:, None, None] * np.stack(across)
     vertices = np.stack([np.stack(spine) - edge, np.stack(spine) + edge], 2).swapaxes(0, 1)  # lock, part, side

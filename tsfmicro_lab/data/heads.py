@@ -159,9 +159,9 @@ def _seen(vertices: Vertices, triangles: np.ndarray) -> np.ndarray:
     corners = vertices[triangles].reshape(-1, 3)
     number, index = np.repeat(np.arange(len(triangles), dtype=np.float32), 3), np.arange(len(corners), dtype=np.int32)
     seen = np.zeros(len(triangles), bool)
-    for turn in ((0, 0), (0.35, 0.15), (0.35, -0.15), (-0.35, 0.15), (-0.35, -0.15)):
+    for turn in ((0, 0), (0.3, 0.1), (-0.3, 0.1), (0, -0.15)):
         turned = Rotation.from_euler("yx", turn).apply(corners).astype(np.float32)
-        picture, depth = Camera().rasterize(turned, index.reshape(-1, 3), np.stack([number] * 3, 1), 448)
+        picture, depth = Camera(zoom=0.8).rasterize(turned, index.reshape(-1, 3), np.stack([number] * 3, 1), 640)
         seen[picture[np.isfinite(depth), 0].astype(int)] = True
     return seen
 

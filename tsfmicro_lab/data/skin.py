@@ -13,7 +13,16 @@ import numpy as np
 from jaxtyping import Float32
 
 from tsfmicro_lab.data.hair import STRANDS, STRANDS_HEIGHT
-from tsfmicro_lab.data.mesh import EYE_PATCH, EYE_PATCH_RADIUS, FRONT, SKIN_ROWS, TEETH_PATCH, TEXTURE, head_mesh
+from tsfmicro_lab.data.mesh import (
+    EYE_PATCH,
+    EYE_PATCH_RADIUS,
+    FRONT,
+    MOUTH_PATCH,
+    SKIN_ROWS,
+    TEETH_PATCH,
+    TEXTURE,
+    head_mesh,
+)
 from tsfmicro_lab.data.rendering import EYE_LEVEL, SCALE, Camera
 
 if TYPE_CHECKING:
@@ -134,8 +143,8 @@ def paint(person: "Person") -> Float32[np.ndarray, "1024 1024 3"]:
     lock, lighter = _strands(person, rng, (height, TEXTURE - STRANDS[0]), 1.4, 90), np.linspace(0.6, 1.15, height)
     texture[STRANDS[1] : STRANDS[1] + height, STRANDS[0] :] = lock * lighter[:, None, None]
     _paint_eye(person, rng, texture)
-    column, row = (int(c) for c in TEETH_PATCH)
-    texture[row - 20 : row + 20, column - 20 : column + 20] = (0.55, 0.50, 0.42)
+    for patch, colour in ((TEETH_PATCH, (0.55, 0.50, 0.42)), (MOUTH_PATCH, (0.05, 0.014, 0.011))):
+        cv2.circle(texture, _pixels(np.array(patch), 0).tolist(), 20, colour, -1)
     return texture
 
 
