@@ -13,16 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from tsfmicro_lab.data.hair import STRANDS, STRANDS_HEIGHT
-from tsfmicro_lab.data.mesh import (
-    EYE_PATCH,
-    EYE_PATCH_RADIUS,
-    FRONT,
-    MOUTH_PATCH,
-    SKIN_ROWS,
-    TEETH_PATCH,
-    TEXTURE,
-    head_mesh,
-)
+from tsfmicro_lab.data.mesh import EYE_PATCH, EYE_PATCH_RADIUS, FRONT, SKIN_ROWS, TEETH_PATCH, TEXTURE, head_mesh
 from tsfmicro_lab.data.rendering import EYE_LEVEL, SCALE, Camera
 
 if TYPE_CHECKING:
@@ -134,7 +125,7 @@ def collar(column: np.ndarray, row: np.ndarray) -> np.ndarray:
 def paint(person: "Person") -> Float32[np.ndarray, "1024 1024 3"]:
     """The whole texture of a person."""
     rng, masks = np.random.default_rng([person.seed, 23]), _masks()
-    texture = np.full((TEXTURE, TEXTURE, 3), 0.01, np.float32)
+    texture = np.full((TEXTURE, TEXTURE, 3), _rgb(0.05, 0.014, 0.011))  # inside the mouth
     skin, height = texture[:SKIN_ROWS], STRANDS_HEIGHT + 4
     skin[:] = _bare(person, rng, masks)
     _paint_hair(person, rng, skin, masks)
@@ -143,8 +134,7 @@ def paint(person: "Person") -> Float32[np.ndarray, "1024 1024 3"]:
     lock, lighter = _strands(person, rng, (height, TEXTURE - STRANDS[0]), 1.4, 90), np.linspace(0.6, 1.15, height)
     texture[STRANDS[1] : STRANDS[1] + height, STRANDS[0] :] = lock * lighter[:, None, None]
     _paint_eye(person, rng, texture)
-    for patch, colour in ((TEETH_PATCH, (0.55, 0.50, 0.42)), (MOUTH_PATCH, (0.05, 0.014, 0.011))):
-        cv2.circle(texture, _pixels(np.array(patch), 0).tolist(), 20, colour, -1)
+    cv2.circle(texture, _pixels(np.array(TEETH_PATCH), 0).tolist(), 20, (0.55, 0.50, 0.42), -1)
     return texture
 
 
@@ -266,9 +256,8 @@ def _paint_eye(person: "Person", rng: np.random.Generator, texture: np.ndarray) 
     (column, row), reach, pupil = (int(c) for c in EYE_PATCH), int(EYE_PATCH_RADIUS) + 3, rng.uniform(0.115, 0.16)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32) / EYE_PATCH_RADIUS
     r, angle = np.hypot(x, y - 0.05), np.arctan2(y - 0.05, x)  # the gaze rests a little below the horizon
-    white = _rgb(0.43, 0.39, 0.36) * np.exp(
-        -(x**2)[..., None] * _rgb(0.7, 1.15, 1.15) - 0.04 * person.age * _rgb(0, 1, 3)
-    )
+    corner = (x**2)[..., None] * _rgb(0.7, 1.15, 1.15)
+    white = _rgb(0.43, 0.39, 0.36) * np.exp(-corner - 0.04 * person.age * _rgb(0, 1, 3))
     stops = [(0.13, 0.21, 0.30), (0.14, 0.17, 0.13), (0.17, 0.10, 0.04), (0.07, 0.03, 0.013), (0.025, 0.012, 0.008)]
     iris = np.stack([np.interp(4 * person.iris, range(5), c) for c in zip(*stops, strict=True)])
     fibre = np.interp(angle, np.linspace(-np.pi, np.pi, 90), rng.normal(0, 1, 90), period=2 * np.pi)
