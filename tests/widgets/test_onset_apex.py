@@ -110,8 +110,7 @@ def test_models_that_read_flow_or_landmarks_predict_too(faces, name):
 def test_key_frames_too_close_for_a_model_are_told(faces):
     explorer = OnsetApexExplorer(faces, create_model("slstt_mean", 3), ["a", "b", "c"], size=96)
     explorer.apex.value = last = faces[0].offset
-    with pytest.raises(ClipError):
-        explorer.onset.value = last
+    explorer.onset.value = last
     assert "0 frame after its onset, 11 are read" in explorer.message.value
     explorer.reset()
     explorer.gain.value = 5
@@ -158,8 +157,7 @@ def test_a_frame_that_cannot_be_read_is_told(faces):
 
     explorer = OnsetApexExplorer(clip, size=96)
     explorer.shown = replace(explorer.shown, frames=LazyFrames(broken, range(len(clip.frames))))
-    with pytest.raises(ClipError):
-        explorer.apex.value = bad
+    explorer.apex.value = bad
     assert f"frame {bad} cannot be read: the disk is gone" in explorer.message.value
     explorer.apex.value = bad + 1
     assert explorer.message.value == ""

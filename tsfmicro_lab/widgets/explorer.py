@@ -1,7 +1,7 @@
 """What all explorers share: controls that call something, a message, a line that tells, and rows of pictures."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ipywidgets as widgets
@@ -12,6 +12,9 @@ from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.schema import Dataset
 from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.widgets.tiles import Tile, png
+
+#: What a reader's choice can lead to, told in one sentence; other errors are ours, and keep their trace.
+REFUSALS = (ValueError, OSError)
 
 
 class Explorer(widgets.VBox):
@@ -37,10 +40,10 @@ class Explorer(widgets.VBox):
         self.message.value = ""
 
     def when(self, controls: Iterable[widgets.Widget], call: Callable[[], None], busy: str = "") -> None:
-        """Calls something whenever one of some controls changes; the message tells what goes wrong."""
+        """Calls something whenever one of some controls changes; the message tells what is refused, without a trace."""
 
         def run(_: object) -> None:
-            with self.telling(busy):
+            with suppress(*REFUSALS), self.telling(busy):
                 call()
 
         for control in controls:
@@ -82,9 +85,14 @@ def clip_menu(data: Dataset | Sequence[Clip], index: int) -> widgets.Widget:
 
 
 def button(text: str, icon: str, call: Callable[[], object]) -> widgets.Button:
-    """A button that calls something."""
+    """A button that calls something, which tells what it refuses."""
+
+    def run(_: object) -> None:
+        with suppress(*REFUSALS):
+            call()
+
     pressed = widgets.Button(description=text, icon=icon, layout={"width": "auto"})
-    pressed.on_click(lambda _: call())
+    pressed.on_click(run)
     return pressed
 
 

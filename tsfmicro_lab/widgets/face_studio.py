@@ -10,7 +10,7 @@ import pandas as pd
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.heads import Person, draw_head
-from tsfmicro_lab.data.motion import ACTION_UNITS, FPS, Distractors, Motion
+from tsfmicro_lab.data.motion import ACTION_UNITS, FPS, REFERENCE_SIZE, Distractors, Motion
 from tsfmicro_lab.data.moving_face import MovingFace
 from tsfmicro_lab.data.rendering import Camera
 from tsfmicro_lab.preprocess.flow import flow_colours
@@ -19,18 +19,21 @@ from tsfmicro_lab.widgets.explorer import Explorer, button, labelled, menu, play
 from tsfmicro_lab.widgets.tiles import Tile, show_all, signed
 
 FACE_SIDES = {"both sides": "", "right side": "R", "left side": "L"}
+#: Strongest setting of each distractor; blinks and gaze shifts are in every clip from 10 and 3.5 on.
+STRONGEST = dict.fromkeys(("drift", "turn", "flicker", "light", "noise", "speech", "jpeg"), 3.0)
+STRONGEST |= {"gaze": 3.5, "blinks": 10.0}
 
 
 class FaceStudio(Explorer):
-    """Draw a person, choose action units, their strength and timing, and watch: frames, difference, true motion.
+    """Choose a person, action units, their strength and timing, and watch: frames, difference, true motion.
 
     Frames are `size` pixels wide, 64 to 512; `seed` is the person drawn first.
 
     Attributes:
-        person, layout_variation: Seed of the face, and how far its proportions may be from the mean face.
-        units: By action unit, its largest displacement, pixels of a face of 224 px.
+        person, layout_variation: Seed of the head, and how far its proportions may be from the mean.
+        units: By action unit, its largest displacement, pixels of a face of 224 px: as far as skin goes on this face.
         side, duration, rise: Both sides, or one; from onset to offset, ms; share of it before the apex.
-        distractors: Head drift, flicker and camera noise, 1 as in the data set.
+        distractors: By name, such as `turn` or `light`, its strength, 1 as in the data set.
         frame: Which frame is shown; `play` moves it.
         folder: Where `save` puts frames and annotation.
         moving: The renderer behind the pictures.
@@ -47,21 +50,21 @@ class FaceStudio(Explorer):
         self.side = menu("moves on", FACE_SIDES)
         self.duration = slider("duration, ms", 300, 100, 500, 5, wait=True)
         self.rise = slider("rises for (share)", 0.45, 0.2, 0.8, 0.05, wait=True)
-        self.distractors = slider("distractors ×", 0, 0, 3, 0.25, wait=True)
+        self.distractors = {name: slider(f"{name} ×", 0, 0, top, 0.25, wait=True) for name, top in STRONGEST.items()}
         self.frame = slider("frame", 0, 0, 1)
         self.play = player(self.frame, 40)
         self.folder = labelled(widgets.Text("my_clips/clip01"), "save to folder")
         self.tiles = [Tile(t, size) for t in ("onset", "this frame", "difference", "true motion")]
-        sliders = list(self.units.values())
-        half = (len(sliders) + 1) // 2
+        units, distractors = list(self.units.values()), list(self.distractors.values())
         controls = [
-            [[self.person, self.layout_variation, self.side], [self.duration, self.rise, self.distractors]],
-            [sliders[:half], sliders[half:]],
+            [[self.person, self.layout_variation], [self.side, self.duration, self.rise]],
+            [units[:10], units[10:], distractors],
             [[self.frame], [self.play]],
         ]
         super().__init__(controls, [self.tiles, [self.folder, button("save as data", "save", self.save)]])
         self.when([self.person, self.layout_variation], self._new_face, "drawing")
-        self.when([self.side, self.duration, self.rise, self.distractors, *sliders], self._new_motion)
+        self.when([self.side], self._new_side)
+        self.when([self.duration, self.rise, *units, *distractors], self._new_motion)
         self.when([self.frame], self._update)
         self._new_face()
 
@@ -86,25 +89,39 @@ class FaceStudio(Explorer):
 
     def _new_face(self) -> None:
         self._face = draw_head(Person.draw(self.person.value, self.layout_variation.value))
+        self._new_side()
+
+    def _new_side(self) -> None:
+        """Lets no slider ask for more than skin can do on this side of this face."""
+        still, self._face_is_new = MovingFace(self._face, self._motion({}), Camera(self.size)), True
+        for unit, control in self.units.items():
+            reach = still.reach(self.side.value + unit) * REFERENCE_SIZE / self.size
+            control.max = np.floor(reach / control.step) * control.step
+        self._face_is_new = False
         self._new_motion()
 
     def _new_motion(self) -> None:
-        chosen = {self.side.value + u: self.size / 224 * s.value for u, s in self.units.items() if s.value}
-        timing = round(self.duration.value / 1e3 * FPS), self.rise.value
-        strength = dict.fromkeys(("drift", "turn", "flicker", "light", "noise"), self.distractors.value)
-        distractors = replace(Distractors.none(), **strength)
-        motion = Motion.draw(chosen, distractors, [self.person.value], timing)
+        if self._face_is_new:  # its sliders are being bounded
+            return
+        scale = self.size / REFERENCE_SIZE
+        motion = self._motion({self.side.value + u: scale * s.value for u, s in self.units.items() if s.value})
         self.moving = MovingFace(self._face, motion, Camera(self.size))
         self.frame.max = self.play.max = motion.frames - 1
         if self.frame.value == motion.apex:
             self._update()
         self.frame.value = motion.apex
 
+    def _motion(self, units: dict[str, float]) -> Motion:
+        timing = round(self.duration.value / 1e3 * FPS), self.rise.value
+        strength = {name: control.value for name, control in self.distractors.items()}
+        return Motion.draw(units, replace(Distractors.none(), **strength), [self.person.value], timing)
+
     def _update(self) -> None:
         motion, i = self.moving.motion, self.frame.value
         onset, now, field = self.moving.render(motion.onset), self.moving.render(i), self.moving.displacement(i)
         difference = signed(difference_frame(onset, now).mean(-1), 20)
-        show_all(self.tiles, onset, now, difference, flow_colours(field, 3 * self.size / 224))
+        show_all(self.tiles, onset, now, difference, flow_colours(field, 3 * self.size / REFERENCE_SIZE))
         key = {motion.onset: "onset", motion.apex: "apex", motion.offset: "offset"}.get(i, "")
         size = f"strength {motion.intensity(i):.0%}, largest displacement {np.hypot(*field).max():.2f} px"
-        self.story.value = f"{(i - motion.onset) / FPS * 1e3:.0f} ms after the onset <b>{key}</b>, {size}"
+        coded = " + ".join(f"{unit}{self.moving.facs_intensity(unit)}" for unit in motion.units)
+        self.story.value = f"{coded} {(i - motion.onset) / FPS * 1e3:.0f} ms after the onset <b>{key}</b>, {size}"
