@@ -14,7 +14,7 @@ from checking import CheckFailed, check, compare, expect
 
 
 def trembling_clip(seed: int, still: bool = False, frames: int = 5) -> tuple[list[Frame], np.ndarray]:
-    """A few frames of a drawn face, and landmarks that tremble from frame to frame as a landmarker's do.
+    """A few frames of a 3-D head, and landmarks that tremble from frame to frame as a landmarker's do.
 
     Args:
         seed: Of face, motion and tremble.
