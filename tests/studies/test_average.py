@@ -34,7 +34,7 @@ def test_a_spot_on_everybodys_mouth_corner_is_one_spot_on_the_mean_face(clips):
 
 def test_each_clip_counts_alike(clips):
     quiet, loud = spot((10, 10)), spot((40, 40), scale=1000)
-    mean, _ = average_maps([quiet, loud], clips[:2])
+    mean, _ = average_maps([quiet, loud], [clips[0]] * 2)
     assert mean["difference"][:28, :28].sum() == pytest.approx(mean["difference"][28:, 28:].sum(), rel=0.15)
     assert np.abs(mean["difference"]).sum() + np.abs(mean["onset"]).sum() == pytest.approx(1, rel=0.1)
 
