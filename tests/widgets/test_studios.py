@@ -41,7 +41,7 @@ def pixels(tile):
 def test_a_unit_moves_the_face_by_what_its_slider_says(studio):
     for slider in studio.units.values():
         slider.value = 0
-    assert not studio.moving.expression.any()
+    assert np.abs(studio.moving.expression).max() < 1e-3
     studio.units["4"].value = 3
     assert np.hypot(*studio.moving.expression).max() == pytest.approx(3 * 64 / 224, rel=1e-4)
     both = studio.moving.expression
@@ -71,9 +71,9 @@ def test_timing_person_and_layout_follow_their_sliders(studio):
     studio.layout_variation.value = 0
     mean_layout = studio.moving.landmarks
     studio.person.value = 10
-    assert np.abs(studio.moving.landmarks - mean_layout).max() < 2.5, "of age, sex and ancestry only"
-    studio.layout_variation.value = 3
-    assert np.abs(studio.moving.landmarks - mean_layout).max() > 2.5
+    assert np.abs(studio.moving.landmarks - mean_layout).max() < 0.4, "only lids hang more or less"
+    studio.layout_variation.value = 2
+    assert np.abs(studio.moving.landmarks - mean_layout).max() > 1.5
 
 
 def test_no_slider_asks_for_more_than_this_face_can_do(studio):

@@ -1,6 +1,6 @@
 """Maps and the face: attribution by region, and what moving a region's action unit really does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import cv2
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tsfmicro_lab.clips import Clip, Points
-from tsfmicro_lab.data.motion import ACTION_UNITS, moved_region
+from tsfmicro_lab.data.motion import ACTION_UNITS, check_units, moved_region
 from tsfmicro_lab.data.moving_face import MovingFace
 from tsfmicro_lab.data.photographs import unit_field
 from tsfmicro_lab.explain.attribution import WhereHow, mass_inside
@@ -92,8 +92,8 @@ def unit_effects(
 ) -> pd.DataFrame:
     """Causal effect of each action unit on a logit: with it, minus without it, all else equal.
 
-    Units of the clip are taken away; others are added, as strong as the clip's strongest if `pixels` are not given. By
-    default all units of the motion model and the clip's own are tried.
+    Units of the clip are taken away; others are added, as strong as the clip's strongest if `pixels` are not given, or
+    as far as skin goes. By default the clip's own are tried and all that a face can show besides.
 
     Returns:
         One row per unit: `unit`, `name`, `present`, `effect` (logits).
@@ -102,12 +102,22 @@ def unit_effects(
         ValueError: The target is none of the classes, or a unit is unknown.
     """
     own = dict(moving.motion.units)
-    chosen = list(units) if units is not None else list(dict.fromkeys([*own, *ACTION_UNITS]))
-    strength = pixels or max(own.values(), default=1.5 * moving.size / 224)
-    changed = [{k: v for k, v in own.items() if k != u} if u in own else {**own, u: strength} for u in chosen]
+    chosen = list(units) if units is not None else [*own, *(u for u in ACTION_UNITS if _fits(u, own))]
+    wanted = pixels or max(own.values(), default=1.5 * moving.size / 224)
+    without = {u: {k: v for k, v in own.items() if k != u} for u in own}
+    changed = [without[u] if u in own else {**own, u: min(wanted, moving.reach(u))} for u in chosen]
     logits = counterfactual_logits(model, moving, [own, *changed])
     if not 0 <= target < logits.shape[1]:
         raise ValueError(f"target {target} is none of the model's {logits.shape[1]} classes")
     present, names = [u in own for u in chosen], [ACTION_UNITS[u.lstrip("LR")][0] for u in chosen]
     effect = np.where(present, 1, -1) * (logits[0] - logits[1:])[:, target]
     return pd.DataFrame({"unit": chosen, "name": names, "present": present, "effect": effect})
+
+
+def _fits(unit: str, others: Iterable[str]) -> bool:
+    """Whether a face can show a unit besides others."""
+    try:
+        check_units([*others, unit])
+    except ValueError:
+        return False
+    return True

@@ -42,7 +42,7 @@ class FaceStudio(Explorer):
     def __init__(self, size: int = 224, seed: int = 1) -> None:
         self.size = size
         self.person = slider("person", seed, 0, 200, wait=True)
-        self.layout_variation = slider("layout variation", 1, 0, 3, 0.25, wait=True)
+        self.layout_variation = slider("layout variation", 1, 0, 2, 0.25, wait=True)
         self.units = {
             unit: slider(f"{unit} {name}", 2 if unit == "12" else 0, 0, 4, 0.25, wait=True)
             for unit, (name, *_) in ACTION_UNITS.items()
