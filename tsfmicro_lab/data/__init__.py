@@ -9,7 +9,7 @@ _NAMES = {
     "composite": "Composite class_set megc2018 megc2019",
     "megc_log": "read_log write_log",
     "motion": "Distractors",
-    "photographs": "photograph",
+    "photographs": "PhotographMicroExpressions photograph",
     "recordings": "Recordings load",
     "samples": "Samples open_store prepare",
     "schema": "Dataset check_annotations",

@@ -1,91 +1,287 @@
 """Photographs that move: the mean head is brought onto a portrait's landmarks, and its units move the picture."""
 
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
-from jaxtyping import Float32
+import pandas as pd
+from scipy.sparse import csr_matrix
+from scipy.spatial import Delaunay
 
-from tsfmicro_lab.clips import Field, Points
+from tsfmicro_lab.clips import Frame, Points, read_image
+from tsfmicro_lab.data.fitting import fit_head, unproject
 from tsfmicro_lab.data.heads import Person
-from tsfmicro_lab.data.mesh import Vertices, head_mesh, places_of
-from tsfmicro_lab.data.motion import unit_delta
-from tsfmicro_lab.data.rendering import DISTANCE, SCALE, Camera, motion_field
-from tsfmicro_lab.preprocess.landmarks import FACE_POINTS
+from tsfmicro_lab.data.mesh import head_mesh, places_of
+from tsfmicro_lab.data.motion import Distractors, Motion
+from tsfmicro_lab.data.moving_face import MovingFace
+from tsfmicro_lab.data.rendering import DISTANCE, SCALE, SUPERSAMPLE, Camera, Light, Surface, shade
+from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
+from tsfmicro_lab.preprocess.alignment import apply_alignment, estimate_alignment, transform_points
+from tsfmicro_lab.preprocess.landmarks import FACE_POINTS, default_landmarker
+
+Source = Path | str | np.ndarray
 
 
-class Fit(NamedTuple):
-    """The mean head on a face in a picture."""
+#: The photograph goes on beyond the picture, by this share of its side, and moves together with the head up to there.
+MARGIN = 0.25
+#: Least side of a picture and height of a face, pixels, and what files are taken from a folder.
+SMALLEST, SUFFIXES = 64, (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+#: Cells of the backdrop, a side.
+_CELLS = 40
+#: Standard deviation of the blur of the texture, its pixels: as a lens has it, and so that it can move smoothly.
+_BLUR = 0.8
 
-    vertices: Vertices  #: millimetres; `Camera(size).project` brings them onto the picture's pixels
-    frame: Float32[
-        np.ndarray, "3 3"
-    ]  #: rotation × scale: what is (x, y, z) in the head's own frame is frame @ (x, y, z)
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """A photograph of one face and where its landmarks are."""
+
+    image: Frame = field(repr=False)  #: RGB
+    points: Points = field(repr=False)  #: 478 landmarks, or the 30 named ones (lids, lips are met less well), pixels
+    name: str = "photograph"  #: what messages call it
 
 
-def fit_head(points: Points, size: int = 224) -> Fit:
-    """Fits the mean head to landmarks: pose and scale by a scaled orthographic camera, the rest by a thin-plate spline.
+def find_portrait(picture: Path | str | np.ndarray, name: str = "") -> Portrait:
+    """Reads a picture of one face, from a file or as an array, and finds its landmarks with MediaPipe.
 
-    The spline carries what is left at the landmarks to all vertices, in the picture's plane; depth stays the mean
-    head's. It is linear in what is left, so its matrix is computed once.
-
-    Args:
-        points: The 30 named points or the 478 of MediaPipe's mesh, pixels.
-        size: Side of the picture, pixels.
+    Grey, 16-bit and transparent pictures become RGB of 8 bits; one that lies on its side is turned (as its EXIF note
+    says, or until a face is found); one that is larger than needed shrinks.
 
     Raises:
-        ValueError: The points are not that many, not finite, or lie on a line or in one place.
+        ValueError: It is no picture, is too small, or shows no face or several.
+        FileNotFoundError: The landmarker's model is missing.
     """
-    if len(points) not in (len(FACE_POINTS), 478) or not np.isfinite(points).all():
-        raise ValueError(f"a head is fitted to {len(FACE_POINTS)} named points or all 478, finite; got {points.shape}")
-    camera, mean = Camera(size), Person.mean().vertices()
-    index = _index(len(points))
-    centred = points - points.mean(0)
-    if np.linalg.svd(centred, compute_uv=False)[1] < 1e-3 * max(size, 1) * np.sqrt(len(points)):
-        raise ValueError("the landmarks lie on a line or in one place, which no face does: check them")
-    # Where the landmarks lie on the plane through the eyes, x and y up; the camera looks along z.
-    plane = (points - camera.project(np.zeros((1, 3), np.float32))) * (1, -1) / (size * SCALE)
-    head = places_of(mean)[index]
-    depth = np.zeros(len(points))
-    for _ in range(4):  # each time with the perspective of the last
-        target = plane * (1 - depth / DISTANCE)[:, None]
-        affine = np.linalg.lstsq(head - head.mean(0), target - target.mean(0), rcond=None)[0].T
-        u, s, vt = np.linalg.svd(affine, full_matrices=False)
-        rows = u @ vt
-        frame = s.mean() * np.vstack([rows, np.cross(*rows)])
-        shift = np.append(target.mean(0) - frame[:2] @ head.mean(0), 0)
-        depth = head @ frame[2]
-    vertices = (mean @ frame.T + shift).astype(np.float32)
-    for _ in range(2):  # a landmark lies between vertices: the second time meets it
-        rest = points - camera.project(places_of(vertices))[index]
-        shift_mm = _spline(len(points)) @ rest * (1 - vertices[:, 2:] / DISTANCE) / (size * SCALE)
-        vertices[:, :2] += shift_mm * (1, -1)
-    return Fit(vertices, frame.astype(np.float32))
+    landmarker, name = default_landmarker(faces=2), name or str(picture if isinstance(picture, str | Path) else "array")
+    image = _as_rgb(picture, name) if isinstance(picture, np.ndarray) else read_image(picture)
+    if min(image.shape[:2]) < SMALLEST:
+        size = f"{image.shape[1]}×{image.shape[0]}"
+        raise ValueError(f"{name} is {size} px, which shows too little: take one of {SMALLEST} px or more a side")
+    turned = (np.ascontiguousarray(np.rot90(image, turns)) for turns in (0, 1, 3, 2))
+    image, faces = next(((i, found) for i in turned if (found := landmarker.find_meshes(i))), (image, []))
+    if len(faces) != 1:
+        remedy = "cut out one of them" if faces else "take one that shows it from the front, whole and upright"
+        raise ValueError(f"{name} shows {len(faces) or 'no'} face{'s' * (len(faces) > 1)}: {remedy}")
+    extent = float(np.ptp(faces[0], axis=0).max())
+    if extent < SMALLEST:
+        raise ValueError(f"the face in {name} is only {extent:.0f} px high: take a picture in which it has {SMALLEST}")
+    if (scale := 512 / extent) < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return Portrait(image, ((faces[0] + 0.5) * scale - 0.5).astype(np.float32), name)
+    return Portrait(image, faces[0], name)
 
 
-def _index(count: int) -> np.ndarray:
-    return np.arange(478) if count == 478 else np.array(list(FACE_POINTS.values()))
+def _as_rgb(picture: np.ndarray, name: str) -> Frame:
+    if picture.dtype not in (np.uint8, np.uint16) or picture.shape[2:] not in ((), (1,), (3,), (4,)):
+        raise ValueError(f"{name} is {picture.dtype} {picture.shape}, not (height, width, 3) uint8: convert it to RGB")
+    eight = (picture // 257 if picture.dtype == np.uint16 else picture).astype(np.uint8)
+    return eight[..., :3] if picture.shape[2:] in ((3,), (4,)) else np.dstack([eight] * 3)
+
+
+@lru_cache(maxsize=16)
+def photographed(portrait: Portrait, size: int = 224) -> Surface:
+    """Makes a photograph a surface that moves like a head; its texture is the photograph around the face.
+
+    At rest it shows the photograph, whose light its skin keeps. Around the face a backdrop goes along, less and less
+    up to its border. What lips and lids hide is painted: the eye's white goes on, teeth are dim, the mouth is dark.
+
+    Args:
+        portrait: Photograph and landmarks.
+        size: Side of the pictures to be drawn, pixels: the eyes get their usual place and distance there.
+    """
+    points = portrait.points
+    named = points if len(points) == len(FACE_POINTS) else points[list(FACE_POINTS.values())]
+    # The aligned face with room around it, and a margin beyond the picture.
+    matrix = 0.7 * estimate_alignment(named, size) + np.array([[0, 0, 0.15 * size], [0, 0, 0.20 * size]])
+    margin = round(MARGIN * SUPERSAMPLE * size)
+    side, offset = SUPERSAMPLE * size + 2 * margin, margin + (SUPERSAMPLE - 1) / 2
+    photo = apply_alignment(portrait.image, SUPERSAMPLE * matrix + np.array([[0, 0, offset]] * 2), side)
+    photo = cv2.GaussianBlur(photo, (0, 0), _BLUR)
+    view = photo[margin : side - margin, margin : side - margin]
+    fit = fit_head(transform_points(points, matrix), size)
+    pixels = Camera(size).project(fit.vertices)
+    face, inner, rim, skull = _face()
+    masks = head_mesh().masks
+    # The backdrop is a grid behind the face.
+    ticks = np.linspace(-margin, side - margin, _CELLS + 1) / SUPERSAMPLE - 0.5
+    nodes = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
+    depth = np.full(len(nodes), fit.vertices[np.unique(face), 2].min() - 5)
+    pull = _follow(nodes, pixels[rim]) * (DISTANCE - depth[0]) / (DISTANCE - fit.vertices[rim, 2])
+    node = np.arange(len(nodes)).reshape(_CELLS + 1, -1) + len(pixels)
+    a, b, c, d = node[:-1, :-1].ravel(), node[1:, :-1].ravel(), node[1:, 1:].ravel(), node[:-1, 1:].ravel()
+    # What lies behind lips and lids has a texture of its own, so copies of its vertices.
+    behind, copies = np.unique(inner, return_inverse=True)
+    inner = copies.reshape(-1, 3) + len(pixels) + len(nodes)
+    follow = csr_matrix((len(nodes) + len(behind), len(pixels)), dtype=np.float32).tolil()
+    follow[: len(nodes), rim] = pull
+    follow[np.arange(len(behind)) + len(nodes), behind] = 1
+    # Teeth and mouth stay with the skull, whatever the jaw does: a mixture of four points that no unit moves.
+    inside = np.flatnonzero((masks["teeth"] + masks["mouth"])[behind] > 0)
+    hidden = fit.vertices[behind]
+    # The middle of the mouth comes half-way to the lips: the less shows when the head turns.
+    x, y, z = Person.mean().vertices()[behind[inside]].T
+    hidden[inside, 2] += 0.4 * np.exp(-((x / 22) ** 2) - ((y + 68) / 15) ** 2) * np.minimum(25 - z, 20)
+    hidden[inside, :2] = unproject(pixels[behind[inside]], hidden[inside, 2], size)
+    weights = np.linalg.solve(*(np.c_[x, np.ones(len(x))].T for x in (fit.vertices[skull], hidden[inside])))
+    follow[inside + len(nodes)] = 0
+    follow[inside[:, None] + len(nodes), skull] = weights.T
+    vertices = np.concatenate([fit.vertices, np.c_[unproject(nodes, depth, size), depth], hidden])
+    triangles = np.concatenate([face, np.stack([a, b, c], 1), np.stack([a, c, d], 1), inner]).astype(np.int32)
+    uv = SUPERSAMPLE * np.concatenate([pixels, nodes, pixels[behind]]) + offset
+    uv[-len(behind) :, 0] += side
+    surface = Surface(
+        vertices.astype(np.float32),
+        triangles,
+        uv.astype(np.float32),
+        (np.concatenate([photo, photo], 1) / np.float32(255)) ** 2.2,
+        np.ones(len(vertices), np.float32),
+        np.zeros(len(vertices), np.float32),
+        (view / np.float32(255)) ** 2.2,
+        SUPERSAMPLE * size * SCALE,
+        fit.frame,
+        follow=follow.tocsr(),
+    )
+    painted = _behind(surface, behind, inner.astype(np.int32), view)
+    surface.texture[margin : side - margin, side + margin : 2 * side - margin] = (painted / np.float32(255)) ** 2.2
+    return replace(surface, lit=shade(surface, surface.vertices, Light())[0].mean(1))
 
 
 @cache
-def _spline(count: int) -> Float32[np.ndarray, "vertices points"]:
-    """What each landmark's shift does to each vertex: on a head whose mouth is open, to tell the lips apart."""
+def _face() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Triangles within the oval of the face, those behind lips and lids, vertices at the rim, four of the skull."""
+    mesh, mean = head_mesh(), Person.mean().vertices()
+    triangles, masks = mesh.triangles, mesh.masks
+    a, b, c = mean[triangles].transpose(1, 0, 2)
+    oval = (Delaunay(places_of(mean)[:, :2]).find_simplex(mean[:, :2]) >= 0)[triangles].all(1)
+    inner = (masks["eye"] + masks["teeth"] + masks["mouth"] > 0)[triangles].any(1)
+    soft = inner | (masks["lips"] + masks["eyelids"] > 0)[triangles].all(1)
+    near = mean[triangles, 2].min(1) > np.where(soft, -75, -50)
+    kept = oval & near & (soft | (np.cross(b - a, c - a)[:, 2] > 0))
+    rim = np.intersect1d(triangles[kept], triangles[~kept & ~soft])
+    still = np.flatnonzero(~np.any([np.any(delta, axis=1) for delta in mesh.units.values()], axis=0))
+    skull = still[(mean[still] @ np.array([[1, -1, 0, 0], [0, 0, 1, 0], [0, 0, 0, -1]])).argmax(0)]
+    return triangles[kept & ~inner], triangles[kept & inner], rim, skull
+
+
+def _follow(nodes: np.ndarray, rim: np.ndarray) -> np.ndarray:
+    """How nodes of a square grid go along with the rim of the face: smoothly, and not at all at the grid's border."""
     from scipy.interpolate import RBFInterpolator
 
-    apart = Person.mean().vertices() + 0.5 * head_mesh().units["jawOpen"]
-    sites = places_of(apart)[_index(count), :2]
-    spline = RBFInterpolator(sites, np.eye(count), smoothing=1.0, kernel="thin_plate_spline")
-    return np.asarray(spline(apart[:, :2]), np.float32)
+    border = nodes[(nodes == nodes.min()).any(1) | (nodes == nodes.max()).any(1)]
+    sites = np.concatenate([rim, border])
+    return np.asarray(RBFInterpolator(sites, np.eye(len(sites), len(rim)), smoothing=1.0)(nodes))
 
 
-def unit_field(unit: str, landmarks: Points, size: int) -> Field:
-    """How an action unit in full strength would move a face with these landmarks, pixels, shape (2, size, size).
+def _behind(surface: Surface, behind: np.ndarray, inner: np.ndarray, photo: Frame) -> np.ndarray:
+    """The photograph as it goes on behind lips and lids: eyes and teeth as far as they are seen, and then paint."""
+    from scipy.ndimage import distance_transform_edt
+
+    masks, camera = head_mesh().masks, Camera(len(photo) // SUPERSAMPLE)
+    kinds = np.zeros((len(surface.vertices), 3), np.float32)
+    kinds[-len(behind) :] = np.stack([masks["eye"][behind], masks["teeth"][behind], np.ones(len(behind))], 1)
+    shown = camera.rasterize(surface.vertices, surface.triangles, kinds, len(photo))[0][..., 2] > 0.5
+    eye, teeth, _ = np.moveaxis(camera.rasterize(surface.vertices, inner, kinds, len(photo))[0], -1, 0)[..., None]
+    core = cv2.erode(shown.astype(np.uint8), np.ones((5, 5), np.uint8))
+    distance, (row, column) = distance_transform_edt(1 - core, return_indices=True)
+    further = cv2.GaussianBlur(photo[row, column], (0, 0), 1.5)
+    keep = np.exp(-((distance[..., None] / len(photo) / (0.02 + 0.02 * eye)) ** 2))
+    third = len(photo) // 3
+    skin = photo[third:-third, third:-third].mean((0, 1))
+    paint = skin * (0.12 + eye * 0.7 + teeth * 0.3)
+    return np.where(shown[..., None], photo, keep * further + (1 - keep) * paint)
+
+
+def photograph(
+    image: Frame, landmarks: Points, units: Mapping[str, float], size: int = 224, seed: int = 0
+) -> MovingFace:
+    """Moves a photograph by action units.
 
     Args:
-        unit: Such as `12`, or the one-sided `R12`.
-        landmarks: The 30 named points of a picture, or all 478, pixels.
-        size: Side of the picture, pixels.
+        image: RGB photograph of one face.
+        landmarks: Its 478 landmarks or the 30 named ones, pixels of the photograph.
+        units: Largest displacement of each action unit, pixels of the result.
+        size: Side of the result, a square around the face, pixels.
+        seed: Of duration, drift, flicker and noise; the eyes do not blink.
+
+    Example:
+        >>> from skimage.data import astronaut
+        >>> points = MediaPipeLandmarker()(astronaut())  # doctest: +SKIP
+        >>> photograph(astronaut(), points, {"12": 3.0}).clip("EP01", "astronaut")  # doctest: +SKIP
+        Clip astronaut/EP01: 110 frames at 200 fps, onset 8, apex 41, offset 103, no label, AU 12
     """
-    fit = fit_head(landmarks, size)
-    moved = fit.vertices + unit_delta(unit) @ fit.frame.T
-    return motion_field(head_mesh().triangles, fit.vertices, moved.astype(np.float32), Camera(size))[0]
+    motion = Motion.draw(units, Distractors(blinks=0.0), [seed, 4])
+    return MovingFace(photographed(Portrait(image, landmarks), size), motion, Camera(size))
+
+
+class PhotographMicroExpressions(SyntheticMicroExpressions):
+    """Micro-expressions of photographed people: the same plan, units, distractors and truth as those of heads.
+
+    Each picture is a subject. What cannot be right: skin does not wrinkle, shadows and highlights in the photograph
+    move with the skin, glasses and hair before the face are taken for skin (a blink pulls a frame down), stretched lids
+    show lashes twice as long, and where lips part wider than a micro-expression parts them, the teeth are painted.
+
+    Args:
+        source: A folder, a picture (file or RGB array) or a list of them; by default two portraits in the public domain
+            that scikit-image and matplotlib bring: Eileen Collins (NASA) and Grace Hopper (US Navy).
+        clips_per_subject: Clips of each; the other settings are those of :class:`SyntheticMicroExpressions`.
+        image_size: Side of the frames, pixels.
+        seed: The same seed gives the same clips.
+
+    Attributes:
+        portraits: The pictures that are used, in the order of the subjects.
+        report: Pictures that were left out, and why.
+
+    Raises:
+        ValueError: No picture can be used.
+        FileNotFoundError: The landmarker's model is missing.
+    """
+
+    name = "photographs"
+
+    def __init__(
+        self,
+        source: Source | Sequence[Source] | None = None,
+        clips_per_subject: int = 12,
+        image_size: int = 128,
+        seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        default_landmarker(faces=2)  # without it no picture can be used, and none is to blame
+        self.portraits: list[Portrait] = []
+        rows = []
+        for name, picture in (packaged_portraits() if source is None else _pictures(source)).items():
+            try:
+                self.portraits.append(find_portrait(picture, name))
+            except (OSError, ValueError) as error:
+                rows.append((name, "", str(error)))
+        if not self.portraits:
+            raise ValueError(f"no picture can be used: {rows[0][2] if rows else f'{source} holds none'}")
+        super().__init__(len(self.portraits), clips_per_subject, image_size, seed, **settings)
+        self.report = pd.DataFrame(rows, columns=list(self.report))
+
+    def face(self, subject: int) -> Surface:
+        """A subject's face at rest; subjects count from 0."""
+        return photographed(self.portraits[subject], self.image_size)
+
+    def light(self, subject: int) -> Light:
+        """The light of the photograph, which the texture holds already."""
+        return Light()
+
+
+def packaged_portraits() -> dict[str, Source]:
+    """Two portraits in the public domain that scikit-image and matplotlib bring, by the names of who is seen."""
+    from matplotlib.cbook import get_sample_data
+    from skimage.data import astronaut
+
+    return {"Eileen Collins": astronaut(), "Grace Hopper": get_sample_data("grace_hopper.jpg", asfileobj=False)}
+
+
+def _pictures(source: Source | Sequence[Source]) -> dict[str, Source]:
+    """All pictures of a source by their names."""
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        source = sorted(path for path in Path(source).iterdir() if path.suffix.lower() in SUFFIXES)
+    several = [source] if isinstance(source, str | Path | np.ndarray) else source
+    return {f"picture {i}" if isinstance(p, np.ndarray) else str(p): p for i, p in enumerate(several, start=1)}

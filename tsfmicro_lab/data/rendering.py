@@ -95,7 +95,7 @@ class Surface:
     density: float = DENSITY  #: pixels of the texture for a millimetre of the face
     #: Turns and scales what a unit does to the mean head, upright, into this surface's pose.
     frame: Float32[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3, dtype=np.float32))
-    lit: Float32[np.ndarray, "vertices 3"] | None = None  #: shade that the texture holds already; a head's holds none
+    lit: Float32[np.ndarray, " vertices"] | None = None  #: shade that the texture holds already; a head's holds none
     follow: np.ndarray | csr_matrix | None = None  #: how the vertices behind the head's own go along
 
     @cached_property
@@ -125,7 +125,8 @@ class Surface:
         return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
 
 
-#: How much darker or brighter a photograph's skin can become by turning, times what it was.
+#: Light that does not depend on the skin's slope, in a photograph, and how much darker or brighter its skin can become.
+EVEN = 0.5
 _RELIGHT = 0.6, 1.6
 #: How far light reaches around the edge into red, green and blue: skin lets red through.
 _WRAP = np.array([0.36, 0.20, 0.14], np.float32)
@@ -142,9 +143,13 @@ def shade(surface: Surface, vertices: Vertices, light: Light) -> tuple[np.ndarra
     sky = surface.sky[:, None] ** 1.4  # light that comes by way of other skin is left out: deeper, as photographs are
     around = light.ambient * (0.75 + 0.25 * normal[:, 1:2]) * sky
     diffuse = around + (0.15 + 0.85 * sky) * (np.array(light.colour) * lamp + light.fill * fill)
-    if surface.lit is not None:
-        ratio = (diffuse / surface.lit).clip(*_RELIGHT).astype(np.float32)
-        return ratio, np.zeros(len(normal), np.float32)
+    if surface.lit is not None and surface.follow is not None:
+        ratio = ((diffuse.mean(1) + EVEN) / (surface.lit + EVEN)).clip(*_RELIGHT)
+        count = surface.follow.shape[1]
+        flat = ratio[count]  # a corner of the backdrop, which goes along with the face as it does in motion
+        ratio[:count][~normal[:count].any(1)] = flat
+        ratio[count:] = flat + surface.follow @ (ratio[:count] - flat)
+        return np.repeat(ratio[:, None], 3, 1).astype(np.float32), np.zeros(len(normal), np.float32)
     shine = (normal @ half).clip(0)
     highlight = surface.gloss * np.where(surface.gloss > 0.5, shine**180, 0.35 * shine**12 + 0.65 * shine**40)
     return diffuse.astype(np.float32), (highlight * (0.2 + 0.8 * surface.sky)).astype(np.float32)

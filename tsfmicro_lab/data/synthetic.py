@@ -107,8 +107,11 @@ class SyntheticMicroExpressions:
     def moving_face(self, index: int) -> MovingFace:
         """The renderer behind a clip: face, motion, truth, and frames without noise."""
         subject = self._plan[index][0]
-        light = Light.draw(np.random.default_rng([self.seed, 6, subject]))
-        return MovingFace(self.face(subject), self._motions[index], Camera(self.image_size), light)
+        return MovingFace(self.face(subject), self._motions[index], Camera(self.image_size), self.light(subject))
+
+    def light(self, subject: int) -> Light:
+        """The light that a subject sits in."""
+        return Light.draw(np.random.default_rng([self.seed, 6, subject]))
 
     def face(self, subject: int) -> Surface:
         """A subject's face at rest; subjects count from 0."""

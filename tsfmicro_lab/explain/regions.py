@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tsfmicro_lab.clips import Clip, Points
+from tsfmicro_lab.data.fitting import unit_field
 from tsfmicro_lab.data.motion import ACTION_UNITS, check_units, moved_region
 from tsfmicro_lab.data.moving_face import MovingFace
-from tsfmicro_lab.data.photographs import unit_field
 from tsfmicro_lab.explain.attribution import WhereHow, mass_inside
 from tsfmicro_lab.explain.methods import Mask
 from tsfmicro_lab.models import Recognizer

@@ -121,8 +121,8 @@ class MediaPipeLandmarker:
         # MediaPipe's coordinates run from the image's edge, ours from the centre of the first pixel.
         return [np.array([(p.x * width - 0.5, p.y * height - 0.5) for p in face], np.float32) for face in faces]
 
-    def find_all(self, image: Frame) -> list[Points]:
-        """The named points of every face that is seen, pixels; none if there is no face.
+    def find_meshes(self, image: Frame) -> list[Points]:
+        """The mesh of every face that is seen, pixels, in large pictures of small ones, too; none if there is no face.
 
         MediaPipe's detector sees 192 pixels of the whole picture. Where a large one shows it no face, its parts of half
         the size are searched one by one.
@@ -133,7 +133,11 @@ class MediaPipeLandmarker:
             for y, x in product((0, height // 4, height // 2), (0, width // 4, width // 2)):
                 part = self.meshes(image[y : y + height // 2, x : x + width // 2])
                 meshes += [m for m in (mesh + np.array([x, y], np.float32) for mesh in part) if not _known(m, meshes)]
-        return [mesh[list(FACE_POINTS.values())] for mesh in meshes]
+        return meshes
+
+    def find_all(self, image: Frame) -> list[Points]:
+        """The named points of every face that :meth:`find_meshes` finds, pixels."""
+        return [mesh[list(FACE_POINTS.values())] for mesh in self.find_meshes(image)]
 
     def __call__(self, image: Frame) -> Points:
         """The named points of the face, pixels; a FaceNotFoundError if none is seen."""
