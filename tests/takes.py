@@ -1,4 +1,4 @@
-"""Recordings of drawn faces in files, sound and unsound ones."""
+"""Recordings of synthetic heads in files, sound and unsound ones."""
 
 import struct
 from pathlib import Path

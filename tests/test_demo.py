@@ -45,7 +45,7 @@ def test_every_picture_and_chart_is_inside(demo):
 def test_the_photograph_goes_the_same_way(demo, landmarker):
     _, page = demo
     assert "Left out:" not in page
-    assert re.search(r"drawn faces alone, says <b>(disgust|happiness|others|repression|surprise)</b>", page)
+    assert re.search(r"synthetic heads alone, says <b>(disgust|happiness|others|repression|surprise)</b>", page)
 
 
 def test_the_numbers_are_those_of_the_run(demo):

@@ -46,7 +46,7 @@ def run_demo(
     if page.exists():
         _begin_anew(page, places)
     report = Report(page, "demo")
-    with report.section("1 · Draw faces and move them"):
+    with report.section("1 · Draw heads and move them"):
         data = SyntheticMicroExpressions(subjects, clips_per_subject, seed=seed)
         _show_clips(report, seed)
         samples = prepare(data, 56)

@@ -24,7 +24,7 @@ def demo(
     seed: int = 0,
     workers: Workers = None,
 ) -> None:
-    """Draw faces, train three models, explain them, and write one page about it all."""
+    """Draw heads, train three models, explain them, and write one page about it all."""
     from tsfmicro_lab.demo import run_demo
     from tsfmicro_lab.training import RECIPES
 
