@@ -58,6 +58,7 @@ def head_mesh(path: Path | str = _FILE) -> Mesh:
     try:
         with np.load(path, allow_pickle=False) as file:
             a = {name: file[name] for name in file.files}
+        _check(a)
         skin, sphere = a["vertices"], _eyeball()
         count = len(skin)
         triangles = [a["triangles"].astype(np.int32), *(sphere[1] + count + side * len(sphere[0]) for side in range(2))]
@@ -89,6 +90,19 @@ def places_of(vertices: Float[np.ndarray, "vertices d"], mesh: Mesh | None = Non
     """Where the 478 landmarks of MediaPipe's mesh lie, given where the vertices are (in space or in the image)."""
     corners, weights = (mesh or head_mesh()).places
     return np.einsum("pk,pkd->pd", weights, vertices[corners])
+
+
+def _check(a: Mapping[str, np.ndarray]) -> None:
+    count, units, modes = len(a["vertices"]), len(a["unit_names"]), len(a["mode_names"])
+    shapes = {"vertices": (count, 3), "cylinder": (count, 2), "open_sky": (count,), "eyes": (2, 3)}
+    shapes |= {"units": (units, count, 3), "modes": (modes, count, 3), "mode_eyes": (modes, 2, 3)}
+    shapes |= {name: (478, 3) for name in ("place_vertices", "place_weights")}
+    shapes |= {name: (count,) for name in a if name.startswith("mask_")}
+    for name, shape in shapes.items():
+        if a[name].shape != shape:
+            raise ValueError(f"{name} has the shape {a[name].shape} instead of {shape}")
+    if a["triangles"].ndim != 2 or not 0 <= a["triangles"].min() <= a["triangles"].max() < count:
+        raise ValueError("triangles name vertices that there are not")
 
 
 def _delta(hundredths: np.ndarray, eyes: np.ndarray, extra: int) -> Float32[np.ndarray, "vertices 3"]:

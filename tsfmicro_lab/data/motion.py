@@ -145,11 +145,11 @@ class Distractors:
         """
         if text.strip() == "none":
             return cls.none()
-        given = dict(re.findall(r"(\w+)=([\d.]+)(?:,|$)", text.replace(" ", "")))
-        if set(given) - set(cls.__dataclass_fields__) or len(given) != text.count("=") or (text and not given):
-            raise ValueError(
-                f"'{text}' is not such as drift=0,noise=2 with names of {', '.join(cls.__dataclass_fields__)}"
-            )
+        parts = [part.strip() for part in text.split(",")] if text.strip() else []
+        given = {m[1]: m[2] for part in parts if (m := re.fullmatch(r"(\w+)=(\d+\.?\d*|\.\d+)", part))}
+        if len(given) < len(parts) or set(given) - set(cls.__dataclass_fields__):
+            names = ", ".join(cls.__dataclass_fields__)
+            raise ValueError(f"'{text}' is not such as drift=0,noise=2, each name once, with names of {names}")
         return cls(**{name: float(value) for name, value in given.items()})
 
 

@@ -170,9 +170,9 @@ class MovingFace:
     def _measure(self) -> dict[str, np.ndarray]:
         end, triangles = self.vertices(self.motion.apex), self.face.triangles
         field, distance = motion_field(triangles, self._rest, end, self.camera)
-        visible, moved = still_visible(triangles, end, field, distance, self.camera), moved_region(self.expression)
-        mesh = self.mesh_points(self.motion.onset)
-        return {"field": field, "expression": self.expression, "moved": moved, "visible": visible, "mesh": mesh}
+        found = {"field": field, "expression": self.expression, "moved": moved_region(self.expression)}
+        found["visible"] = still_visible(triangles, self._rest, end, field, distance, self.camera)
+        return found | {"mesh": self.mesh_points(self.motion.onset)}
 
     def intensities(self) -> pd.DataFrame:
         """Displacement of each action unit in each frame, pixels: one row a frame, one column a unit."""

@@ -1,0 +1,234 @@
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from tsfmicro_lab.data import Distractors
+from tsfmicro_lab.data.heads import Person
+from tsfmicro_lab.data.mesh import head_mesh, places_of
+from tsfmicro_lab.data.motion import (
+    ACTION_UNITS,
+    FPS,
+    MOVED_SHARE,
+    Motion,
+    check_units,
+    moved_region,
+    unit_delta,
+    unit_reach,
+)
+from tsfmicro_lab.preprocess.landmarks import FACE_POINTS
+
+# FACS unit, named point, how it moves: a line for each claim. `out` and `in` are away from the middle and towards it,
+# after Ekman, Friesen and Hager's manual of 2002.
+FACS = """
+1  left_brow_inner    up
+2  left_brow_outer    up
+4  left_brow_inner    down
+4  left_brow_inner    in
+5  left_eye_top       up
+6  left_cheek         up
+7  left_eye_bottom    up
+9  left_nose_wing     up
+10 upper_lip_top      up
+12 left_mouth_corner  out
+12 left_mouth_corner  up
+14 left_mouth_corner  out
+15 left_mouth_corner  down
+17 lower_lip_bottom   up
+18 left_mouth_corner  in
+20 left_mouth_corner  out
+23 left_mouth_corner  in
+24 upper_lip_top      down
+24 lower_lip_bottom   up
+26 chin               down
+26 lower_lip_bottom   down
+28 upper_lip_top      down
+28 lower_lip_bottom   up
+43 left_eye_top       down
+45 left_eye_top       down
+"""
+CLAIMS = [tuple(line.split()) for line in FACS.strip().splitlines()]
+DIRECTIONS = {"up": (0, 1), "down": (0, -1), "out": (1, 0), "in": (-1, 0)}
+
+
+def landmark_moves(unit):
+    """What a unit in full strength does to the 478 landmarks, millimetres."""
+    return places_of(unit_delta(unit))
+
+
+def test_every_unit_of_the_table_is_claimed():
+    assert {unit for unit, _, _ in CLAIMS} == set(ACTION_UNITS)
+    assert len(ACTION_UNITS) == 20
+
+
+@pytest.mark.parametrize(("unit", "point", "way"), CLAIMS)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_units_move_the_way_facs_says(unit, point, way, side):
+    if side == "right" and not point.startswith("left"):
+        pytest.skip("a point of the middle")
+    move = landmark_moves(unit)[FACE_POINTS[point.replace("left", side)]]
+    x, y = DIRECTIONS[way]
+    mirrored = move[:2] * (1 if side == "left" else -1, 1)  # the subject's left is at positive x
+    largest = np.linalg.norm(unit_delta(unit), axis=1).max()
+    assert mirrored @ (x, y) > 0.03 * largest
+
+
+@pytest.mark.parametrize("unit", ACTION_UNITS)
+def test_one_sided_units_leave_the_other_side_alone(unit):
+    skin = head_mesh().vertices[:, 0]
+    left, right, both = (unit_delta(side + unit) for side in ("L", "R", ""))
+    assert np.allclose(left + right, both, atol=1e-4)
+    peak = np.linalg.norm(left, axis=1).max()
+    assert np.linalg.norm(left[skin < -20], axis=1).max() < 0.02 * peak
+    assert np.linalg.norm(right[skin > 20], axis=1).max() < 0.02 * peak
+
+
+@pytest.mark.parametrize("unit", ACTION_UNITS)
+def test_sides_are_mirror_images(unit):
+    places = places_of(Person.mean().vertices())
+    partner = np.linalg.norm(places[:, None] * (-1, 1, 1) - places[None], axis=-1).argmin(1)
+    apart = np.linalg.norm(places[partner] * (-1, 1, 1) - places, axis=1)
+    left, right = landmark_moves(f"L{unit}"), landmark_moves(f"R{unit}")
+    error = np.linalg.norm(right[partner] * (-1, 1, 1) - left, axis=1)[apart < 1.0]
+    assert (apart < 1.0).sum() > 400
+    assert error.max() < 0.15 * np.linalg.norm(left, axis=1).max()
+    assert np.median(error) < 0.02 * np.linalg.norm(left, axis=1).max()
+
+
+@pytest.mark.parametrize("unit", ["3", "X12", "", "12L", "L", "012", "l12"])
+def test_unknown_units_are_named(unit):
+    with pytest.raises(ValueError, match=f"unknown action unit '{unit}': choose from 1, 2, 4, .* with L or R in front"):
+        unit_delta(unit)
+
+
+@pytest.mark.parametrize(
+    ("units", "message"),
+    [
+        (["43", "5"], "cannot show 43 and 5 together: leave one out"),
+        (["L43", "L5"], "cannot show 43 and 5 together"),
+        (["18", "R20"], "cannot show 18 and 20 together"),
+        (["26", "28"], "cannot show 26 and 28 together"),
+        (["12", "L12"], r"12\+L12 names 12 twice on one side: give it once"),
+        (["1", "99"], "unknown action unit '99'"),
+    ],
+)
+def test_units_that_contradict_one_another_are_refused(units, message):
+    with pytest.raises(ValueError, match=message):
+        check_units(units)
+
+
+def test_sides_may_differ():
+    check_units(["L43", "R5"])
+    check_units(["L12", "R12", "R20", "L18"])
+
+
+def test_reach_is_what_the_mesh_knows():
+    assert unit_reach("12") == pytest.approx(unit_reach("L12"), rel=0.05)
+    assert 5 < unit_reach("12") < 20
+    assert all(unit_reach(unit) > 1.2 for unit in ACTION_UNITS)
+
+
+def test_moved_region_is_where_most_moves():
+    field = np.zeros((2, 5, 5), np.float32)
+    field[0, 2] = [0, 0.4, 0.6, 1.9, 2.0]
+    assert moved_region(field).sum() == 3
+    assert np.hypot(*field)[moved_region(field)].min() >= MOVED_SHARE * 2.0
+    assert not moved_region(np.zeros((2, 8, 8), np.float32)).any()
+
+
+def drawn(seed=0, **strength):
+    return Motion.draw({"12": 1.0}, replace(Distractors.none(), **strength), [seed])
+
+
+TRACKS = {"drift": "drift", "turn": "turn", "light": "lamp", "flicker": "gain", "speech": "speech"}
+
+
+@pytest.mark.parametrize("name", TRACKS)
+def test_each_strength_scales_its_own_track_alone(name):
+    once, twice = drawn(**{name: 1.0}), drawn(**{name: 2.0})
+    for track in ("drift", "turn", "lamp", "gain", "closure", "gaze", "speech"):
+        rest = 1.0 if track == "gain" else 0.0
+        one, two = getattr(once, track) - rest, getattr(twice, track) - rest
+        assert one.any() == (track == TRACKS[name])
+        assert np.allclose(two, 2 * one, atol=1e-6)
+    assert once.noise == twice.noise == 0
+
+
+def test_noise_blinks_and_gaze_have_switches():
+    assert drawn().noise == 0
+    assert drawn(noise=2).noise == pytest.approx(2 * drawn(noise=1).noise)
+    shares = {s: np.mean([drawn(i, blinks=s).closure.any() for i in range(400)]) for s in (0, 1, 2)}
+    assert shares[0] == 0
+    assert shares[1] == pytest.approx(0.1, abs=0.04)
+    assert shares[2] == pytest.approx(0.2, abs=0.05)
+    looks = {s: np.mean([drawn(i, gaze=s).gaze.any() for i in range(400)]) for s in (0, 1, 2)}
+    assert looks[0] == 0
+    assert looks[1] == pytest.approx(0.3, abs=0.06)
+    assert looks[2] == pytest.approx(0.6, abs=0.06)
+
+
+def test_distractors_are_as_strong_as_their_sentences_say():
+    many = [drawn(i, drift=1, turn=1, flicker=1, light=1, noise=1) for i in range(300)]
+
+    def spread(track):
+        return np.mean([np.abs(np.diff(getattr(m, track)[[m.onset, m.apex]], axis=0)).mean() for m in many])
+
+    assert 0.03 < spread("drift") < 0.5  # tenths of a pixel
+    assert 0.02 < np.degrees(spread("turn")) < 0.3  # about a seventh of a degree is the sway itself
+    assert 0.1 < np.degrees(spread("lamp")) < 2
+    assert np.mean([m.gain.std() for m in many]) == pytest.approx(0.01, abs=0.005)
+    assert np.mean([m.noise for m in many]) == pytest.approx(1.5, abs=0.1)
+
+
+def test_tracks_rest_at_the_onset():
+    motion = drawn(3, drift=1, turn=1, light=1, speech=1)
+    for track in ("drift", "turn", "lamp", "speech"):
+        assert not getattr(motion, track)[motion.onset].any()
+
+
+def test_the_same_seed_draws_the_same_whatever_the_strengths():
+    plain, full = drawn(5), drawn(5, drift=1, noise=3, speech=1, video=1)
+    assert (plain.onset, plain.apex, plain.offset) == (full.onset, full.apex, full.offset)
+    again = drawn(5, drift=1, noise=3, speech=1, video=1)
+    assert pickle.dumps(full) == pickle.dumps(again)
+    assert (drawn(6).offset, drawn(7).offset) != (plain.offset, plain.offset)
+
+
+def test_times_are_those_of_micro_expressions():
+    motions = [drawn(i) for i in range(300)]
+    lasts = np.array([m.offset - m.onset for m in motions]) / FPS
+    rises = np.array([m.apex - m.onset for m in motions]) / FPS
+    assert lasts.min() >= 0.165
+    assert lasts.max() <= 0.5
+    assert rises.min() >= 0.06
+    assert rises.max() <= 0.26
+    for m in motions[:20]:
+        course = [m.intensity(i) for i in range(m.frames)]
+        assert int(np.argmax(course)) == m.apex
+        assert course[m.apex] == 1.0
+        assert course[m.onset] == course[m.offset] == course[-1] == 0.0
+        assert (np.diff(course[m.onset : m.apex + 1]) > 0).all()
+        assert (np.diff(course[m.apex : m.offset + 1]) < 0).all()
+
+
+@pytest.mark.parametrize(
+    "text", ["shake=1", "drift", "drift=", "drift=-1", "drift=1,,", "drift=1,drift=2", "noise=1;drift=2", "nan"]
+)
+def test_strengths_that_are_none_are_refused(text):
+    with pytest.raises(ValueError, match="is not such as drift=0,noise=2 with names of drift, flicker"):
+        Distractors.parse(text)
+
+
+def test_strengths_are_read_from_text():
+    assert Distractors.parse("none") == Distractors.none()
+    assert Distractors.parse("") == Distractors()
+    assert Distractors.parse("drift=0, noise=2.5") == replace(Distractors(), drift=0.0, noise=2.5)
+
+
+def test_a_turn_is_a_rotation_and_gaze_small():
+    many = [drawn(i, gaze=3, turn=1) for i in range(200)]
+    furthest = np.degrees(max(np.hypot(*m.gaze.T).max() for m in many))
+    assert 5 < furthest < 20
+    assert all(Rotation.from_euler("yxz", m.turn[m.apex]).magnitude() < np.radians(2) for m in many)
