@@ -32,6 +32,8 @@ CONDITIONS: dict[str, Distractors] = {
     "noise": replace(Distractors.none(), noise=2.0),
     "flicker": replace(Distractors.none(), flicker=2.0),
     "head drift": replace(Distractors.none(), drift=2.0),
+    "head turn": replace(Distractors.none(), turn=2.0),
+    "light": replace(Distractors.none(), light=2.0),
 }
 FLOWS = ("farneback", "dis", "tvl1")
 #: The longer self-supervision lasts so many times as long as the preset's.
@@ -46,7 +48,7 @@ class Displacements(Stored):
 
     Attributes:
         errors: `condition`, `seed`, `subject`, `method`, and mean end-point errors in pixels of a 224 px face: `all`
-            motion over the image, and `expression`, without head drift, where the face truly moved.
+            motion over the image, and `expression`, without the head's motion, where the face truly moved.
     """
 
     script: ClassVar = "displacement"
@@ -221,7 +223,7 @@ def main(
     seeds: Seeds = 3,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of the training.")] = 16,
 ) -> None:
-    """Compare FRL-DGT's learned displacement and optical flow with the true motion. Twenty minutes on two cores."""
+    """Compare FRL-DGT's learned displacement and optical flow with the true motion. Half an hour on two cores."""
     with one_sentence():
         path, picture = writable(save or out / "displacement.json"), writable(out / "displacement.png")
         result = measure(subjects=subjects, clips_per_subject=clips, seeds=seeds, epochs=epochs)

@@ -1,15 +1,15 @@
 """Benchmarks: `make bench`. Without it each runs once, as a test."""
 
+import time
+
 import cv2
-import numpy as np
 import pytest
 import torch
 from jpeg_clips import JpegClips
 
 from tsfmicro_lab.clips import Clip, LazyFrames, read_image
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
-from tsfmicro_lab.data.face_params import FaceParams
-from tsfmicro_lab.data.faces import draw_face
+from tsfmicro_lab.data.heads import Person, draw_head
 from tsfmicro_lab.data.tensors import prepare_clip
 from tsfmicro_lab.explain import METHODS, where_how
 from tsfmicro_lab.explain.regions import clip_regions
@@ -19,25 +19,64 @@ from tsfmicro_lab.preprocess import align_clip
 from tsfmicro_lab.widgets import OnsetApexExplorer
 
 
-@pytest.mark.benchmark(group="draw a face")
-@pytest.mark.parametrize("size", [128, 224])
-def test_draw_face(benchmark, size):
-    face = benchmark(draw_face, FaceParams.draw(np.random.default_rng(0)), size)
-    assert face.open.shape == (2 * size, 2 * size, 3)
+@pytest.fixture(scope="module", params=[(224, 1), (224, 3), (128, 3)], ids=["short hair", "locks", "locks, 128 px"])
+def head_clips(request):
+    """Clips of a head with and without locks of hair, painted already."""
+    size, subject = request.param
+    data = SyntheticMicroExpressions(4, 5, image_size=size)
+    data.face(subject)
+    return data, 5 * subject
 
 
-@pytest.mark.benchmark(group="onset and apex of a clip (clips per second)")
-@pytest.mark.parametrize("size", [128, 224])
-def test_render_clip(benchmark, size):
-    data = SyntheticMicroExpressions(1, 5, image_size=size)
-    data[0]  # the face is drawn once per subject
+@pytest.mark.benchmark(group="paint a head")
+def test_paint_a_head(benchmark):
+    face = benchmark(draw_head, Person.draw(0))
+    assert len(face.vertices) == len(face.uv)
+
+
+@pytest.mark.benchmark(group="a frame of a clip")
+def test_render_frame(benchmark, head_clips):
+    data, i = head_clips
+    moving = data.moving_face(i)
+    assert benchmark(moving.render, moving.motion.apex).shape == (data.image_size, data.image_size, 3)
+
+
+@pytest.mark.benchmark(group="onset and apex of a clip, and its truth (clips per second)")
+@pytest.mark.parametrize("truth", [False, True], ids=["frames", "frames and truth"])
+def test_render_clip(benchmark, head_clips, truth):
+    data, i = head_clips
 
     def onset_and_apex():
-        clip = data[1]
-        return clip.frame(clip.onset), clip.frame(clip.apex)
+        clip = data[i]
+        return clip.frame(clip.onset), clip.frame(clip.apex), truth and clip.truth.visible
 
-    onset, apex = benchmark(onset_and_apex)
-    assert onset.shape == apex.shape == (size, size, 3)
+    onset, apex, _ = benchmark(onset_and_apex)
+    assert onset.shape == apex.shape == (data.image_size, data.image_size, 3)
+
+
+def least(**ways):
+    """The least time of each of some ways, which take turns: seconds."""
+    took = dict.fromkeys(ways, float("inf"))
+    for _ in range(5):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way()
+            took[name] = min(took[name], time.perf_counter() - began)
+    return took
+
+
+def test_a_truth_costs_no_more_than_its_two_frames():
+    data = SyntheticMicroExpressions(1, 2, image_size=224)
+    moving = data.moving_face(1)
+    keys = moving.motion.onset, moving.motion.apex
+    took = least(frames=lambda: [moving.render(i) for i in keys], truth=lambda: data[1].truth.field)
+    assert took["truth"] < 1.3 * took["frames"]
+
+
+def test_a_moving_face_costs_next_to_nothing_until_it_is_drawn():
+    data = SyntheticMicroExpressions(1, 2, image_size=224)
+    took = least(clip=lambda: data[1], frame=lambda: data[1].frame(0))
+    assert took["clip"] < 0.3 * took["frame"]
 
 
 @pytest.mark.benchmark(group="align two frames")

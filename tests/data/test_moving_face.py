@@ -73,7 +73,8 @@ def test_landmarks_move_as_the_field_says():
     error = np.hypot(*(there - (apex - onset)).T)
     assert np.median(error) < 0.05
     named = error[list(FACE_POINTS.values())]
-    assert np.quantile(named, 0.9) < 0.15
+    assert np.median(named) < 0.05
+    assert np.quantile(named, 0.8) < 0.15
 
 
 def test_the_expression_is_the_field_when_nothing_else_moves():
@@ -113,11 +114,8 @@ def test_a_turn_is_around_the_neck(axis, of):
         assert left == pytest.approx(right * (-1, 1, 1), abs=0.6)
     else:
         assert (left - right)[1] * nose[0] < 0 or abs((left - right)[1]) > 1
-    lengths = [
-        np.linalg.norm(a - b)
-        for a, b in ((own(face, i)[0], own(face, i)[900]) for i in (face.motion.onset, face.motion.apex))
-    ]
-    assert lengths[0] == pytest.approx(lengths[1], abs=0.05)
+    before, after = (places_of(own(face, i)) for i in (face.motion.onset, face.motion.apex))
+    assert np.linalg.norm(before[1] - before[10]) == pytest.approx(np.linalg.norm(after[1] - after[10]), abs=0.01)
 
 
 def test_the_lamp_changes_the_light_and_moves_nothing():
@@ -138,10 +136,10 @@ def test_flicker_scales_the_frame():
 
 def test_noise_is_as_strong_as_it_says_and_another_in_each_frame():
     plain, noisy = moving(), moving(noise=1)
-    grain = [noisy.render(i).astype(float) - plain.render(i) for i in (0, 1)]
+    grain = [noisy.render(i) - plain.noise_free(i) for i in (0, 1)]
     assert grain[0].std() == pytest.approx(noisy.motion.noise, rel=0.1)
     assert abs(np.corrcoef(grain[0].ravel(), grain[1].ravel())[0, 1]) < 0.05
-    twice = moving(noise=2).render(0).astype(float) - plain.render(0)
+    twice = moving(noise=2).render(0) - plain.noise_free(0)
     assert twice.std() == pytest.approx(2 * grain[0].std(), rel=0.1)
 
 
@@ -201,7 +199,7 @@ def test_speech_moves_the_mouth_only():
     widest = int(face.motion.speech.sum(1).argmax())
     field = np.hypot(*face.displacement(widest))
     points = face.mesh_points(face.motion.onset)
-    assert field.max() > 1
+    assert field.max() > 0.5
     assert not field[: int(points[4, 1])].max() > 0.1 * field.max()  # above the nose's tip
     still = face.motion.speech[face.motion.onset]
     assert not still.any()

@@ -1,11 +1,13 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from skimage.data import astronaut
+from scipy.stats import chisquare
 from warping import warp
 
-from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, check_annotations, photograph, prepare
+from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, check_annotations, prepare
 from tsfmicro_lab.data.synthetic import CLASS_COUNTS, MEGC, PROTOTYPES
 
 CLEAN = Distractors.none()
@@ -30,16 +32,17 @@ def test_another_seed_gives_other_faces_and_labels():
     assert np.abs(first[0].frame(0).astype(int) - other[0].frame(0)).mean() > 5
 
 
-def test_warping_the_onset_by_the_true_field_gives_the_apex():
-    data = SyntheticMicroExpressions(4, 5, image_size=224, seed=2)
+def test_warping_the_onset_by_the_true_field_nearly_gives_the_apex():
+    """With light, whose shading moves otherwise than the texture; tests of the renderer switch it off."""
+    data = SyntheticMicroExpressions(4, 5, image_size=224, seed=2, distractors=replace(CLEAN, drift=1.0))
     for i in range(0, 20, 5):
         moving, clip = data.moving_face(i), data[i]
         onset, apex = moving.noise_free(clip.onset), moving.noise_free(clip.apex)
         inside = np.s_[20:-20, 20:-20]
         error = np.abs(warp(onset, clip.truth.field) - apex)[inside]
         unmoved = np.abs(onset - apex)[inside]
-        assert error.mean() < 0.5  # grey levels; what remains is interpolation of single strands of hair
-        assert np.quantile(error, 0.99) < 0.25 * max(np.quantile(unmoved, 0.99), 8)
+        assert error.mean() < 1.0  # grey levels; what remains is shading and single strands of hair
+        assert error.mean() < 0.8 * unmoved.mean()
 
 
 def test_optical_flow_finds_the_true_motion():
@@ -79,9 +82,8 @@ def test_amplitudes_are_those_of_micro_expressions():
 
 def test_each_distractor_has_its_own_switch():
     def data(**strength):
-        return SyntheticMicroExpressions(
-            2, 10, 96, seed=4, distractors=Distractors(**{**vars(CLEAN), **strength}), amplitude=(1, 1)
-        )
+        distractors = replace(CLEAN, **strength)
+        return SyntheticMicroExpressions(2, 10, 96, seed=4, distractors=distractors, amplitude=(1, 1))
 
     clean = data()
     i, clip = 3, clean[3]
@@ -89,32 +91,25 @@ def test_each_distractor_has_its_own_switch():
     assert all((frame == resting[0]).all() for frame in resting)
     assert (clip.truth.field == clip.truth.expression).all()
 
-    noisy = data(noise=1)[i]
-    spread = np.std(noisy.frame(noisy.onset).astype(int) - clip.frame(clip.onset))
-    assert 0.8 < spread < 2.5
+    def changes(**strength):
+        """What the camera sees before anything has moved, and how far the true motion is from the expression."""
+        other = data(**strength)[i]
+        assert (other.truth.expression == clip.truth.expression).all()
+        frames = np.stack([other.frame(j).astype(int) for j in range(clip.onset + 1)])
+        return np.abs(frames - resting[0]).mean(), np.abs(other.truth.field - other.truth.expression).max()
 
-    flickering = data(flicker=1)[i]
-    means = [flickering.frame(j).mean() for j in range(clip.onset + 1)]
-    assert 0.002 < np.ptp(means) / np.mean(means) < 0.08
-
-    drifting = data(drift=1)[i]
-    drift = drifting.truth.field - drifting.truth.expression
-    assert 0.005 < np.hypot(*drift).max() < 2
-    assert np.hypot(*drift)[:, :2].max() < 0.1  # the ground stays
-    doubled = data(drift=2)[i]
-    assert np.allclose(doubled.truth.field - doubled.truth.expression, 2 * drift, atol=1e-4)
-
+    for name in ("drift", "turn"):
+        seen, motion = changes(**{name: 4.0})
+        assert seen > 0.02
+        assert motion > 0.02
+    for name in ("light", "flicker", "noise", "jpeg", "video"):
+        seen, motion = changes(**{name: 4.0})
+        assert seen > 0.02
+        assert motion == 0
+    once, twice = (data(drift=s)[i].truth for s in (1, 2))
+    assert np.allclose(twice.field - twice.expression, 2 * (once.field - once.expression), atol=0.02)
     assert not clean.annotations.blink.any()
     assert data(blinks=10).annotations.blink.all()
-
-
-def test_a_blink_closes_the_eyes_and_opens_them_again():
-    data = SyntheticMicroExpressions(1, 1, 128, seed=4, distractors=Distractors(0, 0, 0, 10), amplitude=(0.5, 0.5))
-    moving = data.moving_face(0)
-    peak = int(moving.motion.closure.argmax())
-    assert moving.motion.closure.max() > 0.9
-    assert np.abs(moving.noise_free(peak) - moving.noise_free(0)).max() > 40
-    assert np.abs(moving.noise_free(peak) - moving.noise_free(0))[100:].max() < 20  # not below the eyes
 
 
 def test_annotations_keep_the_contract_and_casme2s_balance():
@@ -163,13 +158,53 @@ def test_prepare_keeps_order_labels_and_bytes(data):
         prepare(data, 56, target="mood")
 
 
-def test_a_photograph_moves_through_the_same_model(landmarker):
-    image = astronaut()
-    moving = photograph(image, landmarker(image), {"12": 3.0}, size=224)
-    clip = moving.clip("EP01", "astronaut")
-    onset, apex = moving.noise_free(clip.onset), moving.noise_free(clip.apex)
-    inside = np.s_[20:-20, 20:-20]
-    assert np.abs(warp(onset, clip.truth.field) - apex)[inside].mean() < 0.4
-    assert np.hypot(*clip.truth.expression).max() == pytest.approx(3.0, rel=1e-3)
-    found = landmarker(clip.frame(clip.onset))  # and it is still a face, landmarked where its landmarks went
-    assert np.linalg.norm(found - clip.landmarks, axis=1).mean() < 4
+def test_casme2s_balance_is_dealt_to_every_subject_alike_and_the_others_as_they_say():
+    uniform = SyntheticMicroExpressions(6, 20, 64, seed=0, balance="uniform").annotations
+    assert uniform.emotion.value_counts().tolist() == [24] * 5
+    uneven = SyntheticMicroExpressions(12, 20, 64, seed=0, balance="uneven").annotations
+    counts = pd.crosstab(uneven.subject, uneven.emotion)
+    assert counts.sum(1).nunique() > 4
+    even = pd.crosstab(*(SyntheticMicroExpressions(12, 20, 64).annotations[c] for c in ("subject", "emotion")))
+    assert (even.max() - even.min()).max() <= 1
+    assert (counts.max() - counts.min()).max() > 4
+    pooled = chisquare(counts.sum(), np.full(5, counts.to_numpy().sum() / 5)).pvalue
+    assert pooled < 0.001, "over all subjects it is nearer to uniform than to anything"
+    with pytest.raises(ValueError, match="balance is one of casme2, uniform, uneven, not 'even'"):
+        SyntheticMicroExpressions(balance="even")
+
+
+def test_habits_make_subjects_prefer_units_and_sides():
+    def spread(habits):
+        """Mean over subjects of how far their happy units are from being chosen alike, and the sides' biases."""
+        data = SyntheticMicroExpressions(20, 40, 64, seed=1, balance="uniform", habits=habits)
+        notes = data.annotations[data.annotations.emotion == "disgust"]
+        counts = pd.crosstab(notes.subject, notes.action_units).to_numpy()
+        wanted = counts.sum(1, keepdims=True) / counts.shape[1]
+        chi = ((counts - wanted) ** 2 / wanted).sum(1).mean() / (counts.shape[1] - 1)
+        biases = [data.moving_face(i).motion.bias for i in range(0, len(data), 40)]
+        return chi, np.std(biases)
+
+    (plain, even), (liking, leaning) = spread(0.0), spread(1.0)
+    assert plain == pytest.approx(1.0, abs=0.5)  # as chance has it
+    assert liking > 2
+    assert even == 0
+    assert 0.08 < leaning < 0.2
+
+
+def test_a_habit_is_the_subjects_and_not_the_clips():
+    data = SyntheticMicroExpressions(3, 4, 64, seed=5)
+    biases = [data.moving_face(i).motion.bias for i in range(12)]
+    assert [len(set(biases[s : s + 4])) for s in (0, 4, 8)] == [1, 1, 1]
+    assert len(set(biases)) == 3
+
+
+def test_layout_variation_makes_heads_differ_more():
+    def spread(variation):
+        faces = [
+            SyntheticMicroExpressions(4, 1, 64, layout_variation=variation).face(s).vertices[:4000] for s in range(4)
+        ]
+        return np.std(faces, axis=0).mean()
+
+    none, usual, much = (spread(v) for v in (0.0, 1.0, 2.0))
+    assert none < 0.3 * usual
+    assert much > 1.5 * usual

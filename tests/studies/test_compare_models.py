@@ -90,4 +90,4 @@ def test_displacements_are_measured_against_the_truth(tmp_path):
     clean = found.errors[found.errors.condition == "none"].groupby("method").expression.mean()
     assert clean["dis"] < clean["nothing moved"]
     found.save(tmp_path / "x.json")
-    assert Displacements.load(tmp_path / "x.json").table().shape == (7, 4)
+    assert Displacements.load(tmp_path / "x.json").table().shape == (7, 6)

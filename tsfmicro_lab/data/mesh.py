@@ -96,7 +96,7 @@ def _check(a: Mapping[str, np.ndarray]) -> None:
     count, units, modes = len(a["vertices"]), len(a["unit_names"]), len(a["mode_names"])
     shapes = {"vertices": (count, 3), "cylinder": (count, 2), "open_sky": (count,), "eyes": (2, 3)}
     shapes |= {"units": (units, count, 3), "modes": (modes, count, 3), "mode_eyes": (modes, 2, 3)}
-    shapes |= {name: (478, 3) for name in ("place_vertices", "place_weights")}
+    shapes |= dict.fromkeys(("place_vertices", "place_weights"), (478, 3))
     shapes |= {name: (count,) for name in a if name.startswith("mask_")}
     for name, shape in shapes.items():
         if a[name].shape != shape:

@@ -22,7 +22,8 @@ LEAD, TAIL = 8, 6
 REFERENCE_SIZE = 224
 Timing = tuple[int, float] | None
 
-# FACS unit, its name (Ekman, Friesen, Hager 2002), and the face units that make it; `*` stands for Left and Right.
+# FACS unit, its name (Ekman, Friesen, Hager 2002), and the face units that make it; `*` stands for Left and Right, a
+# number for a weight. mouthPress*, in spite of its name, pulls the corners up and out and is not AU 24.
 # Which face unit shows which action unit is our reading of the manual.
 _TABLE = """
 1  inner brow raiser    | browInnerUp
@@ -39,8 +40,8 @@ _TABLE = """
 17 chin raiser          | mouthShrugLower
 18 lip pucker           | mouthPucker
 20 lip stretcher        | mouthStretch*
-23 lip tightener        | mouthPress* mouthPucker
-24 lip presser          | mouthPress*
+23 lip tightener        | mouthPucker:0.7 mouthRollUpper:0.3 mouthRollLower:0.3
+24 lip presser          | mouthPucker:0.3 mouthRollUpper:0.5 mouthRollLower:0.5
 26 jaw drop             | jawOpen
 28 lip suck             | mouthRollUpper mouthRollLower
 43 eyes closed          | eyeBlink*
@@ -71,12 +72,13 @@ def unit_delta(name: str) -> Vertices:
         raise ValueError(f"unknown action unit '{name}': choose from {', '.join(ACTION_UNITS)}, with L or R in front")
     mesh, sides = head_mesh(), {"": ("Left", "Right"), "L": ("Left",), "R": ("Right",)}[match[1]]
     total = np.zeros_like(mesh.vertices)
-    for unit in ACTION_UNITS[match[2]][1]:
+    for made_of in ACTION_UNITS[match[2]][1]:
+        unit, _, weight = made_of.partition(":")
         if unit.endswith("*"):
             total += sum(mesh.units[unit[:-1] + side] for side in sides)
         else:  # a unit of the middle has no sides of its own: it fades out within a centimetre
             left = 1 / (1 + np.exp(-mesh.vertices[:, :1] / 4))
-            total += mesh.units[unit] * {"": 1.0, "L": left, "R": 1 - left}[match[1]]
+            total += float(weight or 1) * mesh.units[unit] * {"": 1.0, "L": left, "R": 1 - left}[match[1]]
     return total.astype(np.float32)
 
 

@@ -157,10 +157,12 @@ def shade(surface: Surface, vertices: Vertices, light: Light) -> tuple[np.ndarra
     return diffuse.astype(np.float32), (highlight * (0.2 + 0.8 * surface.sky)).astype(np.float32)
 
 
-def draw(surface: Surface, vertices: Vertices, camera: Camera, light: Light) -> Float32[np.ndarray, "size size 3"]:
-    """A picture of the surface in linear light."""
+def draw(
+    surface: Surface, vertices: Vertices, camera: Camera, light: Light, slopes: Vertices | None = None
+) -> Float32[np.ndarray, "size size 3"]:
+    """A picture of the surface in linear light; `slopes` are other vertices whose slopes the light is to meet."""
     fine = SUPERSAMPLE * camera.size
-    diffuse, highlight = shade(surface, vertices, light)
+    diffuse, highlight = shade(surface, vertices if slopes is None else slopes, light)
     # The level of the texture whose pixels are about as large as the picture's.
     level = int(np.clip(np.log2(surface.density / (fine * SCALE * camera.zoom)) + 0.4, 0, 2))
     uv = (surface.uv + 0.5) / 2**level - 0.5
@@ -200,7 +202,9 @@ def motion_field(
     there = camera.project(place.reshape(-1, 3)).reshape(size, size, 2)
     there[np.isinf(depth)] = _grid(size)[np.isinf(depth)]
     distance = DISTANCE - camera.zoom * place[..., 2]
-    return np.moveaxis(there - _grid(size), -1, 0), np.where(np.isinf(depth), np.inf, distance).astype(np.float32)
+    field = np.moveaxis(there - _grid(size), -1, 0)
+    field[np.abs(field) < 5e-4] = 0  # the rasteriser's precision
+    return field, np.where(np.isinf(depth), np.inf, distance).astype(np.float32)
 
 
 def still_visible(
