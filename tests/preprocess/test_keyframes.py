@@ -23,7 +23,7 @@ def test_the_apex_is_spotted_in_clean_clips():
 
 
 def test_intensity_is_zero_at_the_onset_and_blind_to_flicker():
-    flicker = Distractors(drift=0, flicker=1, noise=0, blinks=0)
+    flicker = replace(Distractors.none(), flicker=1.0)
     data = SyntheticMicroExpressions(1, 1, image_size=96, seed=1, distractors=flicker, amplitude=(3, 3))
     clip = data[0]
     curve = intensity_curve(clip)

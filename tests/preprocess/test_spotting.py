@@ -22,7 +22,7 @@ def frames(take):
 
 @pytest.fixture(scope="module")
 def trace(take, frames):
-    return trace_motion(stream(frames), lambda image: [take.face.landmarks])
+    return trace_motion(stream(frames), lambda image: [take.landmarks])
 
 
 def test_every_strong_movement_is_spotted_with_its_key_frames(take, frames, trace):
@@ -39,7 +39,7 @@ def test_every_strong_movement_is_spotted_with_its_key_frames(take, frames, trac
 def test_a_face_at_rest_gives_nothing_though_it_sways_and_flickers():
     take = long_take(seed=201, expressions=1, rest=1.5)
     rest = [take.frames[i] for i in range(take.table.onset[0])]
-    trace = trace_motion(stream(rest), lambda image: [take.face.landmarks])
+    trace = trace_motion(stream(rest), lambda image: [take.landmarks])
     assert np.isfinite(trace.curve).sum() > 200
     assert spot(trace).empty
 
@@ -54,7 +54,7 @@ def test_a_head_that_moves_on_is_aligned_anew(take, frames, trace):
         return moved[i]
 
     def face(_):
-        return [take.face.landmarks + np.array([shift if shown[-1] >= step else 0, 0], np.float32)]
+        return [take.landmarks + np.array([shift if shown[-1] >= step else 0, 0], np.float32)]
 
     jumped = trace_motion(((i / 200, lambda i=i: read(i)) for i in range(len(moved))), face)
     assert len(jumped.segments) == 2
@@ -68,7 +68,7 @@ def test_a_head_that_moves_on_is_aligned_anew(take, frames, trace):
 
 
 def test_frames_without_a_face_are_unknown(take, frames):
-    faces = iter([[take.face.landmarks]] * 4 + [[]] * 2 + [[take.face.landmarks]] * 20)
+    faces = iter([[take.landmarks]] * 4 + [[]] * 2 + [[take.landmarks]] * 20)
     trace = trace_motion(stream(frames[:160]), lambda image: next(faces))
     assert trace.searches.faces.tolist() == [1] * 4 + [0] * 2 + [1] * 2
     assert len(trace.segments) == 2
@@ -77,9 +77,9 @@ def test_frames_without_a_face_are_unknown(take, frames):
 
 
 def test_the_followed_face_stays_the_same(take, frames):
-    other = take.face.landmarks * 1.2 + np.array([300, 0], np.float32)
+    other = take.landmarks * 1.2 + np.array([300, 0], np.float32)
     wide = [np.hstack([frames[0]] * 3)] * 60
-    lists = iter([[take.face.landmarks], [other, take.face.landmarks], [other, take.face.landmarks]])
+    lists = iter([[take.landmarks], [other, take.landmarks], [other, take.landmarks]])
     trace = trace_motion(stream(wide), lambda image: next(lists))
     assert len(trace.segments) == 1
     assert trace.searches.faces.tolist() == [1, 2, 2]
@@ -87,7 +87,7 @@ def test_the_followed_face_stays_the_same(take, frames):
 
 def test_where_the_followed_face_is_gone_the_largest_is_followed(take, frames):
     places = ((0.5, 0), (0.5, 100), (1, 200))
-    small, near, large = (take.face.landmarks * scale + np.array([at, 0], np.float32) for scale, at in places)
+    small, near, large = (take.landmarks * scale + np.array([at, 0], np.float32) for scale, at in places)
     lists = iter([[small], [near, large]])
     trace = trace_motion(stream([np.hstack([frames[0]] * 3)] * 40), lambda image: next(lists))
     assert np.ptp(trace.segments[1].landmarks, axis=0) == pytest.approx(np.ptp(large, axis=0), rel=1e-4)
