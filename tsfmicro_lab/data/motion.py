@@ -78,7 +78,8 @@ def unit_delta(name: str) -> Vertices:
             total += sum(mesh.units[unit[:-1] + side] for side in sides)
         else:  # a unit of the middle has no sides of its own: it fades out within a centimetre
             left = 1 / (1 + np.exp(-mesh.vertices[:, :1] / 4))
-            total += float(weight or 1) * mesh.units[unit] * {"": 1.0, "L": left, "R": 1 - left}[match[1]]
+            share = {"": np.ones_like(left), "L": left, "R": 1 - left}[match[1]]
+            total += float(weight or 1) * share * mesh.units[unit]
     return total.astype(np.float32)
 
 
