@@ -97,7 +97,7 @@ def test_drift_shifts_the_head_and_leaves_the_ground():
     x, y = points[1].round().astype(int)
     assert field[:, y, x] == pytest.approx((1.0, -0.5), abs=0.1)
     assert not field[:, :8, :8].any()
-    assert np.abs(field[:, -2:]).max() < 0.05  # shoulders stay
+    assert np.hypot(*field[:, -2:]).max() < 0.6 * np.hypot(1.0, 0.5)  # shoulders follow less
 
 
 @pytest.mark.parametrize(("axis", "of"), [(0, "x"), (1, "y"), (2, "roll")])
