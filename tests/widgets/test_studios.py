@@ -5,9 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from skimage.data import astronaut
 
 from tsfmicro_lab.clips import read_image
 from tsfmicro_lab.data import SyntheticMicroExpressions
+from tsfmicro_lab.data.video import write_video
 from tsfmicro_lab.explain import METHODS, where_how
 from tsfmicro_lab.explain.regions import region_table, unit_regions, without_motion
 from tsfmicro_lab.models import create_model
@@ -85,6 +87,38 @@ def test_no_slider_asks_for_more_than_this_face_can_do(studio):
     assert studio.units["17"].max < both
     assert studio.moving.motion.units["R17"] == pytest.approx(studio.units["17"].max * 64 / 224)
     assert "R17E" in studio.story.value, "FACS: maximum"
+
+
+def test_photographs_and_the_webcams_picture_move(studio, landmarker, tmp_path, monkeypatch):
+    head = pixels(studio.tiles[0])
+    studio.source.value = "photograph"
+    studio.photograph.value = "Grace Hopper"
+    assert studio.message.value == ""
+    photo = pixels(studio.tiles[0])
+    assert np.abs(photo.astype(int) - head).mean() > 10
+    assert studio.clip().subject == "Grace Hopper"
+    assert np.hypot(*studio.moving.expression).max() == pytest.approx(2 * 64 / 224, rel=0.02)
+    assert studio.person.layout.display == "none", "it has no seed"
+
+    monkeypatch.chdir(tmp_path)
+    studio.source.value = "webcam"
+    assert "no picture yet: look into the camera" in studio.message.value
+    assert np.array_equal(pixels(studio.tiles[0]), photo), "what was shown stays"
+    write_video([astronaut()] * 3, "seen.mkv", 30)
+    studio.webcam.path = "seen.mkv"
+    studio.webcam.state = "done"
+    assert studio.message.value == ""
+    studio.source.value = "photograph"
+    studio.photograph.value = "Eileen Collins"
+    assert studio.clip().subject == "Eileen Collins"
+
+
+def test_a_photograph_that_cannot_be_used_is_told(studio, landmarker, tmp_path):
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((200, 200, 3), 90, np.uint8))
+    studio.source.value = "photograph"
+    for name, message in (("wall.png", "wall.png shows no face"), ("missing.png", "missing.png")):
+        studio.photograph.value = str(tmp_path / name)
+        assert message in studio.message.value
 
 
 def test_units_that_contradict_one_another_are_told(studio):

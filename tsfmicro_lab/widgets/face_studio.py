@@ -1,7 +1,10 @@
 """FaceStudio: a face whose every muscle has a slider, and whose true motion is known."""
 
+from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import ipywidgets as widgets
@@ -12,12 +15,16 @@ from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.heads import Person, draw_head
 from tsfmicro_lab.data.motion import ACTION_UNITS, FPS, REFERENCE_SIZE, Distractors, Motion
 from tsfmicro_lab.data.moving_face import MovingFace
-from tsfmicro_lab.data.rendering import Camera
+from tsfmicro_lab.data.photographs import find_portrait, packaged_portraits, photographed
+from tsfmicro_lab.data.rendering import Camera, Light, Surface
+from tsfmicro_lab.data.video import Video
 from tsfmicro_lab.preprocess.flow import flow_colours
 from tsfmicro_lab.preprocess.keyframes import difference_frame
-from tsfmicro_lab.widgets.explorer import Explorer, button, labelled, menu, player, slider
+from tsfmicro_lab.widgets.explorer import REFUSALS, Explorer, button, labelled, menu, player, slider
 from tsfmicro_lab.widgets.tiles import Tile, show_all, signed
+from tsfmicro_lab.widgets.webcam import WebcamRecorder
 
+SOURCES = {"a head": "head", "a photograph": "photograph", "a picture of the webcam": "webcam"}
 FACE_SIDES = {"both sides": "", "right side": "R", "left side": "L"}
 #: Strongest setting of each distractor; blinks and gaze shifts are in every clip from 10 and 3.5 on.
 STRONGEST = dict.fromkeys(("drift", "turn", "flicker", "light", "noise", "speech", "jpeg"), 3.0)
@@ -25,12 +32,16 @@ STRONGEST |= {"gaze": 3.5, "blinks": 10.0}
 
 
 class FaceStudio(Explorer):
-    """Choose a person, action units, their strength and timing, and watch: frames, difference, true motion.
+    """Choose a face, action units, their strength and timing, and watch: frames, difference, true motion.
 
-    Frames are `size` pixels wide, 64 to 512; `seed` is the person drawn first.
+    Frames are `size` pixels wide, 64 to 512; `seed` is the person drawn first. What cannot be done is told in the
+    message, and the pictures stay.
 
     Attributes:
+        source: Whether a head, a photograph or a picture of the webcam moves.
         person, layout_variation: Seed of the head, and how far its proportions may be from the mean.
+        photograph: Name of one of two portraits in the public domain, or the path of a picture of your own.
+        webcam: Records a second, of which the last picture is taken.
         units: By action unit, its largest displacement, pixels of a face of 224 px: as far as skin goes on this face.
         side, duration, rise: Both sides, or one; from onset to offset, ms; share of it before the apex.
         distractors: By name, such as `turn` or `light`, its strength, 1 as in the data set.
@@ -41,8 +52,12 @@ class FaceStudio(Explorer):
 
     def __init__(self, size: int = 224, seed: int = 1) -> None:
         self.size = size
+        self.source = menu("face", SOURCES)
         self.person = slider("person", seed, 0, 200, wait=True)
         self.layout_variation = slider("layout variation", 1, 0, 2, 0.25, wait=True)
+        names = list(packaged_portraits())
+        own = widgets.Combobox(names[0], options=names, continuous_update=False, placeholder="or path of a picture")
+        self.photograph, self.webcam = labelled(own, "photograph"), WebcamRecorder("webcam.webm", seconds=1)
         self.units = {
             unit: slider(f"{unit} {name}", 2 if unit == "12" else 0, 0, 4, 0.25, wait=True)
             for unit, (name, *_) in ACTION_UNITS.items()
@@ -57,12 +72,16 @@ class FaceStudio(Explorer):
         self.tiles = [Tile(t, size) for t in ("onset", "this frame", "difference", "true motion")]
         units, distractors = list(self.units.values()), list(self.distractors.values())
         controls = [
-            [[self.person, self.layout_variation], [self.side, self.duration, self.rise]],
+            [
+                [self.source, self.person, self.layout_variation, self.photograph, self.webcam],
+                [self.side, self.duration, self.rise],
+            ],
             [units[:10], units[10:], distractors],
             [[self.frame], [self.play]],
         ]
         super().__init__(controls, [self.tiles, [self.folder, button("save as data", "save", self.save)]])
-        self.when([self.person, self.layout_variation], self._new_face, "drawing")
+        self.when([self.source, self.person, self.layout_variation, self.photograph], self._new_face, "drawing")
+        self.webcam.observe(self._recorded, "state")
         self.when([self.side], self._new_side)
         self.when([self.duration, self.rise, *units, *distractors], self._new_motion)
         self.when([self.frame], self._update)
@@ -70,7 +89,7 @@ class FaceStudio(Explorer):
 
     def clip(self) -> Clip:
         """What is shown, as a clip with its truth."""
-        return self.moving.clip(Path(self.folder.value).name or "studio", f"person{self.person.value:03d}")
+        return self.moving.clip(Path(self.folder.value).name or "studio", self._subject)
 
     def save(self) -> Path:
         """Writes each frame as a PNG and the annotation as CSV into the folder; an OSError if that holds something."""
@@ -88,8 +107,32 @@ class FaceStudio(Explorer):
         return folder
 
     def _new_face(self) -> None:
-        self._face = draw_head(Person.draw(self.person.value, self.layout_variation.value))
+        controls = {"head": [self.person, self.layout_variation], "photograph": [self.photograph]}
+        for kind, own in (controls | {"webcam": [self.webcam]}).items():
+            for control in own:
+                control.layout.display = None if kind == self.source.value else "none"
+        self._face, self._light, self._subject = self._chosen()
         self._new_side()
+
+    def _recorded(self, change: Any) -> None:
+        if change.new == "done":
+            with suppress(*REFUSALS), self.telling("looking for the face"):
+                self._new_face()
+
+    def _chosen(self) -> tuple[Surface, Light, str]:
+        """The face that is asked for, its light and its name."""
+        if self.source.value == "head":
+            number = self.person.value
+            head = draw_head(Person.draw(number, self.layout_variation.value))
+            return head, Light.draw(np.random.default_rng(number)), f"person{number:03d}"
+        if self.source.value == "photograph":
+            name = self.photograph.value.strip()
+            portrait = find_portrait(packaged_portraits().get(name, name), name)
+            return photographed(portrait, self.size), Light(), Path(name).stem
+        if not Path(self.webcam.path).exists():
+            raise ValueError("there is no picture yet: look into the camera and press the button that records")
+        last = deque((read() for _, read in Video(self.webcam.path)), maxlen=1).pop()
+        return photographed(find_portrait(last, "the webcam's picture"), self.size), Light(), "webcam"
 
     def _new_side(self) -> None:
         """Lets no slider ask for more than skin can do on this side of this face."""
@@ -105,7 +148,7 @@ class FaceStudio(Explorer):
             return
         scale = self.size / REFERENCE_SIZE
         motion = self._motion({self.side.value + u: scale * s.value for u, s in self.units.items() if s.value})
-        self.moving = MovingFace(self._face, motion, Camera(self.size))
+        self.moving = MovingFace(self._face, motion, Camera(self.size), self._light)
         self.frame.max = self.play.max = motion.frames - 1
         if self.frame.value == motion.apex:
             self._update()
