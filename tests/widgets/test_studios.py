@@ -97,7 +97,7 @@ def test_photographs_and_the_webcams_picture_move(studio, landmarker, tmp_path, 
     photo = pixels(studio.tiles[0])
     assert np.abs(photo.astype(int) - head).mean() > 10
     assert studio.clip().subject == "Grace Hopper"
-    assert np.hypot(*studio.moving.expression).max() == pytest.approx(2 * 64 / 224, rel=0.02)
+    assert np.hypot(*studio.moving.expression).max() == pytest.approx(2 * 64 / 224, rel=0.1)
     assert studio.person.layout.display == "none", "it has no seed"
 
     monkeypatch.chdir(tmp_path)

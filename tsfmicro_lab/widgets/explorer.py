@@ -106,6 +106,6 @@ def player(moved: widgets.Widget, interval: int) -> widgets.Play:
 def labelled(control: widgets.Widget, label: str) -> widgets.Widget:
     """A slider or menu with a label in front, all of one width."""
     control.description = label
-    control.style.description_width = "11em"
-    control.layout.width = "28em"
+    control.style.description_width = "12.5em"
+    control.layout.width = "29em"
     return control

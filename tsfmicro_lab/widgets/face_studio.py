@@ -166,5 +166,6 @@ class FaceStudio(Explorer):
         show_all(self.tiles, onset, now, difference, flow_colours(field, 3 * self.size / REFERENCE_SIZE))
         key = {motion.onset: "onset", motion.apex: "apex", motion.offset: "offset"}.get(i, "")
         size = f"strength {motion.intensity(i):.0%}, largest displacement {np.hypot(*field).max():.2f} px"
-        coded = " + ".join(f"{unit}{self.moving.facs_intensity(unit)}" for unit in motion.units)
-        self.story.value = f"{coded} {(i - motion.onset) / FPS * 1e3:.0f} ms after the onset <b>{key}</b>, {size}"
+        coded = " + ".join(u + self.moving.facs_intensity(u) for u in motion.units) or "nothing"
+        time = f"{(i - motion.onset) / FPS * 1e3:.0f} ms after the onset <b>{key}</b>"
+        self.story.value = f"FACS {coded}: {time}, {size}"
