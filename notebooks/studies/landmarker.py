@@ -69,7 +69,7 @@ def measure(*, people: int = 200) -> Landmarked:
     del provenance["recipe"]
     rows = [row for seed in tqdm(range(people), "heads") for row in _errors(seed, landmarker)]
     faces = pd.DataFrame(rows)
-    faces["tone"] = pd.qcut(faces.melanin.rank(method="first"), 3, labels=list(TONES)).astype(str)
+    faces["tone"] = pd.qcut(faces.melanin.rank(method="dense"), 3, labels=list(TONES)).astype(str)
     return Landmarked(provenance, faces)
 
 
