@@ -109,7 +109,7 @@ def _errors(subjects: int, clips: int, seed: int, subject: int) -> pd.DataFrame:
             estimates |= {method: optical_flow(onset, apex, method) for method in FLOWS}
             for method, flow in estimates.items():
                 error = endpoint_error(flow, truth.field)
-                row = {"condition": condition, "subject": note.subject, "clip": note.clip, "method": method}
+                row = {"condition": condition, "subject": note["subject"], "clip": note["clip"], "method": method}
                 row |= {"amplitude": float(note.amplitude) * 224 / SIZE, "moved": float(error[truth.moved].mean())}
                 rows.append(row | {"face": float(error[face].mean())})
     return pd.DataFrame(rows)
