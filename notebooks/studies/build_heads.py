@@ -44,8 +44,11 @@ AXIS, RADIUS = -55.0, 85.0
 TOUCH = 0.78
 
 
-def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, list]]:
-    vertices, texture, faces, group = [], [], {}, ""
+def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, list[list[list[int]]]]]:
+    vertices: list[list[float]] = []
+    texture: list[list[float]] = []
+    faces: dict[str, list[list[list[int]]]] = {}
+    group = ""
     for line in path.read_text().splitlines():
         match line.split():
             case ["v", *xyz]:

@@ -1,4 +1,4 @@
-"""Hair as some hundred flat locks that grow from the scalp, lie on the head and hang down."""
+"""Short hair as many narrow locks that grow from the scalp and lie on the head."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: Part of the texture with strands of hair, from root (top) to tip: first column and row, height.
 STRANDS, STRANDS_HEIGHT = (400, SKIN_ROWS + 8), TEXTURE - SKIN_ROWS - 12
-_LOCKS, _PARTS = 620, 5
+_LOCKS, _PARTS = 800, 3
 _CROWN = np.array([0.0, 105.0, -75.0])
 
 
@@ -34,46 +34,41 @@ def locks(
         hairy: How much hair grows at a vertex, 0 to 1.
     """
     rng, curl = np.random.default_rng([person.seed, 31]), person.curl
-    long = float(np.clip((person.length - 30) / 40, 0, 1))
-    parts, count = _PARTS + int(9 * long), int(_LOCKS * (1 - 0.4 * long))
+    parts, count, comb = _PARTS, _LOCKS, person.comb * (1 - 0.5 * curl)
     a, b, c = skin[triangles].transpose(1, 0, 2)
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1) * (hairy[triangles].mean(1) - 0.3).clip(0)
     area *= (b[:, 2] > -100) * (0.35 + 0.65 * (b[:, 2] > -30))
     chosen, bary = triangles[rng.choice(len(triangles), count, p=area / area.sum())], rng.dirichlet((1, 1, 1), count)
     point = np.einsum("lk,lkd->ld", bary, skin[chosen])
     out = _unit(np.einsum("lk,lkd->ld", bary, normals[chosen]))
-    step = (person.length * rng.uniform(0.7, 1.15, (count, 1)) / parts) * (1 - 0.5 * long * (point[:, 1:2] < 20))
+    inside = (bary * hairy[chosen]).sum(1)[:, None]  # shorter at the hairline
+    step = person.length * rng.uniform(0.8, 1.1, (count, 1)) * inside / parts
     side = np.tanh((point[:, :1] - person.parting) / 6) * (1, 0, 0) - (0, 0.2, 0)
-    comb = person.comb * (1 - long) * (1 - 0.5 * curl)
     combed = comb * _unit(point - _CROWN) + (1 - abs(comb)) * side
     low = ((50 - point[:, 1:2]) / 50).clip(0, 1) * (abs(point[:, :1]) > 40)
-    combed = _unit(combed * (1 - low) + low * (0, -1, -0.5))
+    combed = _unit(combed * (1 - low) + low * (0, -0.9, -0.7))
     drift = np.sin(point @ rng.normal(0, 0.06, (3, 3)) + rng.uniform(0, 6, 3))  # neighbours lie alike
-    lift = 0.12 * (1 - long) + 0.8 * curl * (1 - long) + rng.uniform(0, 0.12, (count, 1))
+    lift = 0.08 + 0.25 * curl + rng.uniform(0, 0.12, (count, 1))
     along = combed - (combed * out).sum(1, keepdims=True) * out + lift * out
-    along = _unit(along + 0.22 * drift + rng.normal(0, 0.07 + 0.4 * curl * (1 - long), (count, 3)))
-    tree, layer = cKDTree(skin), rng.uniform(0.5, 3.5 + 4 * long, count)
-    phase, turn = rng.uniform(0, 6.28, (count, 1)) * (1 - 0.5 * long), rng.uniform(0.8, 1.6, (count, 1))
+    along = _unit(along + 0.22 * drift + rng.normal(0, 0.07 + 0.3 * curl, (count, 3)))
+    tree, layer = cKDTree(skin), rng.uniform(0.5, 2.5, count)
+    phase, turn = rng.uniform(0, 6.28, (count, 1)), rng.uniform(0.8, 1.6, (count, 1))
     spine, across = [], []
     for part in range(parts + 1):
-        wide = _unit(np.cross(along, out + np.array([0, 0, 0.4 + 0.8 * long])))
+        wide = _unit(np.cross(along, out + np.array([0, 0, 0.4])))
         wave = np.cos(phase + part * turn) * wide + np.sin(phase + part * turn) * out
         spine.append(point + (part > 0) * curl * np.minimum(step * 0.8, 5) * wave)
         across.append(wide)
         before, point = point, point + step * along
-        angle, radius = np.arctan2(abs(point[:, 0]), point[:, 2] + 55), np.hypot(point[:, 0], point[:, 2] + 55)
-        angle = np.maximum(angle, long * np.interp(point[:, 1], (-150, -10, 35, 62), (0.95, 1.05, 0.9, 0)))
-        point = np.stack([np.sign(point[:, 0]) * radius * np.sin(angle), point[:, 1], radius * np.cos(angle) - 55], 1)
         near = tree.query(point)[1]
         out = _unit(normals[near] + 0.5 * out)
         height = ((point - skin[near]) * normals[near]).sum(1)
         rise = min(1.0, (part + 1) / 2) * layer * min(1.0, person.length / 10)
         point = point + (rise - height).clip(0)[:, None] * normals[near]
-        heavy = np.minimum(0.9, step * (0.004 + 0.025 * long)) * (1 - 0.9 * curl * (1 - long))
-        along = _unit(along + _unit(point - before)) * (1 - heavy) + heavy * (0, -1, 0)
+        along = _unit(along + _unit(point - before))
         along = _unit(along - 0.6 * (1 - curl) * (along * out).sum(1, keepdims=True).clip(0) * out)
-    half = (0.9 + 1.6 * min(1.0, person.length / 25) + 2.0 * long) * rng.uniform(0.6, 1.2, (count, 1))
-    taper = np.interp(np.linspace(0, 1, parts + 1), (0, 0.2, 0.7, 1), (0.6, 1, 0.9, 0.25))
+    half = (0.7 + 0.03 * person.length) * rng.uniform(0.6, 1.2, (count, 1))
+    taper = np.interp(np.linspace(0, 1, parts + 1), (0, 0.2, 0.7, 1), (0.9, 1, 1, 0.5))
     edge = half[None] * taper[:, None, None] * np.stack(across)
     vertices = np.stack([np.stack(spine) - edge, np.stack(spine) + edge], 2).swapaxes(0, 1)  # lock, part, side
     i = 2 * np.arange(parts)[:, None] + (2 * (parts + 1) * np.arange(count))[:, None, None]

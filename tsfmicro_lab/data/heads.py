@@ -5,17 +5,22 @@ from functools import cache
 
 import cv2
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from tsfmicro_lab.data.hair import STRANDS, along_with, locks
 from tsfmicro_lab.data.mesh import SKIN_ROWS, Vertices, head_mesh, places_of
-from tsfmicro_lab.data.rendering import Camera, Surface
+from tsfmicro_lab.data.rendering import Surface
 from tsfmicro_lab.data.skin import collar, hairline, paint
 
 #: How strongly a local mode is drawn: the standard deviation of its largest movement, millimetres, and of its weight.
 _SPREAD, _LARGEST = 1.7, 0.33
 #: Lengths of hair, millimetres, and how many men and women wear it so: our estimate.
-_LENGTHS = ((1, 4, 14, 30, 90, 170), (0.20, 0.25, 0.30, 0.20, 0.03, 0.02), (0.04, 0.06, 0.10, 0.20, 0.30, 0.30))
+_LENGTHS = ((1, 3, 8, 13), (0.20, 0.25, 0.35, 0.20), (0.08, 0.17, 0.35, 0.40))
+#: Modes that are drawn less far, by a part of their name: those that look like an expression, or like no person.
+_TIGHT = {
+    "eyes": 0.6, "asym": 0.25, "asym-mouth-1": 0.2, "asym-brow": 0.4, "eyebrows-angle": 0.12, "mouth-angles": 0.0,
+    "lip-middle": 0.3, "lip-ext": 0.4, "lip-volume": 0.6, "lowerlip-height": 0.5, "nose-point": 0.5, "nose-base": 0.7,
+    "septumangle": 0.5, "prognathism": 0.5, "jaw-drop": 0.5, "nubian": 0.6,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,10 @@ class Person:
 
     seed: int = 0
     shape: dict[str, float] = field(default_factory=dict, repr=False)  #: weight of each shape mode
-    lids: float = 0.05  #: how far the lids are lowered at rest, as a share of a blink
+    lids: float = 0.05  #: how far the lids are lowered at rest, as a share of a blink; below 0 they are open wider
     age: float = 0.2  #: from a young adult (0) to an old one (1)
     melanin: float = 0.3  #: from the lightest (0) to the darkest (1) human skin
     blood: float = 0.5  #: redness of the skin, 0 to 1
-    freckles: float = 0.0
     iris: float = 0.7  #: from blue (0) over green and hazel to nearly black (1)
     hair: float = 0.8  #: from fair (0) to black (1)
     red: float = 0.1  #: how red the hair is
@@ -70,14 +74,15 @@ class Person:
         shares |= {"female": 1 - male, "old": age, "young": 1 - age, "child": 0.0}
         shape = {name: (1 - variation) * weight for name, weight in cls.mean().shape.items()}
         for name, delta in head_mesh().modes.items():
-            weight = min(_LARGEST, _SPREAD / np.abs(delta).max()) * rng.normal()
+            weight = min(_LARGEST, _SPREAD / np.abs(delta).max()) * np.clip(rng.normal(), -1.8, 1.8)
+            weight *= np.prod([less for part, less in _TIGHT.items() if part in name])
             if name.startswith("people-"):
                 shape[name] = shape.get(name, 0.0) + variation * np.prod([shares[p] for p in name.split("-")[1:]])
-            elif name.startswith("asym"):
-                shape[name] = variation * 0.4 * abs(weight)
             else:
-                shape[name] = variation * weight * (0.6 if name.startswith("eyes") else 1.0)
-        shape["mouth-mouth-angles"] += 0.25  # at rest, most corners of the mouth do not hang
+                shape[name] = variation * (abs(weight) if name.startswith("asym") else weight)
+        tilts, wanted = _tilts(), 0.2 + 0.25 * variation * np.clip(rng.normal(), -2, 2)
+        tilt = tilts[""] + sum(tilts[name] * weight for name, weight in shape.items())
+        shape["mouth-mouth-angles"] += (wanted - tilt) / tilts["mouth-mouth-angles"]
         shape["eyebrows-eyebrows-angle"] += 0.08
         looks = _looks(rng, male, age, ancestry)
         return cls(seed, {k: float(v) for k, v in shape.items()}, **{k: float(v) for k, v in looks.items()})
@@ -97,22 +102,29 @@ class Person:
         return rest - np.float32((gap - 0.1) / opened) * mesh.units["jawOpen"]
 
 
+@cache
+def _tilts() -> dict[str, float]:
+    """How far the head without modes ("") and each mode lift the mouth's corners over its closed lips, millimetres."""
+    mesh = head_mesh()
+    rows = {n: places_of(d)[:, 1] for n, d in {"": mesh.vertices, "jaw": mesh.units["jawOpen"], **mesh.modes}.items()}
+    lifts = {name: float(y[[61, 291]].mean() - y[[13, 14]].mean()) for name, y in rows.items()}
+    jaw = lifts["jaw"] / (rows["jaw"][13] - rows["jaw"][14])
+    return {name: float(lifts[name] - jaw * (y[13] - y[14])) for name, y in rows.items()}
+
+
 def _looks(rng: np.random.Generator, male: float, age: float, ancestry: np.ndarray) -> dict[str, float]:
     """Colours and hair; they go with ancestry only loosely."""
-    melanin = np.clip(1.3 * (0.6 * rng.uniform() + 0.4 * ancestry @ (0.85, 0.35, 0.15)) - 0.14, 0, 1) ** 1.2
-    hair, man = np.clip(rng.beta(1.2, 1.1) + 1.3 * melanin, 0, 1), male > 0.5
-    fair, curl = (
-        np.clip(1 - 2 * melanin, 0, 1) * (1 - hair),
-        min(1.0, rng.beta(0.8, 3) + 0.9 * ancestry[0] * rng.choice(2)),
-    )
+    melanin = np.clip(1.45 * (0.6 * rng.uniform() + 0.4 * ancestry @ (0.85, 0.35, 0.15)) - 0.2, 0, 1) ** 1.2
+    hair, man = np.clip(rng.beta(0.8, 1.1) + 1.6 * melanin - 0.25, 0, 1), male > 0.5
+    fair, curl = (1 - melanin) * (melanin < 0.4), rng.beta(0.8, 3) + 0.9 * ancestry[0] * rng.choice(2)
     lost = man * (rng.uniform() < 0.2 + 0.5 * age) * rng.uniform(0.3, 1.0)
-    length = rng.choice(_LENGTHS[0], p=_LENGTHS[1 if man else 2]) * rng.uniform(0.7, 1.4)
+    length = rng.choice(_LENGTHS[0], p=_LENGTHS[1 if man else 2]) * rng.uniform(0.8, 1.2)
     return {
-        "lids": rng.uniform(0, 0.12), "age": age, "melanin": melanin, "blood": rng.uniform(0.15, 1),
-        "freckles": np.clip(rng.normal(0.4 * fair, 0.3), 0, 1) * (melanin < 0.5), "hair": hair, "curl": curl,
-        "iris": min(1.0, rng.uniform() + 1.4 * melanin), "red": rng.beta(1, 4) + 0.4 * fair * rng.uniform(),
-        "grey": np.clip(rng.normal(1.5 * age - 0.55, 0.25), 0, 1), "length": min(length, 200 - 160 * curl),
-        "comb": rng.uniform(-1, 1), "parting": rng.normal(0, 25), "receding": lost + rng.normal(0.05, 0.2),
+        "lids": rng.uniform(-0.06, 0.06), "age": age, "melanin": melanin, "blood": rng.uniform(0.15, 1),
+        "hair": hair, "red": min(1.0, 1.5 * rng.beta(0.4, 1.0)) * fair, "curl": min(curl, 1.0), "length": length,
+        "iris": np.clip(1.25 * rng.uniform() - 0.25 + 1.0 * melanin, 0, 1),
+        "grey": np.clip(rng.normal(1.5 * age - 0.55, 0.25), 0, 1),
+        "comb": rng.uniform(-1, 0.4), "parting": rng.normal(0, 25), "receding": lost + rng.normal(0.05, 0.2),
         "brow": rng.uniform(0.6, 1.0) + 0.25 * male,
         "beard": man * rng.choice([0.03, 0.15, 0.4, 1.0], p=[0.4, 0.25, 0.2, 0.15]) * rng.uniform(0.6, 1.1),
     }  # fmt: skip
@@ -122,54 +134,28 @@ def draw_head(person: Person) -> Surface:
     """Paints a person and grows the hair: what can be moved and drawn, before a wall.
 
     Example:
-        >>> surface = draw_head(Person.draw(3))
+        >>> surface = draw_head(Person.draw(1))
         >>> len(surface.vertices) > len(head_mesh().vertices)  # locks of hair follow the head's own
         True
     """
     mesh, rng = head_mesh(), np.random.default_rng([person.seed, 29])
-    head, texture, sky, uv, triangles = person.vertices(), paint(person), mesh.open_sky, mesh.uv, mesh.triangles
+    head, texture, uv, triangles = person.vertices(), paint(person), mesh.uv, mesh.triangles
     skin = (mesh.masks["eye"] + mesh.masks["teeth"] + mesh.masks["mouth"] == 0) & (uv[:, 1] < SKIN_ROWS)
     hairy = skin * (hairline(person, *uv.T) / 20).clip(0, 1) * (1 - mesh.masks["ears"])
     cloth = skin * (collar(*uv.T) / 4).clip(0, 1)
-    gloss = 0.09 + 0.04 * person.blood + 0.09 * person.melanin + 0.10 * mesh.masks["lips"]
-    gloss = np.where(mesh.masks["eye"] > 0, 0.9, gloss * (1 - 0.6 * hairy) * (1 - 0.9 * cloth)).astype(np.float32)
+    below = skin * np.interp(uv[:, 1], (580, 660), (0, 0.6))  # clothes send light to the neck
+    sky = (mesh.open_sky ** (1 - below)).astype(np.float32)
+    gloss = (0.10 + 0.03 * person.blood) * (1 - 0.65 * person.melanin) + 0.05 * mesh.masks["lips"]
+    gloss = np.where(mesh.masks["eye"] > 0, 0.7, gloss * (1 - 0.6 * hairy) * (1 - 0.9 * cloth)).astype(np.float32)
     wall = cv2.resize(rng.uniform(0.8, 1.1, (2, 2)), (32, 32))[..., None] * rng.uniform(0.2, 0.88) ** 2
     background = (wall * rng.uniform(0.75, 1.15, 3)).astype(np.float32)
     normals = Surface(head, triangles, uv, texture, sky, gloss, background).normals(head)
-    cap = min(person.length * (0.25 + 0.4 * person.curl), 14) * hairy
+    cap = person.length * (0.3 + 0.4 * person.curl) * hairy
     head = (head + (cap + 3.0 * cloth)[:, None] * normals).astype(np.float32)
     if person.length < 7:  # the roots alone
         return Surface(head, triangles, uv, texture, sky, gloss, background)
     hair, more, places = locks(person, head, normals, triangles[skin[triangles].all(1)], hairy)
-    dim = np.interp(places[:, 1] - STRANDS[1], (0, 120), (0.45, 1.0)).astype(np.float32)  # between other locks
-    gloss = np.pad(gloss, (0, len(hair)), constant_values=0.06 + 0.12 * person.hair)
+    dim = np.interp(places[:, 1] - STRANDS[1], (0, 120), (0.7, 1.0)).astype(np.float32)  # between other locks
+    rest, gloss = np.concatenate([head, hair]), np.pad(gloss, (0, len(hair)), constant_values=0.03)
     triangles, uv, sky = np.concatenate([triangles, more + len(head)]), np.concatenate([uv, places]), np.r_[sky, dim]
-    rest = np.concatenate([head, hair])
-    needed = _seen(rest, triangles)
-    needed[: len(mesh.triangles)] |= _uncovered()
-    used = np.arange(len(rest)) < len(head)
-    used[triangles[needed]] = True
-    triangles = (np.cumsum(used, dtype=np.int32) - 1)[triangles[needed]]
-    rest, uv, sky, gloss = rest[used], uv[used], sky[used], gloss[used]
-    return Surface(rest, triangles, uv, texture, sky, gloss, background, follow=along_with(head, rest[len(head) :]))
-
-
-def _seen(vertices: Vertices, triangles: np.ndarray) -> np.ndarray:
-    """Which triangles a camera sees when the head turns by up to 20°: hair hides many of the others."""
-    corners = vertices[triangles].reshape(-1, 3)
-    number, index = np.repeat(np.arange(len(triangles), dtype=np.float32), 3), np.arange(len(corners), dtype=np.int32)
-    seen = np.zeros(len(triangles), bool)
-    for turn in ((0, 0), (0.3, 0.1), (-0.3, 0.1), (0, -0.15)):
-        turned = Rotation.from_euler("yx", turn).apply(corners).astype(np.float32)
-        picture, depth = Camera(zoom=0.8).rasterize(turned, index.reshape(-1, 3), np.stack([number] * 3, 1), 640)
-        seen[picture[np.isfinite(depth), 0].astype(int)] = True
-    return seen
-
-
-@cache
-def _uncovered() -> np.ndarray:
-    """Which triangles of the mean head a camera sees when the mouth opens, or when the eyes open wide or close."""
-    mesh, rest = head_mesh(), Person.mean().vertices()
-    opened = [f"{name}{side}" for name in ("mouthUpperUp", "mouthLowerDown", "eyeWide") for side in ("Left", "Right")]
-    shapes = (["jawOpen", *opened], ["jawOpen", "mouthFunnel"], ["eyeBlinkLeft", "eyeBlinkRight", "mouthPucker"])
-    return np.any([_seen(rest + sum(mesh.units[n] for n in names), mesh.triangles) for names in shapes], axis=0)
+    return Surface(rest, triangles, uv, texture, sky, gloss, background, follow=along_with(head, hair))

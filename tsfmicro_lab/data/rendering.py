@@ -72,7 +72,7 @@ class Light:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Light":
         """A light as rooms and studios have it: from either side, warmer or cooler, harder or softer."""
-        warm, strength = rng.uniform(-1, 1), rng.uniform(1.05, 1.45)
+        warm, strength = rng.uniform(-1, 1), rng.uniform(0.85, 1.15)
         colour = strength * (1 + 0.06 * warm), strength * 0.96, strength * (0.92 - 0.07 * warm)
         key = float(rng.choice([-1, 1]) * rng.uniform(0.1, 0.8)), rng.uniform(0.3, 0.7), 0.9
         return cls(key, colour, rng.uniform(0.12, 0.32), rng.uniform(0.28, 0.45))
@@ -153,7 +153,7 @@ def shade(surface: Surface, vertices: Vertices, light: Light) -> tuple[np.ndarra
         ratio[count:] = flat + surface.follow @ (ratio[:count] - flat)
         return np.repeat(ratio[:, None], 3, 1).astype(np.float32), np.zeros(len(normal), np.float32)
     shine = (normal @ half).clip(0)
-    highlight = surface.gloss * np.where(surface.gloss > 0.5, shine**180, 0.35 * shine**12 + 0.65 * shine**40)
+    highlight = surface.gloss * np.where(surface.gloss > 0.5, shine**150, 0.35 * shine**12 + 0.65 * shine**40)
     return diffuse.astype(np.float32), (highlight * (0.2 + 0.8 * surface.sky)).astype(np.float32)
 
 

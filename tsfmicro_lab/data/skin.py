@@ -2,7 +2,7 @@
 
 Places are pixels of the texture (`mesh.py` tells how they belong to millimetres); colours are linear light. Skin is
 modelled by what absorbs light in it: melanin and blood, each a map, as powers of their colours. What differs between
-people without a number in `Person` (where a mole lies) comes from their seed.
+people without a number in `Person` (how the iris is streaked) comes from their seed.
 """
 
 from functools import lru_cache
@@ -34,12 +34,11 @@ _SEAM = ((0, 488), (20, 486), (50, 489), (74, 493))
 _FOLDS: dict[str, list[Line]] = {
     "forehead": [((0, r + 5), (30, r + 3), (90, r - 1), (150, r + 9)) for r in (192, 214, 236)],
     "eyes": [((178, 322), (200, 312), (222, 298)), ((180, 328), (205, 327), (228, 324)),
-             ((178, 334), (203, 343), (220, 356)), ((45, 345), (70, 362), (110, 366), (150, 352))],
-    "mouth": [((48, 405), (66, 425), (88, 462), (98, 500)), ((84, 505), (92, 530), (90, 560))],
-    "frown": [((14, 282), (11, 262), (13, 248))],
+             ((45, 345), (70, 362), (110, 366), (150, 352))],
+    "mouth": [((48, 405), (66, 425), (88, 462), (98, 500))],
 }  # fmt: skip
 #: Depth of those folds in the oldest, and in the youngest people.
-_DEPTH = {"forehead": (1.3, 0.04), "eyes": (1.2, 0.03), "mouth": (0.9, 0.12), "frown": (0.8, 0.05)}
+_DEPTH = {"forehead": (1.3, 0.04), "eyes": (1.2, 0.03), "mouth": (0.9, 0.12)}
 _Y, _X = np.mgrid[:SKIN_ROWS, :TEXTURE].astype(np.float32)
 _SIDE = abs(_X - FRONT)
 
@@ -131,7 +130,7 @@ def paint(person: "Person") -> Float32[np.ndarray, "1024 1024 3"]:
     _paint_hair(person, rng, skin, masks)
     _paint_brows(person, rng, skin)
     _paint_clothes(rng, skin)
-    lock, lighter = _strands(person, rng, (height, TEXTURE - STRANDS[0]), 1.4, 90), np.linspace(0.6, 1.15, height)
+    lock, lighter = _strands(person, rng, (height, TEXTURE - STRANDS[0]), 1.4, 90), np.linspace(0.85, 1.05, height)
     texture[STRANDS[1] : STRANDS[1] + height, STRANDS[0] :] = lock * lighter[:, None, None]
     _paint_eye(person, rng, texture)
     cv2.circle(texture, _pixels(np.array(TEETH_PATCH), 0).tolist(), 20, (0.55, 0.50, 0.42), -1)
@@ -146,23 +145,11 @@ def _bare(person: "Person", rng: np.random.Generator, masks: dict[str, Map]) -> 
     melanin += 0.10 * masks["under"] + 0.06 * masks["socket"] + masks["lips"] * (0.04 + 0.10 * person.melanin)
     blood = 0.25 + person.blood * (0.35 + 0.75 * masks["flush"] * (1 + 0.15 * cloud)) + 0.03 * (blotch + cloud + large)
     blood += 0.35 * masks["under"] + masks["lips"] * rng.uniform(1.1, 1.5) + 0.15 * masks["lids"]
-    melanin += _spots(rng, int(420 * person.freckles), (110, 60), (0.7, 1.5), 0.16)
-    melanin += _spots(rng, rng.poisson(3 + 14 * person.freckles * person.age), (260, 160), (1.0, 2.2), 0.45)
-    light, dark, red = _rgb(0.86, 0.64, 0.50), _rgb(0.092, 0.040, 0.021), _rgb(0.96, 0.66, 0.67)
+    light, dark, red = _rgb(0.76, 0.555, 0.425), _rgb(0.098, 0.046, 0.026), _rgb(0.96, 0.66, 0.67)
     light *= 1 + rng.uniform(-0.07, 0.07) * _rgb(0, 0.4, -1)  # from rosy to golden
     absorb = np.log(dark / light) * melanin[..., None] + np.log(red) * blood[..., None].clip(0, 4)
-    shade = (1 - 0.45 * masks["chin"]) * (1 - 0.5 * masks["seam"]).clip(0.3) * _relief(person, rng, pores, masks)
+    shade = (1 - 0.15 * masks["chin"]) * (1 - 0.5 * masks["seam"]).clip(0.3) * _relief(person, rng, pores, masks)
     return light * cv2.exp(absorb) * shade[..., None]
-
-
-def _spots(
-    rng: np.random.Generator, count: int, spread: tuple[int, int], size: tuple[float, float], depth: float
-) -> Map:
-    """Freckles or moles, as melanin."""
-    spots = np.zeros((SKIN_ROWS, TEXTURE), np.uint8)
-    for place in _pixels(rng.normal((FRONT, 395), spread, (count, 2))).tolist():
-        cv2.circle(spots, place, int(16 * rng.uniform(*size)), rng.uniform(80, 255), -1, cv2.LINE_AA, 4)
-    return cv2.GaussianBlur(spots, (0, 0), 0.8) * np.float32(depth / 255)
 
 
 def _relief(person: "Person", rng: np.random.Generator, pores: Map, masks: dict[str, Map]) -> Map:
@@ -181,7 +168,7 @@ def _blend(skin: np.ndarray, colour: np.ndarray, alpha: Map) -> None:
 
 def _hair_colour(person: "Person") -> Float32[np.ndarray, "3"]:
     """Colour of hair without grey: black, brown, blond, red and what lies between."""
-    fair, red, dark = _rgb(0.50, 0.35, 0.19), _rgb(0.33, 0.11, 0.04), _rgb(0.011, 0.008, 0.007)
+    fair, red, dark = _rgb(0.46, 0.31, 0.15), _rgb(0.34, 0.10, 0.03), _rgb(0.014, 0.010, 0.009)
     return (fair ** (1 - person.red) * red**person.red) ** (1 - person.hair) * dark**person.hair
 
 
@@ -192,9 +179,9 @@ def _strands(
     grids = [(int(shape[0] / long) + 3, int(shape[1] / width) + 2) for width in (wide, 6 * wide)]
     random = (rng.standard_normal(grid, np.float32) for grid in grids)
     shade, lock = (cv2.resize(r, shape[::-1], interpolation=cv2.INTER_CUBIC) for r in random)
-    grey = (_step(2.2 * person.grey - 0.6 + 0.5 * shade) * min(1.0, 4 * person.grey))[..., None]
-    colour = _hair_colour(person) * cv2.exp(0.26 * shade + 0.24 * lock)[..., None]
-    return colour + grey * (_rgb(0.36, 0.35, 0.34) * cv2.exp(0.25 * lock)[..., None] - colour)
+    grey = _rgb(0.30, 0.295, 0.285) - _hair_colour(person)
+    mixed = _hair_colour(person) + (person.grey * (1 + 0.15 * shade)).clip(0, 1)[..., None] * grey
+    return mixed * cv2.exp(0.16 * shade + 0.12 * lock)[..., None]
 
 
 def _paint_hair(person: "Person", rng: np.random.Generator, skin: np.ndarray, masks: dict[str, Map]) -> None:
@@ -219,9 +206,9 @@ def _paint_hair(person: "Person", rng: np.random.Generator, skin: np.ndarray, ma
 def _paint_brows(person: "Person", rng: np.random.Generator, skin: np.ndarray) -> None:
     """Lashes and brows, whose hairs stand upright near the nose and lie along the brow further out."""
     _blend(skin, _hair_colour(person) * 0.25, _masks()["lashes"])
-    colour = _hair_colour(person) * 0.8 * (1 - 0.4 * person.grey) + 0.4 * person.grey * _rgb(0.14, 0.11, 0.09)
-    fine, top, inner, height, width, count = 4, 210, 20, 110, 180, int(250 * person.brow)
-    curve = np.polynomial.Polynomial.fit((0, 0.3, 0.62, 1), (280, 274, rng.uniform(268, 273), 286), 3)
+    colour = np.minimum(0.6 * _hair_colour(person), 0.5 * skin[250, int(FRONT)])
+    fine, top, inner, height, width, count = 4, 210, 20, 110, 180, int(330 * person.brow)
+    curve = np.polynomial.Polynomial.fit((0, 0.3, 0.62, 1), (277, 272, rng.uniform(268, 272), 284), 3)
     for side in (1, -1):
         t, across = rng.beta(1.15, 1.25, count), rng.normal(0, 0.5, count).clip(-1, 1)
         half = person.brow * np.interp(t, (0, 0.15, 0.55, 1), (5.0, 7.2, 6.0, 1.4))
@@ -233,12 +220,12 @@ def _paint_brows(person: "Person", rng: np.random.Generator, skin: np.ndarray) -
         middle = start + size * np.stack([np.cos(up), -np.sin(up)], 1)
         end = middle + size * np.stack([np.cos(bend), -np.sin(bend)], 1)
         ink, points = np.zeros((fine * height, fine * width), np.uint8), np.stack([start, middle, end], 1)
-        for part, strength, thick in ((slice(0, 2), 255, 3), (slice(1, 3), 200, 2)):
+        for part, strength, thick in ((slice(0, 2), 255, 2), (slice(1, 3), 230, 2)):
             stroke = list(_pixels((points[:, part] - (inner, top)) * fine, 3))
             cv2.polylines(ink, stroke, False, strength, thick, cv2.LINE_AA, 3)
         alpha = cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA)[:, ::side] / np.float32(255)
         left = int(FRONT) + (inner if side > 0 else -inner - width)
-        alpha = 1 - (1 - 0.4 * cv2.GaussianBlur(alpha, (0, 0), 5)) * (1 - (0.55 + 0.35 * person.hair) * alpha)
+        alpha = 1 - (1 - 0.25 * cv2.GaussianBlur(alpha, (0, 0), 3)) * (1 - 0.95 * alpha)
         _blend(skin[top : top + height, left : left + width], colour, alpha)
 
 
@@ -258,11 +245,11 @@ def _paint_eye(person: "Person", rng: np.random.Generator, texture: np.ndarray) 
     r, angle = np.hypot(x, y - 0.05), np.arctan2(y - 0.05, x)  # the gaze rests a little below the horizon
     corner = (x**2)[..., None] * _rgb(0.7, 1.15, 1.15)
     white = _rgb(0.43, 0.39, 0.36) * np.exp(-corner - 0.04 * person.age * _rgb(0, 1, 3))
-    stops = [(0.13, 0.21, 0.30), (0.14, 0.17, 0.13), (0.17, 0.10, 0.04), (0.07, 0.03, 0.013), (0.025, 0.012, 0.008)]
+    stops = [(0.10, 0.23, 0.40), (0.13, 0.21, 0.10), (0.21, 0.13, 0.045), (0.10, 0.042, 0.016), (0.035, 0.016, 0.010)]
     iris = np.stack([np.interp(4 * person.iris, range(5), c) for c in zip(*stops, strict=True)])
     fibre = np.interp(angle, np.linspace(-np.pi, np.pi, 90), rng.normal(0, 1, 90), period=2 * np.pi)
     ring = np.exp(-(((r - pupil - 0.05) / 0.05) ** 2)) * 0.5 - 0.75 * _step((r - 0.30) / 0.085)
     disc = iris * (np.exp(0.16 * fibre + ring) * (1 - _step((pupil + 0.012 - r) / 0.024)))[..., None] + 0.002
     picture = white + _step((0.405 - r) / 0.05)[..., None] * (disc - white)
-    shadow = 1 - 0.6 * _step((-y - 0.02) / 0.27)[..., None]
+    shadow = 1 - 0.45 * _step((-y - 0.02) / 0.27)[..., None]
     texture[row - reach : row + reach + 1, column - reach : column + reach + 1] = picture * shadow
