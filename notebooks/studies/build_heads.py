@@ -21,7 +21,17 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from tsfmicro_lab.data.heads import Person, draw_head
-from tsfmicro_lab.data.mesh import head_mesh
+from tsfmicro_lab.data.mesh import (
+    DENSITY,
+    EYE_PATCH,
+    EYE_PATCH_RADIUS,
+    EYE_RADIUS,
+    EYE_ROW,
+    FRONT,
+    MOUTH_PATCH,
+    TEETH_PATCH,
+    head_mesh,
+)
 from tsfmicro_lab.data.rendering import Camera, Light, draw, encode, to_frame
 from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker
 
@@ -42,6 +52,8 @@ UP = {"decr": "incr", "down": "up", "concave": "convex", "in": "out", "backward"
 AXIS, RADIUS = -55.0, 85.0
 #: Share of a blink at which the lids touch: beyond it the upper one would cover the lower one.
 TOUCH = 0.78
+#: Triangles of an eyeball: rings around the axis that it looks along, and sectors.
+RINGS, SECTORS = 16, 28
 
 
 def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, list[list[list[int]]]]]:
@@ -142,6 +154,16 @@ def occlusion(
     return seen / weight.clip(1e-6)
 
 
+def eyeball() -> tuple[np.ndarray, np.ndarray]:
+    """The front of a unit sphere, a little more than a half, around the z axis: vertices and triangles."""
+    polar, around = np.linspace(0.001, 1.75, RINGS)[:, None], np.arange(SECTORS) * 2 * np.pi / SECTORS
+    ring = np.stack(np.broadcast_arrays(np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)))
+    i = np.arange((RINGS - 1) * SECTORS)
+    right = i - i % SECTORS + (i + 1) % SECTORS
+    quads = np.stack([i, i + SECTORS, right + SECTORS, right])
+    return ring.reshape(3, -1).T, np.concatenate([quads[[0, 1, 2]].T, quads[[0, 2, 3]].T])
+
+
 def landmark_places(path: str, landmarker: str | None) -> dict[str, np.ndarray]:
     """Where MediaPipe's 478 points lie on the mesh, found on a drawn mean head: three vertices and their weights."""
     person = Person.mean()
@@ -206,11 +228,15 @@ def main(data: str, out: str, landmarker: str | None = None) -> None:
     index[used] = np.arange(len(used))
     tri = index[tri]
 
-    def short(delta: np.ndarray) -> np.ndarray:
-        return np.rint(delta[used] * MILLIMETRES * 100).astype(np.int16)  # hundredths of a millimetre
+    ball, between = eyeball()
+    rigid = {side: slice(len(used) + i * len(ball), len(used) + (i + 1) * len(ball)) for i, side in enumerate("rl")}
 
-    def eyes(delta: np.ndarray) -> np.ndarray:
-        return np.array([delta[list(EYES[side])].mean(0) for side in "rl"]) * MILLIMETRES
+    def centres(delta: np.ndarray) -> np.ndarray:
+        return np.repeat([delta[list(EYES[side])].mean(0) for side in "rl"], len(ball), axis=0)
+
+    def short(delta: np.ndarray, eyes: float = 1.0) -> np.ndarray:
+        """Hundredths of a millimetre, of the skin and of both eyeballs, which move as one."""
+        return np.rint(np.concatenate([delta[used], eyes * centres(delta)]) * MILLIMETRES * 100).astype(np.int16)
 
     units = {p.stem: read_target(p, count) for p in sorted((Path(data) / "faceunits01").rglob("*.target"))}
     modes = identity_modes(root, count)
@@ -232,22 +258,29 @@ def main(data: str, out: str, landmarker: str | None = None) -> None:
     masks["mouth"] = 255 * inside.astype(np.uint8)
     closed = base + TOUCH * sum(units[f"eyeBlink{side}"] for side in ("Left", "Right")) * MILLIMETRES
     around = RADIUS * np.arctan2(closed[used, 0], closed[used, 2] - AXIS)
+    uv = (FRONT, EYE_ROW) + DENSITY * np.c_[around, closed[used, 1]] * (1, -1)
+    uv[masks["teeth"] > 0], uv[masks["mouth"] > 0] = TEETH_PATCH, MOUTH_PATCH
+    eye_uv = EYE_PATCH + EYE_PATCH_RADIUS * ball[:, :2] * (1, -1)
+    more = 2 * len(ball)
+    masks = {name: np.pad(mask, (0, more)) for name, mask in masks.items()}
+    masks["eye"] = np.pad(np.zeros(len(used), np.uint8), (0, more), constant_values=255)
+    balls = np.tile(EYE_RADIUS * ball, (2, 1)) + centres(everything - ORIGIN) * MILLIMETRES
     arrays = {
-        "cylinder": np.c_[around, closed[used, 1]].astype(np.float32),
-        "vertices": base[used].astype(np.float32),
-        "triangles": tri.astype(np.uint16),
-        "eyes": eyes(everything - ORIGIN).astype(np.float32),
-        "open_sky": np.rint(255 * light[used]).astype(np.uint8),
-        "unit_names": np.array(list(units)),
-        "units": np.stack([short(d) for d in units.values()]),
-        "mode_names": np.array(list(modes)),
+        "vertices": np.concatenate([base[used], balls]).astype(np.float32),
+        "triangles": np.concatenate([tri, *(between + rigid[side].start for side in "rl")]).astype(np.uint16),
+        "uv": np.concatenate([uv, eye_uv, eye_uv]).astype(np.float32),
+        "open_sky": np.pad(np.rint(255 * light[used]).astype(np.uint8), (0, more), constant_values=255),
+        "eyes": np.array([[rigid[side].start, rigid[side].stop] for side in "rl"]),
+        "units_names": np.array(list(units)),
+        "units": np.stack([short(d, 0.0) for d in units.values()]),
+        "modes_names": np.array(list(modes)),
         "modes": np.stack([short(d) for d in modes.values()]),
-        "mode_eyes": np.stack([eyes(d) for d in modes.values()]).astype(np.float32),
-        **{f"mask_{name}": mask for name, mask in masks.items()},
+        "masks_names": np.array(list(masks)),
+        "masks": np.stack(list(masks.values())),
     }
     print({name: a.shape for name, a in arrays.items()}, len(modes), "modes")
     # Before the landmarks are known, only the middles of the lips are: a person at rest closes them.
-    jaw, lips = (units["jawOpen"] * MILLIMETRES)[used, 1], (masks["lips"] > 76) & (abs(base[used, 0]) < 1)
+    jaw, lips = (units["jawOpen"] * MILLIMETRES)[used, 1], (masks["lips"][: len(used)] > 76) & (abs(base[used, 0]) < 1)
     places = np.zeros((478, 3), np.uint16)
     places[13] = np.argmin(np.where(lips & (jaw > -12), base[used, 1], np.inf))
     places[14] = np.argmax(np.where(lips & (jaw < -18), base[used, 1], -np.inf))
