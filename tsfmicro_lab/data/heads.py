@@ -122,7 +122,7 @@ def _looks(rng: np.random.Generator, male: float, age: float, ancestry: np.ndarr
     return {
         "lids": rng.uniform(-0.06, 0.06), "age": age, "melanin": melanin, "blood": rng.uniform(0.15, 1),
         "hair": hair, "red": min(1.0, 1.5 * rng.beta(0.4, 1.0)) * fair, "curl": min(curl, 1.0), "length": length,
-        "iris": np.clip(1.25 * rng.uniform() - 0.25 + 1.0 * melanin, 0, 1),
+        "iris": np.clip(1.25 * rng.uniform() - 0.25 + 1.7 * melanin, 0, 1),
         "grey": np.clip(rng.normal(1.5 * age - 0.55, 0.25), 0, 1),
         "comb": rng.uniform(-1, 0.4), "parting": rng.normal(0, 25), "receding": lost + rng.normal(0.05, 0.2),
         "brow": rng.uniform(0.6, 1.0) + 0.25 * male,

@@ -245,7 +245,7 @@ def _paint_eye(person: "Person", rng: np.random.Generator, texture: np.ndarray) 
     r, angle = np.hypot(x, y - 0.05), np.arctan2(y - 0.05, x)  # the gaze rests a little below the horizon
     corner = (x**2)[..., None] * _rgb(0.7, 1.15, 1.15)
     white = _rgb(0.43, 0.39, 0.36) * np.exp(-corner - 0.04 * person.age * _rgb(0, 1, 3))
-    stops = [(0.10, 0.23, 0.40), (0.13, 0.21, 0.10), (0.21, 0.13, 0.045), (0.10, 0.042, 0.016), (0.035, 0.016, 0.010)]
+    stops = [(0.06, 0.13, 0.22), (0.08, 0.12, 0.06), (0.13, 0.08, 0.028), (0.07, 0.03, 0.012), (0.03, 0.014, 0.009)]
     iris = np.stack([np.interp(4 * person.iris, range(5), c) for c in zip(*stops, strict=True)])
     fibre = np.interp(angle, np.linspace(-np.pi, np.pi, 90), rng.normal(0, 1, 90), period=2 * np.pi)
     ring = np.exp(-(((r - pupil - 0.05) / 0.05) ** 2)) * 0.5 - 0.75 * _step((r - 0.30) / 0.085)
