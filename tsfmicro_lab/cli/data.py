@@ -61,7 +61,9 @@ def report(
 @app.command()
 def prepare(
     name: Name,
-    root: Annotated[Path | None, typer.Argument(help="Folder of your copy; none for synthetic clips.")] = None,
+    root: Annotated[
+        Path | None, typer.Argument(help="Folder of your copy or pictures; none for synthetic clips.")
+    ] = None,
     labels: Labels = None,
     out: Annotated[Path, typer.Option("--out", help="Where stores lie.")] = Path("build/stores"),
     size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the aligned frames, pixels.")] = 224,
@@ -71,17 +73,22 @@ def prepare(
 ) -> None:
     """Align a data set once into memory-mapped files; goes on where it was interrupted."""
     from tsfmicro_lab.data import samples
+    from tsfmicro_lab.data.photographs import PhotographMicroExpressions
     from tsfmicro_lab.data.recordings import load
     from tsfmicro_lab.data.schema import Dataset
     from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 
-    data: Dataset = SyntheticMicroExpressions()
-    if root is not None:
+    data: Dataset
+    if name == "photographs":
+        data = PhotographMicroExpressions(root)
+    elif root is not None:
         copy = load(name, root, labels)
         data = copy.select(copy.annotations["frames"] > 0)
         if left := len(copy) - len(data):
             print(f"{left} clips have no frames and are left out: tsfmicro-lab data report says which")
-    elif name != "synthetic":
+    elif name == "synthetic":
+        data = SyntheticMicroExpressions()
+    else:
         raise ValueError(f"give the folder of your copy of {name}")
     prepared = samples.prepare(data, size, target=target, tensors=tensors, folder=out, workers=workers)
     print(f"store: {prepared.folder}")

@@ -18,7 +18,7 @@ from tsfmicro_lab.data.heads import Person
 from tsfmicro_lab.data.mesh import head_mesh, places_of
 from tsfmicro_lab.data.motion import Distractors, Motion
 from tsfmicro_lab.data.moving_face import MovingFace
-from tsfmicro_lab.data.rendering import DISTANCE, SCALE, SUPERSAMPLE, Camera, Light, Surface, shade
+from tsfmicro_lab.data.rendering import SCALE, SUPERSAMPLE, Camera, Light, Surface, shade
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 from tsfmicro_lab.preprocess.alignment import apply_alignment, estimate_alignment, transform_points
 from tsfmicro_lab.preprocess.landmarks import FACE_POINTS, default_landmarker
@@ -58,24 +58,33 @@ def find_portrait(picture: Path | str | np.ndarray, name: str = "") -> Portrait:
     landmarker, name = default_landmarker(faces=2), name or str(picture if isinstance(picture, str | Path) else "array")
     image = _as_rgb(picture, name) if isinstance(picture, np.ndarray) else read_image(picture)
     if min(image.shape[:2]) < SMALLEST:
-        size = f"{image.shape[1]}×{image.shape[0]}"
-        raise ValueError(f"{name} is {size} px, which shows too little: take one of {SMALLEST} px or more a side")
+        raise ValueError(f"{name} is {image.shape[1]}×{image.shape[0]} px: take one of {SMALLEST} px or more a side")
     turned = (np.ascontiguousarray(np.rot90(image, turns)) for turns in (0, 1, 3, 2))
-    image, faces = next(((i, found) for i in turned if (found := landmarker.find_meshes(i))), (image, []))
+    found = ((i, meshes) for i in turned if (meshes := landmarker.find_meshes(i)) and _upright(meshes[0]))
+    image, faces = next(found, (image, []))
     if len(faces) != 1:
         remedy = "cut out one of them" if faces else "take one that shows it from the front, whole and upright"
         raise ValueError(f"{name} shows {len(faces) or 'no'} face{'s' * (len(faces) > 1)}: {remedy}")
     extent = float(np.ptp(faces[0], axis=0).max())
     if extent < SMALLEST:
         raise ValueError(f"the face in {name} is only {extent:.0f} px high: take a picture in which it has {SMALLEST}")
-    if (scale := 512 / extent) < 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        return Portrait(image, ((faces[0] + 0.5) * scale - 0.5).astype(np.float32), name)
-    return Portrait(image, faces[0], name)
+    scale = min(1.0, 512 / extent)
+    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    return Portrait(image, ((faces[0] + 0.5) * scale - 0.5).astype(np.float32), name)
+
+
+def _upright(mesh: Points) -> bool:
+    """Whether the chin lies below the root of the nose; MediaPipe places a face on its side less well."""
+    across, down = mesh[152] - mesh[168]
+    return bool(down > abs(across))
 
 
 def _as_rgb(picture: np.ndarray, name: str) -> Frame:
-    if picture.dtype not in (np.uint8, np.uint16) or picture.shape[2:] not in ((), (1,), (3,), (4,)):
+    if (
+        picture.dtype not in (np.uint8, np.uint16)
+        or picture.ndim < 2
+        or picture.shape[2:] not in ((), (1,), (3,), (4,))
+    ):
         raise ValueError(f"{name} is {picture.dtype} {picture.shape}, not (height, width, 3) uint8: convert it to RGB")
     eight = (picture // 257 if picture.dtype == np.uint16 else picture).astype(np.uint8)
     return eight[..., :3] if picture.shape[2:] in ((3,), (4,)) else np.dstack([eight] * 3)
@@ -93,7 +102,7 @@ def photographed(portrait: Portrait, size: int = 224) -> Surface:
         size: Side of the pictures to be drawn, pixels: the eyes get their usual place and distance there.
     """
     points = portrait.points
-    named = points if len(points) == len(FACE_POINTS) else points[list(FACE_POINTS.values())]
+    named = points[list(FACE_POINTS.values())] if len(points) > len(FACE_POINTS) else points
     # The aligned face with room around it, and a margin beyond the picture.
     matrix = 0.7 * estimate_alignment(named, size) + np.array([[0, 0, 0.15 * size], [0, 0, 0.20 * size]])
     margin = round(MARGIN * SUPERSAMPLE * size)
@@ -109,43 +118,37 @@ def photographed(portrait: Portrait, size: int = 224) -> Surface:
     ticks = np.linspace(-margin, side - margin, _CELLS + 1) / SUPERSAMPLE - 0.5
     nodes = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
     depth = np.full(len(nodes), fit.vertices[np.unique(face), 2].min() - 5)
-    pull = _follow(nodes, pixels[rim]) * (DISTANCE - depth[0]) / (DISTANCE - fit.vertices[rim, 2])
+    back = np.c_[unproject(nodes, depth, size), depth]
+    near, far = _follow(nodes, pixels[rim], size)
     node = np.arange(len(nodes)).reshape(_CELLS + 1, -1) + len(pixels)
     a, b, c, d = node[:-1, :-1].ravel(), node[1:, :-1].ravel(), node[1:, 1:].ravel(), node[:-1, 1:].ravel()
     # What lies behind lips and lids has a texture of its own, so copies of its vertices.
     behind, copies = np.unique(inner, return_inverse=True)
     inner = copies.reshape(-1, 3) + len(pixels) + len(nodes)
     follow = csr_matrix((len(nodes) + len(behind), len(pixels)), dtype=np.float32).tolil()
-    follow[: len(nodes), rim] = pull
+    follow[: len(nodes), rim] = near
+    along = _mixture(fit.vertices[skull], np.concatenate([back, fit.vertices[rim]]))
+    follow[: len(nodes), skull] = far * along[: len(nodes)] - near @ along[len(nodes) :]
     follow[np.arange(len(behind)) + len(nodes), behind] = 1
-    # Teeth and mouth stay with the skull, whatever the jaw does: a mixture of four points that no unit moves.
+    # Teeth and mouth stay with the skull, whatever the jaw does.
     inside = np.flatnonzero((masks["teeth"] + masks["mouth"])[behind] > 0)
     hidden = fit.vertices[behind]
     # The middle of the mouth comes half-way to the lips: the less shows when the head turns.
     x, y, z = Person.mean().vertices()[behind[inside]].T
     hidden[inside, 2] += 0.4 * np.exp(-((x / 22) ** 2) - ((y + 68) / 15) ** 2) * np.minimum(25 - z, 20)
     hidden[inside, :2] = unproject(pixels[behind[inside]], hidden[inside, 2], size)
-    weights = np.linalg.solve(*(np.c_[x, np.ones(len(x))].T for x in (fit.vertices[skull], hidden[inside])))
     follow[inside + len(nodes)] = 0
-    follow[inside[:, None] + len(nodes), skull] = weights.T
-    vertices = np.concatenate([fit.vertices, np.c_[unproject(nodes, depth, size), depth], hidden])
+    follow[inside[:, None] + len(nodes), skull] = _mixture(fit.vertices[skull], hidden[inside])
+    vertices = np.concatenate([fit.vertices, back, hidden])
     triangles = np.concatenate([face, np.stack([a, b, c], 1), np.stack([a, c, d], 1), inner]).astype(np.int32)
     uv = SUPERSAMPLE * np.concatenate([pixels, nodes, pixels[behind]]) + offset
     uv[-len(behind) :, 0] += side
-    surface = Surface(
-        vertices.astype(np.float32),
-        triangles,
-        uv.astype(np.float32),
-        (np.concatenate([photo, photo], 1) / np.float32(255)) ** 2.2,
-        np.ones(len(vertices), np.float32),
-        np.zeros(len(vertices), np.float32),
-        (view / np.float32(255)) ** 2.2,
-        SUPERSAMPLE * size * SCALE,
-        fit.frame,
-        follow=follow.tocsr(),
-    )
+    texture, zero = (np.concatenate([photo, photo], 1) / np.float32(255)) ** 2.2, np.zeros(len(vertices), np.float32)
+    arrays = vertices.astype(np.float32), triangles, uv.astype(np.float32), texture, zero + 1, zero
+    density, background = SUPERSAMPLE * size * SCALE, (view / np.float32(255)) ** 2.2
+    surface = Surface(*arrays, background, density, fit.frame, follow=follow.tocsr())
     painted = _behind(surface, behind, inner.astype(np.int32), view)
-    surface.texture[margin : side - margin, side + margin : 2 * side - margin] = (painted / np.float32(255)) ** 2.2
+    texture[margin : side - margin, side + margin : 2 * side - margin] = (painted / np.float32(255)) ** 2.2
     return replace(surface, lit=shade(surface, surface.vertices, Light())[0].mean(1))
 
 
@@ -160,19 +163,26 @@ def _face() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     soft = inner | (masks["lips"] + masks["eyelids"] > 0)[triangles].all(1)
     near = mean[triangles, 2].min(1) > np.where(soft, -75, -50)
     kept = oval & near & (soft | (np.cross(b - a, c - a)[:, 2] > 0))
-    rim = np.intersect1d(triangles[kept], triangles[~kept & ~soft])
+    rim = np.intersect1d(triangles[kept], triangles[~oval & ~soft])
     still = np.flatnonzero(~np.any([np.any(delta, axis=1) for delta in mesh.units.values()], axis=0))
     skull = still[(mean[still] @ np.array([[1, -1, 0, 0], [0, 0, 1, 0], [0, 0, 0, -1]])).argmax(0)]
     return triangles[kept & ~inner], triangles[kept & inner], rim, skull
 
 
-def _follow(nodes: np.ndarray, rim: np.ndarray) -> np.ndarray:
-    """How nodes of a square grid go along with the rim of the face: smoothly, and not at all at the grid's border."""
+def _mixture(four: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """How points are mixed from four others, so that they move with them as one."""
+    return np.asarray(np.linalg.solve(*(np.c_[x, np.ones(len(x))].T for x in (four, points))).T)
+
+
+def _follow(nodes: np.ndarray, rim: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """How nodes of a grid go along with the face's rim, close to it, and with the head, less and less to the border."""
     from scipy.interpolate import RBFInterpolator
 
     border = nodes[(nodes == nodes.min()).any(1) | (nodes == nodes.max()).any(1)]
     sites = np.concatenate([rim, border])
-    return np.asarray(RBFInterpolator(sites, np.eye(len(sites), len(rim)), smoothing=1.0)(nodes))
+    spline = RBFInterpolator(sites, np.eye(len(sites), len(rim)), smoothing=1.0)(nodes)
+    distance = np.linalg.norm(nodes[:, None] - rim, axis=2).min(1, keepdims=True)
+    return spline * np.exp(-((distance / (0.07 * size)) ** 2)), spline.sum(1, keepdims=True)
 
 
 def _behind(surface: Surface, behind: np.ndarray, inner: np.ndarray, photo: Frame) -> np.ndarray:
@@ -252,7 +262,7 @@ class PhotographMicroExpressions(SyntheticMicroExpressions):
         default_landmarker(faces=2)  # without it no picture can be used, and none is to blame
         self.portraits: list[Portrait] = []
         rows = []
-        for name, picture in (packaged_portraits() if source is None else _pictures(source)).items():
+        for name, picture in _pictures(source).items():
             try:
                 self.portraits.append(find_portrait(picture, name))
             except (OSError, ValueError) as error:
@@ -279,8 +289,10 @@ def packaged_portraits() -> dict[str, Source]:
     return {"Eileen Collins": astronaut(), "Grace Hopper": get_sample_data("grace_hopper.jpg", asfileobj=False)}
 
 
-def _pictures(source: Source | Sequence[Source]) -> dict[str, Source]:
+def _pictures(source: Source | Sequence[Source] | None) -> dict[str, Source]:
     """All pictures of a source by their names."""
+    if source is None:
+        return packaged_portraits()
     if isinstance(source, str | Path) and Path(source).is_dir():
         source = sorted(path for path in Path(source).iterdir() if path.suffix.lower() in SUFFIXES)
     several = [source] if isinstance(source, str | Path | np.ndarray) else source
