@@ -33,7 +33,7 @@ SMALLEST, SUFFIXES = 64, (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".ti
 #: Cells of the backdrop, a side.
 _CELLS = 40
 #: Standard deviation of the blur of the texture, its pixels: as a lens has it, and so that it can move smoothly.
-_BLUR = 0.8
+_BLUR = 1.1
 
 
 @dataclass(frozen=True, eq=False)
