@@ -14,6 +14,7 @@ import gzip
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -265,7 +266,7 @@ def main(data: str, out: str, landmarker: str | None = None) -> None:
     masks = {name: np.pad(mask, (0, more)) for name, mask in masks.items()}
     masks["eye"] = np.pad(np.zeros(len(used), np.uint8), (0, more), constant_values=255)
     balls = np.tile(EYE_RADIUS * ball, (2, 1)) + centres(everything - ORIGIN) * MILLIMETRES
-    arrays = {
+    arrays: dict[str, Any] = {
         "vertices": np.concatenate([base[used], balls]).astype(np.float32),
         "triangles": np.concatenate([tri, *(between + rigid[side].start for side in "rl")]).astype(np.uint16),
         "uv": np.concatenate([uv, eye_uv, eye_uv]).astype(np.float32),
