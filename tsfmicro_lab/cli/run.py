@@ -46,6 +46,7 @@ def evaluate(
     protocol: Annotated[str, typer.Option(help="loso, nested, kfold or hold-out.")] = "loso",
     layout_variation: Annotated[float, typer.Option(min=0, help="How much faces differ; adults: about 1.")] = 1.0,
     distractors: Annotated[str, typer.Option(help="Strengths such as drift=0,noise=2; none switches all off.")] = "",
+    where: Annotated[str, typer.Option(help="free, or needed: close-ups that nobody aligned, nor does this.")] = "free",
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
     workers: Workers = None,
 ) -> None:
@@ -59,6 +60,7 @@ def evaluate(
     drawing: dict[str, Any] = {
         "layout_variation": layout_variation,
         "distractors": Distractors.parse(distractors),
+        "where": where,
     }
 
     def draw(seed: int) -> SyntheticMicroExpressions:
@@ -68,6 +70,7 @@ def evaluate(
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
     runs = [Run(name, preset, recipe, selection, accelerator=accelerator) for name in model]
     options: dict[str, Any] = {"seeds": seeds, "target": target, "protocol": protocol, "workers": workers}
+    options["align"] = where == "free"
     _, scores = run_experiment(runs, draw, out, **options, keep_frames=True)
     table = summary(scores)
     for name in ("uf1", "uar", "accuracy"):

@@ -89,6 +89,22 @@ def unit_reach(name: str) -> float:
     return float(np.hypot(delta[:, 0], delta[:, 1]).max()) * SCALE * REFERENCE_SIZE
 
 
+def trace(delta: Vertices, vertices: Vertices, width: float) -> Vertices:
+    """What is left of a movement where it is only a trace: a round patch of skin at its strongest place, pulled along.
+
+    Every unit's trace has the same shape in a picture, so the place on the face and the direction alone tell the unit.
+
+    Args:
+        delta: Displacement of every vertex, millimetres.
+        vertices: The face at rest, millimetres.
+        width: Standard deviation of the patch, a Gaussian across the picture, millimetres.
+    """
+    strongest = np.hypot(delta[:, 0], delta[:, 1]).argmax()
+    distance = np.hypot(*(vertices - vertices[strongest])[:, :2].T)
+    weight = np.exp(-0.5 * (distance / width) ** 2)
+    return (weight[:, None] * delta[strongest] * (1, 1, 0)).astype(np.float32)
+
+
 def check_units(units: Sequence[str]) -> None:
     """Refuses units that do not exist or contradict one another.
 
@@ -174,6 +190,7 @@ class Motion:
     speech: Float32[np.ndarray, "frames 2"] = field(repr=False)  #: weight of an open jaw and of rounded lips
     distractors: Distractors = Distractors()
     noise: float = 0.0  #: standard deviation of the camera's noise, grey levels
+    trace: float = 0.0  #: width of the patch of skin that a unit moves, millimetres; 0 moves all that it can
     bias: float = 0.0  #: habit: how much stronger the left side moves than the right, as a share
     seed: tuple[int, ...] = (0,)  #: of the noise of each frame
 

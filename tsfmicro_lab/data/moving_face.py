@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from tsfmicro_lab.clips import Clip, Frame, LazyFrames, Points, Truth
 from tsfmicro_lab.data.mesh import EYE_RADIUS, Vertices, head_mesh, places_of
-from tsfmicro_lab.data.motion import FPS, REFERENCE_SIZE, Motion, check_units, moved_region, unit_delta
+from tsfmicro_lab.data.motion import FPS, REFERENCE_SIZE, Motion, check_units, moved_region, trace, unit_delta
 from tsfmicro_lab.data.rendering import (
     SCALE,
     Camera,
@@ -67,7 +67,8 @@ class MovingFace:
     def _delta(self, unit: str) -> Vertices:
         """What a unit in full strength does to this face, millimetres: on one side more, by the face's habit."""
         lean = 1 + self.motion.bias * np.tanh(head_mesh().vertices[:, :1] / 10)
-        return (lean * unit_delta(unit)) @ self.face.frame.T
+        delta = (lean * unit_delta(unit)) @ self.face.frame.T
+        return trace(delta, self.face.vertices[: len(delta)], self.motion.trace) if self.motion.trace else delta
 
     def facs_intensity(self, unit: str) -> str:
         """The intensity that a FACS coder would write, A (trace) to E (maximum), by :data:`INTENSITIES`."""

@@ -103,6 +103,7 @@ def prepare(
     folder: Path | str | None = None,
     workers: int | None = 1,
     landmarker: Landmarker | None = None,
+    align: bool = True,
     progress: bool = True,
 ) -> Samples:
     """Aligns every clip once and keeps what models read: by default onset and apex.
@@ -119,6 +120,7 @@ def prepare(
         folder: Where stores lie; without one the tensors are kept in memory.
         workers: Number of processes, None for one per usable core. The data set must then be picklable.
         landmarker: What finds landmarks where the data set brings none; MediaPipe's, one in each process, by default.
+        align: False takes alignment away: the middle square of each frame is resized, wherever the face lies in it.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -135,14 +137,14 @@ def prepare(
     names, rows = in_order(tensors), rows_with(dataset, target)
     table = dataset.annotations.iloc[rows].reset_index(drop=True)
 
-    def align(tasks: Sequence[Task]) -> Iterator[Aligned]:
-        aligned = spread(partial(align_row, dataset, size, names, landmarker), tasks, workers)
+    def place(tasks: Sequence[Task]) -> Iterator[Aligned]:
+        aligned = spread(partial(align_row, dataset, size, names, landmarker, align), tasks, workers)
         return iter(tqdm(aligned, "aligning clips", len(tasks), disable=not progress))
 
     if folder is not None:
-        about = {"dataset": dataset.name, "size": size, "target": target, "tensors": list(names)}
-        return replace(open_store(make_store(Path(folder), about, table, rows.tolist(), align)), source=repr(dataset))
-    clips = [tensors for _, tensors in align([(row, None) for row in rows.tolist()]) if tensors]
+        about = {"dataset": dataset.name, "size": size, "target": target, "tensors": list(names), "align": align}
+        return replace(open_store(make_store(Path(folder), about, table, rows.tolist(), place)), source=repr(dataset))
+    clips = [tensors for _, tensors in place([(row, None) for row in rows.tolist()]) if tensors]
     arrays = {name: np.stack([clip[name] for clip in clips]) for name in names}
     return _samples(arrays, table, target, source=repr(dataset))
 

@@ -37,12 +37,14 @@ Aligned = tuple[str, Arrays | None]
 Align = Callable[[Sequence[Task]], Iterable[Aligned]]
 
 
-def align_row(dataset: Dataset, size: int, names: Sequence[str], landmarker: Landmarker | None, task: Task) -> Aligned:
+def align_row(
+    dataset: Dataset, size: int, names: Sequence[str], landmarker: Landmarker | None, align: bool, task: Task
+) -> Aligned:
     """A hash of what a clip's tensors are made from, and the tensors, or None where they are on disk already."""
     row, known = task
     clip = dataset[row]
     source = "" if known is None else _source(clip, set(names) <= {*KEY_FRAMES, "landmarks"}, landmarker)
-    return source, None if source and source == known else prepare_clip(clip, size, names, landmarker)
+    return source, None if source and source == known else prepare_clip(clip, size, names, landmarker, align)
 
 
 def make_store(folder: Path, about: Manifest, table: pd.DataFrame, rows: list[int], align: Align) -> Path:

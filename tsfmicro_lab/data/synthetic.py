@@ -22,6 +22,16 @@ PROTOTYPES: dict[str, tuple[tuple[str, ...], ...]] = {
     "surprise": (("1", "2"), ("1", "2", "5"), ("2",), ("5",)),
     "others": (("4",), ("4", "7"), ("7",), ("L14",), ("R14",), ("24",), ("4", "24")),
 }
+#: The units of `where="needed"`, each on one side of the face.
+_NEEDED = {"happiness": "12", "disgust": "10", "repression": "15", "surprise": "1 2", "others": "4 14"}
+#: What a clip may show: the whole face, upright; or a close-up that nobody has aligned.
+WHERE = {
+    "free": PROTOTYPES,
+    "needed": {e: tuple((side + u,) for u in units.split() for side in "LR") for e, units in _NEEDED.items()},
+}
+#: How near the camera of a close-up is, how far from the picture's edge the movement lies, as a share of the side, and
+#: how wide its trace is, millimetres.
+_ZOOM, _EDGE, _TRACE = (1.6, 3.2), 0.25, 7.0
 #: CASME II's five classes, 246 clips of its 2014 labels.
 CLASS_COUNTS = {"happiness": 32, "disgust": 63, "repression": 27, "surprise": 25, "others": 99}
 #: How MEGC2019 joins them to three classes; it leaves "others" out.
@@ -49,6 +59,10 @@ class SyntheticMicroExpressions:
         balance: One of :data:`BALANCES`. But for `uneven`, every subject shows every emotion about as often as every
             other one, so a resting face says nothing about the label.
         habits: How much subjects differ in the units that they prefer and in the side that moves more; 0 not at all.
+        where: `free`, or `needed`: a camera that nobody has aligned films a trace of a unit, from near, turned by any
+            angle, and pointed anywhere around it. In the picture all traces look alike, so the displacement does not
+            tell the emotion; where on the face it lies does, and that is seen in the onset frame alone. Alignment takes
+            the condition away, so prepare such clips with `align=False`.
 
     Example:
         >>> data = SyntheticMicroExpressions(subjects=3, clips_per_subject=5, image_size=96)
@@ -72,12 +86,16 @@ class SyntheticMicroExpressions:
         distractors: Distractors | None = None,
         balance: str = "casme2",
         habits: float = 1.0,
+        where: str = "free",
     ) -> None:
         if subjects < 1 or clips_per_subject < 1 or image_size < 32:
             given = f"{subjects}, {clips_per_subject} and {image_size}"
             raise ValueError(f"subjects, clips_per_subject and image_size must be at least 1, 1 and 32, got {given}")
         if balance not in BALANCES:
             raise ValueError(f"balance is one of {', '.join(BALANCES)}, not '{balance}'")
+        if where not in WHERE:
+            raise ValueError(f"where is one of {', '.join(WHERE)}, not '{where}'")
+        self.where, self._prototypes = where, WHERE[where]
         self.image_size, self.seed, self.layout_variation = image_size, seed, layout_variation
         self.amplitude, self.distractors, self.habits = amplitude, distractors or Distractors(), habits
         self.report = pd.DataFrame(columns=["subject", "clip", "what"])
@@ -107,7 +125,10 @@ class SyntheticMicroExpressions:
     def moving_face(self, index: int) -> MovingFace:
         """The renderer behind a clip: face, motion, truth, and frames without noise."""
         subject = self._plan[index][0]
-        return MovingFace(self.face(subject), self._motions[index], Camera(self.image_size), self.light(subject))
+        moving = MovingFace(self.face(subject), self._motions[index], Camera(self.image_size), self.light(subject))
+        if self.where == "needed":
+            moving.camera = _close_up(moving, np.random.default_rng([self.seed, 7, index]))
+        return moving
 
     def light(self, subject: int) -> Light:
         """The light that a subject sits in."""
@@ -134,9 +155,9 @@ class SyntheticMicroExpressions:
             if balance == "uneven":
                 share = rng.dirichlet(1.5 * counts / counts.mean())
                 hand = rng.choice(list(CLASS_COUNTS), size=max(1, rng.poisson(clips)), p=share)
-            liking = {e: rng.dirichlet(np.full(len(units), 1.0)) for e, units in PROTOTYPES.items()}
+            liking = {e: rng.dirichlet(np.full(len(units), 1.0)) for e, units in self._prototypes.items()}
             for number, emotion in enumerate(map(str, hand), start=1):
-                choices = PROTOTYPES[emotion]
+                choices = self._prototypes[emotion]
                 odds = (liking[emotion] + 1e-3) ** self.habits
                 plan.append((s, number, emotion, choices[rng.choice(len(choices), p=odds / odds.sum())]))
         return plan
@@ -153,7 +174,16 @@ class SyntheticMicroExpressions:
         bias = float(np.clip(bias, -0.3, 0.3))
         motion = Motion.draw({}, self.distractors, [self.seed, 2, index])
         pixels = {u: scale * min(wish, (1 - abs(bias)) * unit_reach(u)) for u, wish in wanted.items()}
-        return replace(motion, units=pixels, bias=bias)
+        return replace(motion, units=pixels, bias=bias, trace=_TRACE if self.where == "needed" else 0.0)
+
+
+def _close_up(moving: MovingFace, rng: np.random.Generator) -> Camera:
+    """A camera in any turn, near, that shows the place which moves most anywhere in the middle of its picture."""
+    camera = Camera(moving.size, float(np.exp(rng.uniform(*np.log(_ZOOM)))), rng.uniform(0, 2 * np.pi))
+    rest, end = (moving.vertices(moving.motion.onset, expression) for expression in (0.0, 1.0))
+    strongest = int(np.linalg.norm(end - rest, axis=1).argmax())
+    x, y = rng.uniform(_EDGE, 1 - _EDGE, 2) - camera.project(rest[strongest][None])[0] / moving.size
+    return replace(camera, shift=(float(x), float(y)))
 
 
 @lru_cache(maxsize=16)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tsfmicro_lab.clips import Clip
-from tsfmicro_lab.preprocess.alignment import align_clip, onset_landmarks
+from tsfmicro_lab.preprocess.alignment import align_clip, onset_landmarks, resize_clip
 from tsfmicro_lab.preprocess.flow import clip_flow, optical_flow, resize_flow
 from tsfmicro_lab.preprocess.keyframes import FRAMES, strongest_pair, with_apex
 from tsfmicro_lab.preprocess.landmarks import POINT_NAMES, Landmarker
@@ -41,16 +41,21 @@ class Source:
 
     clip: Clip
     size: int  #: side of the prepared frames, pixels
+    align: bool = True  #: False leaves the face where the camera saw it
 
     @cached_property
     def aligned(self) -> Clip:
         """The clip aligned, its apex spotted where nobody annotated it."""
-        return with_apex(align_clip(self.clip, self.size))
+        return with_apex(self.place(self.clip, self.size))
 
     @cached_property
     def strongest(self) -> tuple[int, int]:
         """The frames near onset and apex that differ most."""
         return strongest_pair(self.aligned)
+
+    def place(self, clip: Clip, size: int) -> Clip:
+        """The clip in frames of a size: aligned, or only resized."""
+        return align_clip(clip, size) if self.align else resize_clip(clip, size)
 
     @property
     def spotted(self) -> Clip:
@@ -78,7 +83,7 @@ class Prepared:
 
 def _flow(source: Source, method: str) -> np.ndarray:
     """Flow between the key frames, computed at 128 px or more."""
-    fine = align_clip(source.spotted, max(source.size, 128))
+    fine = source.place(source.spotted, max(source.size, 128))
     onset, apex = map(fine.frame, fine.key_frames)
     return resize_flow(optical_flow(onset, apex, method), source.size)
 
@@ -127,15 +132,23 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def prepare_clip(
-    clip: Clip, size: int, names: Sequence[str] = KEY_FRAMES, landmarker: Landmarker | None = None
+    clip: Clip,
+    size: int,
+    names: Sequence[str] = KEY_FRAMES,
+    landmarker: Landmarker | None = None,
+    align: bool = True,
 ) -> dict[str, np.ndarray]:
     """Makes tensors of :data:`PREPARED` of one clip, with frames of `size` pixels.
 
-    Landmarks are found where the clip brings none.
+    Landmarks are found where the clip brings none. Without alignment, frames are resized only.
 
     Raises:
-        ValueError: A name is unknown.
+        ValueError: A name is unknown, or stands for flow in a crop by landmarks, which needs an upright face.
         ClipError: The clip cannot be read, no face is found in it, or it is too short for what is asked.
     """
-    source = Source(replace(clip, landmarks=onset_landmarks(clip, landmarker)), size)
+    if not align and (cropped := {"long_flow", "short_flow"} & {*names}):
+        raise ValueError(f"{' and '.join(sorted(cropped))} crop the upright face by its landmarks: leave align=True")
+    if align or "landmarks" in names:
+        clip = replace(clip, landmarks=onset_landmarks(clip, landmarker))
+    source = Source(clip, size, align)
     return {name: PREPARED[name].make(source).astype(PREPARED[name].dtype) for name in in_order(names)}

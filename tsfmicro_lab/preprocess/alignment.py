@@ -93,6 +93,14 @@ def align_clip(clip: Clip, size: int = 224, landmarker: Landmarker | None = None
     return align_with(replace(clip, landmarks=landmarks), matrix, size)
 
 
+def resize_clip(clip: Clip, size: int) -> Clip:
+    """The clip as it was filmed: the middle square of every frame, resized and not aligned."""
+    height, width = clip.frame(clip.onset).shape[:2]
+    scale = size / min(height, width)
+    shift = (size - scale * np.array([width, height]) + scale - 1) / 2
+    return align_with(clip, np.column_stack([scale * np.eye(2), shift]), size)
+
+
 def align_with(clip: Clip, matrix: Matrix, size: int) -> Clip:
     """The clip with one transform applied to all its frames, its landmarks and its true motion."""
     frames = LazyFrames(lambda i: apply_alignment(clip.frame(i), matrix, size), range(len(clip.frames)))

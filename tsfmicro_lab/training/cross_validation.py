@@ -110,6 +110,7 @@ def evaluate(
     seeds: int = 3,
     target: str = "emotion",
     protocol: str = "loso",
+    align: bool = True,
     workers: int | None = None,
     keep_frames: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -122,6 +123,7 @@ def evaluate(
         seeds: Number of seeds, from 0.
         target: Column that is recognised.
         protocol: A name of `training.splits.PROTOCOLS`.
+        align: Whether clips are aligned; see :func:`~tsfmicro_lab.data.prepare`.
         workers: Training processes; one per core by default, and one where there is a GPU.
         keep_frames: Whether each run keeps its clips (`results.load_frames`). Not for licensed recordings.
 
@@ -153,7 +155,8 @@ def evaluate(
                 run = replace(run, seed=seed)
                 place = Path(folder) / run_name(run)
                 kept = place / "frames" if keep_frames else None
-                samples = prepare(dataset, network.config.image_size, target=target, tensors=names, folder=kept)
+                about: dict[str, Any] = {"target": target, "tensors": names, "folder": kept, "align": align}
+                samples = prepare(dataset, network.config.image_size, **about)
                 folds = PROTOCOLS[protocol](samples.annotations)
                 tables.append(cross_validate(samples, run, folds, folder=place, executor=pool, keep_models=True))
             scores.append(score_table(pd.concat(tables[-len(runs) :]), samples.classes))
