@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import cv2
 import numpy as np
 import pandas as pd
 import typer
@@ -17,7 +18,7 @@ if not __package__:  # run as a script, it finds its neighbours
 from tqdm.auto import tqdm
 
 from studies.needed_models import MODELS, everything
-from studies.script import Save, Seeds, one_sentence
+from studies.script import Save, Seeds, Workers, one_sentence
 from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.clips import Clip, Truth
@@ -141,12 +142,13 @@ def measure(
         f"displacements of {SIDE} px, their error {error} px at {REFERENCE} px"
     )
     with fold_processes(workers) as pool:
-        jobs = [pool.submit(_one_seed, subjects, clips_per_subject, seed, error, models) for seed in range(seeds)]
+        jobs = [pool.submit(one_seed, subjects, clips_per_subject, seed, error, models) for seed in range(seeds)]
         rows = [row for job in tqdm(jobs, "seeds") for row in job.result()]
     return Gap(provenance, pd.DataFrame(rows))
 
 
-def _one_seed(subjects: int, number: int, seed: int, error: float, models: Sequence[str]) -> list[dict[str, Any]]:
+def one_seed(subjects: int, number: int, seed: int, error: float, models: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of one seed."""
     parts = clips(subjects, number, 2 * seed), clips(max(1, subjects // 4), number, 2 * seed + 1)
     seen = [_seen(data, error) for data in parts]
     label, truth = (np.array([data.classes.index(e) for e in data.annotations.emotion]) for data in parts)
@@ -177,9 +179,13 @@ def needed_figure(count: int = 10, size: int = 160, seed: int = 0) -> Picture:
     figure = Picture(figsize=(1.5 * count, 6.6), layout="constrained")
     axes = figure.subplots(4, count)
     for column, clip in enumerate(data[i] for i in range(count)):
+        assert clip.landmarks is not None
+        matrix = estimate_alignment(clip.landmarks, size)
+        seen = cv2.warpAffine(np.ones((size, size), np.uint8), matrix, (size, size))[..., None]  # the rest is mirrored
         for view, shown in enumerate((clip, align_clip(clip, size))):
             assert shown.truth is not None
-            axes[2 * view, column].imshow(shown.frame(shown.onset))
+            onset = shown.frame(shown.onset)
+            axes[2 * view, column].imshow(np.where(seen, onset, 255) if view else onset)
             limit = float(np.hypot(*shown.truth.field).max())
             axes[2 * view + 1, column].imshow(flow_colours(shown.truth.field.astype(np.float32), limit))
         axes[0, column].set_title(f"{clip.emotion}\n{'+'.join(clip.action_units)}", fontsize=9)
@@ -201,12 +207,13 @@ def main(
     clips: Annotated[int, typer.Option(min=1, help="Clips of each subject.")] = 50,
     seeds: Seeds = 5,
     error: Annotated[float, typer.Option(min=0, help="Of the displacements, pixels at 224 px.")] = ERROR,
+    workers: Workers = None,
 ) -> None:
     """Compare an oracle that has the onset frame with models that see only the displacement."""
     with one_sentence():
         path, picture = writable(save or out / "needed.json"), writable(out / "needed.png")
         needed_figure().savefig(picture, dpi=110)
-        result = measure(subjects=subjects, clips_per_subject=clips, seeds=seeds, error=error)
+        result = measure(subjects=subjects, clips_per_subject=clips, seeds=seeds, error=error, workers=workers)
         result.save(path)
     print_table(result.table().rename_axis("model").reset_index(), "UF1 on new subjects, mean ± sd over seeds")
     gaps = result.gaps()

@@ -157,6 +157,7 @@ def everything(fields: Fields) -> dict[str, np.ndarray]:
     numbers = np.c_[invariants(fields), invariants(local)]
     return {
         "pooled": pooled(fields),
+        "local pooled": pooled(local),
         "patch": parts.reshape(len(parts), -1),
         "patch picture": parts,
         "invariants": numbers,
@@ -173,6 +174,7 @@ _NEAREST = _estimator(lambda: KNeighborsClassifier(5, weights="distance"))
 #: Name → what it reads of :func:`everything`, and how it learns.
 MODELS: dict[str, tuple[str, Predict]] = {
     "logistic regression, pooled": ("pooled", _LINEAR),
+    "logistic regression, pooled, without the head": ("local pooled", _LINEAR),
     "random forest, pooled": ("pooled", _FOREST),
     "nearest neighbours, pooled": ("pooled", _NEAREST),
     "logistic regression, patch": ("patch", _LINEAR),
