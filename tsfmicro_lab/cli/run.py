@@ -70,7 +70,7 @@ def evaluate(
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
     runs = [Run(name, preset, recipe, selection, accelerator=accelerator) for name in model]
     options: dict[str, Any] = {"seeds": seeds, "target": target, "protocol": protocol, "workers": workers}
-    options["align"] = where == "free"
+    options |= {"align": where == "free"}
     _, scores = run_experiment(runs, draw, out, **options, keep_frames=True)
     table = summary(scores)
     for name in ("uf1", "uar", "accuracy"):

@@ -25,10 +25,8 @@ PROTOTYPES: dict[str, tuple[tuple[str, ...], ...]] = {
 #: The units of `where="needed"`, each on one side of the face.
 _NEEDED = {"happiness": "12", "disgust": "10", "repression": "15", "surprise": "1 2", "others": "4 14"}
 #: What a clip may show: the whole face, upright; or a close-up that nobody has aligned.
-WHERE = {
-    "free": PROTOTYPES,
-    "needed": {e: tuple((side + u,) for u in units.split() for side in "LR") for e, units in _NEEDED.items()},
-}
+WHERE = {"free": PROTOTYPES}
+WHERE["needed"] = {e: tuple((side + u,) for u in units.split() for side in "LR") for e, units in _NEEDED.items()}
 #: How near the camera of a close-up is, how far from the picture's edge the movement lies, as a share of the side, and
 #: how wide its trace is, millimetres.
 _ZOOM, _EDGE, _TRACE = (1.6, 3.2), 0.25, 7.0

@@ -132,11 +132,7 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def prepare_clip(
-    clip: Clip,
-    size: int,
-    names: Sequence[str] = KEY_FRAMES,
-    landmarker: Landmarker | None = None,
-    align: bool = True,
+    clip: Clip, size: int, names: Sequence[str] = KEY_FRAMES, landmarker: Landmarker | None = None, align: bool = True
 ) -> dict[str, np.ndarray]:
     """Makes tensors of :data:`PREPARED` of one clip, with frames of `size` pixels.
 

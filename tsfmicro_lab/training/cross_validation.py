@@ -155,8 +155,8 @@ def evaluate(
                 run = replace(run, seed=seed)
                 place = Path(folder) / run_name(run)
                 kept = place / "frames" if keep_frames else None
-                about: dict[str, Any] = {"target": target, "tensors": names, "folder": kept, "align": align}
-                samples = prepare(dataset, network.config.image_size, **about)
+                side = network.config.image_size
+                samples = prepare(dataset, side, target=target, tensors=names, folder=kept, align=align)
                 folds = PROTOCOLS[protocol](samples.annotations)
                 tables.append(cross_validate(samples, run, folds, folder=place, executor=pool, keep_models=True))
             scores.append(score_table(pd.concat(tables[-len(runs) :]), samples.classes))
