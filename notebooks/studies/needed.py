@@ -212,7 +212,7 @@ def main(
     """Compare an oracle that has the onset frame with models that see only the displacement."""
     with one_sentence():
         path, picture = writable(save or out / "needed.json"), writable(out / "needed.png")
-        needed_figure().savefig(picture, dpi=110)
+        needed_figure().savefig(picture, dpi=75)
         result = measure(subjects=subjects, clips_per_subject=clips, seeds=seeds, error=error, workers=workers)
         result.save(path)
     print_table(result.table().rename_axis("model").reset_index(), "UF1 on new subjects, mean ± sd over seeds")

@@ -7,22 +7,21 @@ from studies.needed import CONDITIONS, ERROR, ORACLE, Unpainted, clips, one_seed
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.data.synthetic import WHERE
 
-#: Those that were best in the large study, and train in seconds.
+#: Among the best of the large study, filmed and aligned, and quick to train.
 QUICK = (
     "logistic regression, pooled, without the head",
     "gradient boosting, invariants",
-    "random forest, patch and invariants",
 )
 
 
 def test_the_displacement_alone_decides_only_when_it_is_aligned():
     """The proof, small; `notebooks/results/needed.json` holds the large one."""
-    found = pd.DataFrame(one_seed(20, 30, 0, ERROR, QUICK))
+    found = pd.DataFrame(one_seed(16, 30, 0, ERROR, QUICK))
     oracle = found.model == ORACLE
     known, best = (found[rows].groupby("condition").uf1.max() for rows in (oracle, ~oracle))
     assert set(known.index) == set(CONDITIONS)
-    assert known.filmed >= 0.85
-    assert known.filmed - best.filmed >= 0.20
+    assert known.filmed >= 0.80
+    assert known.filmed - best.filmed >= 0.40  # 0.20 is what is asked; an upright camera leaves 0.14, whole units 0.25
     assert known.aligned - best.aligned <= 0.08
 
 
