@@ -59,7 +59,10 @@ def test_evaluate_prints_mean_and_spread_and_goes_on_where_it_was(tmp_path):
         (["evaluate", "--selection", "best"], "unknown selection 'best': choose from last, validation, oracle"),
         (["evaluate", "--protocol", "mine"], "unknown protocol 'mine': choose from loso, nested, kfold"),
         (["evaluate", "--subjects", "1"], "greater than or equal to 2"),
-        (["evaluate", "--distractors", "smoke=1"], "is not such as drift=0,noise=2 with names of drift, flicker"),
+        (
+            ["evaluate", "--distractors", "smoke=1"],
+            "is not such as drift=0,noise=2, each name once, with names of drift, flicker",
+        ),
         (["evaluate", "--distractors", "drift"], "'drift' is not such as drift=0,noise=2"),
         (["evaluate", "--where", "here"], "where is one of free, needed, not 'here'"),
         (["evaluate", "--distractors", "noise=-1"], "'noise=-1' is not such as drift=0,noise=2"),
