@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 
-from studies.needed import CONDITIONS, ERROR, ORACLE, Unpainted, clips, one_seed
+from studies.needed import CONDITIONS, ERROR, ORACLE, Gap, Unpainted, clips, one_seed
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.data.synthetic import WHERE
 
@@ -23,6 +24,13 @@ def test_the_displacement_alone_decides_only_when_it_is_aligned():
     assert known.filmed >= 0.80
     assert known.filmed - best.filmed >= 0.40  # 0.20 is what is asked; an upright camera leaves 0.14, whole units 0.25
     assert known.aligned - best.aligned <= 0.08
+
+
+def test_the_stored_study_shows_the_gap_in_every_seed():
+    gaps = Gap.load(ROOT / "notebooks" / "results" / "needed.json").gaps()
+    assert len(gaps) >= 5
+    assert (gaps.filmed >= 0.20).all()
+    assert (gaps.aligned <= 0.05).all()
 
 
 def test_a_close_up_is_turned_near_and_shows_what_moves():
