@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from skimage.data import astronaut
 from warping import warp
 
@@ -9,7 +10,7 @@ from tsfmicro_lab.data.fitting import fit_head, unit_field
 from tsfmicro_lab.data.heads import Person
 from tsfmicro_lab.data.mesh import places_of
 from tsfmicro_lab.data.motion import Distractors, unit_delta
-from tsfmicro_lab.data.moving_face import MovingFace
+from tsfmicro_lab.data.moving_face import NECK, MovingFace
 from tsfmicro_lab.data.photographs import (
     MARGIN,
     PhotographMicroExpressions,
@@ -120,6 +121,20 @@ def test_the_true_field_equals_differences_of_projected_points(portraits):
             errors.append(np.abs(field[:, y, x] - (there - pixel)).max())
         assert np.quantile(errors, 0.98) < 0.01  # an edge may fall on a pixel
         assert np.hypot(*field).max() > 1
+
+
+@pytest.mark.parametrize("turn", [(0.035, 0, 0), (0, 0.035, 0), (0, 0, 0.035)])
+def test_a_head_that_turns_by_two_degrees_does_not_tear_from_what_is_around_it(portraits, turn):
+    for portrait in portraits:
+        moving = photograph(portrait.image, portrait.points, {}, SIZE)
+        head = (moving.face.vertices[:5372] - NECK) @ Rotation.from_euler("yxz", turn).as_matrix().T + NECK
+        end = moving.face.complete(head.astype(np.float32))
+        field, _ = rendering.motion_field(moving.face.triangles, moving.face.vertices, end, moving.camera)
+        oval = cv2.convexHull(places_of(moving.camera.project(moving.face.vertices)).astype(np.int32))
+        ring = cv2.polylines(np.zeros((SIZE, SIZE), np.uint8), [oval], True, 1, 9)[1:, 1:] > 0
+        jumps = np.maximum(*(np.linalg.norm(np.diff(field, axis=a), axis=0)[-SIZE + 1 :, -SIZE + 1 :] for a in (1, 2)))
+        assert np.quantile(jumps[ring], 0.99) < 0.5  # but for a fold at an ear lobe
+        assert np.hypot(*field).max() > 2
 
 
 def test_sampled_along_the_true_field_the_onset_is_the_apex_but_for_relighting(portraits, monkeypatch):

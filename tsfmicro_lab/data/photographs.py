@@ -119,7 +119,7 @@ def photographed(portrait: Portrait, size: int = 224) -> Surface:
     nodes = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
     depth = np.full(len(nodes), fit.vertices[np.unique(face), 2].min() - 5)
     back = np.c_[unproject(nodes, depth, size), depth]
-    near, far = _follow(nodes, pixels[rim], size)
+    near, far, nearest = _follow(nodes, pixels[rim], size)
     node = np.arange(len(nodes)).reshape(_CELLS + 1, -1) + len(pixels)
     a, b, c, d = node[:-1, :-1].ravel(), node[1:, :-1].ravel(), node[1:, 1:].ravel(), node[:-1, 1:].ravel()
     # What lies behind lips and lids has a texture of its own, so copies of its vertices.
@@ -127,8 +127,10 @@ def photographed(portrait: Portrait, size: int = 224) -> Surface:
     inner = copies.reshape(-1, 3) + len(pixels) + len(nodes)
     follow = csr_matrix((len(nodes) + len(behind), len(pixels)), dtype=np.float32).tolil()
     follow[: len(nodes), rim] = near
-    along = _mixture(fit.vertices[skull], np.concatenate([back, fit.vertices[rim]]))
-    follow[: len(nodes), skull] = far * along[: len(nodes)] - near @ along[len(nodes) :]
+    # Turned with the head as if it lay as deep as the rim beside it, or the face would shift against it.
+    beside = fit.vertices[rim[nearest], 2]
+    along = _mixture(fit.vertices[skull], np.c_[unproject(nodes, beside, size), beside])
+    follow[: len(nodes), skull] = far * along - near @ _mixture(fit.vertices[skull], fit.vertices[rim])
     follow[np.arange(len(behind)) + len(nodes), behind] = 1
     # Teeth and mouth stay with the skull, whatever the jaw does.
     inside = np.flatnonzero((masks["teeth"] + masks["mouth"])[behind] > 0)
@@ -163,7 +165,7 @@ def _face() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     soft = inner | (masks["lips"] + masks["eyelids"] > 0)[triangles].all(1)
     near = mean[triangles, 2].min(1) > np.where(soft, -75, -50)
     kept = oval & near & (soft | (np.cross(b - a, c - a)[:, 2] > 0))
-    rim = np.intersect1d(triangles[kept], triangles[~oval & ~soft])
+    rim = np.intersect1d(triangles[kept], triangles[~(oval & near) & ~soft])
     still = np.flatnonzero(~np.any([np.any(delta, axis=1) for delta in mesh.units.values()], axis=0))
     skull = still[(mean[still] @ np.array([[1, -1, 0, 0], [0, 0, 1, 0], [0, 0, 0, -1]])).argmax(0)]
     return triangles[kept & ~inner], triangles[kept & inner], rim, skull
@@ -174,15 +176,16 @@ def _mixture(four: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.solve(*(np.c_[x, np.ones(len(x))].T for x in (four, points))).T)
 
 
-def _follow(nodes: np.ndarray, rim: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """How nodes of a grid go along with the face's rim, close to it, and with the head, less and less to the border."""
+def _follow(nodes: np.ndarray, rim: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How nodes go along with the rim, close to it, and with the head, less and less to the border; the nearest rim."""
     from scipy.interpolate import RBFInterpolator
 
     border = nodes[(nodes == nodes.min()).any(1) | (nodes == nodes.max()).any(1)]
     sites = np.concatenate([rim, border])
     spline = RBFInterpolator(sites, np.eye(len(sites), len(rim)), smoothing=1.0)(nodes)
-    distance = np.linalg.norm(nodes[:, None] - rim, axis=2).min(1, keepdims=True)
-    return spline * np.exp(-((distance / (0.07 * size)) ** 2)), spline.sum(1, keepdims=True)
+    distance = np.linalg.norm(nodes[:, None] - rim, axis=2)
+    close = np.exp(-((distance.min(1, keepdims=True) / (0.07 * size)) ** 2))
+    return spline * close, spline.sum(1, keepdims=True), distance.argmin(1)
 
 
 def _behind(surface: Surface, behind: np.ndarray, inner: np.ndarray, photo: Frame) -> np.ndarray:
