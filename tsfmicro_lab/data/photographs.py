@@ -132,10 +132,9 @@ def photographed(portrait: Portrait, size: int = 224) -> Surface:
     along = _mixture(fit.vertices[skull], np.c_[unproject(nodes, beside, size), beside])
     follow[: len(nodes), skull] = far * along - near @ _mixture(fit.vertices[skull], fit.vertices[rim])
     follow[np.arange(len(behind)) + len(nodes), behind] = 1
-    # Teeth and mouth stay with the skull, whatever the jaw does.
     inside = np.flatnonzero((masks["teeth"] + masks["mouth"])[behind] > 0)
     hidden = fit.vertices[behind]
-    # The middle of the mouth comes half-way to the lips: the less shows when the head turns.
+    # Teeth and mouth stay with the skull; its middle comes nearer the lips: the less shows when the head turns.
     x, y, z = Person.mean().vertices()[behind[inside]].T
     hidden[inside, 2] += 0.4 * np.exp(-((x / 22) ** 2) - ((y + 68) / 15) ** 2) * np.minimum(25 - z, 20)
     hidden[inside, :2] = unproject(pixels[behind[inside]], hidden[inside, 2], size)
@@ -237,8 +236,7 @@ class PhotographMicroExpressions(SyntheticMicroExpressions):
     show lashes twice as long, and where lips part wider than a micro-expression parts them, the teeth are painted.
 
     Args:
-        source: A folder, a picture (file or RGB array) or a list of them; by default two portraits in the public domain
-            that scikit-image and matplotlib bring: Eileen Collins (NASA) and Grace Hopper (US Navy).
+        source: A folder, a picture (file or RGB array) or a list of them; by default :func:`packaged_portraits`.
         clips_per_subject: Clips of each; the other settings are those of :class:`SyntheticMicroExpressions`.
         image_size: Side of the frames, pixels.
         seed: The same seed gives the same clips.
