@@ -115,8 +115,8 @@ def _explain(
     report.put(mean=mean, count=len(shares), correct=right.sum(), shares=shares_chart(shares))
     # The first that fit, not the best: up to three recognised clips and a missed one, of other subjects and emotions.
     hits = shares[right].drop_duplicates("subject").drop_duplicates("truth").index[:3]
-    known = sum(shares[key].isin(shares[key][hits]).astype(int) for key in ("subject", "truth"))
-    shown = [*hits, *known[~right].sort_values(kind="stable").index[:1]]
+    subject, truth = (shares[key].isin(shares[key][hits]).astype(int) for key in ("subject", "truth"))
+    shown = [*hits, *(subject + truth)[~right].sort_values(kind="stable").index[:1]]
     large = [align_clip(data[i], 224) for i in shown]
     report.put(where_how=where_how_figure(large, [maps[i] for i in shown], samples.classes))
 
