@@ -1,7 +1,7 @@
 """Checks of ps1: alignment that keeps a still face still, the difference frame, the apex, the error of a flow."""
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 
 import cv2
 import numpy as np
@@ -110,9 +110,9 @@ def check_spot_apex(spot_apex: Callable[..., int], seed: int = 0) -> None:
     data = SyntheticMicroExpressions(1, 10, 64, seed, amplitude=(6.0, 6.0), distractors=Distractors.none())
     large = data.annotations.emotion.isin(["surprise", "disgust", "happiness"])  # not of a lid or one corner alone
     clips = [data[int(i)] for i in np.flatnonzero(large)[:3]]
-    for flicker, clip in ((f, c) for f in (0.0, 0.02) for c in clips):
-        lead = [clip.frame(clip.onset)] * 40  # nothing happens for a while
-        frames = lead + [clip.frame(i) for i in range(len(clip.frames))]
+    rendered = [[clip.frame(i) for i in range(len(clip.frames))] for clip in clips]
+    for flicker, (clip, own) in product((0.0, 0.02), zip(clips, rendered, strict=True)):
+        frames = [own[clip.onset]] * 40 + own  # nothing happens for a while
         frames[-1] = np.roll(frames[-1], 8, axis=1)  # the head turns, long after the expression
         onset, apex, offset = (40 + i for i in (*clip.key_frames, clip.offset))
         gains = 1 + flicker * rng.uniform(-1, 1, len(frames))
