@@ -74,9 +74,9 @@ def mark_region(size: int) -> Mask:
 
 
 def draw_mark(frames: UInt8[Tensor, "*batch 3 size size"]) -> UInt8[Tensor, "*batch 3 size size"]:
-    """Aligned frames with a white mark on them, as a recording station may leave one."""
+    """Aligned frames with a magenta mark on them, as a recording station may leave one: no wall has this colour."""
     marked = frames.clone()
-    marked[..., torch.from_numpy(mark_region(frames.shape[-1]))] = 255
+    marked[..., torch.from_numpy(mark_region(frames.shape[-1]))] = torch.tensor([[255], [0], [255]], dtype=torch.uint8)
     return marked
 
 
