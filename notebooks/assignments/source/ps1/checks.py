@@ -107,7 +107,7 @@ def check_spot_apex(spot_apex: Callable[..., int], seed: int = 0) -> None:
         seed: Of the clips that are tried.
     """
     rng = np.random.default_rng(seed)
-    data = SyntheticMicroExpressions(1, 10, 64, seed, amplitude=(6.0, 6.0), distractors=Distractors.none())
+    data = SyntheticMicroExpressions(1, 10, 96, seed, amplitude=(6.0, 6.0), distractors=Distractors.none())
     large = data.annotations.emotion.isin(["surprise", "disgust", "happiness"])  # not of a lid or one corner alone
     clips = [data[int(i)] for i in np.flatnonzero(large)[:3]]
     rendered = [[clip.frame(i) for i in range(len(clip.frames))] for clip in clips]
