@@ -89,6 +89,10 @@ def set_to(name, change):
         set_to("triangles", lambda a: a + 5000),
         set_to("masks", lambda a: a[:, :-5]),
         set_to("open_sky", lambda a: a[:-5]),
+        set_to("vertices", lambda a: a * np.float32("nan")),
+        set_to("vertices", lambda a: a.astype(str)),
+        set_to("triangles", lambda a: a[:, :2]),
+        set_to("place_vertices", lambda a: a + 60_000),
     ],
 )
 def test_a_damaged_file_is_one_sentence(damage, how):

@@ -109,6 +109,11 @@ def moved_to(pixel, start, end, triangles, camera):
     return camera.project(point[None].astype(np.float32))[0]
 
 
+def test_photographs_are_not_filmed_unaligned():
+    with pytest.raises(ValueError, match="take heads for that"):
+        PhotographMicroExpressions(None, 1, where="needed")
+
+
 def test_the_true_field_equals_differences_of_projected_points(portraits):
     rng = np.random.default_rng(0)
     for portrait in portraits:

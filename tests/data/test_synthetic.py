@@ -148,6 +148,31 @@ def test_impossible_sizes_are_refused(wrong):
         SyntheticMicroExpressions(**wrong)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"amplitude": pair} for pair in ((-3, -1), (3, 0.5), (0, 0), (float("nan"), 1), (1, float("inf")))),
+        {"layout_variation": 5},
+        {"layout_variation": -1},
+        {"habits": -1},
+        {"habits": float("nan")},
+        {"seed": -1},
+        {"balance": "even"},
+        {"where": "somewhere"},
+    ],
+)
+def test_impossible_settings_are_refused_before_anything_is_drawn(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SyntheticMicroExpressions(1, 1, 64, **wrong)
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 1e9])
+def test_impossible_strengths_are_refused(value):
+    for name in vars(CLEAN):
+        with pytest.raises(ValueError, match=f"the strength of {name} must lie between 0"):
+            Distractors(**{name: value})
+
+
 def test_prepare_keeps_order_labels_and_bytes(data):
     samples = prepare(data, 56, target="emotion_megc", progress=False)
     kept = data.annotations[data.annotations.emotion_megc.notna()]

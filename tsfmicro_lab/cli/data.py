@@ -81,6 +81,8 @@ def prepare(
     data: Dataset
     if name == "photographs":
         data = PhotographMicroExpressions(root)
+        for left_out, why in data.report[["subject", "what"]].itertuples(index=False):
+            print(f"left out: {left_out}: {why}")
     elif root is not None:
         copy = load(name, root, labels)
         data = copy.select(copy.annotations["frames"] > 0)

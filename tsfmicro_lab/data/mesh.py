@@ -5,6 +5,7 @@ tells where they come from, and `notebooks/studies/build_heads.py` made the file
 x to the subject's left (the image's right), y up, z to the camera, from the middle between the eyes.
 """
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -67,7 +68,7 @@ def head_mesh(path: Path | str = _FILE) -> Mesh:
         places = a["place_vertices"].astype(np.int32), a["place_weights"]
         triangles, sky = a["triangles"].astype(np.int32), a["open_sky"] / np.float32(255)
         return Mesh(a["vertices"], triangles, a["uv"], sky, **deltas, masks=masks, eyes=eyes, places=places)
-    except (KeyError, OSError, EOFError, BadZipFile, ValueError) as error:
+    except (KeyError, OSError, EOFError, TypeError, BadZipFile, zlib.error, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error}): install the package again, or rebuild the file") from error
 
 
@@ -85,5 +86,7 @@ def _check(a: Mapping[str, np.ndarray]) -> None:
     for name, shape in shapes.items():
         if a[name].shape != shape:
             raise ValueError(f"{name} has the shape {a[name].shape} instead of {shape}")
-    if a["triangles"].ndim != 2 or not 0 <= a["triangles"].min() <= a["triangles"].max() < count:
+    if not all(np.isfinite(a[name]).all() for name in ("vertices", "uv", "place_weights")):
+        raise ValueError("some of its numbers are not finite")
+    if a["triangles"].shape[1:] != (3,) or not max(a["triangles"].max(), a["place_vertices"].max()) < count:
         raise ValueError("triangles name vertices that there are not")

@@ -146,6 +146,11 @@ class Distractors:
     jpeg: float = 0.0  #: every frame is stored as a JPEG; 1 is quality 85, 2 is 70
     video: float = 0.0  #: as H.264 does, a frame stores what differs from the one before, in blocks of 8 x 8 pixels
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value <= 100:
+                raise ValueError(f"the strength of {name} must lie between 0 (off) and 100, got {value}")
+
     @classmethod
     def none(cls) -> "Distractors":
         """No distractor at all."""
@@ -174,7 +179,7 @@ class Distractors:
 
 @dataclass(frozen=True)
 class Motion:
-    """Everything that happens in one rendered clip. Tracks hold one row a frame and are 0 at the onset."""
+    """Everything that happens in a clip. Tracks have a row a frame; all but gain and closure are 0 at the onset."""
 
     units: Mapping[str, float]  #: largest displacement of each action unit, pixels of the image
     onset: int
@@ -208,12 +213,17 @@ class Motion:
             distractors: Their strengths.
             seed: Makes the draw reproducible.
             timing: Duration in frames and the share of it before the apex, instead of drawn ones.
+
+        Raises:
+            ValueError: A duration is too short to rise and fall, or the share is not between 0 and 1.
         """
         rng = np.random.default_rng(list(seed))
         drawn = int(rng.uniform(0.17, 0.5) * FPS), rng.uniform(0.065, 0.26) * FPS
         duration, rise = (timing[0], timing[0] * timing[1]) if timing else (drawn[0], min(drawn[1], 0.6 * drawn[0]))
+        if not (duration >= 4 and 0 < rise < duration):
+            raise ValueError(f"timing is at least 4 frames and a share between 0 and 1, not {timing}")
         onset, offset = LEAD, LEAD + duration
-        apex = onset + max(2, round(rise))
+        apex = onset + min(max(2, round(rise)), duration - 1)
         noise = distractors.noise * float(rng.uniform(1.0, 2.0))
         still = cls.still(offset + 1 + TAIL, distractors, rng, rest=onset)
         keys: dict[str, Any] = {"onset": onset, "apex": apex, "offset": offset}
@@ -230,11 +240,8 @@ class Motion:
             """Two slow sines an axis, of standard deviation about 1, and four times wider ones if asked."""
             total = np.zeros((frames, axes))
             for size, low, high in ((1.0, 0.6, 2.0), (slow, 0.03, 0.2)):
-                wave = (
-                    rng.normal(size=(2, axes)),
-                    rng.uniform(0, 2 * np.pi, (2, axes)),
-                    rng.uniform(low, high, (2, axes)),
-                )
+                height, phase = rng.normal(size=(2, axes)), rng.uniform(0, 2 * np.pi, (2, axes))
+                wave = height, phase, rng.uniform(low, high, (2, axes))
                 total += size * sum(a * np.sin(2 * np.pi * f * t[:, None] + p) for a, p, f in zip(*wave, strict=True))
             return total - total[rest]
 

@@ -43,9 +43,9 @@ class MovingFace:
         self.face, self.motion, self.camera, self.light = face, motion, camera or Camera(), light or Light()
         check_units(list(motion.units))
         for unit, weight in self.weights.items():
-            if weight > 1.0001:
+            if not 0 <= weight <= 1.0001:
                 raise ValueError(
-                    f"{motion.units[unit]:.1f} px are more than action unit {unit} can move this face: "
+                    f"{motion.units[unit]:.1f} px are not what action unit {unit} can move this face: "
                     f"at most {motion.units[unit] / weight:.1f} px of an image of {self.size} px"
                 )
 

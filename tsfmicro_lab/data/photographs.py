@@ -260,6 +260,10 @@ class PhotographMicroExpressions(SyntheticMicroExpressions):
         seed: int = 0,
         **settings: Any,
     ) -> None:
+        if settings.get("where", "free") != "free":
+            raise ValueError(
+                "a photograph shows too little around the face to be filmed unaligned: take heads for that"
+            )
         default_landmarker(faces=2)  # without it no picture can be used, and none is to blame
         self.portraits: list[Portrait] = []
         rows = []

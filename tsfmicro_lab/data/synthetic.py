@@ -91,6 +91,15 @@ class SyntheticMicroExpressions:
             raise ValueError(f"subjects, clips_per_subject and image_size must be at least 1, 1 and 32, got {given}")
         if balance not in BALANCES:
             raise ValueError(f"balance is one of {', '.join(BALANCES)}, not '{balance}'")
+        if not (len(amplitude) == 2 and 0 < amplitude[0] <= amplitude[1] < np.inf):
+            raise ValueError(f"amplitude is (smallest, largest) in pixels, 0 < smallest ≤ largest, not {amplitude}")
+        for name, value, most in (
+            ("layout_variation", layout_variation, 2),
+            ("habits", habits, 10),
+            ("seed", seed, 2**31),
+        ):
+            if not 0 <= value <= most:
+                raise ValueError(f"{name} must lie between 0 and {most}, got {value}")
         if where not in WHERE:
             raise ValueError(f"where is one of {', '.join(WHERE)}, not '{where}'")
         self.where, self._prototypes = where, WHERE[where]
@@ -101,13 +110,9 @@ class SyntheticMicroExpressions:
         self._motions = [self._motion(i) for i in range(len(self._plan))]
         rows = []
         for (subject, number, emotion, units), motion in zip(self._plan, self._motions, strict=True):
-            row = {
-                "subject": self._name(subject),
-                "clip": f"EP{number:02d}",
-                "onset": motion.onset,
-                "apex": motion.apex,
-            }
-            row |= {"offset": motion.offset, "emotion": emotion, "emotion_megc": MEGC.get(emotion)}
+            row = {"subject": self._name(subject), "clip": f"EP{number:02d}", "onset": motion.onset}
+            row |= {"apex": motion.apex, "offset": motion.offset}
+            row |= {"emotion": emotion, "emotion_megc": MEGC.get(emotion)}
             row |= {"action_units": "+".join(units), "fps": FPS, "amplitude": max(motion.units.values())}
             rows.append(row | {"blink": bool(motion.closure.max() > 0)})
         self.annotations = check_annotations(pd.DataFrame(rows))
