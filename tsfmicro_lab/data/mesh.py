@@ -53,7 +53,7 @@ def head_mesh(path: Path | str = _FILE) -> Mesh:
     Example:
         >>> mesh = head_mesh()
         >>> len(mesh.units), np.abs(mesh.units["mouthSmileLeft"]).max().round(1)
-        (52, np.float32(17.8))
+        (52, np.float32(14.5))
     """
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -64,8 +64,8 @@ def unit_delta(name: str) -> Vertices:
         ValueError: The unit is unknown.
 
     Example:
-        >>> float(np.abs(unit_delta("L12")).max().round(1))  # a full smile pulls the corner by two centimetres
-        17.8
+        >>> round(float(np.linalg.norm(unit_delta("L12"), axis=1).max()), 1)  # a full smile pulls the corner by 2 cm
+        18.7
     """
     match = re.fullmatch(r"([LR]?)(\d+)", name)
     if not match or match[2] not in ACTION_UNITS:

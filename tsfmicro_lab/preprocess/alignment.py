@@ -82,7 +82,7 @@ def align_clip(clip: Clip, size: int = 224, landmarker: Landmarker | None = None
     Example:
         >>> from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
         >>> clip = align_clip(SyntheticMicroExpressions(subjects=2, image_size=96)[0], 112)
-        >>> clip.landmarks[[POINT_INDEX[name] for name in ANCHORS]].mean(0).round().tolist()  # 0.5 and 0.36 of 112
+        >>> (clip.landmarks[[POINT_INDEX[name] for name in ANCHORS]].mean(0) + 0.5).round().tolist()  # 0.5, 0.36 of 112
         [56.0, 40.0]
     """
     landmarks = onset_landmarks(clip, landmarker)
