@@ -248,6 +248,9 @@ def test_units_beyond_what_skin_can_do_are_refused():
         ValueError, match=r"40\.0 px are more than action unit 12 can move .*at most \d+\.\d px of .*128"
     ):
         moving({"12": 40.0})
+    for nonsense in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="or below 0"):
+            moving({"12": nonsense})
     with pytest.raises(ValueError, match="cannot show 43 and 5 together"):
         moving({"5": 0.5, "43": 0.5})
     with pytest.raises(ValueError, match="unknown action unit '3'"):

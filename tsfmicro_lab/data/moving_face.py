@@ -45,7 +45,7 @@ class MovingFace:
         for unit, weight in self.weights.items():
             if not 0 <= weight <= 1.0001:
                 raise ValueError(
-                    f"{motion.units[unit]:.1f} px are more than action unit {unit} can move this face, or less than none: "
+                    f"{motion.units[unit]:.1f} px are more than action unit {unit} can move this face, or below 0: "
                     f"at most {motion.units[unit] / weight:.1f} px of an image of {self.size} px"
                 )
 
