@@ -62,7 +62,7 @@ def test_the_lstms_names_and_shapes_fit_and_mistakes_are_listed(reference):
     with pytest.raises(ValueError, match=r"vit\.blocks\.3\.attention\.qkv\.weight is missing"):
         from_official(state)
     state["vit.transformer.blocks.3.attn.proj_q.weight"] = q
-    with pytest.raises(ValueError, match="aggregator must be 'lstm' or 'mean'"):
+    with pytest.raises(ValueError, match=r"unknown aggregator '.*': choose from lstm, mean"):
         from_official(state, "max")
 
 

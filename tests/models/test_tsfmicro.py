@@ -88,5 +88,5 @@ def test_the_mean_of_the_evidence_is_the_logit(name):
 
 
 def test_an_unknown_injection_is_refused():
-    with pytest.raises(ValueError, match="inject must be 'before' or 'after', got 'within'"):
+    with pytest.raises(ValueError, match="unknown inject 'within': choose from before, after"):
         make("t2s", inject="within")

@@ -201,7 +201,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_table(tmp_path):
     assert start("whole").wait(300) == 0
     killed = start("killed")
     deadline = time.monotonic() + 200
-    while not list((tmp_path / "killed" / "folds").glob("sub*.csv")):
+    log = tmp_path / "killed" / "folds.jsonl"  # written after the table of a fold
+    while not log.exists() or not log.read_text().endswith("\n"):
         assert killed.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)

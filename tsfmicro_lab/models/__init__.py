@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tsfmicro_lab.models import shallow, slstt, tsfmicro
-from tsfmicro_lab.models.base import Recognizer
+from tsfmicro_lab.models.base import Recognizer, check_word
 from tsfmicro_lab.models.frl_dgt import FRLDGT
 from tsfmicro_lab.models.official import fill, from_official, read_weights
 from tsfmicro_lab.models.tsfmicro import PRESETS, TSFmicro
@@ -46,8 +46,7 @@ def create_model(
         >>> create_model("tsfmicro_late", num_classes=3, seed=0).input_names
         ('onset', 'difference')
     """
-    if name not in MODELS:
-        raise ValueError(f"unknown model '{name}': choose from {', '.join(MODELS)}")
+    check_word("model", name, MODELS)
     with nullcontext() if seed is None else seeded(seed):
         return MODELS[name].from_preset(preset, num_classes=num_classes, **overrides)
 

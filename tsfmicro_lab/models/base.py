@@ -1,7 +1,7 @@
 """What every model of the lab keeps to, so that one program trains, tests, explains, saves and loads them all."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -29,6 +29,8 @@ Logits = Float[Tensor, "batch classes"]
 Rows = Sequence[int] | Int64[np.ndarray, " n"] | Int64[Tensor, " n"]
 #: Gives the tensors of some training clips by name, augmented.
 Batches = Callable[[Tensor, tuple[str, ...]], dict[str, Tensor]]
+#: Loss of logits, given the labels.
+Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 @cache  # a tensor made anew would be copied to the device, and waited for, at every step
@@ -58,6 +60,12 @@ def to_inputs(onset: Tensor, apex: Tensor) -> dict[str, Tensor]:
     return {"onset": first * scale - mean / std, "difference": (second - first) * scale}
 
 
+def check_word(what: str, word: str, known: Collection[str]) -> None:
+    """Refuses a word that is none of those known, which it names but for the empty one."""
+    if word not in known:
+        raise ValueError(f"unknown {what} '{word}': choose from {', '.join(filter(None, known))}")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """What every configuration holds; those of the models add their sizes.
@@ -76,8 +84,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name, known in self.CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, got '{getattr(self, name)}'")
+            check_word(name, getattr(self, name), known)
         if self.classes and len(self.classes) != self.num_classes:
             raise ValueError(f"{self.num_classes} classes, but {len(self.classes)} names: {', '.join(self.classes)}")
 
@@ -147,9 +154,9 @@ class Recognizer(nn.Module):
         """Reference input for attribution: mean-colour face, zero motion."""
         return {name: x if name in self.auxiliary_names else torch.zeros_like(x) for name, x in inputs.items()}
 
-    def loss(self, label: Tensor, **inputs: Tensor) -> Tensor:
-        """What training makes smaller: the :func:`cross_entropy` of the model's answers to its inputs."""
-        return cross_entropy(self(**inputs), label)
+    def loss(self, label: Tensor, criterion: Criterion | None = None, **inputs: Tensor) -> Tensor:
+        """What training makes smaller: the criterion, :func:`cross_entropy` by default, of the model's answers."""
+        return (criterion or cross_entropy)(self(**inputs), label)
 
     def pretrain(self, rows: Tensor, batch_of: Batches, lr: float) -> None:
         """What comes before the training proper, on the training clips `rows`, without their labels; nothing here."""
@@ -197,16 +204,25 @@ class Recognizer(nn.Module):
         Raises:
             ValueError: The preset or an override is unknown.
         """
-        if preset not in cls.presets:
-            raise ValueError(f"unknown preset '{preset}': choose from {', '.join(cls.presets)}")
+        check_word("preset", preset, cls.presets)
         known = asdict(cls.presets[preset])
         if unknown := overrides.keys() - known.keys():
             raise ValueError(f"unknown settings {sorted(unknown)}: choose from {list(known)}")
         return cls(replace(cls.presets[preset], **overrides))
 
 
-def cross_entropy(logits: Float[Tensor, "batch classes"], label: Tensor) -> Tensor:
-    """Cross-entropy between classes, (B,) labels; or, (B, units) of 0 and 1, of each action unit by itself."""
-    if label.ndim == 1:
-        return F.cross_entropy(logits, label)
-    return F.binary_cross_entropy_with_logits(logits, label.float())
+def cross_entropy(logits: Logits, label: Tensor, weight: Tensor | None = None, focal: float = 0.0) -> Tensor:
+    r"""Cross-entropy between classes, (B,) labels; or, (B, units) of 0 and 1, of each action unit by itself.
+
+    With the weight of each class, or of the clips that show a unit, as in torch; and with the exponent
+    :math:`\gamma` of the focal loss :math:`-(1 - p)^\gamma \log p` of what is true (Lin et al., ICCV 2017).
+    """
+    one_of = label.ndim == 1
+    each = F.cross_entropy if one_of else F.binary_cross_entropy_with_logits
+    losses = each(logits, label if one_of else label.float(), reduction="none")
+    if focal:
+        losses = losses * (-torch.expm1(-losses)).clamp_min(1e-6) ** focal
+    if weight is not None:
+        share = weight[label] if one_of else torch.where(label > 0, weight, 1.0)
+        losses = losses * share / (share.mean() if one_of else 1)
+    return losses.mean()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tsfmicro_lab.models import base
 from tsfmicro_lab.models.au_regions import AU_REGIONS, PointsBatch, crop_regions
-from tsfmicro_lab.models.base import Batches, Image, Logits, ModelConfig, Recognizer
+from tsfmicro_lab.models.base import Batches, Criterion, Image, Logits, ModelConfig, Recognizer
 from tsfmicro_lab.models.dgm import DGM, Displacement, self_supervised
 from tsfmicro_lab.models.vit import PatchEmbedding, Tokens, TransformerBlock
 from tsfmicro_lab.preprocess import POINT_NAMES
@@ -181,16 +181,16 @@ class FRLDGT(Recognizer):
         evidence = torch.einsum("b l d, c l d -> l b c", self.features(*inputs, **named), weight)
         return dict(zip(levels, evidence, strict=True))
 
-    def loss(self, label: Tensor, **inputs: Tensor) -> Tensor:
-        """Cross-entropy, whose gradient also reaches the displacement network, and that network's own three losses."""
+    def loss(self, label: Tensor, criterion: Criterion | None = None, **inputs: Tensor) -> Tensor:
+        """The criterion, whose gradient also reaches the displacement network, and that network's own three losses."""
         if self.config.displacement != "dgm":
-            return super().loss(label, **inputs)
+            return super().loss(label, criterion, **inputs)
         onset, difference, landmarks = (inputs[name] for name in self.input_names)
         motion = self.displacement(onset, difference)
         logits = self.forward(onset, difference, landmarks, motion)
         with torch.autocast(onset.device.type, enabled=False):  # in half precision variances would drown
             own = self_supervised(motion.float(), *_frames(onset, difference), self.config.weights)
-        return base.cross_entropy(logits, label) + own
+        return (criterion or base.cross_entropy)(logits, label) + own
 
     def pretrain(self, rows: Tensor, batch_of: Batches, lr: float) -> None:
         """Trains the displacement network alone on random frame pairs of the training clips."""

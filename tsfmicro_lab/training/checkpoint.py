@@ -33,10 +33,13 @@ class State:
     shuffle: torch.Generator
     device: torch.device
 
-    def step(self, loss: Tensor) -> None:
-        """Moves the parameters against the gradient of a loss."""
+    def step(self, loss: Tensor, clip_norm: float = 0.0) -> None:
+        """Moves the parameters against the gradient of a loss, which is first shortened to a norm, if one is given."""
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
+        if clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
 

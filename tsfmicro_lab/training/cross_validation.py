@@ -20,6 +20,7 @@ from tsfmicro_lab.data.samples import Samples, prepare
 from tsfmicro_lab.data.schema import KEY, Dataset
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
 from tsfmicro_lab.files import file_digest, safe_name, write_whole
+from tsfmicro_lab.models.base import check_word
 from tsfmicro_lab.models.card import model_card
 from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.provenance import environment
@@ -143,8 +144,7 @@ def evaluate(
         >>> scores.model.tolist()
         ['tsfmicro_spatial', 'majority', 'random']
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"unknown protocol '{protocol}': choose from {', '.join(PROTOCOLS)}")
+    check_word("protocol", protocol, PROTOCOLS)
     networks = [run.create(2) for run in runs]  # an unknown name is told before anything is drawn
     tables, scores = [], []
     with fold_processes(1 if any(run.accelerator == "cuda" for run in runs) else workers) as pool:
@@ -220,10 +220,9 @@ class _Job(NamedTuple):
         return self.place / kind / f"{safe_name(self.fold.name)}{ending}"
 
     def train(self, samples: Samples) -> pd.DataFrame:
-        model = self.path("models") if self.keep_model else None
-        return run_fold(
-            self.run, samples, self.fold, model, self.path("checkpoints") if self.keep_checkpoints else None
-        )
+        model, states = self.path("models"), self.path("checkpoints")
+        kept = model if self.keep_model else None, states if self.keep_checkpoints else None
+        return run_fold(self.run, samples, self.fold, *kept)
 
     def keep(self, rows: pd.DataFrame) -> None:
         """Writes what the fold predicted; its checkpoints are then needed no more."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from tsfmicro_lab.models.base import Recognizer
+from tsfmicro_lab.models.base import Criterion, Recognizer, check_word
 
 #: Modes of `torch.compile` that pay here; empty means that nothing is compiled.
 COMPILED = ("", "default", "reduce-overhead", "max-autotune")
@@ -41,23 +41,22 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
         ...     torch.nn.Linear(1, 1)(torch.ones(1, 1)).dtype
         torch.bfloat16
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision '{precision}': choose from {', '.join(PRECISIONS)}")
+    check_word("precision", precision, PRECISIONS)
     return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "32-true")
 
 
 class _Loss(nn.Module):
     """The loss as a module's output, as `DistributedDataParallel` wants it."""
 
-    def __init__(self, model: Recognizer) -> None:
+    def __init__(self, model: Recognizer, criterion: Criterion | None) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.criterion = model, criterion
 
     def forward(self, label: Tensor, **inputs: Tensor) -> Tensor:
-        return self.model.loss(label, **inputs)
+        return self.model.loss(label, self.criterion, **inputs)
 
 
-def loss_of(model: Recognizer, compiled: str = "") -> Callable[..., Tensor]:
+def loss_of(model: Recognizer, compiled: str = "", criterion: Criterion | None = None) -> Callable[..., Tensor]:
     """The model's loss as a function of labels and inputs.
 
     Where several processes train, each on its part of a batch, they average their gradients.
@@ -68,10 +67,10 @@ def loss_of(model: Recognizer, compiled: str = "") -> Callable[..., Tensor]:
             for none. The first step takes a minute or more, on a GPU and on a CPU (where a C++ compiler is needed);
             further models of the same shape in the same process use the same program. `reduce-overhead` records CUDA
             graphs, which pays where kernels are small.
+        criterion: See :meth:`~tsfmicro_lab.models.Recognizer.loss`.
     """
-    if compiled not in COMPILED:
-        raise ValueError(f"unknown compiled '{compiled}': choose from {', '.join(COMPILED[1:])}")
-    loss: nn.Module = _Loss(model)
+    check_word("compiled", compiled, COMPILED)
+    loss: nn.Module = _Loss(model, criterion)
     if distributed.is_initialized():
         loss = nn.parallel.DistributedDataParallel(loss)
     if not compiled:

@@ -1,7 +1,10 @@
 """The training loop, short enough to be read on one screen."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,34 +15,45 @@ from tqdm.auto import tqdm
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.data.tensors import KEY_FRAMES, STRONGEST
-from tsfmicro_lab.models.base import Recognizer
+from tsfmicro_lab.models.base import Criterion, Recognizer, check_word, cross_entropy
 from tsfmicro_lab.seeds import seeded
 from tsfmicro_lab.training.augmentation import Augmentation
 from tsfmicro_lab.training.checkpoint import Checkpoint, State
 from tsfmicro_lab.training.device import autocast, find_device, loss_of, memory_advice, rank_and_world
 from tsfmicro_lab.training.splits import Rows
 
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+SCHEDULES = ("exponential", "step", "cosine")
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained: AdamW with a learning rate that decays each epoch, cross-entropy, no class weights.
+    """How a model is trained: by default AdamW, a learning rate that decays each epoch, and plain cross-entropy.
 
     Attributes:
         epochs: Passes over the training clips.
         batch_size: Clips per step.
-        lr: Learning rate of the first epoch.
-        weight_decay: Of AdamW.
-        decay: Factor of the learning rate per epoch.
-        decay_epochs: Epochs after which the learning rate stays.
+        lr: Learning rate of the first epoch after the warm-up.
+        weight_decay: Of AdamW; for `adam` and `sgd` an L2 penalty, added to the gradient.
+        decay: Factor of the learning rate per epoch, or per step.
+        decay_epochs: Epochs after which the learning rate stays; of schedule `step`, those between two steps.
         degrees: Largest rotation of the augmentation.
         shift: Largest shift of the augmentation, as a share of the image side.
         strongest_pair: Whether to train on the frames near onset and apex that differ most, as the public code does,
             and test on the annotated ones. Samples prepared with `tensors=(*KEY_FRAMES, *STRONGEST)` hold them.
         recalibrate: Whether the running statistics of batch norm are measured anew on the training clips before the
             model is looked at: those gathered on the way lag behind the parameters.
+        optimizer: `adamw`, `adam` or `sgd`, with `momentum`.
+        schedule: Of the learning rate: `exponential`, `step` or `cosine`, which ends at 0; see :meth:`rate`.
+        warmup: Epochs over which the learning rate rises to `lr` in equal steps, before the schedule begins.
+        class_weights: Whether a class counts the more, the fewer clips to train on it has (1 / their number); an action
+            unit by clips without it / with it.
+        focal: Exponent of the focal loss, see :func:`~tsfmicro_lab.models.base.cross_entropy`; 0 for none.
+        clip_norm: Largest norm of a step's gradient; 0 for any.
+        patience: Epochs without a better UF1 on the validation subjects after which training ends; 0 for never.
 
     Raises:
-        ValueError: A number is too small to train with.
+        ValueError: A number is too small to train with, or a word is unknown.
     """
 
     epochs: int = 24
@@ -52,11 +66,31 @@ class Recipe:
     shift: float = 0.03
     strongest_pair: bool = False
     recalibrate: bool = True
+    optimizer: str = "adamw"
+    momentum: float = 0.9
+    schedule: str = "exponential"
+    warmup: int = 0
+    class_weights: bool = False
+    focal: float = 0.0
+    clip_norm: float = 0.0
+    patience: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in {"epochs": 1, "batch_size": 1, "lr": 0, "weight_decay": 0, "decay": 0}.items():
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name} of a recipe must be at least {least}, got {getattr(self, name)}")
+        check_word("optimizer", self.optimizer, OPTIMIZERS)
+        check_word("schedule", self.schedule, SCHEDULES)
+        for name, value in vars(self).items():
+            least = int(name in ("epochs", "batch_size", "decay_epochs"))
+            if not isinstance(value, str) and not value >= least:
+                raise ValueError(f"{name} of a recipe must be at least {least}, got {value}")
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 1, as a share of `lr`."""
+        past = epoch - 1 - self.warmup
+        if past < 0:
+            return epoch / (self.warmup + 1)
+        if self.schedule == "cosine":
+            return (1 + math.cos(math.pi * past / max(self.epochs - self.warmup, 1))) / 2
+        return self.decay ** (past // self.decay_epochs if self.schedule == "step" else min(past, self.decay_epochs))
 
 
 #: `base` is the recipe of the public code for five classes, epochs fixed at the lower end of its range and batch
@@ -80,6 +114,7 @@ def fit(
     precision: str = "32-true",
     compiled: str = "",
     after_epoch: Callable[[int, float], None] | None = None,
+    stop: Callable[[], bool] | None = None,
     checkpoint: Checkpoint | None = None,
     progress: bool = False,
 ) -> list[float]:
@@ -98,6 +133,7 @@ def fit(
         precision: `32-true`, or half precision where that is safe, network and loss alike: `bf16-mixed`, `16-mixed`.
         compiled: Mode of `torch.compile`: `default`, or `reduce-overhead` for CUDA graphs; empty for none.
         after_epoch: Called with the epoch (from 1) and its mean loss; may look at the model in evaluation mode.
+        stop: Asked before every epoch whether training is to end here.
         checkpoint: Where the state is kept after every epoch; training goes on from what it holds.
         progress: Whether to show a progress bar over the epochs.
 
@@ -120,8 +156,11 @@ def fit(
     """
     device, (rank, world) = find_device(accelerator), rank_and_world()
     model, samples, clips = model.to(device), samples.to(device), torch.from_numpy(index)
-    loss_function, state = loss_of(model, compiled), _begin(model, recipe, seed, device, precision)
+    if recipe.patience and not stop:
+        raise ValueError("patience needs validation subjects: use run_fold or cross_validate, selection 'validation'")
     _check_labels(model, samples, index)
+    loss_function = loss_of(model, compiled, criterion_of(recipe, samples.label[index], model.config.num_classes))
+    state = _begin(model, recipe, seed, device, precision)
     augment = Augmentation(model.config.image_size, recipe.degrees, recipe.shift)
 
     def draw(rows: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
@@ -132,6 +171,8 @@ def fit(
         if not losses:
             model.pretrain(clips, draw, recipe.lr)
         for epoch in tqdm(range(len(losses) + 1, recipe.epochs + 1), "training", disable=not progress):
+            if stop and stop():
+                break
             model.train()
             total = torch.zeros((), device=device)  # stays there: reading it would wait for every step
             for number, rows in enumerate(batches := _batches(clips, recipe.batch_size, state.shuffle), start=1):
@@ -141,7 +182,7 @@ def fit(
                 total += loss.detach() * len(batch["label"])
                 if (device.type == "cpu" or number == len(batches)) and not torch.isfinite(total):
                     raise FloatingPointError(_not_finite(samples, rows, epoch, number, device))
-                state.step(loss)
+                state.step(loss, recipe.clip_norm)
             state.schedule.step()
             if world > 1:
                 distributed.all_reduce(total)
@@ -199,16 +240,9 @@ def decide(probabilities: Float[np.ndarray, "n classes"], dimensions: int = 1) -
 
 
 def learning_curves(
-    model: Recognizer,
-    samples: Samples,
-    train: Rows,
-    test: Rows,
-    recipe: Recipe,
-    *,
-    seed: int = 0,
-    progress: bool = True,
+    model: Recognizer, samples: Samples, train: Rows, test: Rows, recipe: Recipe, **settings: Any
 ) -> pd.DataFrame:
-    """Trains a model (:func:`fit`) and tests it after every epoch, without choosing anything by what it sees.
+    """Trains a model (:func:`fit`, with its settings) and tests it after every epoch, without choosing anything by it.
 
     Returns:
         One row per epoch: `epoch`, `train_loss` (while learning), `test_loss`, `test_accuracy`.
@@ -221,7 +255,7 @@ def learning_curves(
         accuracy = float((p.argmax(1) == truth).mean())
         rows.append({"epoch": epoch, "train_loss": train_loss, "test_loss": test_loss, "test_accuracy": accuracy})
 
-    fit(model, samples, train, recipe, seed=seed, after_epoch=evaluate, progress=progress)
+    fit(model, samples, train, recipe, after_epoch=evaluate, **{"progress": True, **settings})
     return pd.DataFrame(rows)
 
 
@@ -237,10 +271,20 @@ def training_batch(
 
 
 def _begin(model: Recognizer, recipe: Recipe, seed: int, device: torch.device, precision: str) -> State:
-    optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda e: recipe.decay ** min(e, recipe.decay_epochs))
+    momentum = {"momentum": recipe.momentum} if recipe.optimizer == "sgd" else {}
+    settings = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True} | momentum
+    optimizer = OPTIMIZERS[recipe.optimizer](model.parameters(), **settings)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: recipe.rate(done + 1))
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")  # float16 would lose small gradients
     return State(model, optimizer, schedule, scaler, torch.Generator().manual_seed(seed), device)
+
+
+def criterion_of(recipe: Recipe, label: Tensor, classes: int) -> Criterion:
+    """The cross-entropy that a recipe asks for, its class weights counted on the labels of the training clips."""
+    weight, each = None, (torch.eye(classes, device=label.device)[label] if label.ndim == 1 else label).sum(0)
+    if recipe.class_weights:
+        weight = (1 if label.ndim == 1 else (len(label) - each).clamp_min(1)) / each.clamp_min(1)
+    return partial(cross_entropy, weight=weight, focal=recipe.focal)
 
 
 def _batches(index: Tensor, size: int, shuffle: torch.Generator) -> tuple[Tensor, ...]:

@@ -9,21 +9,22 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.data.schema import KEY
 from tsfmicro_lab.models import Recognizer, create_model
+from tsfmicro_lab.models.base import check_word
 from tsfmicro_lab.provenance import device_name
 from tsfmicro_lab.training.checkpoint import Checkpoint
 from tsfmicro_lab.training.device import COMPILED, PRECISIONS
-from tsfmicro_lab.training.loop import RECIPES, Recipe, decide, fit, predict
+from tsfmicro_lab.training.loop import RECIPES, Recipe, criterion_of, decide, fit, predict
 from tsfmicro_lab.training.metrics import class_table, confusion, uf1_of_counts
 from tsfmicro_lab.training.splits import Fold, with_validation
 
@@ -63,10 +64,11 @@ class Run:
 
     def __post_init__(self) -> None:
         for name, known in {"selection": SELECTIONS, "precision": PRECISIONS, "compiled": COMPILED}.items():
-            if (value := getattr(self, name)) not in known:
-                raise ValueError(f"unknown {name} '{value}': choose from {', '.join(filter(None, known))}")
+            check_word(name, getattr(self, name), known)
         if self.candidates and self.selection == "last":
             raise ValueError("selection 'last' chooses nothing, so give one recipe, or selection 'validation'")
+        if self.selection != "validation" and any(recipe.patience for recipe in (self.recipe, *self.candidates)):
+            raise ValueError(f"patience ends a training by validation subjects, selection '{self.selection}' has none")
 
     @property
     def leaky(self) -> bool:
@@ -107,12 +109,13 @@ def run_fold(
     best: dict[str, Any] = {"uf1": -1.0, "epoch": 0, "candidate": 0, "state": None, "seconds": [], "loss": 0.0}
     device: dict[str, Any] = {name: getattr(run, name) for name in ("accelerator", "precision", "compiled")}
     for candidate, recipe in enumerate(run.candidates or (run.recipe,)):
-        model = run.create(len(samples.classes), seed)
+        model, best["judged"] = run.create(len(samples.classes), seed), []
         about = f"{run.label}, fold {fold.name}, seed {run.seed}, {recipe}"
         checkpoint = Checkpoint(checkpoints / f"{candidate}.pt", about, best) if checkpoints else None
-        look = _keep_best(best, model, samples, judges, candidate)
+        device["after_epoch"] = _keep_best(best, model, samples, judges, candidate)
         with _alone():
-            fit(model, samples, fold.train, recipe, seed=seed, checkpoint=checkpoint, after_epoch=look, **device)
+            stop = partial(_stalled, best, recipe.patience)
+            fit(model, samples, fold.train, recipe, seed=seed, checkpoint=checkpoint, stop=stop, **device)
     if best["state"] is not None:
         model.load_state_dict(best["state"])
     columns: dict[str, Any] = {"model": run.label, "seed": run.seed, "selection": LEAKY if run.leaky else run.selection}
@@ -125,7 +128,8 @@ def run_fold(
         "epochs": len(best["seconds"]),
         "seconds_per_epoch": round(float(np.median(best["seconds"])), 4),
     }
-    rows.attrs = facts | _training_score(model, samples, fold, best["loss"])
+    recipe = (run.candidates or (run.recipe,))[best["candidate"]]
+    rows.attrs = facts | _training_score(model, samples, fold, recipe, best["loss"])
     if model_folder:
         shutil.rmtree(model_folder, ignore_errors=True)  # the remains of a fold that was interrupted
         model.config = replace(model.config, classes=samples.classes)
@@ -142,6 +146,7 @@ def _keep_best(
     def after_epoch(epoch: int, loss: float) -> None:
         best["seconds"].append(time.perf_counter() - clock[0])
         uf1 = _uf1(model, samples, judges) if len(judges) else 0.0
+        best["judged"].append(uf1)
         if uf1 >= best["uf1"]:
             state = copy.deepcopy(model.state_dict()) if len(judges) else None
             best.update(uf1=uf1, epoch=epoch, candidate=candidate, state=state, loss=loss)
@@ -150,15 +155,19 @@ def _keep_best(
     return after_epoch
 
 
-def _training_score(model: Recognizer, samples: Samples, fold: Fold, loss: float) -> dict[str, float]:
+def _stalled(best: dict[str, Any], patience: int) -> bool:
+    """Whether the last epochs, as many as a recipe has patience for, were no better than one before."""
+    uf1 = best["judged"]
+    return patience > 0 and len(uf1) > patience and max(uf1[:-patience]) >= max(uf1[-patience:])
+
+
+def _training_score(model: Recognizer, samples: Samples, fold: Fold, recipe: Recipe, loss: float) -> dict[str, float]:
     """How the model does on its own training clips as it predicts, beside the loss while it learned.
 
     Where both disagree, what is tested is another function than what was trained: a warning names both.
     """
-    p = torch.from_numpy(predict(model, samples, fold.train)).double().clamp(1e-7, 1 - 1e-7)
     truth = samples.label[fold.train].cpu()
-    one_of = truth.ndim == 1
-    found = nn.functional.nll_loss(p.log(), truth) if one_of else nn.functional.binary_cross_entropy(p, truth.double())
+    found = criterion_of(recipe, truth, len(samples.classes))(model.logits(samples, fold.train), truth)
     scores = {"train_loss": round(loss, 4), "train_loss_predicting": round(float(found), 4)}
     if found > 1.5 * loss + 0.3:
         warnings.warn(
@@ -186,11 +195,10 @@ def _alone() -> Iterator[None]:
 
 
 def _uf1(model: Recognizer, samples: Samples, rows: np.ndarray) -> float:
-    table, units = _predictions(model, samples, rows), samples.label.ndim > 1
-    of_each = (
-        class_table(table, samples.classes).f1.mean() if units else uf1_of_counts(confusion(table, samples.classes))
-    )
-    return float(of_each)
+    table = _predictions(model, samples, rows)
+    if samples.label.ndim > 1:
+        return float(class_table(table, samples.classes).f1.mean())
+    return float(uf1_of_counts(confusion(table, samples.classes)))
 
 
 def _predictions(model: Recognizer, samples: Samples, rows: np.ndarray) -> pd.DataFrame:
