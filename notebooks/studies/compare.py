@@ -1,13 +1,11 @@
-"""All fusion variants on the same folds, and the experiment behind the word "where". The result is one small file."""
+"""Every model beside floors and a ceiling, on subjects that nobody trained on; what each stream gives; learning curves."""
 
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,34 +15,70 @@ import typer
 if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tqdm.auto import tqdm
+
 from studies.anatomy import cost
-from studies.script import Accelerator, Clips, Epochs, Out, Preset, Save, Seeds, Subjects, Workers, one_sentence
+from studies.floors import FLOORS, ORACLE, floor
+from studies.new_subjects import (
+    FLOW,
+    HEADS,
+    PHOTOGRAPHS,
+    SETTINGS,
+    SIDE,
+    Drawn,
+    Setting,
+    draw_all,
+    drawn,
+    shrunk,
+)
+from studies.script import Accelerator, Clips, Epochs, Out, Save, Seeds, Subjects, Workers, one_sentence
 from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
-from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
+from tsfmicro_lab.data import Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain.streams import intervene, intervention_scores
-from tsfmicro_lab.models import PRESETS, from_pretrained
-from tsfmicro_lab.training import RECIPES, Run, cross_validate, fit, fold_processes, score_table, subject_interval
-from tsfmicro_lab.training.cross_validation import model_folder
-from tsfmicro_lab.training.metrics import majority
-from tsfmicro_lab.training.predictions import write_predictions
+from tsfmicro_lab.models import Recognizer
+from tsfmicro_lab.training import (
+    Run,
+    compare_models,
+    cross_validate,
+    decide,
+    fit,
+    fold_processes,
+    predict,
+    subject_interval,
+)
+from tsfmicro_lab.training.metrics import scores
+from tsfmicro_lab.training.predictions import read_predictions, write_predictions
 
-CONDITION = ["distractors", "layout", "model"]
-TEMPORAL, LATE = "tsfmicro_temporal", "tsfmicro_late"
-VARIANTS = (
+TEMPORAL, LATE, SPATIAL = "tsfmicro_temporal", "tsfmicro_late", "tsfmicro_spatial"
+FUSIONS = (
     Run(LATE),
     Run("tsfmicro_early"),
     Run("tsfmicro_t2s", settings={"inject": "before"}),
     Run("tsfmicro_t2s", settings={"inject": "after"}),
     Run("tsfmicro_s2t"),
-    Run(TEMPORAL),
-    Run("tsfmicro_spatial"),
 )
-DISTRACTORS = {"all": Distractors(), "none": Distractors.none()}
-#: How much the layout of faces varies between subjects: not at all, about as between adults, twice that.
-LAYOUTS = (0.0, 1.0, 2.0)
-#: The layout at which all variants are compared.
-USUAL = 1.0
+VARIANTS = (*FUSIONS, Run(TEMPORAL), Run(SPATIAL))
+#: Two small networks on DIS flow, which is at hand; their papers have TV-L1.
+SHALLOW = (Run("ststnet", settings={"flow": "dis"}), Run("off_apexnet", settings={"flow": "dis"}))
+#: Models whose inputs take longer to prepare than to learn from: on the few clean clips only. FRL-DGT is a
+#: reimplementation from its description.
+OTHERS = (
+    Run("slstt_mean"),
+    Run("slstt_mean", settings={"flow": "short"}),
+    Run("slstt_lstm"),
+    Run("frl_dgt"),
+    Run("frl_dgt", settings={"displacement": "dis"}),
+)
+#: A second protocol on the clips that are trained on, to be compared with new subjects.
+LOSO = "leave one subject out"
+#: Models whose learning curves are drawn, over epochs and over so many parts of the clips, with so many seeds.
+CURVES, SHARES, CURVE_SEEDS = (LATE, TEMPORAL), (1, 4), 3
+#: How often a learning curve looks at the tested subjects, by whom nothing is chosen.
+LOOKS = 8
+KEYS = ["setting", "faces", "model"]
+#: What nobody needs to be compared with.
+GUESSES = ("chance", "majority")
 
 
 @dataclass(frozen=True)
@@ -52,161 +86,286 @@ class Comparison(Stored):
     """What a comparison found; every table is long, one row per fact.
 
     Attributes:
-        scores: `distractors`, `layout`, `model`, `seed`, `uf1`, `uar`, `accuracy`, `clips`.
-        intervals: `distractors`, `layout`, `model`, `uf1`, `low`, `high`, and the gain over the temporal branch alone:
-            `gain`, `gain_low`, `gain_high`; 95 % bootstrap intervals over subjects.
+        scores: `setting`, `faces`, `model`, `seed`, `uf1`, `uar`, `accuracy`, `clips`; the faces are new heads,
+            photographs, or of leave-one-subject-out over the training clips.
+        intervals: Of new heads: `setting`, `faces`, `model`, `seeds`, `uf1`, `low`, `high`, and the gain over the
+            temporal branch alone: `gain`, `gain_low`, `gain_high`, `p`, `p_holm`.
+        curves: `setting`, `model`, `clips`, `seed`, `epoch`, `loss`, `uf1`.
+        streams: `setting`, `model`, `seed`, `intervention`, `uf1`, `lost`, `p_truth`.
         cost: `model`, `parameters`, `mflops` (one sample forward), `ms` (one training step per clip).
-        streams: `distractors`, `layout`, `model`, `seed`, `intervention`, `uf1`, `lost`, `p_truth`.
     """
 
     script: ClassVar = "compare"
     scores: pd.DataFrame
     intervals: pd.DataFrame
-    cost: pd.DataFrame
+    curves: pd.DataFrame
     streams: pd.DataFrame
+    cost: pd.DataFrame
 
-    def table(self) -> pd.DataFrame:
-        """UF1 and gain over the temporal branch alone, each with its 95 % interval over subjects, as text."""
-        rows = self.intervals
-        spread = self.scores.groupby(CONDITION)["uf1"].std()
-        return rows[CONDITION].assign(
-            uf1=[f"{r.uf1:.3f} ({r.low:.2f} to {r.high:.2f})" for r in rows.itertuples()],
-            over_seeds=[f"± {spread[key]:.3f}" for key in rows[CONDITION].itertuples(index=False, name=None)],
-            gain=[f"{r.gain:+.3f} ({r.gain_low:+.2f} to {r.gain_high:+.2f})" for r in rows.itertuples()],
+    def table(self, setting: str) -> pd.DataFrame:
+        """Models by UF1 on new heads, best first: interval, spread over seeds, photographs, gain, size, as text."""
+        rows = self.intervals.query("setting == @setting").sort_values("uf1", ascending=False)
+        own = self.scores.query("setting == @setting").pivot_table(
+            "uf1", "model", "faces", aggfunc=["mean", "std"], dropna=False
         )
+        sizes = self.cost.set_index("model")
+
+        def over_seeds(model: str, faces: str) -> str:
+            if ("mean", faces) not in own or np.isnan(own.loc[model, ("mean", faces)]):
+                return ""
+            return f"{own.loc[model, ('mean', faces)]:.2f} ± {own.loc[model, ('std', faces)]:.2f}"
+
+        return pd.DataFrame(
+            {
+                "model": rows.model,
+                "UF1": [f"{r.uf1:.3f} ({r.low:.2f} to {r.high:.2f})" for r in rows.itertuples()],
+                "seeds": rows.seeds,
+                "over seeds": [over_seeds(m, HEADS) for m in rows.model],
+                "photographs": [over_seeds(m, PHOTOGRAPHS) for m in rows.model],
+                "gain over temporal": [
+                    "" if np.isnan(r.gain) else f"{r.gain:+.3f} ({r.gain_low:+.2f} to {r.gain_high:+.2f})"
+                    for r in rows.itertuples()
+                ],
+                "p (Holm)": ["" if np.isnan(r.gain) else f"{r.p_holm:.3f}" for r in rows.itertuples()],
+                "parameters": [f"{sizes.parameters[m]:,}" if m in sizes.index else "" for m in rows.model],
+                "ms": [f"{sizes.ms[m]:.1f}" if m in sizes.index else "" for m in rows.model],
+            }
+        ).reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network to be trained on a setting and tested on new subjects, or leaving out one subject after the other."""
+
+    setting: Setting
+    run: Run
+    faces: str = HEADS
+    parts: int | None = None  #: of the clips; all by default
+
+    def path(self, folder: Path, kind: str = "csv") -> Path:
+        """Where its predictions are kept; what it tells besides lies next to them."""
+        name = f"{self.setting.name}-{self.faces}-{self.run.label}-{self.parts or self.setting.parts}-{self.run.seed}"
+        return folder / "trials" / f"{name.replace(' ', '_')}.{kind}"
 
 
 def compare(
     folder: Path,
     *,
-    subjects: int = 8,
-    clips_per_subject: int = 12,
-    seeds: int = 3,
-    preset: str = "tiny",
+    seeds: int = 10,
     epochs: int | None = None,
     accelerator: str = "cpu",
     workers: int | None = None,
+    settings: Sequence[Setting] = tuple(SETTINGS.values()),
+    only: Sequence[str] = (),
+    minutes: float = float("inf"),
 ) -> Comparison:
-    """Evaluates every variant by leave-one-subject-out, last epoch, several seeds; resumable.
+    """Trains every model on some subjects and tests it on new ones; each seed draws its own of both; resumable.
 
-    All variants meet clips with and without distractors; late fusion and the temporal branch also faces whose layout
-    varies less and more. Each seed draws its own faces, clips and weights.
+    Nothing is chosen on a tested clip: recipes were chosen on subjects of seeds that are not used here.
 
     Args:
-        folder: Where folds and their models are kept.
-        subjects: Synthetic subjects of each seed.
-        clips_per_subject: Clips of each.
+        folder: Where clips and predictions are kept.
         seeds: Number of seeds.
-        preset: Size of all models.
-        epochs: Epochs; those of the preset's recipe by default.
+        epochs: Epochs; those of each setting's recipe by default.
         accelerator: `cpu`, `cuda`, …
         workers: Processes; one per core by default.
-
-    Returns:
-        The comparison.
+        settings: What to learn from.
+        only: Labels of the networks to train; all by default. What was trained before is in the result, too.
+        minutes: No training starts later; started again, the study goes on.
     """
-    if preset not in PRESETS:
-        raise ValueError(f"unknown preset '{preset}': choose from {', '.join(PRESETS)}")
-    recipe = replace(RECIPES[preset], epochs=epochs or RECIPES[preset].epochs)
-    runs = [replace(run, preset=preset, recipe=recipe, accelerator=accelerator) for run in VARIANTS]
-    size = runs[0].create(2).config.image_size
-    few = prepare(SyntheticMicroExpressions(2, 8), size, progress=False)
-    costs = measure_cost(runs, lambda run: few)
-    provenance = provenance_of(runs[0], seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
-    predictions, scores, streams = [], [], []
-    with fold_processes(1 if accelerator == "cuda" else workers) as pool:
-        for (name, distractors), layout in product(DISTRACTORS.items(), LAYOUTS):
-            for seed in range(seeds):
-                data = SyntheticMicroExpressions(
-                    subjects, clips_per_subject, seed=seed, layout_variation=layout, distractors=distractors
-                )
-                samples = prepare(data, size)
-                condition: dict[str, Any] = {"distractors": name, "layout": layout}
-                tables = []
-                for run in runs if layout == USUAL else [r for r in runs if r.model in (LATE, TEMPORAL)]:
-                    place = folder / f"{name}-layout{layout:g}" / f"{run.label.replace(' ', '-')}-{seed}"
-                    rows, tampered = evaluate_streams(replace(run, seed=seed), samples, place, pool)
-                    tables.append(rows)
-                    streams.append(tampered.assign(**condition, seed=seed))
-                predictions.append(pd.concat(tables, ignore_index=True).assign(**condition))
-                scores.append(score_table(predictions[-1], samples.classes).assign(**condition, seed=seed))
+    end = time.monotonic() + 60 * minutes
+    every = [t for seed in range(seeds) for own in settings for t in trials(own, seed, epochs, accelerator)]
+    if unknown := {*only} - {trial.run.label for trial in every}:
+        raise ValueError(f"unknown {sorted(unknown)}: choose from {sorted({t.run.label for t in every})}")
+    todo = [t for t in every if not t.path(folder).exists() and (not only or t.run.label in only)]
+    for own in settings:
+        mine = [trial for trial in todo if trial.setting == own]
+        missing = {s for s in range(seeds) if not _floors_path(folder, own, s).exists()}
+        also = {name for trial in mine for name in trial.run.create(2).prepared} - {"onset", "apex", FLOW}
+        draw_all(folder, own, sorted(missing | {trial.run.seed for trial in mine}), workers, sorted(also))
+    with fold_processes(workers, gpus=accelerator == "cuda") as pool:
+        jobs = [pool.submit(_floors, folder, own, seed) for seed in range(seeds) for own in settings]
+        jobs += [pool.submit(_train, folder, trial, end) for trial in todo]
+        for job in tqdm(jobs, "networks"):
+            job.result()
+    return _collect(folder, every)
+
+
+def trials(setting: Setting, seed: int, epochs: int | None, accelerator: str) -> list[Trial]:
+    """Everything that is trained with one seed, so that a study which is stopped early is whole for some."""
+    recipe = replace(setting.recipe, epochs=epochs or setting.recipe.epochs)
+    known: dict[str, Any] = {"recipe": recipe, "seed": seed, "accelerator": accelerator}
+    runs = (*VARIANTS, *SHALLOW, *(OTHERS if setting.name == "clean" else ()))
+    found = [Trial(setting, replace(run, **known)) for run in runs]
+    if setting.name == "clean":
+        found.append(Trial(setting, replace(Run(LATE), **known), LOSO))
+    if setting.name == "distractors" and seed < CURVE_SEEDS:
+        for parts in SHARES:
+            few = known | {"recipe": replace(recipe, batch_size=min(recipe.batch_size, 8 * parts))}
+            found += [Trial(setting, replace(Run(model), **few), parts=parts) for model in CURVES]
+    return found
+
+
+def _train(folder: Path, trial: Trial, end: float) -> None:
+    """Trains and tests, and keeps what came of it, unless it is too late."""
+    if time.monotonic() > end:
+        return
+    run, setting = trial.run, trial.setting
+    train = drawn(folder, setting, run.seed, parts=trial.parts).samples
+    if trial.faces == LOSO:
+        write_predictions(cross_validate(train, run, progress=False), trial.path(folder))
+        return
+    model = run.create(len(train.classes), run.seed)
+    tests = {faces: _as_read(model, drawn(folder, setting, run.seed, faces).samples) for faces in setting.faces}
+    curve: list[dict[str, Any]] = []
+    look = _look(model, tests[HEADS], curve, run.recipe.epochs) if run.model in CURVES else None
+    train, rows = _as_read(model, train), np.arange(len(train))
+    fit(model, train, rows, run.recipe, seed=run.seed, accelerator=run.accelerator, after_epoch=look)
+    if curve:
+        write_predictions(pd.DataFrame(curve).assign(clips=len(train)), trial.path(folder, "curve"))
+    if run.model in {r.model for r in FUSIONS} and trial.parts is None:
+        heads = tests[HEADS].to(next(model.parameters()).device)
+        streams = intervention_scores(intervene(model, heads, np.arange(len(heads)), seed=run.seed), heads.classes)
+        write_predictions(streams, trial.path(folder, "streams"))
+    found = {faces: decide(predict(model, samples, np.arange(len(samples)))) for faces, samples in tests.items()}
+    write_predictions(_rows(found, tests, run.label, run.seed), trial.path(folder))
+
+
+def _as_read(model: Recognizer, samples: Samples) -> Samples:
+    """What a network reads: DIS flow of another size is made of that which is at hand."""
+    size = model.config.image_size
+    return shrunk(samples, size) if size != SIDE and model.prepared == (FLOW,) else samples
+
+
+def _look(model: Recognizer, tests: Samples, curve: list[dict[str, Any]], epochs: int) -> Callable[[int, float], None]:
+    """Writes down UF1 on new heads a few times."""
+
+    def after_epoch(epoch: int, loss: float) -> None:
+        if epoch * LOOKS // epochs > (epoch - 1) * LOOKS // epochs:
+            said = decide(predict(model, tests, np.arange(len(tests))))
+            uf1 = scores(tests.names(tests.label), tests.names(torch.from_numpy(said)), tests.classes)["uf1"]
+            curve.append({"epoch": epoch, "loss": loss, "uf1": uf1})
+
+    return after_epoch
+
+
+def _rows(found: dict[str, np.ndarray], tests: dict[str, Samples], model: str, seed: int) -> pd.DataFrame:
+    tables = []
+    for faces, said in found.items():
+        samples = tests[faces]
+        rows = samples.table[["subject", "clip"]].assign(truth=samples.names(samples.label), model=model, seed=seed)
+        tables.append(rows.assign(predicted=samples.names(torch.from_numpy(np.asarray(said))), faces=faces))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _floors_path(folder: Path, setting: Setting, seed: int) -> Path:
+    return folder / "trials" / f"{setting.name}-floors-{seed}.csv"
+
+
+def _floors(folder: Path, setting: Setting, seed: int) -> None:
+    """Floors and ceiling of a setting and seed, and of fewer clips for the learning curve."""
+    path = _floors_path(folder, setting, seed)
+    if path.exists():
+        return
+    tests: dict[str, Drawn] = {faces: drawn(folder, setting, seed, faces) for faces in setting.faces}
+    samples, tables = {faces: d.samples for faces, d in tests.items()}, []
+    for parts in (*(SHARES if setting.name == "distractors" else ()), setting.parts):
+        train = drawn(folder, setting, seed, parts=parts)
+        for model in FLOORS:
+            rows = _rows(floor(model, train, tests), samples, model, seed)
+            tables.append(rows.assign(parts=parts, learnt=len(train.samples)))
+    write_predictions(pd.concat(tables, ignore_index=True), path)
+
+
+def _collect(folder: Path, every: Sequence[Trial]) -> Comparison:
+    """Tables of everything that is there."""
+    classes = sorted(SyntheticMicroExpressions.classes)
+    there = [trial for trial in every if trial.path(folder).exists()]
+    predictions, curves, streams = [], [], []
+    for trial in there:
+        about: dict[str, Any] = {"setting": trial.setting.name, "model": trial.run.label, "seed": trial.run.seed}
+        rows = read_predictions(trial.path(folder), "faces").assign(**about)
+        if trial.parts is None:
+            predictions.append(rows.assign(faces=LOSO) if trial.faces == LOSO else rows)
+        for kind, tables in (("curve", curves), ("streams", streams)):
+            if (path := trial.path(folder, kind)).exists():
+                tables.append(read_predictions(path, "intervention").assign(**about))
+    for setting, seed in {(trial.setting, trial.run.seed): None for trial in every}:
+        rows = read_predictions(_floors_path(folder, setting, seed), "faces").assign(setting=setting.name)
+        predictions.append(rows[rows.parts == setting.parts])
+        for (model, clips), own in rows[rows.faces == HEADS].groupby(["model", "learnt"]):
+            point = {"setting": setting.name, "model": model, "clips": clips, "seed": seed, "epoch": 0, "loss": np.nan}
+            curves.append(pd.DataFrame([point | {"uf1": scores(list(own.truth), list(own.predicted), classes)["uf1"]}]))
     table = pd.concat(predictions, ignore_index=True)
-    write_predictions(table, folder / "predictions.csv")
+    found = [
+        dict(zip([*KEYS, "seed"], key, strict=True))
+        | scores(list(own.truth), list(own.predicted), classes)
+        | {"clips": len(own)}
+        for key, own in table.groupby([*KEYS, "seed"], sort=False)
+    ]
     return Comparison(
-        provenance=provenance,
-        scores=pd.concat(scores, ignore_index=True),
-        intervals=_intervals(table, samples.classes),
-        cost=costs,
+        provenance=_provenance(every),
+        scores=pd.DataFrame(found),
+        intervals=_intervals(table[table.faces == HEADS], classes),
+        curves=pd.concat(curves, ignore_index=True),
         streams=pd.concat(streams, ignore_index=True),
+        cost=measure_cost([*{trial.run.label: trial.run for trial in there}.values()]),
     )
 
 
-def evaluate_streams(
-    run: Run, samples: Samples, folder: Path, executor: Executor | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Leave-one-subject-out, and what each fold's model says of its held-out clips when its streams are tampered with.
-
-    Args:
-        run: What to evaluate.
-        samples: Prepared clips.
-        folder: Where folds and models are kept.
-        executor: Runs the folds (see `cross_validate`).
-
-    Returns:
-        (Predictions, scores under each intervention; the latter is empty for a model of one stream).
-    """
-    predictions = cross_validate(samples, run, folder=folder, executor=executor, keep_models=True)
-    if run.model in (TEMPORAL, "tsfmicro_spatial"):
-        return predictions, pd.DataFrame()
-    tables = [
-        intervene(from_pretrained(model_folder(folder, subject)), samples, np.flatnonzero(samples.subjects == subject))
-        for subject in np.unique(samples.subjects)
-    ]
-    return predictions, intervention_scores(pd.concat(tables), samples.classes).assign(model=run.label)
-
-
-def measure_cost(runs: Sequence[Run], samples_for: Callable[[Run], Samples]) -> pd.DataFrame:
-    """Size and speed. The models take turns on one thread, and the fastest of five turns counts: noise only adds.
-
-    Args:
-        runs: What to measure.
-        samples_for: The clips as a run's model reads them.
-
-    Returns:
-        Rows `model`, `parameters`, `mflops` (one clip forward), `ms` (one training step per clip).
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    best = dict.fromkeys((run.label for run in runs), np.inf)
-    samples = [samples_for(run) for run in runs]
-    for run, own in [*zip(runs, samples, strict=True)] * 6:  # the first turn warms up
-        model = run.create(len(own.classes), seed=0)
-        model.pretrain = lambda *_: None  # type: ignore[method-assign]  # a step of the training proper
-        began = time.perf_counter()
-        fit(model, own, np.arange(len(own)), replace(run.recipe, epochs=1))
-        best[run.label] = min(best[run.label], (time.perf_counter() - began) / len(own) * 1e3)
-    torch.set_num_threads(threads)
-    rows = []
-    for run, own in zip(runs, samples, strict=True):
-        parameters, flops = cost(run.create(len(own.classes)))
-        rows.append({"model": run.label, "parameters": parameters, "mflops": flops / 1e6, "ms": best[run.label]})
-    return pd.DataFrame(rows)
-
-
-def with_majority(table: pd.DataFrame) -> pd.DataFrame:
-    """Predictions of several models, and beside them a `majority` that says the commonest class of each seed."""
-    return pd.concat([table, majority(table[table.model == table.model.iloc[0]])])
+def _provenance(every: Sequence[Trial]) -> dict[str, Any]:
+    about = {}
+    for trial in every:
+        own, recipe = trial.setting, trial.run.recipe
+        learnt, tested = own.parts * own.subjects * own.clips, own.tested * own.subjects
+        about.setdefault(own.name, {"clips": learnt, "tested heads": tested, "where": own.where, **asdict(recipe)})
+    known = provenance_of(every[0].run, seeds=len({trial.run.seed for trial in every}))
+    protocol = "trained on some synthetic subjects, tested on new ones; preset tiny, last epoch"
+    return {**known, "protocol": protocol, "settings": about}
 
 
 def _intervals(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """UF1 of each model, and its gain over the temporal branch where both have the same seeds."""
     rows = []
-    for (distractors, layout), group in table.groupby(["distractors", "layout"], sort=False):
-        temporal = group[group.model == TEMPORAL]
-        for model, own in with_majority(group).groupby("model", sort=False):
-            uf1, low, high = subject_interval(own, classes)
-            gain, gain_low, gain_high = subject_interval(own, classes, against=temporal)
-            row = {"distractors": distractors, "layout": layout, "model": model, "uf1": uf1, "low": low, "high": high}
-            rows.append({**row, "gain": gain, "gain_low": gain_low, "gain_high": gain_high})
+    for setting, group in table.groupby("setting", sort=False):
+        found = [
+            {"setting": setting, "faces": HEADS, "model": model, "seeds": own.seed.nunique()}
+            | dict(zip(("uf1", "low", "high"), subject_interval(own, classes), strict=True))
+            for model, own in group.groupby("model", sort=False)
+        ]
+        seeds = group[group.model == TEMPORAL].seed.unique()
+        alike = group.groupby("model").seed.transform(lambda own: {*own} == {*seeds})
+        gains = compare_models(group[alike & ~group.model.isin(GUESSES)], TEMPORAL, classes)
+        gains = gains.rename(columns={"low": "gain_low", "high": "gain_high"})
+        rows.append(pd.DataFrame(found).merge(gains, on="model", how="left"))
+    return pd.concat(rows, ignore_index=True)
+
+
+def measure_cost(runs: Sequence[Run]) -> pd.DataFrame:
+    """Size and speed. The models take turns on one thread, and the fastest of five turns counts: noise only adds.
+
+    Returns:
+        Rows `model`, `parameters`, `mflops` (one clip forward, prepared), `ms` (one training step per clip).
+    """
+    clips, threads = SyntheticMicroExpressions(2, 8), torch.get_num_threads()
+    torch.set_num_threads(1)
+    best = dict.fromkeys((run.label for run in runs), np.inf)
+    own = {}
+    for run in runs:
+        model = run.create(2)
+        own[run.label] = prepare(clips, model.config.image_size, tensors=model.prepared, progress=False)
+    for run in [*runs] * 6:  # the first turn warms up
+        samples = own[run.label]
+        model = run.create(len(samples.classes), seed=0)
+        model.pretrain = lambda *_: None  # type: ignore[method-assign]  # a step of the training proper
+        began = time.perf_counter()
+        fit(model, samples, np.arange(len(samples)), replace(run.recipe, epochs=1, batch_size=8))
+        best[run.label] = min(best[run.label], (time.perf_counter() - began) / len(samples) * 1e3)
+    torch.set_num_threads(threads)
+    rows = []
+    for run in runs:
+        parameters, flops = cost(run.create(len(own[run.label].classes)))
+        rows.append({"model": run.label, "parameters": parameters, "mflops": flops / 1e6, "ms": best[run.label]})
     return pd.DataFrame(rows)
 
 
@@ -217,29 +376,27 @@ app = typer.Typer(pretty_exceptions_enable=False)
 def main(
     out: Out = Path("build/compare"),
     save: Save = None,
-    preset: Preset = "tiny",
+    seeds: Seeds = 10,
     subjects: Subjects = 8,
     clips: Clips = 12,
-    seeds: Seeds = 3,
     epochs: Epochs = None,
     accelerator: Accelerator = "cpu",
     workers: Workers = None,
+    setting: Annotated[list[str], typer.Option(help="clean, distractors or needed; may be given again.")] = [*SETTINGS],  # noqa: B006
+    only: Annotated[list[str] | None, typer.Option(help="A model as the table calls it; may be given again.")] = None,
+    minutes: Annotated[float, typer.Option(help="Start no training later; call again to go on.")] = float("inf"),
 ) -> None:
-    """Compare all fusion variants on the same folds, on faces that differ less and more. Over an hour on two cores."""
+    """Compare all models on new subjects, with floors and a ceiling. Minutes on a large GPU, a day on two cores."""
     with one_sentence():
         path = writable(save or out / "comparison.json")
-        found = compare(
-            out,
-            subjects=subjects,
-            clips_per_subject=clips,
-            seeds=seeds,
-            preset=preset,
-            epochs=epochs,
-            accelerator=accelerator,
-            workers=workers,
-        )
+        if unknown := {*setting} - {*SETTINGS}:
+            raise ValueError(f"unknown setting {sorted(unknown)}: choose from {', '.join(SETTINGS)}")
+        chosen = [replace(SETTINGS[name], subjects=subjects, clips=clips) for name in setting]
+        size: dict[str, Any] = {"seeds": seeds, "epochs": epochs, "workers": workers, "settings": chosen}
+        found = compare(out, accelerator=accelerator, only=only or (), minutes=minutes, **size)
         found.save(path)
-    print_table(found.table())
+    for name in setting:
+        print_table(found.table(name), f"{name}: UF1 on new heads, 95 % intervals")
     print(f"everything: {path}")
 
 

@@ -29,13 +29,17 @@ Flow = Float[Tensor, "batch _ _"]
 #: Layers that pass something from one token to another.
 MIXING = ManhattanRetention | SelfAttention
 
-#: What is done at test time: the weight of each stream, and the input that is taken from a clip of another subject.
-INTERVENTIONS: dict[str, tuple[dict[str, float], str | None]] = {
-    "intact": ({}, None),
-    "onset of another": ({}, "onset"),
-    "where off": ({"onset": 0.0}, None),
-    "difference of another": ({}, "difference"),
-    "how off": ({"difference": 0.0}, None),
+#: What is done to one stream at test time: its weight is 0 (off), or its input is that of a clip of another subject, a
+#: plain grey picture, noise as strong as the clip's own, or the mean of all other subjects.
+INTERVENTIONS: dict[str, tuple[str, str]] = {
+    "intact": ("", ""),
+    "onset of another": ("onset", "another"),
+    "mean onset": ("onset", "mean"),
+    "onset grey": ("onset", "grey"),
+    "onset noise": ("onset", "noise"),
+    "where off": ("onset", "off"),
+    "difference of another": ("difference", "another"),
+    "how off": ("difference", "off"),
 }
 
 
@@ -197,15 +201,16 @@ def intervene(
 ) -> pd.DataFrame:
     """Predicts clips under each of :data:`INTERVENTIONS`.
 
-    A stream whose removal changes nothing was not used. A stream whose *swap* changes nothing, though its removal does,
-    is used, but not for what is particular to this person.
+    A stream whose removal changes nothing was not used. One whose removal costs more than a grey picture or noise in its
+    place gave a constant that the network counts on, and nothing about this clip. One that bears a swap, but not grey,
+    gave something that all faces share.
 
     Args:
         model: A trained fusion variant.
         samples: All samples, from which the donors of a swap are drawn.
         index: Clips to predict, of subjects that the model was not trained on.
-        donors: Clips of other subjects for each swap.
-        seed: Of the draw.
+        donors: Clips of other subjects for each swap, and draws of the noise.
+        seed: Of the draws.
 
     Returns:
         One row per clip, intervention and donor: `subject`, `intervention`, `truth`, `predicted`, `p_truth`.
@@ -216,18 +221,33 @@ def intervene(
     if not all(map(len, others)):
         raise ValueError("all samples are of one subject: a swap needs another")
     swapped = np.stack([rng.choice(rows, donors) for rows in others])
-    labels = samples.label.numpy()[index]
-    tables = []
-    for name, (weights, swap) in INTERVENTIONS.items():
-        for given in swapped.T if swap else (index,):
-            rows = {n: torch.from_numpy(given if n == swap else index) for n in inputs}
-            with stream_weights(model, **weights):
-                logits = model(**{n: x[rows[n].to(x.device)] for n, x in inputs.items()})
+    labels, tables = samples.label.cpu().numpy()[index], []
+    for name, (stream, what) in INTERVENTIONS.items():
+        for given in swapped.T if what in ("another", "noise") else swapped.T[:1]:
+            changed = {n: x[index] for n, x in inputs.items()}
+            if what not in ("", "off"):
+                changed[stream] = _substitute(what, inputs[stream], index, given, others, rng)
+            with stream_weights(model, **({stream: 0.0} if what == "off" else {})):
+                logits = model(**changed)
             p = logits.float().softmax(-1).cpu().numpy()
             about = {"subject": samples.subjects[index], "intervention": name, "truth": names[labels]}
             said = {"predicted": names[p.argmax(1)], "p_truth": p[np.arange(len(p)), labels]}
             tables.append(pd.DataFrame(about | said))
     return pd.concat(tables, ignore_index=True)
+
+
+def _substitute(
+    what: str, x: Tensor, index: np.ndarray, donors: np.ndarray, others: list[np.ndarray], rng: np.random.Generator
+) -> Tensor:
+    """What stands in for an input; grey is the mean colour, 0 after normalisation."""
+    if what == "another":
+        return x[donors]
+    if what == "mean":
+        return torch.stack([x[rows].mean(0) for rows in others])
+    own = x[index]
+    noise = torch.from_numpy(rng.standard_normal(own.shape, np.float32)).to(x.device)
+    axes: Any = {"dim": (2, 3), "keepdim": True}
+    return own.mean(**axes) + own.std(**axes) * noise if what == "noise" else torch.zeros_like(own)
 
 
 def intervention_scores(table: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:

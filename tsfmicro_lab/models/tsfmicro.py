@@ -75,11 +75,12 @@ PRESETS = {
     ),
     "tiny": TSFmicroConfig(
         image_size=56,
-        dims=(24, 48),
+        dims=(16, 48),
         depths=(1, 1),
         decomposed=(True, False),
         spreads=(6.0, 6.0),
         spatial_depth=1,
+        spatial_heads=3,
         init_std=0.1,
     ),
 }

@@ -1,0 +1,153 @@
+"""Subjects to train on and others to test on: drawn in parts, kept, and joined; and the same test on photographs."""
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.data import Distractors, PhotographMicroExpressions, Samples, SyntheticMicroExpressions, prepare
+from tsfmicro_lab.data.tensors import KEY_FRAMES
+from tsfmicro_lab.files import write_whole
+from tsfmicro_lab.preprocess import estimate_alignment, resize_flow
+from tsfmicro_lab.processes import process_pool
+from tsfmicro_lab.training import RECIPES, Recipe
+
+#: Side of the prepared frames, pixels.
+SIDE = 56
+FLOW = "flow_dis"
+#: What a model may be tested on.
+HEADS, PHOTOGRAPHS = "new heads", "photographs"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What disturbs the clips, how many there are to learn from, and with which recipe.
+
+    Attributes:
+        name: Of the setting.
+        distractors: Of all clips.
+        parts: Groups of subjects that are trained on; each is drawn with a seed of its own.
+        recipe: Of every network.
+        where: `free`, or `needed` for close-ups that nobody aligned, in which the onset frame is needed.
+        tested: Groups of new subjects that are tested.
+        subjects: In each group.
+        clips: Of each subject, and four times as many of each photograph.
+    """
+
+    name: str
+    distractors: Distractors
+    parts: int
+    recipe: Recipe
+    where: str = "free"
+    tested: int = 2
+    subjects: int = 8
+    clips: int = 12
+
+    @property
+    def faces(self) -> tuple[str, ...]:
+        """Kinds of faces that are tested; a photograph shows too little to be filmed from near."""
+        return (HEADS, PHOTOGRAPHS) if self.where == "free" else (HEADS,)
+
+    def groups(self) -> list[str]:
+        """All groups: `train 0`, `new heads 1`, `photographs 0`, …"""
+        numbers = {"train": self.parts, HEADS: self.tested, PHOTOGRAPHS: 1}
+        return [f"{kind} {i}" for kind in ("train", *self.faces) for i in range(numbers[kind])]
+
+
+LONG = replace(RECIPES["tiny"], epochs=48, batch_size=32, lr=3e-3)
+#: A student's few clips without distractors; many more with all of them; and close-ups that need the onset frame.
+SETTINGS = {
+    "clean": Setting("clean", Distractors.none(), 1, RECIPES["tiny"]),
+    "distractors": Setting("distractors", Distractors(), 16, LONG),
+    "needed": Setting("needed", Distractors.none(), 8, LONG, "needed"),
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Clips that were drawn and prepared, and what only an oracle knows of them.
+
+    Attributes:
+        samples: Key frames and DIS flow of 56 px, and whatever else was asked for.
+        oracle: The expression's true displacement at 478 places of the face, (N, 956), turned upright as alignment
+            would turn it, in pixels of the aligned face.
+    """
+
+    samples: Samples
+    oracle: np.ndarray = field(repr=False)
+
+
+def draw_all(folder: Path, setting: Setting, seeds: Sequence[int], workers: int | None, also: Sequence[str]) -> None:
+    """Draws the groups of a setting that are missing, side by side; `also` are tensors besides the usual ones."""
+    jobs = [(folder, setting, seed, group) for seed in seeds for group in setting.groups()]
+    jobs = [job for job in jobs if not _path(*job).exists()]
+    with process_pool(workers) as pool:
+        done = [pool.submit(_draw, *job, tuple(also)) for job in jobs]
+        for future in tqdm(done, f"drawing groups of clips, {setting.name}", disable=not jobs):
+            future.result()
+
+
+def drawn(folder: Path, setting: Setting, seed: int, faces: str = "train", parts: int | None = None) -> Drawn:
+    """The clips of a setting and seed to train on, or of some faces to test on; the first parts only, if said."""
+    chosen = [group for group in setting.groups() if group.rpartition(" ")[0] == faces][:parts]
+    found = [pickle.loads(_path(folder, setting, seed, group).read_bytes()) for group in chosen]
+    return Drawn(joined([d.samples for d in found]), np.concatenate([d.oracle for d in found]))
+
+
+def joined(several: Sequence[Samples]) -> Samples:
+    """Samples of several data sets as one; their subjects are told apart by the number of the set."""
+    classes = several[0].classes
+    if any(samples.classes != classes for samples in several):
+        raise ValueError("data sets with other classes cannot be joined")
+    tables = [s.table.assign(subject=[f"{i}-{name}" for name in s.subjects]) for i, s in enumerate(several)]
+    tensors = {name: torch.cat([s[name] for s in several]) for name in several[0].tensors}
+    label = torch.cat([s.label for s in several])
+    return replace(several[0], tensors=tensors, label=label, table=pd.concat(tables, ignore_index=True))
+
+
+def shrunk(samples: Samples, size: int) -> Samples:
+    """The same samples with DIS flow at another size, for networks that read no frames."""
+    flow = np.stack([resize_flow(f.astype(np.float32), size) for f in samples[FLOW].numpy()])
+    return replace(samples, tensors={FLOW: torch.from_numpy(flow).half()})
+
+
+def data_of(setting: Setting, seed: int, group: str) -> SyntheticMicroExpressions:
+    """The data set behind a group. Each has a seed of its own."""
+    settings: dict[str, Any] = {"distractors": setting.distractors, "where": setting.where}
+    if setting.where == "needed":
+        settings["balance"] = "uniform"
+    kind, _, number = group.rpartition(" ")
+    own = 100 * seed + int(number) + {"train": 0, HEADS: 90, PHOTOGRAPHS: 99}[kind]
+    if kind == PHOTOGRAPHS:
+        return PhotographMicroExpressions(None, 4 * setting.clips, seed=own, **settings)
+    return SyntheticMicroExpressions(setting.subjects, setting.clips, seed=own, **settings)
+
+
+def true_motion(clip: Clip) -> np.ndarray:
+    """What an oracle sees: the expression's displacement at 478 places of the face, upright; 0 outside the picture."""
+    assert clip.truth is not None
+    assert clip.landmarks is not None
+    size = clip.truth.expression.shape[-1]
+    x, y = np.rint(clip.truth.mesh).astype(int).T
+    inside = (x >= 0) & (y >= 0) & (x < size) & (y < size)
+    at = inside * clip.truth.expression[:, y.clip(0, size - 1), x.clip(0, size - 1)]
+    return (estimate_alignment(clip.landmarks, SIDE)[:, :2] @ at).ravel().astype(np.float32)
+
+
+def _path(folder: Path, setting: Setting, seed: int, group: str) -> Path:
+    return folder / "clips" / f"{setting.name}-{seed}-{group.replace(' ', '-')}.pickle"
+
+
+def _draw(folder: Path, setting: Setting, seed: int, group: str, also: Sequence[str]) -> None:
+    data, aligned = data_of(setting, seed, group), setting.where == "free"
+    tensors = (*KEY_FRAMES, FLOW, *(also if aligned else ()))
+    samples = prepare(data, SIDE, tensors=tensors, align=aligned, progress=False)
+    content = pickle.dumps(Drawn(samples, np.stack([true_motion(data[i]) for i in range(len(data))])))
+    write_whole(_path(folder, setting, seed, group), lambda path: path.write_bytes(content))
