@@ -1,4 +1,4 @@
-"""Every model beside floors and a ceiling, on subjects that nobody trained on; what each stream gives; learning curves."""
+"""Every model beside floors and a ceiling, on subjects that nobody trained on; what each stream gives; curves."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ if not __package__:  # run as a script, it finds its neighbours
 from tqdm.auto import tqdm
 
 from studies.anatomy import cost
-from studies.floors import FLOORS, ORACLE, floor
+from studies.floors import FLOORS, floor
 from studies.new_subjects import (
     FLOW,
     HEADS,
@@ -333,8 +333,8 @@ def _intervals(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
             | dict(zip(("uf1", "low", "high"), subject_interval(own, classes), strict=True))
             for model, own in group.groupby("model", sort=False)
         ]
-        seeds = group[group.model == TEMPORAL].seed.unique()
-        alike = group.groupby("model").seed.transform(lambda own: {*own} == {*seeds})
+        counts = group.groupby("model").seed.agg(frozenset)
+        alike = group.model.isin(counts.index[counts == counts[TEMPORAL]])
         gains = compare_models(group[alike & ~group.model.isin(GUESSES)], TEMPORAL, classes)
         gains = gains.rename(columns={"low": "gain_low", "high": "gain_high"})
         rows.append(pd.DataFrame(found).merge(gains, on="model", how="left"))

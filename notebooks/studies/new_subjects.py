@@ -15,7 +15,8 @@ from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Distractors, PhotographMicroExpressions, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.data.tensors import KEY_FRAMES
 from tsfmicro_lab.files import write_whole
-from tsfmicro_lab.preprocess import estimate_alignment, resize_flow
+from tsfmicro_lab.preprocess import estimate_alignment
+from tsfmicro_lab.preprocess.flow import resize_flow
 from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.training import RECIPES, Recipe
 
@@ -56,7 +57,7 @@ class Setting:
         return (HEADS, PHOTOGRAPHS) if self.where == "free" else (HEADS,)
 
     def groups(self) -> list[str]:
-        """All groups: `train 0`, `new heads 1`, `photographs 0`, …"""
+        """All groups: `train 0`, `new heads 1`, `photographs 0`."""
         numbers = {"train": self.parts, HEADS: self.tested, PHOTOGRAPHS: 1}
         return [f"{kind} {i}" for kind in ("train", *self.faces) for i in range(numbers[kind])]
 

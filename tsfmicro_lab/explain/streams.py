@@ -201,9 +201,9 @@ def intervene(
 ) -> pd.DataFrame:
     """Predicts clips under each of :data:`INTERVENTIONS`.
 
-    A stream whose removal changes nothing was not used. One whose removal costs more than a grey picture or noise in its
-    place gave a constant that the network counts on, and nothing about this clip. One that bears a swap, but not grey,
-    gave something that all faces share.
+    A stream whose removal changes nothing was not used. If removal costs more than a grey picture or noise in its
+    place, the stream gave a constant that the network counts on, and nothing about this clip. If it bears a swap, but
+    not grey, it gave something that all faces share.
 
     Args:
         model: A trained fusion variant.
