@@ -37,6 +37,7 @@ from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain.streams import intervene, intervention_scores
 from tsfmicro_lab.models import Recognizer
+from tsfmicro_lab.provenance import device_name
 from tsfmicro_lab.training import (
     Run,
     compare_models,
@@ -213,7 +214,8 @@ def _train(folder: Path, trial: Trial, end: float) -> None:
     run, setting = trial.run, trial.setting
     train = drawn(folder, setting, run.seed, parts=trial.parts).samples
     if trial.faces == LOSO:
-        write_predictions(cross_validate(train, run, progress=False), trial.path(folder))
+        rows = cross_validate(train, run, progress=False)
+        write_predictions(rows.assign(device=device_name(run.accelerator)), trial.path(folder))
         return
     model = run.create(len(train.classes), run.seed)
     tests = {faces: _as_read(model, drawn(folder, setting, run.seed, faces).samples) for faces in setting.faces}
@@ -228,7 +230,8 @@ def _train(folder: Path, trial: Trial, end: float) -> None:
         streams = intervention_scores(intervene(model, heads, np.arange(len(heads)), seed=run.seed), heads.classes)
         write_predictions(streams, trial.path(folder, "streams"))
     found = {faces: decide(predict(model, samples, np.arange(len(samples)))) for faces, samples in tests.items()}
-    write_predictions(_rows(found, tests, run.label, run.seed), trial.path(folder))
+    where = device_name(next(model.parameters()).device)
+    write_predictions(_rows(found, tests, run.label, run.seed).assign(device=where), trial.path(folder))
 
 
 def _as_read(model: Recognizer, samples: Samples) -> Samples:
@@ -273,7 +276,7 @@ def _floors(folder: Path, setting: Setting, seed: int) -> None:
         train = drawn(folder, setting, seed, parts=parts)
         for model in FLOORS:
             rows = _rows(floor(model, train, tests), samples, model, seed)
-            tables.append(rows.assign(parts=parts, learnt=len(train.samples)))
+            tables.append(rows.assign(parts=parts, learnt=len(train.samples), device=device_name()))
     write_predictions(pd.concat(tables, ignore_index=True), path)
 
 
@@ -304,7 +307,7 @@ def _collect(folder: Path, every: Sequence[Trial]) -> Comparison:
         for key, own in table.groupby([*KEYS, "seed"], sort=False)
     ]
     return Comparison(
-        provenance=_provenance(every),
+        provenance=_provenance(every) | {"device": "; ".join(sorted({*table.device.dropna()}))},
         scores=pd.DataFrame(found),
         intervals=_intervals(table[table.faces == HEADS], classes),
         curves=pd.concat(curves, ignore_index=True),

@@ -62,12 +62,12 @@ class Setting:
         return [f"{kind} {i}" for kind in ("train", *self.faces) for i in range(numbers[kind])]
 
 
-LONG = replace(RECIPES["tiny"], epochs=48, batch_size=32, lr=3e-3)
+LONG = replace(RECIPES["tiny"], epochs=72, batch_size=32, lr=3e-3)
 #: A student's few clips without distractors; many more with all of them; and close-ups that need the onset frame.
 SETTINGS = {
     "clean": Setting("clean", Distractors.none(), 1, RECIPES["tiny"]),
-    "distractors": Setting("distractors", Distractors(), 16, LONG),
-    "needed": Setting("needed", Distractors.none(), 8, LONG, "needed"),
+    "distractors": Setting("distractors", Distractors(), 8, LONG),
+    "needed": Setting("needed", Distractors.none(), 6, LONG, "needed"),
 }
 
 
