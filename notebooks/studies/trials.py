@@ -18,12 +18,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from studies import sanity
+from studies.counterfactual import unit_effects
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Samples, SyntheticMicroExpressions
-from tsfmicro_lab.explain import sanity, truth
+from tsfmicro_lab.explain import truth
 from tsfmicro_lab.explain.attribution import WhereHow, mass_inside, where_how
 from tsfmicro_lab.explain.methods import METHODS, Mask
-from tsfmicro_lab.explain.regions import clip_regions, unit_effects
+from tsfmicro_lab.explain.regions import clip_regions
 from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.preprocess import align_clip
@@ -138,7 +140,9 @@ def score_clips(
             both = {"seconds": time.perf_counter() - began, "refused": 0.0, "how_share": maps.share("difference")}
             both["completeness"] = maps.completeness_error
             if fully and number % explained == 0 and method not in CONTROLS:
-                both["sensitivity"] = truth.sensitivity(partial(one.explain_other, method, target), one.inputs, count=2)
+                both["sensitivity"] = sanity.sensitivity(
+                    partial(one.explain_other, method, target), one.inputs, count=2
+                )
             rows += [{**about_map, "stream": "both", **both}, *_score(one, maps, about_map, fully)]
             how = maps["difference"]
             for unit in effects.to_dict("records"):

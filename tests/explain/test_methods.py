@@ -12,7 +12,7 @@ from tsfmicro_lab.models import create_model
 SHARING = ["integrated gradients", "input × gradient", "gradient SHAP", "DeepLift"]
 REGIONAL = ["feature ablation", "KernelSHAP"]
 SLOPES = ["saliency", "SmoothGrad"]
-INSIDE = ["token Grad-CAM", "rollout"]
+INSIDE = ["token Grad-CAM", "attention relevance", "rollout"]
 OUTSIDE = [*SHARING, *REGIONAL, *SLOPES, "occlusion"]
 
 
@@ -147,3 +147,59 @@ def test_a_pixel_belongs_to_its_smallest_region(regions):
     assert names[parts[18, 12]] == "eye"
     assert names[parts[12, 12]] == min(("eye", "brow"), key=lambda n: regions[n].sum())
     assert names[parts[0, 0]] == "none"
+
+
+@pytest.mark.parametrize("method", ["integrated gradients", "DeepLift", "occlusion", *REGIONAL])
+def test_several_baselines_are_averaged_by_every_method_that_has_one(method, regions):
+    """Once, all but feature ablation took the first without a word, and were judged against the mean of all."""
+    model, x = Symmetric.from_preset("tiny", num_classes=2), sample()
+    several = {n: torch.randn(3, 3, 56, 56) for n in x}
+    together = where_how(model, x, 0, method, baseline=several, regions=regions, steps=64)
+    each = [
+        where_how(model, x, 0, method, baseline={n: b[[k]] for n, b in several.items()}, regions=regions, steps=64)
+        for k in range(3)
+    ]
+    mean = np.mean([one["onset"] for one in each], axis=0)
+    scale = np.abs(mean).max()
+    # KernelSHAP draws other coalitions for each baseline.
+    assert np.abs(together["onset"] - mean).max() < (0.2 if method == "KernelSHAP" else 1e-4) * scale
+    assert np.abs(together["onset"] - each[0]["onset"]).max() > 0.05 * scale
+    if not np.isnan(together.completeness_error):
+        assert together.completeness_error < 0.02
+
+
+def test_a_pixel_of_the_onset_frame_acts_through_both_inputs(regions):
+    """Its slope is that of the onset less that of the difference; the apex frame has the latter alone."""
+    model, x = Linear.from_preset("tiny"), sample()
+    streams, frames = (where_how(model, x, 0, "input × gradient", space=space) for space in ("streams", "frames"))
+    assert (list(streams), list(frames)) == (["onset", "difference"], ["onset frame", "apex frame"])
+    apex = x["onset"] + x["difference"]
+    assert np.allclose(frames["onset frame"], (x["onset"] * (model.a - model.b)).sum(0).detach(), atol=1e-4)
+    assert np.allclose(frames["apex frame"], (apex * model.b).sum(0).detach(), atol=1e-4)
+    assert not np.allclose(frames["onset frame"], streams["onset"], atol=0.1)
+
+
+@pytest.mark.parametrize("method", ["integrated gradients", "occlusion", "gradient SHAP", "KernelSHAP"])
+def test_frames_are_explained_and_both_spaces_sum_to_the_same(method, late, regions):
+    x = sample()
+    streams, frames = (
+        where_how(late, x, 1, method, space=space, regions=regions, steps=64) for space in ("streams", "frames")
+    )
+    assert frames["apex frame"].any()
+    if method == "integrated gradients":
+        both = [sum(one.values()) for one in (streams, frames)]
+        assert np.allclose(*both, atol=1e-4 * np.abs(frames["apex frame"]).max())
+        assert frames.completeness_error < 0.05
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "space", "message"),
+    [
+        ("tsfmicro_late", "rollout", "frames", "rollout of TSFmicroLate cannot be asked for frames"),
+        ("tsfmicro_temporal", "saliency", "frames", "saliency of TSFmicroTemporal cannot be asked for frames"),
+        ("tsfmicro_late", "saliency", "pixels", "space must be 'streams' or 'frames', got 'pixels'"),
+    ],
+)
+def test_spaces_that_do_not_fit_are_refused(model, method, space, message):
+    with pytest.raises(ValueError, match=message):
+        where_how(create_model(model, 3, seed=0), sample(), 0, method, space=space)

@@ -3,52 +3,52 @@ import pytest
 import torch
 
 from tsfmicro_lab.data.motion import ACTION_UNITS
-from tsfmicro_lab.explain.regions import clip_regions, counterfactual_logits, unit_effects
+from tsfmicro_lab.explain import WhereHow, where_how
+from tsfmicro_lab.explain.regions import clip_regions, frame_table, region_table, shared_out
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.preprocess import align_clip
-from tsfmicro_lab.training import predict
 
 
 @pytest.fixture(scope="module")
-def model():
-    return create_model("tsfmicro_late", 5, seed=0).eval()
+def regions(data):
+    found = clip_regions(align_clip(data[4], 56))
+    assert np.sum(list(found.values()), 0).max() > 1, "regions of a face overlap, or there is nothing to test"
+    return found
 
 
-def test_the_clip_as_it_was_gets_the_answer_it_had(model, data, samples):
-    """Drift, light and noise are the same to the bit, so the logits are."""
-    moving = data.moving_face(4)
-    logits = torch.from_numpy(counterfactual_logits(model, moving, [moving.motion.units])[0])
-    assert torch.allclose(logits.softmax(0), torch.from_numpy(predict(model, samples, np.array([4]))[0]), atol=1e-5)
+def test_shared_pixels_are_shared_out(regions):
+    weights = shared_out(regions)
+    assert list(weights) == [*regions, "elsewhere"]
+    assert np.allclose(sum(weights.values()), 1)
+    union = np.any(list(regions.values()), axis=0)
+    assert np.array_equal(weights["elsewhere"] > 0, ~union)
+    for unit, mask in regions.items():
+        assert np.array_equal(weights[unit] > 0, mask)
 
 
-def test_an_effect_is_the_logit_with_the_unit_minus_without(model, data):
-    moving = data.moving_face(4)
-    own = dict(moving.motion.units)
-    present, absent = next(iter(own)), next(u for u in ("1", "12") if u not in own)
-    effects = unit_effects(model, moving, 2, units=[present, absent], pixels=1.0).set_index("unit")
-    with_it, without, more = counterfactual_logits(
-        model, moving, [own, {k: v for k, v in own.items() if k != present}, {**own, absent: 1.0}]
-    )[:, 2]
-    assert effects.effect[present] == pytest.approx(with_it - without, abs=1e-6)
-    assert effects.effect[absent] == pytest.approx(more - with_it, abs=1e-6)
-    assert effects.present.tolist() == [True, False]
+def test_signed_sums_of_regions_are_those_of_the_map_and_of_the_logit(regions):
+    """Once, bars of overlapping regions summed to 10 where the logit had changed by 6."""
+    model = create_model("tsfmicro_late", 3, seed=0)
+    x = {name: torch.randn(1, 3, 56, 56) for name in model.input_names}
+    maps = where_how(model, x, 1, steps=64)
+    table = region_table(maps, regions, signed=True).set_index("region")
+    union = np.any(list(regions.values()), axis=0)
+    for name, heat in maps.items():
+        assert table[name].sum() == pytest.approx(heat.sum(), abs=1e-4)
+        assert table[name].drop("elsewhere").sum() == pytest.approx(heat[union].sum(), abs=1e-4)
+        counted_twice = sum(heat[mask].sum() for mask in regions.values())
+        assert counted_twice != pytest.approx(heat[union].sum(), abs=1e-2)
+    with torch.no_grad():
+        change = (model(**x) - model(**model.baseline(x)))[0, 1]
+    assert table[list(maps)].to_numpy().sum() == pytest.approx(float(change), rel=0.02)
 
 
-def test_all_units_and_the_clips_own_are_tried(data, model):
-    i = next(i for i, units in enumerate(data.annotations.action_units) if units.startswith(("L", "R")))
-    moving, clip = data.moving_face(i), align_clip(data[i], 56)
-    effects = unit_effects(model, moving, 0, pixels=100.0)  # farther than skin goes: cut there
-    both = clip.action_units[0][1:]
-    assert set(effects.unit) == {*moving.motion.units, *ACTION_UNITS} - {both}, "nobody shows L12 and 12 together"
-    regions = clip_regions(clip)
-    assert set(effects.unit) <= set(regions)
-    sided, both = regions[clip.action_units[0]], regions[both]
-    assert sided.sum() < both.sum()
-
-
-def test_what_cannot_be_asked_is_refused(data, model):
-    moving = data.moving_face(0)
-    with pytest.raises(ValueError, match="target 5 is none of the model's 5 classes"):
-        unit_effects(model, moving, 5, units=["12"])
-    with pytest.raises(ValueError, match="99"):
-        unit_effects(model, moving, 0, units=["99"])
+def test_masses_of_regions_are_shares_of_one(regions):
+    rng = np.random.default_rng(0)
+    maps = WhereHow({"difference": rng.normal(size=(56, 56))}, 0, "x")
+    table = region_table(maps, regions)
+    assert table.difference.sum() == pytest.approx(1)
+    assert table.area.sum() == pytest.approx(1)
+    frames = frame_table(rng.normal(size=(3, 56, 56)), regions)
+    assert frames.share.sum() == pytest.approx(1)
+    assert set(frames.region) == {*ACTION_UNITS, *regions, "elsewhere"}

@@ -5,11 +5,11 @@ from toy_models import Linear
 
 from tsfmicro_lab.explain import WhereHow, where_how
 from tsfmicro_lab.explain.truth import (
+    impute,
     perturbation_curves,
     pointing,
     rank_correlation,
     relative_infidelity,
-    sensitivity,
     truth_scores,
 )
 from tsfmicro_lab.preprocess import align_clip
@@ -91,8 +91,117 @@ def test_infidelity_is_zero_for_what_a_linear_model_does_and_one_for_nothing(lin
     assert 0.1 < half < 0.9, "one stream alone explains a part"
 
 
-def test_sensitivity_is_that_of_the_maps(linear):
+IMPUTATIONS = ["zero", "linear", "another"]
+
+
+def given(name, model):
+    return {n: torch.randn(1, 3, 56, 56) for n in model.input_names} if name == "another" else name
+
+
+@pytest.mark.parametrize("name", IMPUTATIONS)
+def test_kept_pixels_stay_and_the_others_are_what_the_imputation_says(linear, name):
     model, x = linear
-    assert sensitivity(lambda s: where_how(model, s, 0, "saliency"), x) < 1e-6, "a linear slope is the same everywhere"
-    little, more = (sensitivity(lambda s: where_how(model, s, 0, "input × gradient"), x, radius=r) for r in (0.02, 0.2))
-    assert 0 < 5 * little < more
+    imputation = given(name, model)
+    keep = torch.rand(4, 1, 56, 56) < 0.6
+    batch = {n: one.expand(4, -1, -1, -1) for n, one in x.items()}
+    found = impute(model, batch, {"onset": keep}, imputation)
+    assert torch.equal(found["difference"], batch["difference"])
+    mask = keep.expand(-1, 3, -1, -1)
+    assert torch.equal(found["onset"][mask], batch["onset"][mask])
+    holes = found["onset"][~mask]
+    if name == "zero":
+        assert not holes.any()
+    elif name == "another":
+        assert torch.equal(holes, imputation["onset"].expand(4, -1, -1, -1)[~mask])
+    else:
+        assert 0.05 < holes.std() < 0.95, "means of neighbours vary less than the noise that they fill"
+
+
+def test_linear_imputation_solves_for_all_holes_at_once():
+    """A ramp is its own mean of neighbours: inside the picture holes of any shape get it back, up to the noise."""
+    model = Linear.from_preset("tiny")
+    ramp = torch.linspace(-1, 1, 56).expand(1, 3, 56, 56)
+    keep = torch.ones(1, 1, 56, 56, dtype=torch.bool)
+    keep[..., 20:36, 18:40] = False
+    x = {"onset": ramp, "difference": ramp}
+    found = impute(model, x, {"onset": keep}, "linear")["onset"]
+    assert (found - ramp).abs().max() < 0.06
+    assert 0.005 < (found - ramp)[~keep.expand_as(ramp)].std() < 0.02
+    nothing = impute(model, x, {"onset": torch.zeros_like(keep)}, "linear")["onset"]
+    assert nothing.abs().max() < 0.06, "a picture of which nothing is kept is the baseline"
+    assert torch.equal(found, impute(model, x, {"onset": keep}, "linear")["onset"])
+    with pytest.raises(
+        ValueError, match="imputation must be 'zero', 'linear' or the inputs of another clip, got 'blur'"
+    ):
+        impute(model, x, {"onset": keep}, "blur")
+
+
+def test_weights_of_neighbours_are_roads(linear):
+    """One missing pixel: a sixth of each straight neighbour and a twelfth of each diagonal one."""
+    model, x = linear
+    keep = torch.ones(1, 1, 56, 56, dtype=torch.bool)
+    keep[..., 30, 30] = False
+    found = impute(model, x, {"onset": keep}, "linear")["onset"][0, :, 30, 30]
+    patch = x["onset"][0, :, 29:32, 29:32]
+    straight = patch[:, [0, 1, 1, 2], [1, 0, 2, 1]].sum(1) / 6
+    diagonal = patch[:, [0, 0, 2, 2], [0, 2, 0, 2]].sum(1) / 12
+    assert torch.allclose(found, straight + diagonal, atol=0.05)
+
+
+@pytest.mark.parametrize("name", IMPUTATIONS)
+def test_a_true_map_beats_its_negative_under_every_imputation(linear, name):
+    model, x = linear
+    imputation = given(name, model)
+    # What a linear model loses is its weight times the change, whatever stands in.
+    full = {n: torch.zeros(1, 1, 56, 56, dtype=torch.bool) for n in x}
+    other = impute(model, x, full, imputation)
+    exact = {
+        n: ((x[n] - other[n]) * w).sum((0, 1)).detach().numpy() for n, w in zip(x, (model.a, model.b), strict=True)
+    }
+    exact = WhereHow(exact, 0, "made up")
+    deletion, insertion = perturbation_curves(model, x, exact, imputation=imputation)
+    down, up = perturbation_curves(model, x, pair(-exact["difference"]), imputation=imputation)
+    assert deletion.mean() < down.mean() - 0.1
+    assert insertion.mean() > up.mean() + 0.1
+    found = relative_infidelity(model, x, exact, imputation)
+    assert found < (0.5 if name == "linear" else 1e-6), "linear imputation answers to which pixels are left"
+    assert relative_infidelity(model, x, pair(-exact["difference"], exact["onset"]), imputation) > found + 0.1
+
+
+def test_rows_of_frames_are_imputed_frame_by_frame():
+    model = Linear.from_preset("tiny")
+    x = {"flow": torch.randn(1, 4, 3, 12, 12)}
+    keep = {"flow": torch.rand(2, 4, 1, 12, 12) < 0.5}
+    found = impute(model, {"flow": x["flow"].expand(2, -1, -1, -1, -1)}, keep, "linear")["flow"]
+    assert found.shape == (2, 4, 3, 12, 12)
+    alone = impute(model, {"flow": x["flow"][:, 1]}, {"flow": keep["flow"][:1, 1]}, "linear")["flow"]
+    assert torch.allclose(found[0, 1], alone[0], atol=0.1)
+
+
+def test_infidelity_is_captums(linear):
+    """Captum's infidelity with its normalisation, over the same holes."""
+    from captum.metrics import infidelity
+
+    model, x = linear
+    maps = pair(*np.random.default_rng(0).normal(size=(2, 56, 56)).astype(np.float32))
+    draw = torch.Generator().manual_seed(3)
+    holes = [
+        torch.nn.functional.interpolate((torch.rand(40, 1, 7, 7, generator=draw) >= 0.5).float(), (56, 56))
+        for _ in range(2)
+    ]
+
+    def perturb(inputs):
+        gone = tuple(h.expand_as(one).contiguous() for h, one in zip(holes, inputs, strict=True))
+        return gone, tuple(one * (1 - g) for one, g in zip(inputs, gone, strict=True))
+
+    heat = tuple(torch.from_numpy(maps[n])[None, None].expand(1, 3, -1, -1) / 3 for n in maps)
+
+    def captum(normalize):
+        settings = {"target": 0, "n_perturb_samples": 40, "max_examples_per_batch": 40, "normalize": normalize}
+        scale = 1.0 if normalize else 0.0
+        given = tuple(scale * h.contiguous() for h in heat)
+        return float(infidelity(lambda *both: model(*both), perturb, tuple(x.values()), given, **settings))
+
+    assert relative_infidelity(model, x, maps, count=40, seed=3) == pytest.approx(
+        captum(True) / captum(False), rel=1e-3
+    )

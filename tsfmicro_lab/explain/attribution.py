@@ -1,19 +1,24 @@
 """Attribution: which pixels of its inputs a prediction rests on, for every model; where-how, of TSFmicro's two."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tsfmicro_lab.explain.methods import ANY_SHAPE, COMPLETE, METHODS, REGIONAL, InOrder, Mask, Settings, Tensors
+from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.explain import methods
+from tsfmicro_lab.explain.methods import METHODS, InFrames, InOrder, Mask, Settings, Tensors
 from tsfmicro_lab.models.base import STREAMS, Recognizer
+from tsfmicro_lab.preprocess.alignment import onset_landmarks
 from tsfmicro_lab.seeds import seeded
 
 #: A map: (H, W), or of a row of frames (frames, H, W).
 Heat = Float[np.ndarray, "... _ _"]
+TINY = float(np.finfo(np.float32).tiny)
 #: DeepLift's maps are refused if they miss more than this share of the change of the logit.
 DEEP_LIFT_TOLERANCE = 0.1
 
@@ -25,7 +30,7 @@ class WhereHow(Mapping[str, Heat]):
     Raw values, summed over colours: positive speaks for the target, negative against it.
 
     Attributes:
-        maps: For each input that is a picture, its map.
+        maps: For each input that is a picture, its map; or, in the space of frames, for `onset frame` and `apex frame`.
         target: Index of the explained class.
         method: How it was computed.
         completeness_error: |sum of all maps - (logit - logit at the baseline)|, relative to that change of the logit;
@@ -54,7 +59,7 @@ class WhereHow(Mapping[str, Heat]):
 
     def as_shares(self) -> "WhereHow":
         """All maps divided by the sum of their absolute values, so that methods of different units can be compared."""
-        mass = max(sum(float(np.abs(heat).sum()) for heat in self.values()), float(np.finfo(np.float32).tiny))
+        mass = max(sum(float(np.abs(heat).sum()) for heat in self.values()), TINY)
         return replace(self, maps={name: heat / mass for name, heat in self.items()})
 
 
@@ -64,6 +69,7 @@ def where_how(
     target: int | None = None,
     method: str = "integrated gradients",
     *,
+    space: str = "streams",
     steps: int = 32,
     batch_size: int = 32,
     seed: int = 0,
@@ -85,12 +91,16 @@ def where_how(
         target: Class to explain; the predicted one by default.
         method: One of :data:`~tsfmicro_lab.explain.methods.METHODS`; for inputs of several frames, and for models that
             read more than pictures, one that works by gradients.
+        space: `streams` asks what each *input* does: the map of `onset` is about the face at rest, that of `difference`
+            about the change. `frames` asks what each *recorded frame* does, for models of these two inputs. A pixel of
+            the onset frame then acts through both, since the difference is apex minus onset: its slope is f₁ − f₂, that
+            of the apex frame f₂. By integrated gradients both maps of a space have the same sum, pixel by pixel.
         steps: Points of the integral, noisy copies, or, times 4, coalitions of regions. The completeness error tells
             whether they were enough.
         batch_size: Inputs computed at once, which bounds the memory. Where noise is drawn, it is drawn batch by batch.
         seed: Of the methods that draw.
-        baseline: Another x', by name, with a batch axis of K. Gradient SHAP draws from all K and feature ablation
-            averages over them; the others take the first.
+        baseline: Another x', the inputs by name with a batch axis of K. Methods that start from a baseline average over
+            all K (gradient SHAP draws from them); slopes and looks inside the network have none.
         regions: For feature ablation and KernelSHAP: masks by name (see `regions.clip_regions`).
 
     Raises:
@@ -105,10 +115,10 @@ def where_how(
         >>> list(maps), maps["onset"].shape
         (['onset', 'difference'], (56, 56))
     """
-    _check(model, method, regions)
+    _check(model, method, space, regions)
     # Outside inference mode a clone makes tensors that gradients can flow to, wherever the sample came from.
     with torch.inference_mode(False), torch.enable_grad(), seeded(seed):
-        asked = InOrder(model, sample := one_sample(model, inputs))
+        asked = (InFrames if space == "frames" else InOrder)(model, sample := one_sample(model, inputs))
         x = tuple(one.requires_grad_() for one in asked.free(sample))
         origin = asked.free(model.baseline(sample) if baseline is None else baseline)
         target = _target(asked, x, target)
@@ -117,7 +127,7 @@ def where_how(
         if not all(np.isfinite(m).all() for m in heat.values()):
             raise ValueError("the attribution is not finite: check the sample and the model's weights for NaN")
         total = sum(float(m.sum()) for m in heat.values())
-        error = _completeness(asked, x, origin, target, total) if METHODS[method] in COMPLETE else float("nan")
+        error = _completeness(asked, x, origin, target, total) if METHODS[method] in methods.COMPLETE else float("nan")
     if method == "DeepLift" and error > DEEP_LIFT_TOLERANCE:
         raise ValueError(
             f"DeepLift does not fit {type(model).__name__}: its maps miss {error:.0%} of the change of the logit, "
@@ -143,13 +153,17 @@ def one_sample(model: Recognizer, inputs: Mapping[str, Tensor]) -> dict[str, Ten
     return sample
 
 
-def _check(model: Recognizer, method: str, regions: Mapping[str, Mask] | None) -> None:
+def _check(model: Recognizer, method: str, space: str, regions: Mapping[str, Mask] | None) -> None:
     if method not in METHODS:
         raise ValueError(f"unknown method '{method}': choose from {', '.join(METHODS)}")
-    able = [name for name, how in METHODS.items() if how in ANY_SHAPE]
+    if space not in ("streams", "frames"):
+        raise ValueError(f"space must be 'streams' or 'frames', got '{space}'")
+    if space == "frames" and (METHODS[method] in methods.INSIDE or set(model.input_names) != set(STREAMS)):
+        raise ValueError(f"{method} of {type(model).__name__} cannot be asked for frames: choose space='streams'")
+    able = [name for name, how in METHODS.items() if how in methods.ANY_SHAPE]
     if method not in able and any(len(shape) != 3 for shape in model.input_shapes.values()):
         raise ValueError(f"{method} does not fit the inputs of {type(model).__name__}: choose {', '.join(able)}")
-    if METHODS[method] in REGIONAL and not regions:
+    if METHODS[method] in methods.REGIONAL and not regions:
         raise ValueError(
             f"{method} asks region by region: give regions=, such as clip_regions(clip) of tsfmicro_lab.explain.regions"
         )
@@ -169,8 +183,9 @@ def _target(model: InOrder, inputs: Tensors, target: int | None) -> int:
         raise ValueError(f"target {chosen} is none of the model's {len(logits)} classes (0 to {len(logits) - 1})")
     slopes = torch.autograd.grad(logits[chosen], inputs, allow_unused=True)
     if unused := [name for name, slope in zip(model.names, slopes, strict=True) if slope is None]:
+        named = " and ".join(unused).removesuffix(" frame")
         raise ValueError(
-            f"{type(model.model).__name__} takes the {' and '.join(unused)} frame and ignores it, "
+            f"{type(model.model).__name__} takes the {named} frame and ignores it, "
             "so nothing can be attributed to it: check the variant's forward"
         )
     return chosen
@@ -194,34 +209,18 @@ def mass_inside(heat: Heat, region: Bool[np.ndarray, "_ _"]) -> tuple[float, flo
     if heat.shape[-2:] != region.shape:
         raise ValueError(f"map {heat.shape} and region {region.shape} differ: align the clip to the model's size")
     mass = np.abs(heat)
-    return float(mass[..., region].sum() / max(float(mass.sum()), np.finfo(float).tiny)), float(region.mean())
+    return float(mass[..., region].sum() / max(float(mass.sum()), TINY)), float(region.mean())
 
 
-@torch.no_grad()
-def complementarity(model: Recognizer, inputs: Mapping[str, Tensor], maps: WhereHow) -> dict[str, float]:
-    """How far onset and difference say the same, by a model's explanation of its inputs: in the picture, in the logit.
+def over_time(model: Recognizer, clip: Clip, classes: Sequence[str]) -> pd.DataFrame:
+    """A map of *when*: what the model says as the apex slides over the frames of a clip, from onset to offset.
+
+    The face of a clip without landmarks is found once, in the onset frame.
 
     Returns:
-        `overlap`: common area of both maps' absolute shares, 0 (apart) to 1 (the same pixels). In logits, an input
-        being there or at the baseline: `onset alone`, `difference alone`: what one adds to the baseline; `onset given
-        difference`, `difference given onset`: what it adds to the other; `synergy` (interaction): what both say
-        together beyond the sum of each alone.
+        One row per frame and class: `frame`, `class`, `logit`, `probability` (softmax).
     """
-    masses = [np.abs(maps[name]) for name in STREAMS]
-    first, second = (mass / max(float(mass.sum()), np.finfo(np.float32).tiny) for mass in masses)
-    sample = one_sample(model, inputs)
-    nothing_there = model.baseline(sample)
-
-    def logit(*there: str) -> float:
-        given = sample | {name: nothing_there[name] for name in STREAMS if name not in there}
-        return float(model.eval()(**given)[0, maps.target])
-
-    both, onset, difference, nothing = logit(*STREAMS), logit("onset"), logit("difference"), logit()
-    return {
-        "overlap": float(np.minimum(first, second).sum()),
-        "onset alone": onset - nothing,
-        "difference alone": difference - nothing,
-        "onset given difference": both - difference,
-        "difference given onset": both - onset,
-        "synergy": both - onset - difference + nothing,
-    }
+    clip, frames = replace(clip, landmarks=onset_landmarks(clip)), range(clip.onset, clip.offset + 1)
+    logits = torch.cat([model.logits(replace(clip, apex=i)) for i in frames])
+    rows = pd.MultiIndex.from_product([frames, classes], names=["frame", "class"]).to_frame(index=False)
+    return rows.assign(logit=logits.numpy().ravel(), probability=logits.softmax(-1).numpy().ravel())

@@ -130,6 +130,14 @@ def curves_chart(history: pd.DataFrame) -> go.Figure:
     return px.line(_short(long), x="epoch", y="loss", labels=labels, template=TEMPLATE, **series)
 
 
+def when_chart(table: pd.DataFrame, apex: int) -> go.Figure:
+    """A map of *when* (`explain.over_time`): probability of each class with the apex in each frame; and the apex."""
+    how = {"hover_data": {"logit": ":.2f", "probability": ":.0%"}, "template": TEMPLATE}
+    figure = px.line(table, x="frame", y="probability", color="class", line_dash="class", **how)
+    figure.update_yaxes(range=[0, 1], tickformat=".0%").update_xaxes(title="frame taken for the apex")
+    return figure.add_vline(apex, line_dash="dot", line_color="grey", annotation_text="apex")
+
+
 def folds_chart(predictions: pd.DataFrame, classes: Sequence[str], by: str = "subject") -> go.Figure:
     """UF1 and accuracy of each subject, or what else is a fold, the hardest first; of one model and seed."""
     table = fold_table(predictions, classes, by).sort_values(["accuracy", "uf1"]).rename(columns={"uf1": "UF1"})

@@ -7,6 +7,7 @@ name in :data:`METHODS`, checks what goes in and what comes out, and documents t
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import NamedTuple
 
 import numpy as np
@@ -15,12 +16,14 @@ from captum import attr
 from jaxtyping import Bool, Int64
 from torch import Tensor, nn
 
-from tsfmicro_lab.explain.streams import attention_rollout, token_grad_cam
+from tsfmicro_lab.explain.streams import attention_relevance, attention_rollout, token_grad_cam
 from tsfmicro_lab.models import Recognizer
+from tsfmicro_lab.models.base import STREAMS
 
 Mask = Bool[np.ndarray, "_ _"]
 Masks = Mapping[str, Mask]
 Tensors = tuple[Tensor, ...]
+Method = Callable[..., Tensors]
 
 
 class Settings(NamedTuple):
@@ -30,11 +33,6 @@ class Settings(NamedTuple):
     steps: int
     batch_size: int
     regions: Masks
-
-    @property
-    def first(self) -> Tensors:
-        """The first of the baselines."""
-        return tuple(b[:1] for b in self.baseline)
 
 
 class InOrder(nn.Module):
@@ -60,10 +58,41 @@ class InOrder(nn.Module):
         return self.model(**self.named(inputs))
 
 
+class InFrames(InOrder):
+    """The same, asked for onset frame and apex frame: the former acts through both inputs of the model."""
+
+    def __init__(self, model: Recognizer, sample: Mapping[str, Tensor]) -> None:
+        super().__init__(model, sample)
+        self.names = ["onset frame", "apex frame"]
+
+    def free(self, inputs: Mapping[str, Tensor]) -> Tensors:
+        """Onset and apex frame, normalised."""
+        onset, difference = (inputs[name].detach().to(next(self.model.parameters()).device) for name in STREAMS)
+        return onset.clone(), onset + difference
+
+    def named(self, inputs: Tensors) -> dict[str, Tensor]:
+        """What the model reads of them."""
+        onset, apex = inputs
+        return {"onset": onset, "difference": apex - onset}
+
+
+def averaged(method: Method) -> Method:
+    """The method with the maps of all K baselines averaged, each of which it would take alone."""
+
+    @wraps(method)
+    def over_all(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
+        each = [s._replace(baseline=tuple(b[[k]] for b in s.baseline)) for k in range(len(s.baseline[0]))]
+        drawn = [method(model, x, target, one) for one in each]
+        return tuple(torch.stack(maps).mean(0) for maps in zip(*drawn, strict=True))
+
+    return over_all
+
+
+@averaged
 def integrated_gradients(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     """The gradient, averaged on the way from the baseline, times that way (Sundararajan et al., arXiv 1703.01365)."""
     how = {"n_steps": s.steps, "internal_batch_size": s.batch_size}
-    return attr.IntegratedGradients(model).attribute(x, s.first, target, **how)
+    return attr.IntegratedGradients(model).attribute(x, s.baseline, target, **how)
 
 
 def input_x_gradient(model: InOrder, x: Tensors, target: int, _: Settings) -> Tensors:
@@ -91,6 +120,7 @@ def gradient_shap(model: InOrder, x: Tensors, target: int, s: Settings) -> Tenso
     return tuple(sum(part / s.steps * maps[i] for part, maps in drawn) for i in range(len(x)))
 
 
+@averaged
 def deep_lift(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     """Differences passed back layer by layer (Shrikumar et al., arXiv 1704.02685).
 
@@ -100,9 +130,10 @@ def deep_lift(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # captum announces its hooks, which it takes away again
-        return attr.DeepLift(model).attribute(x, s.first, target)
+        return attr.DeepLift(model).attribute(x, s.baseline, target)
 
 
+@averaged
 def occlusion(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     """How far the logit falls when a window (an eighth of the side) shows the baseline, mean of all windows on a pixel.
 
@@ -111,27 +142,24 @@ def occlusion(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     side = max(x[0].shape[-1] // 8, 1)
     windows, strides = (tuple((one.shape[1], n, n) for one in x) for n in (side, (side + 1) // 2))
     how = {"perturbations_per_eval": s.batch_size}
-    maps = attr.Occlusion(model).attribute(x, windows, strides, s.first, target, **how)
+    maps = attr.Occlusion(model).attribute(x, windows, strides, s.baseline, target, **how)
     return tuple(m / m.shape[1] for m in maps)  # captum writes the fall into each colour
 
 
+@averaged
 def feature_ablation(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
-    """How far the logit falls when one region of one input shows the baseline: no motion there, or another's face.
-
-    Averaged over the baselines, where several are given.
-    """
-    masks, count = _feature_masks(x, s.regions), len(s.baseline[0])
+    """How far the logit falls when one region of one input shows the baseline: no motion there, or another's face."""
+    masks = _feature_masks(x, s.regions)
     settings = {"feature_mask": masks, "perturbations_per_eval": s.batch_size}
-    explainer = attr.FeatureAblation(model)
-    drawn = [explainer.attribute(x, tuple(b[[k]] for b in s.baseline), target, **settings) for k in range(count)]
-    return _spread(tuple(sum(maps) / count for maps in zip(*drawn, strict=True)), masks)
+    return _spread(attr.FeatureAblation(model).attribute(x, s.baseline, target, **settings), masks)
 
 
+@averaged
 def kernel_shap(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     """Shapley values of regions and inputs, fitted to random coalitions (Lundberg and Lee, arXiv 1705.07874)."""
     masks = _feature_masks(x, s.regions)
     settings = {"feature_mask": masks, "n_samples": 4 * s.steps, "perturbations_per_eval": s.batch_size}
-    return _spread(attr.KernelShap(model).attribute(x, s.first, target, **settings), masks)
+    return _spread(attr.KernelShap(model).attribute(x, s.baseline, target, **settings), masks)
 
 
 def grad_cam(model: InOrder, x: Tensors, target: int, _: Settings) -> Tensors:
@@ -139,12 +167,17 @@ def grad_cam(model: InOrder, x: Tensors, target: int, _: Settings) -> Tensors:
     return token_grad_cam(model.model, model.named(x), target)
 
 
+def relevance(model: InOrder, x: Tensors, target: int, _: Settings) -> Tensors:
+    """What retention and attention pass on in favour of a class, without a sign (see `streams.attention_relevance`)."""
+    return attention_relevance(model.model, model.named(x), target)
+
+
 def rollout(model: InOrder, x: Tensors, target: int, _: Settings) -> Tensors:
     """What retention and attention pass on, whatever the class (see `streams.attention_rollout`)."""
     return attention_rollout(model.model, model.named(x))
 
 
-METHODS: dict[str, Callable[..., Tensors]] = {
+METHODS: dict[str, Method] = {
     "integrated gradients": integrated_gradients,
     "input × gradient": input_x_gradient,
     "saliency": saliency,
@@ -155,12 +188,15 @@ METHODS: dict[str, Callable[..., Tensors]] = {
     "feature ablation": feature_ablation,
     "KernelSHAP": kernel_shap,
     "token Grad-CAM": grad_cam,
+    "attention relevance": relevance,
     "rollout": rollout,
 }
 #: All maps together must sum to the change of the logit from the baseline: checked, and told as completeness error.
 COMPLETE = {integrated_gradients, gradient_shap, deep_lift, kernel_shap}
 #: Ask per region, and need to be told which.
 REGIONAL = {feature_ablation, kernel_shap}
+#: Look inside the network, where there are streams and no frames.
+INSIDE = {grad_cam, relevance, rollout}
 #: Take inputs of any shape, such as a row of frames; the others need one picture per input.
 ANY_SHAPE = {integrated_gradients, input_x_gradient, saliency, smooth_grad, gradient_shap}
 

@@ -1,12 +1,12 @@
 """The two streams inside a trained model: what they carry and pass on, and what is lost without one.
 
-Token Grad-CAM and attention rollout are maps from inside the network: where both streams meet, and what retention and
-attention pass on.
+Token Grad-CAM, attention rollout and attention relevance are maps from inside the network: where both streams meet,
+and what retention and attention pass on, whatever the class or for one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -19,13 +19,15 @@ from torch.nn import functional as F
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.retention import ManhattanRetention
-from tsfmicro_lab.models.tsfmicro import StreamSum, TSFmicroEarly, TSFmicroS2T, TSFmicroT2S
+from tsfmicro_lab.models.tsfmicro import StreamSum
 from tsfmicro_lab.models.vit import SelfAttention, to_map
 from tsfmicro_lab.training.metrics import scores
 
 Inputs = Mapping[str, Tensor]
 Seen = Mapping[nn.Module, tuple[Tensor, ...]]
 Flow = Float[Tensor, "batch _ _"]
+Slope = Callable[[Tensor], Tensor | None]
+TINY = float(np.finfo(np.float32).tiny)
 #: Layers that pass something from one token to another.
 MIXING = ManhattanRetention | SelfAttention
 
@@ -150,49 +152,109 @@ def attention_rollout(model: Recognizer, inputs: Inputs) -> tuple[Tensor, Tensor
     Raises:
         ValueError: The model adds its streams before the first such layer, as early fusion does, or has no two.
     """
-    fuse_of(model)
-    if isinstance(model, TSFmicroEarly):
-        raise ValueError(
-            "TSFmicroEarly adds the onset frame to the difference before its first retention, so a rollout cannot tell "
-            "its streams apart: choose another method or tsfmicro_late"
-        )
-    with inputs_seen(*(m for m in model.modules() if isinstance(m, MIXING))) as seen:
-        model(**inputs)
-    onset, grid = inputs["onset"], model.config.grid
-    even = torch.full((len(onset), grid, grid), 1 / grid**2, device=onset.device)
-
-    parts: Any = model  # a variant with two streams has both branches
-    where = _through_layers(even, parts.spatial, seen)
-    before = isinstance(model, TSFmicroT2S) and model.config.inject == "before"
-    how = _through_layers(where if before else even, parts.temporal, seen)
-    if isinstance(model, TSFmicroS2T):
-        where = _through_layers(F.adaptive_avg_pool2d(how, grid), parts.spatial, seen)
-    where, how = (F.interpolate(flow[:, None], onset.shape[-2:], mode="bilinear") for flow in (where, how))
+    where, how = _walk_back(model, inputs)
     return where / where.sum((1, 2, 3), keepdim=True), how / how.sum((1, 2, 3), keepdim=True)
 
 
-def _through_layers(flow: Flow, branch: nn.Module, seen: Seen) -> Flow:
-    for layer in reversed([m for m in branch.modules() if isinstance(m, MIXING)]):
+def attention_relevance(model: Recognizer, inputs: Inputs, target: int) -> tuple[Tensor, Tensor]:
+    r"""Attention relevance: a rollout for one class, by what each layer passes on in favour of its logit f.
+
+    .. math:: r \leftarrow \tfrac12 (r + r \bar A), \qquad \bar A \propto (A \odot \partial f / \partial A)^+
+
+    After Chefer, Gur, Wolf (ICCV 2021, arXiv 2103.15679), whose networks end in a class token. Ours end in a mean: r
+    begins with what each of the last tokens says for the class, (gradient · activation)⁺ summed over channels, and is
+    shared out by the same measure where the streams are added. Rows of Ā sum to 1, as in a rollout; a token for which
+    nothing speaks passes on by A. Retention's A holds its decay; the decomposed form passes columns, then rows.
+    Maps of onset and difference, (B, 1, H, W), without a sign; together they sum to 1 per clip, or to 0 where no token
+    speaks for the class.
+    """
+    where, how = _walk_back(model, {n: x.detach().clone().requires_grad_() for n, x in inputs.items()}, target)
+    total = (where + how).sum((1, 2, 3), keepdim=True).clamp(min=TINY)
+    return where / total, how / total
+
+
+def _walk_back(model: Recognizer, inputs: Inputs, target: int | None = None) -> tuple[Tensor, Tensor]:
+    """From the last tokens through retention and attention back to onset and difference, for one class or for any."""
+    fuse, parts = fuse_of(model), cast(Any, model)
+    layers = [m for m in model.modules() if isinstance(m, MIXING)]
+    with inputs_seen(fuse, parts.classifier, *layers, *map(_gathered, layers)) as seen:
+        logits = model(**inputs)
+    order = [m for m in seen if m is fuse or m in layers]  # as they ran
+    before, after = order[: order.index(fuse)], order[order.index(fuse) + 1 :]
+    if target is None and not before:
+        raise ValueError(
+            f"{type(model).__name__} adds the onset frame to the difference before its first retention, so a rollout "
+            "cannot tell its streams apart: choose another method or tsfmicro_late"
+        )
+
+    def slope(x: Tensor) -> Tensor | None:
+        return None if target is None else torch.autograd.grad(logits[:, target].sum(), x, retain_graph=True)[0]
+
+    def said(x: Tensor) -> Flow:
+        given = torch.ones_like(x) if (g := slope(x)) is None else x.detach() * g
+        return (given if x.ndim == 4 else to_map(given)).sum(1).clamp(min=0)
+
+    how, where = (said(x) + TINY for x in seen[fuse])
+    last = said(*seen[parts.classifier])
+    flow = _through_layers(last / last.sum((1, 2), keepdim=True).clamp(min=TINY), after, seen, slope)
+    temporal, maps = set(parts.temporal.modules()), []
+    for part in (where, how):
+        own = [m for m in before if (m in temporal) == (part is how)]
+        heat = _through_layers(flow * part / (how + where), own, seen, slope)
+        maps.append(F.interpolate(heat[:, None], model.config.image_size, mode="bilinear"))
+    return maps[0], maps[1]
+
+
+def _gathered(layer: nn.Module) -> nn.Module:
+    """The part of a mixing layer that reads what its tokens gathered."""
+    return layer.out if isinstance(layer, ManhattanRetention) else cast(SelfAttention, layer).proj
+
+
+@torch.no_grad()
+def _through_layers(flow: Flow, layers: Sequence[nn.Module], seen: Seen, slope: Slope) -> Flow:
+    for layer in reversed(layers):
         (x,) = seen[layer]
-        if x.ndim == 4 and x.shape[1] > flow.shape[1]:  # from a coarse token to the four that it was made of
-            flow = F.interpolate(flow[:, None], scale_factor=2.0, mode="nearest")[:, 0] / 4
+        with torch.enable_grad():
+            g = slope(*seen[_gathered(layer)])
+        side = x.shape[1] if x.ndim == 4 else int(x.shape[1] ** 0.5)
+        # From a coarse token to the four that it was made of, or back; what it holds is shared out.
+        flow = F.adaptive_avg_pool2d(flow, side) * (flow.shape[1] / side) ** 2
         if isinstance(layer, ManhattanRetention) and layer.decomposed:
-            given = _through_lines(flow, *layer.line_weights(x))
+            given = _through_lines(flow, layer, x, g)
         else:
-            given = _through(flow, layer.weights(x))
+            given = _through(flow, cast(Any, layer), x, g)
         flow = (flow + given) / 2
     return flow
 
 
-def _through(flow: Flow, weights: Float[Tensor, "batch heads n n"]) -> Flow:
+def _through(flow: Flow, layer: ManhattanRetention | SelfAttention, x: Tensor, g: Tensor | None) -> Flow:
     """From what each token gave to the end to what each token of the layer's input gave."""
-    given = torch.einsum("b q, b h q k -> b k", flow.flatten(1), weights) / weights.shape[1]
+    weights = layer.weights(x)
+    if g is not None:
+        v = layer.v(x) if isinstance(layer, ManhattanRetention) else layer.qkv(x).chunk(3, -1)[2]
+        g, v = (rearrange(t.flatten(1, -2), "b n (h d) -> b h n d", h=layer.heads) for t in (g, v))
+        weights = _favouring(weights, g @ v.mT, (1, 3))
+    given = torch.einsum("b q, b h q k -> b k", flow.flatten(1), weights) / layer.heads
     return rearrange(given, "b (y x) -> b y x", y=flow.shape[1])
 
 
-def _through_lines(flow: Flow, rows: Tensor, columns: Tensor) -> Flow:
+def _through_lines(flow: Flow, layer: ManhattanRetention, x: Tensor, g: Tensor | None) -> Flow:
     """The same for decomposed retention, which mixes rows first and then columns."""
-    return torch.einsum("b y x, b h x y v, b h v x u -> b v u", flow, columns, rows) / rows.shape[1]
+    rows, columns = layer.line_weights(x)
+    if g is not None:
+        g, v = (rearrange(t, "b y x (h d) -> b h y x d", h=layer.heads) for t in (g, layer.v(x)))
+        between = torch.einsum("bhyxu, bhyud -> bhyxd", rows, v)
+        back = torch.einsum("bhxyv, bhyxd -> bhvxd", columns, g)
+        rows = _favouring(rows, back @ v.mT, (4,))
+        columns = _favouring(columns, torch.einsum("bhyxd, bhvxd -> bhxyv", g, between), (1, 4))
+    return torch.einsum("b y x, b h x y v, b h v x u -> b v u", flow, columns, rows) / layer.heads
+
+
+def _favouring(weights: Tensor, slope: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """(A ⊙ ∂f/∂A)⁺ with the sums of A along some axes; A itself where nothing speaks for the class."""
+    good = (weights * slope).clamp(min=0)
+    total = good.sum(axes, keepdim=True)
+    return torch.where(total > 0, good * (weights.sum(axes, keepdim=True) / total.clamp(min=TINY)), weights)
 
 
 @torch.no_grad()

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from toy_models import Linear
 
+from studies.sanity import cascade, mark_region, plant, sensitivity, shifted, similarity
 from tsfmicro_lab.explain import WhereHow, where_how
-from tsfmicro_lab.explain.sanity import cascade, mark_region, plant, shifted, similarity
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.training import Recipe, fit, predict
 
@@ -76,3 +77,11 @@ def test_a_model_with_nothing_else_to_learn_takes_the_shortcut_and_the_where_map
     maps = where_how(model, to_inputs(planted.onset[[i]], planted.apex[[i]]), label)
     region = mark_region(56)
     assert np.abs(maps["onset"])[region].mean() > 3 * np.abs(maps["onset"])[~region].mean()
+
+
+def test_sensitivity_is_that_of_the_maps():
+    model = Linear.from_preset("tiny").eval()
+    x = {name: torch.randn(1, 3, 56, 56) for name in model.input_names}
+    assert sensitivity(lambda s: where_how(model, s, 0, "saliency"), x) < 1e-6, "a linear slope is the same everywhere"
+    little, more = (sensitivity(lambda s: where_how(model, s, 0, "input × gradient"), x, radius=r) for r in (0.02, 0.2))
+    assert 0 < 5 * little < more
