@@ -221,8 +221,8 @@ def _train(folder: Path, trial: Trial, end: float) -> None:
     tests = {faces: _as_read(model, drawn(folder, setting, run.seed, faces).samples) for faces in setting.faces}
     curve: list[dict[str, Any]] = []
     look = _look(model, tests[HEADS], curve, run.recipe.epochs) if run.model in CURVES else None
-    train, rows = _as_read(model, train), np.arange(len(train))
-    fit(model, train, rows, run.recipe, seed=run.seed, accelerator=run.accelerator, after_epoch=look)
+    train, index = _as_read(model, train), np.arange(len(train))
+    fit(model, train, index, run.recipe, seed=run.seed, accelerator=run.accelerator, after_epoch=look)
     if curve:
         write_predictions(pd.DataFrame(curve).assign(clips=len(train)), trial.path(folder, "curve"))
     if run.model in {r.model for r in FUSIONS} and trial.parts is None:
@@ -284,7 +284,9 @@ def _collect(folder: Path, every: Sequence[Trial]) -> Comparison:
     """Tables of everything that is there."""
     classes = sorted(SyntheticMicroExpressions.classes)
     there = [trial for trial in every if trial.path(folder).exists()]
-    predictions, curves, streams = [], [], []
+    predictions: list[pd.DataFrame] = []
+    curves: list[pd.DataFrame] = []
+    streams: list[pd.DataFrame] = []
     for trial in there:
         about: dict[str, Any] = {"setting": trial.setting.name, "model": trial.run.label, "seed": trial.run.seed}
         rows = read_predictions(trial.path(folder), "faces").assign(**about)
@@ -317,7 +319,7 @@ def _collect(folder: Path, every: Sequence[Trial]) -> Comparison:
 
 
 def _provenance(every: Sequence[Trial]) -> dict[str, Any]:
-    about = {}
+    about: dict[str, Any] = {}
     for trial in every:
         own, recipe = trial.setting, trial.run.recipe
         learnt, tested = own.parts * own.subjects * own.clips, own.tested * own.subjects
@@ -337,8 +339,10 @@ def _intervals(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
             for model, own in group.groupby("model", sort=False)
         ]
         counts = group.groupby("model").seed.agg(frozenset)
-        alike = group.model.isin(counts.index[counts == counts[TEMPORAL]])
-        gains = compare_models(group[alike & ~group.model.isin(GUESSES)], TEMPORAL, classes)
+        alike = group.model.isin(counts.index[counts == counts.get(TEMPORAL)])
+        gains = pd.DataFrame(columns=["model", "gain", "low", "high", "p", "p_holm"], dtype=float)
+        if TEMPORAL in counts:
+            gains = compare_models(group[alike & ~group.model.isin(GUESSES)], TEMPORAL, classes)
         gains = gains.rename(columns={"low": "gain_low", "high": "gain_high"})
         rows.append(pd.DataFrame(found).merge(gains, on="model", how="left"))
     return pd.concat(rows, ignore_index=True)
