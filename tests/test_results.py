@@ -41,9 +41,7 @@ def test_runs_are_found_scored_and_exported(folder, tmp_path):
     kept = find_results(folder)[1]
     wanted = score_table(kept.predictions, kept.classes).iloc[0]
     assert table.uf1[1] == pytest.approx(wanted.uf1)
-    assert (table.low[1], table.high[1]) == pytest.approx(
-        subject_interval(kept.predictions, kept.classes, resamples=2000)[1:]
-    )
+    assert (table.low[1], table.high[1]) == pytest.approx(subject_interval(kept.predictions, kept.classes)[1:])
     assert latex.read_text().count(r"\\") == 4
     assert latex.read_text().count("leaky") == 3, "in the folder's name, the model's and the selection"
     result = run.invoke(app, ["results", str(folder), "--selection", "leaky"])

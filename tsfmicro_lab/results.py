@@ -107,7 +107,7 @@ def run_table(results: Iterable[Result]) -> pd.DataFrame:
 
     Returns:
         Columns `run`, `model`, `selection`, `seed`, `subjects`, `clips`, `uf1` with the ends `low` and `high` of its
-        95 % bootstrap interval over subjects, `uar`, `accuracy`, `ece`. A run that chose by its test clips says leaky.
+        95 % interval over subjects, `uar`, `accuracy`, `ece`. A run that chose by its test clips says leaky.
     """
     rows = []
     for r in results:
@@ -115,7 +115,7 @@ def run_table(results: Iterable[Result]) -> pd.DataFrame:
         row = score_table(table, r.classes).iloc[0].to_dict() | {"run": r.name, "subjects": table.subject.nunique()}
         row["selection"] = LEAKY if r.leaky else selection
         if not r.units and row["subjects"] > 1:
-            row["low"], row["high"] = subject_interval(table, r.classes, resamples=2000)[1:]
+            row["low"], row["high"] = subject_interval(table, r.classes)[1:]
         if not r.units and table.columns.str.startswith("p_").any():
             row["ece"] = calibration(table)[1]
         rows.append(row)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from studies.compare import DISTRACTORS, USUAL
+from studies.intervals import group_interval
 from studies.script import Clips, Epochs, Save, Seeds, Subjects, Workers, one_sentence
 from studies.stored import Stored, provenance_of, writable
 from studies.trials import CONTROLS, randomise, score_clips, shortcut
@@ -26,7 +27,6 @@ from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain.charts import intervals_chart
 from tsfmicro_lab.training import Run, cross_validate, fold_processes
 from tsfmicro_lab.training.predictions import read_predictions, write_predictions
-from tsfmicro_lab.training.statistics import bootstrap
 
 #: Which end of each score is good: 1 the high one, -1 the low one.
 BETTER = dict.fromkeys(("pointing", "mass", "precision", "rank", "insertion"), 1)
@@ -44,7 +44,7 @@ class Trust(Stored):
     """What the measurement found; every table is long, one row per fact.
 
     Attributes:
-        scores: `distractors`, `method`, `stream`, `score`, `mean`, `low`, `high`, `clips`: 95 % bootstrap intervals
+        scores: `distractors`, `method`, `stream`, `score`, `mean`, `low`, `high`, `clips`: 95 % intervals
             over subjects. Beside the methods stand controls that never saw the model: `random`, `edges`, `input`.
         units: `distractors`, `method`, `unit`, `clips`; `mass`, `area`, `pointing` of the how-map in the unit's region.
         causes: `distractors`, `method`, `mean`, `low`, `high`, `pairs`: rank correlation of what a map gives to a
@@ -151,48 +151,12 @@ def measure(
     return Trust(provenance, _means(clips), _per_unit(clips), _causes(clips), _similarities(checks), _marks(marks))
 
 
-def group_interval(
-    groups: Sequence[np.ndarray],
-    statistic: Callable[[np.ndarray], float] | None = None,
-    *,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float, float]:
-    """A mean, or another statistic, with a bootstrap interval over groups such as subjects: whole ones are drawn again.
-
-    Args:
-        groups: Rows of each group.
-        statistic: Of all rows joined; their mean by default, which is faster.
-        level: Confidence level.
-        resamples: Number of draws.
-        seed: Of the draws.
-
-    Returns:
-        (statistic, lower end, upper end), percentile interval; NaN ends for fewer than two groups.
-    """
-    of = statistic or np.mean
-    middle = float(of(np.concatenate(groups)))
-    if len(groups) < 2:
-        return middle, float("nan"), float("nan")
-    sums, counts = (np.array([f(g) for g in groups]) for f in (np.sum, len))
-
-    def drawn(numbers: np.ndarray, axis: int = -1) -> np.ndarray:
-        if statistic is None:
-            return np.asarray(sums[numbers].sum(-1) / counts[numbers].sum(-1))
-        rows = (np.concatenate([groups[i] for i in draw]) for draw in numbers.reshape(-1, len(groups)))
-        return np.array([of(joined) for joined in rows]).reshape(numbers.shape[:-1])
-
-    result = bootstrap([np.arange(len(groups))], drawn, level, resamples, seed)
-    return middle, float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
 def _intervals(
-    rows: pd.DataFrame, by: list[str], values: list[str], statistic: Callable[[np.ndarray], float] | None = None
+    rows: pd.DataFrame, by: list[str], values: list[str], statistic: Callable[[np.ndarray], Any] = np.mean
 ) -> pd.DataFrame:
     found = []
     for key, group in rows.dropna(subset=values).groupby(by, sort=False):
-        people = [part[values].to_numpy() for _, part in group.groupby(["seed", "subject"])]
+        people = [[rows[values].to_numpy() for _, rows in own.groupby("subject")] for _, own in group.groupby("seed")]
         mean, low, high = group_interval(people, statistic)
         found.append({**dict(zip(by, key, strict=True)), "mean": mean, "low": low, "high": high, "clips": len(group)})
     return pd.DataFrame(found)

@@ -507,7 +507,7 @@ def test_data_hang_on_name_and_course_and_a_grader_knows_the_name(monkeypatch):
     assert variant("ada") == variant("ben")
 
 
-def answered(people=3, seeds=(0, 1)):
+def answered(people=3, seeds=(0, 1), same_people=True):
     """A comparison in which `mine` is better than `late`, and the gain."""
     keys = [(m, s, f"s{p}", f"c{c}") for m in ("late", "mine") for s in seeds for p in range(people) for c in range(4)]
     table = pd.DataFrame(keys, columns=["model", "seed", "subject", "clip"]).assign(onset=0)
@@ -515,7 +515,7 @@ def answered(people=3, seeds=(0, 1)):
     wrong = (table["clip"] == "c0") | ((table.model == "late") & (table["clip"] == "c1") & (table.subject != "s0"))
     table["predicted"] = table.truth.where(~wrong, table.truth.map({"a": "b", "b": "a"}))
     mine, late = (table[table.model == name] for name in ("mine", "late"))
-    return table, subject_interval(mine, ["a", "b"], against=late)
+    return table, subject_interval(mine, ["a", "b"], against=late, same_people=same_people)
 
 
 @functools.cache
@@ -539,7 +539,8 @@ def comparison_answer(kind):
     table, gain = answered()
     renamed = table.assign(model=table.model.replace("mine", "ours"))
     wrong = {"names": (renamed, gain), "seeds": answered(seeds=(0,)), "sign": (table, tuple(-g for g in gain))}
-    return (wrong | {"people": answered(people=2), "right": (table, gain)})[kind]
+    wrong |= {"people": answered(people=2), "right": (table, gain), "own people": answered(same_people=False)}
+    return wrong[kind]
 
 
 PLACE = ps5.PLACES[1]  # of seed 1, whose lamp burns in both frames
@@ -558,6 +559,7 @@ ANSWERS = [
     ("ps3", "result", lambda: comparison_answer("seeds"), "at least 2 seeds"),
     ("ps3", "result", lambda: comparison_answer("people"), "and 3 subjects"),
     ("ps3", "result", lambda: comparison_answer("sign"), "the gain is that of 'mine' over 'late'"),
+    ("ps3", "result", lambda: comparison_answer("own people"), "same_people=True"),
     ("ps4", "leak", lambda: ("choice", 1), None),
     ("ps4", "leak", lambda: ("epoch", 1), "the answer is one of"),
     ("ps4", "leak", lambda: ("copies", 1), "another leak was planted"),

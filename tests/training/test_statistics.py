@@ -3,8 +3,10 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from tsfmicro_lab.training import compare_models, detectable_gain, paired_test, scores, subject_interval
+from tsfmicro_lab.training import compare_models, detectable_gain, score_table, scores, subject_interval
+from tsfmicro_lab.training.statistics import ends, p_value, two_levels
 
 CLASSES = ["a", "b", "c"]
 
@@ -21,33 +23,87 @@ def draw(seed, subjects=12, clips=15, right=0.6, seeds=1):
     return pd.DataFrame(rows, columns=["seed", "subject", "truth", "predicted"])
 
 
+def again(table, seed, right=0.6):
+    """Another model on the same clips."""
+    rng = np.random.default_rng([seed, 1])
+    return table.assign(
+        predicted=np.where(rng.random(len(table)) < right, table.truth, rng.choice(CLASSES, len(table)))
+    )
+
+
+def uf1(table):
+    return scores(list(table.truth), list(table.predicted), CLASSES)["uf1"]
+
+
 def test_the_middle_is_the_pooled_uf1_and_its_mean_over_seeds():
     table = draw(0, seeds=3)
-    expected = [scores(list(g.truth), list(g.predicted), CLASSES)["uf1"] for _, g in table.groupby("seed")]
-    uf1, low, high = subject_interval(table, CLASSES)
-    assert uf1 == pytest.approx(np.mean(expected))
-    assert low < uf1 < high
+    value, low, high = subject_interval(table, CLASSES)
+    assert value == pytest.approx(np.mean([uf1(g) for _, g in table.groupby("seed")]))
+    assert low < value < high
 
 
-def test_the_interval_is_that_of_a_plain_bootstrap():
-    table = draw(1)
-    people = dict(list(table.groupby("subject")))
-    rng = np.random.default_rng(5)
-    drawn = []
-    for _ in range(800):
-        rows = pd.concat([people[s] for s in rng.choice(list(people), len(people))])
-        drawn.append(scores(list(rows.truth), list(rows.predicted), CLASSES)["uf1"])
-    _, low, high = subject_interval(table, CLASSES)
-    assert (low, high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.02)
+def test_the_interval_of_one_seed_is_the_jackknife_by_hand():
+    """Pseudo-values from leaving each subject out, their t interval; a gain's is symmetrical, a score's Wilson's."""
+    one, other = draw(1, seeds=1), draw(1).pipe(again, 1)
+    people = sorted(set(one.subject))
+    n = len(people)
+
+    def pseudo(table):
+        return np.array([n * uf1(table) - (n - 1) * uf1(table[table.subject != s]) for s in people])
+
+    half = stats.t.ppf(0.975, n - 1) * stats.sem(pseudo(one) - pseudo(other))
+    gain = uf1(one) - uf1(other)
+    assert subject_interval(one, CLASSES, against=other) == pytest.approx((gain, gain - half, gain + half))
+    value, low, high = subject_interval(one, CLASSES)
+    half = stats.t.ppf(0.975, n - 1) * stats.sem(pseudo(one))
+    for end in (low, high):
+        assert abs(value - end) == pytest.approx(half * np.sqrt(end * (1 - end) / value / (1 - value)))
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says():
-    """Guessing three equal classes has a UF1 near 1/3; 80 % intervals of 60 experiments should hold it in about 48."""
-    inside = 0
-    for seed in range(60):
-        _, low, high = subject_interval(draw(100 + seed, right=0), CLASSES, level=0.8, resamples=400)
-        inside += low <= 1 / 3 <= high
-    assert 38 <= inside <= 57
+def test_seeds_with_their_own_subjects_are_a_t_test_over_seeds():
+    """Where seeds differ more than their subjects explain, the gain's p and interval are those of seeds alone."""
+    tables = [draw(s, 20, right=r).assign(seed=s) for s, r in enumerate((0.3, 0.6, 0.9, 0.5))]
+    one = pd.concat(tables)
+    other = pd.concat([t.pipe(again, 7) for t in tables])
+    gains = [uf1(a) - uf1(b) for (_, a), (_, b) in zip(one.groupby("seed"), other.groupby("seed"), strict=True)]
+    expected = stats.ttest_1samp(gains, 0)
+    assert subject_interval(one, CLASSES, against=other)[1:] == pytest.approx(tuple(expected.confidence_interval()))
+    both = pd.concat([one.assign(model="one"), other.assign(model="other")])
+    assert compare_models(both, "other", CLASSES).p.item() == pytest.approx(expected.pvalue)
+
+
+def test_seeds_that_agree_by_luck_do_not_hide_their_subjects():
+    """Two seeds with the very same score: no spread between them, but of their subjects there is."""
+    one = draw(2, 8)
+    twice = pd.concat([one, one.assign(seed=1)])
+    _, low, high = subject_interval(one, CLASSES)
+    _, low_two, high_two = subject_interval(twice, CLASSES)
+    assert (high_two - low_two) > 0.6 * (high - low)
+
+
+def test_crossed_seeds_and_subjects_are_a_two_way_analysis_of_variance():
+    """The third variance against the mean squares of a two-way layout without repetition, and what it estimates."""
+    rng = np.random.default_rng(3)
+    seeds, people = 6, 9
+    pseudo = rng.normal(0, 0.3, (seeds, 1)) + rng.normal(0, 0.5, people) + rng.normal(0, 0.4, (seeds, people))
+    (inner, df), (outer, outer_df), (total, _) = two_levels(pseudo.mean(1), list(pseudo), same_people=True)
+    by_seed, by_person = people * pseudo.mean(1).var(ddof=1), seeds * pseudo.mean(0).var(ddof=1)
+    error = (people - 1) * (seeds - 1)
+    rest = ((pseudo - pseudo.mean()) ** 2).sum() - (seeds - 1) * by_seed - (people - 1) * by_person
+    cells = seeds * people
+    assert (inner, outer) == pytest.approx((by_person / cells, by_seed / cells))
+    assert total == pytest.approx((by_person + by_seed - rest / error) / cells)
+    assert (df, outer_df) == (people - 1, seeds - 1)
+
+
+def test_the_same_people_in_every_seed_are_counted_once():
+    """Three copies of one experiment tell no more than one: the interval must not shrink."""
+    one, other = draw(5), draw(5).pipe(again, 5)
+    thrice = [pd.concat([t.assign(seed=s) for s in range(3)], ignore_index=True) for t in (one, other)]
+    once = subject_interval(one, CLASSES, against=other)
+    assert subject_interval(thrice[0], CLASSES, against=thrice[1], same_people=True) == pytest.approx(once)
+    with pytest.raises(ValueError, match="did not test the same people"):
+        subject_interval(thrice[0][thrice[0].subject.ne("s1") | thrice[0].seed.eq(0)], CLASSES, same_people=True)
 
 
 def test_a_paired_gain_is_sharper_than_two_intervals():
@@ -61,13 +117,41 @@ def test_a_paired_gain_is_sharper_than_two_intervals():
     assert 0 < low < gain < high
     assert gain == pytest.approx(subject_interval(better, CLASSES)[0] - one)
     assert high - low < (one_high - one_low) / 2
-    assert subject_interval(worse, CLASSES, against=worse) == (0, 0, 0)
 
 
-def test_a_class_that_a_draw_lacks_is_left_out_of_it():
-    rows = [(0, "s1", "a", "a"), (0, "s2", "b", "b")]
-    table = pd.DataFrame(rows, columns=["seed", "subject", "truth", "predicted"])
-    assert subject_interval(table, CLASSES) == (1.0, 1.0, 1.0)
+def test_nobody_is_surer_than_one_clip():
+    """A perfect model may have been lucky, and two that agree on these clips may differ on the next."""
+    perfect = draw(0, 8, right=1)
+    clips = len(perfect)
+    value, low, high = subject_interval(perfect, CLASSES)
+    assert value == high == 1
+    assert 1 / clips < 1 - low < 10 / clips
+    gain, low, high = subject_interval(perfect, CLASSES, against=perfect)
+    assert gain == 0
+    assert 1 / clips < high == -low < 5 / clips
+    models = [("always", "a"), ("also", "a"), ("right", perfect.truth)]
+    table = compare_models(pd.concat([perfect.assign(model=m, predicted=p) for m, p in models]), "always", CLASSES)
+    assert table.p[0] == 1
+    assert 0 < table.p[1] < 1e-6, "every subject agrees, and still it is not certain"
+
+
+def test_a_class_that_never_occurs_counts_alike_in_the_score_and_its_interval():
+    """Once 0.605 was printed with 0.67 to 0.82: the score counted the class as 0, the interval left it out."""
+    table = draw(6).assign(model="m", clip=range(180), onset=0)
+    classes = [*CLASSES, "never"]
+    value, low, high = subject_interval(table, classes)
+    assert value == pytest.approx(score_table(table, classes).uf1[0]) == pytest.approx(0.75 * uf1(table))
+    assert low < value < high
+
+
+def test_a_score_lies_in_its_interval_and_both_lie_between_0_and_1():
+    for seed, right, subjects, seeds in product(range(4), (0, 0.5, 0.97, 1), (2, 5), (1, 2)):
+        table = draw(seed, subjects, 3, right, seeds)
+        for same in (False, True):
+            value, low, high = subject_interval(table, CLASSES, same_people=same)
+            assert 0 <= low <= value <= high <= 1
+            gain, low, high = subject_interval(table, CLASSES, against=again(table, seed), same_people=same)
+            assert -1 <= low <= gain <= high <= 1
 
 
 def test_what_cannot_be_compared_is_refused():
@@ -80,66 +164,42 @@ def test_what_cannot_be_compared_is_refused():
         subject_interval(table[table.subject == "s0"], CLASSES)
 
 
-def test_the_paired_test_is_that_of_all_swaps_by_hand():
-    """Four subjects, so 16 ways to swap: each is scored by hand."""
-    first, second = draw(4, subjects=4, right=0.7), draw(4, subjects=4, right=0.7)
-    second["predicted"] = np.random.default_rng(9).permutation(second.predicted)
-
-    def uf1(table):
-        return scores(list(table.truth), list(table.predicted), CLASSES)["uf1"]
-
-    def swapped(flags, one, two):
-        return pd.concat([(two if f else one).query("subject == @s") for f, s in zip(flags, people, strict=True)])
-
-    people = sorted(first.subject.unique())
-    gains = [uf1(swapped(f, first, second)) - uf1(swapped(f, second, first)) for f in product((0, 1), repeat=4)]
-    seen = uf1(first) - uf1(second)
-    above = np.mean(np.array(gains) >= seen - 1e-12)
-    assert paired_test(first, second, CLASSES) == pytest.approx(min(2 * min(above, 1 - above + 1 / 16), 1), abs=1 / 8)
-    assert paired_test(first, first, CLASSES) == 1
+def test_interval_and_p_cannot_contradict_each_other():
+    rng = np.random.default_rng(0)
+    pseudo = list(rng.normal(0.03, 0.2, (3, 500, 8)))  # (seeds, experiments, subjects)
+    for same in (False, True):
+        scores_ = np.mean(pseudo, -1)
+        value, errors = scores_.mean(0), two_levels(scores_, pseudo, same)
+        for alpha in (0.3, 0.05):
+            low, high = ends(value, errors, 1 - alpha)
+            clear = (low > 0) | (high < 0)
+            assert 0 < clear.mean() < 1
+            assert (clear == (p_value(value, errors) < alpha)).all()
 
 
-def test_equal_models_are_told_apart_as_rarely_as_promised():
-    p = [paired_test(draw(s, 8), draw(s, 8).pipe(again, s), CLASSES, resamples=300) for s in range(24)]
-    assert np.mean(np.array(p) < 0.2) < 0.45
-    assert np.mean(p) > 0.3
-
-
-def again(table, seed):
-    """Another model of the same quality on the same clips."""
-    rng = np.random.default_rng([seed, 1])
-    right = rng.random(len(table)) < 0.6
-    return table.assign(predicted=np.where(right, table.truth, rng.choice(CLASSES, len(table))))
-
-
-def test_the_same_people_in_every_seed_are_drawn_and_swapped_together():
-    """Three copies of one experiment tell no more than one: the interval and p must not shrink."""
-    one, other = draw(5), draw(5).pipe(again, 5)
-    thrice = [pd.concat([t.assign(seed=s) for s in range(3)], ignore_index=True) for t in (one, other)]
-    assert subject_interval(thrice[0], CLASSES, same_people=True) == pytest.approx(subject_interval(one, CLASSES))
-    _, low, high = subject_interval(one, CLASSES)
-    _, narrow, wide = subject_interval(thrice[0], CLASSES)
-    assert wide - narrow < 0.8 * (high - low)
-    together = paired_test(*thrice, CLASSES, same_people=True)
-    assert together == pytest.approx(paired_test(one, other, CLASSES), abs=0.05)
-    with pytest.raises(ValueError, match="did not test the same people"):
-        subject_interval(thrice[0][thrice[0].subject.ne("s1") | thrice[0].seed.eq(0)], CLASSES, same_people=True)
-
-
-def test_several_tests_are_corrected_as_holm_says():
-    base = draw(6).assign(model="base")
-    others = [base.pipe(again, s).assign(model=f"m{s}") for s in range(3)]
-    table = compare_models(pd.concat([base, *others]), "base", CLASSES, resamples=200).sort_values("p")
-    wanted = np.minimum(np.maximum.accumulate(table.p.to_numpy() * [3, 2, 1]), 1)
-    assert table.p_holm.to_numpy() == pytest.approx(wanted)
-    assert ((table.low <= table.gain) & (table.gain <= table.high)).all()
+def test_several_tests_are_corrected_as_holm_says_and_their_intervals_with_them():
+    base = draw(6, seeds=6).assign(model="base")
+    right = (0.6, 0.68, 0.7, 0.9, 0.55)
+    others = [base.pipe(again, s, r).assign(model=f"m{s}") for s, r in enumerate(right)]
+    table = compare_models(pd.concat([base, *others]), "base", CLASSES)
+    ordered = table.sort_values("p")
+    wanted = np.minimum(np.maximum.accumulate(ordered.p.to_numpy() * [5, 4, 3, 2, 1]), 1)
+    assert ordered.p_holm.to_numpy() == pytest.approx(wanted)
+    clear = (table.low > 0) | (table.high < 0)
+    assert (clear == (table.p_holm < 0.05)).all()
+    assert (table.p < 0.05).sum() > clear.sum() > 0, "this example would not tell"
+    for row, other in zip(table.itertuples(), others, strict=True):
+        gain, low, high = subject_interval(other, CLASSES, against=base)
+        assert row.gain == pytest.approx(gain)
+        assert row.low <= low + 1e-12
+        assert high <= row.high + 1e-12
     with pytest.raises(ValueError, match="no model 'x': choose from base, m0"):
         compare_models(pd.concat([base, *others]), "x", CLASSES)
 
 
 def test_four_times_the_subjects_show_half_the_gain():
-    one, other = draw(7), draw(7).pipe(again, 7)
-    least = [detectable_gain(one, other, CLASSES, n) for n in (12, 48)]
-    assert least[0] == pytest.approx(2 * least[1])
+    one, other = draw(7, 40), draw(7, 40).pipe(again, 7)
+    least = [detectable_gain(one, other, CLASSES, n) for n in (40, 160)]
+    assert least[0] == pytest.approx(2 * least[1], rel=0.02)
     _, low, high = subject_interval(one, CLASSES, against=other)
-    assert least[0] == pytest.approx((high - low) / 2 / 1.96 * 2.80, rel=0.1)
+    assert least[0] == pytest.approx((high - low) / 2 * (1 + stats.t.ppf(0.8, 39) / stats.t.ppf(0.975, 39)))

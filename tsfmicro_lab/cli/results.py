@@ -31,7 +31,7 @@ def score(
             print_table(fold_table(r.predictions, r.classes, "data"), f"{r.name}: each data set")
     if compared := compare(results):
         table, least = compared
-        print_table(table, f"gain in UF1 over {first.name}, p by swapping subjects, Holm's correction")
+        print_table(table, f"gain in UF1 over {first.name}: intervals and p_holm by Holm for all of them")
         subjects = first.predictions.subject.nunique()
         print(f"{subjects} subjects show a true gain of about {least:.3f} four times in five.")
 

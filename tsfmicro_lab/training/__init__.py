@@ -8,4 +8,4 @@ from tsfmicro_lab.training.loop import RECIPES, Recipe, decide, fit, learning_cu
 from tsfmicro_lab.training.metrics import calibration, class_table, confusion, fold_table, score_table, scores, summary
 from tsfmicro_lab.training.protocols import Run, run_fold
 from tsfmicro_lab.training.splits import Fold, leave_one_subject_out
-from tsfmicro_lab.training.statistics import compare_models, detectable_gain, paired_test, subject_interval
+from tsfmicro_lab.training.statistics import compare_models, detectable_gain, subject_interval

@@ -47,8 +47,10 @@ def result(table: pd.DataFrame, gain: tuple[float, float, float]) -> None:
     expect(set(groups) == {"late", "mine"}, f"the table must hold the models 'late' and 'mine', got {sorted(groups)}")
     expect(table.seed.nunique() >= 2 and table.subject.nunique() >= 3, "at least 2 seeds and 3 subjects are needed")
     classes = sorted({*table.truth})
-    true = subject_interval(groups["mine"], classes, against=groups["late"])
+    true = subject_interval(groups["mine"], classes, against=groups["late"], same_people=True)
     near = all(abs(a - b) < 0.02 for a, b in zip(gain, true, strict=True))
     expect(
-        near, "the gain is that of 'mine' over 'late', with its interval: subject_interval(mine, classes, against=late)"
+        near,
+        "the gain is that of 'mine' over 'late', with its interval: "
+        "subject_interval(mine, classes, against=late, same_people=True)",
     )
