@@ -123,7 +123,9 @@ def test_class_weights_are_counted_on_the_training_clips_alone():
     assert criterion_of(Recipe(), label, 3).keywords["weight"] is None
 
 
-@pytest.mark.parametrize("field", [{"class_weights": True}, {"focal": 2.0}, {"clip_norm": 0.05}, {"warmup": 1}])
+@pytest.mark.parametrize(
+    "field", [{"class_weights": True}, {"focal": 2.0}, {"clip_norm": 0.05}, {"warmup": 1}, {"flip": 0.0}]
+)
 @pytest.mark.parametrize("name", ["tsfmicro_spatial", "frl_dgt"])
 def test_every_field_reaches_the_training(samples, field, name):
     """Also to a model with losses of its own (FRL-DGT): without the field the parameters end elsewhere."""

@@ -57,11 +57,8 @@ def evaluate(
     from tsfmicro_lab.training import evaluate as run_experiment
     from tsfmicro_lab.training.protocols import LEAKY
 
-    drawing: dict[str, Any] = {
-        "layout_variation": layout_variation,
-        "distractors": Distractors.parse(distractors),
-        "where": where,
-    }
+    drawing: dict[str, Any] = {"layout_variation": layout_variation, "where": where}
+    drawing["distractors"] = Distractors.parse(distractors)
 
     def draw(seed: int) -> SyntheticMicroExpressions:
         return SyntheticMicroExpressions(subjects, clips, seed=seed, **drawing)

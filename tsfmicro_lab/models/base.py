@@ -89,6 +89,23 @@ class ModelConfig:
             raise ValueError(f"{self.num_classes} classes, but {len(self.classes)} names: {', '.join(self.classes)}")
 
 
+def cross_entropy(logits: Logits, label: Tensor, weight: Tensor | None = None, focal: float = 0.0) -> Tensor:
+    r"""Cross-entropy between classes, (B,) labels; or, (B, units) of 0 and 1, of each action unit by itself.
+
+    With the weight of each class, or of the clips that show a unit, as in torch; and with the exponent
+    :math:`\gamma` of the focal loss :math:`-(1 - p)^\gamma \log p` of what is true (Lin et al., ICCV 2017).
+    """
+    one_of = label.ndim == 1
+    each = F.cross_entropy if one_of else F.binary_cross_entropy_with_logits
+    losses = each(logits, label if one_of else label.float(), reduction="none")
+    if focal:
+        losses = losses * (-torch.expm1(-losses)).clamp_min(1e-6) ** focal
+    if weight is not None:
+        share = weight[label] if one_of else torch.where(label > 0, weight, 1.0)
+        losses = losses * share / (share.mean() if one_of else 1)
+    return losses.mean()
+
+
 class Recognizer(nn.Module):
     """A model that tells micro-expressions apart: its configuration, the check of its inputs, its loss, its file.
 
@@ -154,9 +171,9 @@ class Recognizer(nn.Module):
         """Reference input for attribution: mean-colour face, zero motion."""
         return {name: x if name in self.auxiliary_names else torch.zeros_like(x) for name, x in inputs.items()}
 
-    def loss(self, label: Tensor, criterion: Criterion | None = None, **inputs: Tensor) -> Tensor:
-        """What training makes smaller: the criterion, :func:`cross_entropy` by default, of the model's answers."""
-        return (criterion or cross_entropy)(self(**inputs), label)
+    def loss(self, label: Tensor, criterion: Criterion = cross_entropy, **inputs: Tensor) -> Tensor:
+        """What training makes smaller: the criterion of the model's answers to its inputs."""
+        return criterion(self(**inputs), label)
 
     def pretrain(self, rows: Tensor, batch_of: Batches, lr: float) -> None:
         """What comes before the training proper, on the training clips `rows`, without their labels; nothing here."""
@@ -209,20 +226,3 @@ class Recognizer(nn.Module):
         if unknown := overrides.keys() - known.keys():
             raise ValueError(f"unknown settings {sorted(unknown)}: choose from {list(known)}")
         return cls(replace(cls.presets[preset], **overrides))
-
-
-def cross_entropy(logits: Logits, label: Tensor, weight: Tensor | None = None, focal: float = 0.0) -> Tensor:
-    r"""Cross-entropy between classes, (B,) labels; or, (B, units) of 0 and 1, of each action unit by itself.
-
-    With the weight of each class, or of the clips that show a unit, as in torch; and with the exponent
-    :math:`\gamma` of the focal loss :math:`-(1 - p)^\gamma \log p` of what is true (Lin et al., ICCV 2017).
-    """
-    one_of = label.ndim == 1
-    each = F.cross_entropy if one_of else F.binary_cross_entropy_with_logits
-    losses = each(logits, label if one_of else label.float(), reduction="none")
-    if focal:
-        losses = losses * (-torch.expm1(-losses)).clamp_min(1e-6) ** focal
-    if weight is not None:
-        share = weight[label] if one_of else torch.where(label > 0, weight, 1.0)
-        losses = losses * share / (share.mean() if one_of else 1)
-    return losses.mean()

@@ -181,7 +181,7 @@ class FRLDGT(Recognizer):
         evidence = torch.einsum("b l d, c l d -> l b c", self.features(*inputs, **named), weight)
         return dict(zip(levels, evidence, strict=True))
 
-    def loss(self, label: Tensor, criterion: Criterion | None = None, **inputs: Tensor) -> Tensor:
+    def loss(self, label: Tensor, criterion: Criterion = base.cross_entropy, **inputs: Tensor) -> Tensor:
         """The criterion, whose gradient also reaches the displacement network, and that network's own three losses."""
         if self.config.displacement != "dgm":
             return super().loss(label, criterion, **inputs)
@@ -190,7 +190,7 @@ class FRLDGT(Recognizer):
         logits = self.forward(onset, difference, landmarks, motion)
         with torch.autocast(onset.device.type, enabled=False):  # in half precision variances would drown
             own = self_supervised(motion.float(), *_frames(onset, difference), self.config.weights)
-        return (criterion or base.cross_entropy)(logits, label) + own
+        return criterion(logits, label) + own
 
     def pretrain(self, rows: Tensor, batch_of: Batches, lr: float) -> None:
         """Trains the displacement network alone on random frame pairs of the training clips."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsfmicro_lab.models import tsfmicro
-from tsfmicro_lab.models.base import Recognizer
+from tsfmicro_lab.models.base import Recognizer, check_word
 from tsfmicro_lab.models.slstt import SLSTT, SLSTTLSTM, SLSTTConfig, SLSTTMean
 from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig
 
@@ -72,10 +72,8 @@ def _tsfmicro(given: Mapping[str, Tensor]) -> tuple[Recognizer, dict[str, Tensor
     """An empty model for a checkpoint of TSFmicro's code, the tensors that belong in it, and what it never uses."""
     kind, unused_here = next(((kind, unused) for mark, kind, unused in VARIANTS if mark in given), (None, ""))
     if kind is None:
-        raise ValueError(
-            "no tensor 'main_branch.head.weight': this is no checkpoint of the public TSFmicro code, nor "
-            "of SLSTT's, which has 'vit.class_token'"
-        )
+        known = "public TSFmicro code, nor of SLSTT's, which has 'vit.class_token'"
+        raise ValueError(f"no tensor 'main_branch.head.weight': this is no checkpoint of the {known}")
     unused = [name for name in given if re.search(f"{UNUSED}|{unused_here}", name)]
     tensors = {rename(name): tensor for name, tensor in given.items() if name not in unused}
     classes = len(tensors.get("classifier.head.weight", range(5)))
@@ -84,8 +82,7 @@ def _tsfmicro(given: Mapping[str, Tensor]) -> tuple[Recognizer, dict[str, Tensor
 
 def _slstt(given: Mapping[str, Tensor], aggregator: str) -> tuple[Recognizer, dict[str, Tensor], list[str]]:
     """The same for SLSTT's code, whose three projections of attention are joined to one."""
-    if aggregator not in ("lstm", "mean"):
-        raise ValueError(f"aggregator must be 'lstm' or 'mean', got '{aggregator}'")
+    check_word("aggregator", aggregator, ("lstm", "mean"))
     tensors = {rename(name, "slstt"): tensor for name, tensor in given.items()}
     for name in [name for name in tensors if ".attention.q." in name]:
         parts = [name.replace(".q.", f".{x}.") for x in "qkv"]

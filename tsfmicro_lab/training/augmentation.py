@@ -27,6 +27,7 @@ class Augmentation(nn.Module):
         size: Side of the frames, pixels.
         degrees: Largest rotation either way.
         shift: Largest shift, as a share of the side.
+        flip: Share of the samples that are mirrored.
 
     Example:
         >>> frames = torch.randint(0, 256, (4, 3, 56, 56), dtype=torch.uint8)
@@ -35,9 +36,9 @@ class Augmentation(nn.Module):
         True
     """
 
-    def __init__(self, size: int, degrees: float = 3.0, shift: float = 15 / 224) -> None:
+    def __init__(self, size: int, degrees: float = 3.0, shift: float = 15 / 224, flip: float = 0.5) -> None:
         super().__init__()
-        self.size, self.degrees, self.shift = size, degrees, shift
+        self.size, self.degrees, self.shift, self.flip = size, degrees, shift, flip
 
     def draw(self, n: int, device: torch.device | str = "cpu") -> Float[Tensor, "n 2 3"]:
         """One flip, angle and shift for each of n samples: where each place of the result is read from.
@@ -45,7 +46,7 @@ class Augmentation(nn.Module):
         Drawn on the device, so that nobody waits for it; as :func:`torch.nn.functional.affine_grid` wants it.
         """
         u = torch.rand(4, n, device=device)
-        mirror = torch.where(u[0] < 0.5, -1.0, 1.0)
+        mirror = torch.where(u[0] < self.flip, -1.0, 1.0)
         angle = torch.deg2rad((2 * u[1] - 1) * self.degrees)
         x, y = (2 * u[2:] - 1) * 2 * self.shift  # the side of an image is 2 long
         rows = (mirror * angle.cos(), -mirror * angle.sin(), x, angle.sin(), angle.cos(), y)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from tsfmicro_lab.models.base import Criterion, Recognizer, check_word
+from tsfmicro_lab.models.base import Criterion, Recognizer, check_word, cross_entropy
 
 #: Modes of `torch.compile` that pay here; empty means that nothing is compiled.
 COMPILED = ("", "default", "reduce-overhead", "max-autotune")
@@ -48,7 +48,7 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 class _Loss(nn.Module):
     """The loss as a module's output, as `DistributedDataParallel` wants it."""
 
-    def __init__(self, model: Recognizer, criterion: Criterion | None) -> None:
+    def __init__(self, model: Recognizer, criterion: Criterion) -> None:
         super().__init__()
         self.model, self.criterion = model, criterion
 
@@ -56,7 +56,7 @@ class _Loss(nn.Module):
         return self.model.loss(label, self.criterion, **inputs)
 
 
-def loss_of(model: Recognizer, compiled: str = "", criterion: Criterion | None = None) -> Callable[..., Tensor]:
+def loss_of(model: Recognizer, compiled: str = "", criterion: Criterion = cross_entropy) -> Callable[..., Tensor]:
     """The model's loss as a function of labels and inputs.
 
     Where several processes train, each on its part of a batch, they average their gradients.

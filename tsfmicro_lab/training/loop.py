@@ -51,6 +51,7 @@ class Recipe:
         focal: Exponent of the focal loss, see :func:`~tsfmicro_lab.models.base.cross_entropy`; 0 for none.
         clip_norm: Largest norm of a step's gradient; 0 for any.
         patience: Epochs without a better UF1 on the validation subjects after which training ends; 0 for never.
+        flip: Share of the clips that the augmentation mirrors.
 
     Raises:
         ValueError: A number is too small to train with, or a word is unknown.
@@ -74,6 +75,7 @@ class Recipe:
     focal: float = 0.0
     clip_norm: float = 0.0
     patience: int = 0
+    flip: float = 0.5
 
     def __post_init__(self) -> None:
         check_word("optimizer", self.optimizer, OPTIMIZERS)
@@ -161,7 +163,7 @@ def fit(
     _check_labels(model, samples, index)
     loss_function = loss_of(model, compiled, criterion_of(recipe, samples.label[index], model.config.num_classes))
     state = _begin(model, recipe, seed, device, precision)
-    augment = Augmentation(model.config.image_size, recipe.degrees, recipe.shift)
+    augment = Augmentation(model.config.image_size, recipe.degrees, recipe.shift, recipe.flip)
 
     def draw(rows: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
         return augment(training_batch(samples, rows.to(device), names, recipe.strongest_pair))
@@ -204,8 +206,7 @@ def recalibrate(model: Recognizer, samples: Samples, index: Rows, recipe: Recipe
     What batch norm gathers while it learns is a mean over models of the past: its mean may be off by a tenth of a
     standard deviation, which shifts every pixel of a resting face. Here, all else is in evaluation mode.
     """
-    norms = [layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    momenta = [layer.momentum for layer in norms]
+    norms = {layer: layer.momentum for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)}
     for layer in norms:
         layer.reset_running_stats()
         layer.momentum = None  # a plain mean over the batches
@@ -214,7 +215,7 @@ def recalibrate(model: Recognizer, samples: Samples, index: Rows, recipe: Recipe
         for rows in _batches(torch.from_numpy(index), recipe.batch_size, torch.Generator().manual_seed(0)):
             batch = training_batch(samples, rows.to(samples.label.device), model.prepared, recipe.strongest_pair)
             model(**model.inputs(batch))
-    for layer, momentum in zip(norms, momenta, strict=True):
+    for layer, momentum in norms.items():
         layer.momentum = momentum
         layer.eval()
 
@@ -247,13 +248,12 @@ def learning_curves(
     Returns:
         One row per epoch: `epoch`, `train_loss` (while learning), `test_loss`, `test_accuracy`.
     """
-    rows, truth = [], samples.label[test].numpy()
+    rows, truth = [], samples.label[test]
 
     def evaluate(epoch: int, train_loss: float) -> None:
-        p = predict(model, samples, test)
-        test_loss = float(-np.log(np.maximum(p[np.arange(len(p)), truth], 1e-12)).mean())
-        accuracy = float((p.argmax(1) == truth).mean())
-        rows.append({"epoch": epoch, "train_loss": train_loss, "test_loss": test_loss, "test_accuracy": accuracy})
+        logits = model.logits(samples, test)
+        loss, accuracy = float(cross_entropy(logits, truth)), float((logits.argmax(1) == truth).float().mean())
+        rows.append({"epoch": epoch, "train_loss": train_loss, "test_loss": loss, "test_accuracy": accuracy})
 
     fit(model, samples, train, recipe, after_epoch=evaluate, **{"progress": True, **settings})
     return pd.DataFrame(rows)
