@@ -7,9 +7,9 @@ import pytest
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from studies import compare, compare_models, displacement, flow, landmarker, leakage, transfer, trust
+from studies import compare, compare_models, coverage, displacement, flow, landmarker, leakage, transfer, trust
 
-STUDIES = [compare, compare_models, displacement, flow, landmarker, leakage, transfer, trust]
+STUDIES = [compare, compare_models, coverage, displacement, flow, landmarker, leakage, transfer, trust]
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.__name__)
