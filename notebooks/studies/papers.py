@@ -1,34 +1,206 @@
-"""Reading papers: published scores with what is known of their protocol, and whether they can be true."""
+"""Reading papers: published scores and recipes, what is known of their protocol, and whether they can be true.
 
+`python -m studies.papers` in notebooks/ writes docs/recipes.md and the reference scores of the data cards anew.
+"""
+
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
 from jaxtyping import Float, Int
 
+from tsfmicro_lab.data.cards import cards_folder, list_cards, read_card
+from tsfmicro_lab.training import Recipe
 from tsfmicro_lab.training.metrics import uf1_of_counts
+
+ROOT = Path(__file__).parents[2]
+SCORES = ("uf1", "uar", "f1", "accuracy")
+#: Methods that a data card names: baselines, those of this lab, its ancestor, and the highest scores that were read.
+NAMED = (
+    "LBP-TOP",
+    "MDMO",
+    "Off-ApexNet",
+    "STSTNet",
+    "SLSTT",
+    "FRL-DGT",
+    "MMNet",
+    "TSFmicro",
+    "HTNet",
+    "CausalNet",
+    "D-FACE",
+)
+#: What a number, a word or a setting is called that nobody here has read.
+UNREAD = "not read"
 
 
 def published() -> pd.DataFrame:
-    """Scores that papers report, with their source, how they chose what to report, and how that is known.
+    """Scores that papers report: where they were read, who quotes them, how they were chosen, how that is known.
 
     Returns:
-        One row per score: `method`, `data`, `classes`, `uf1`, `uar`, `selection` (leaky, honest or unknown),
-        `evidence`, `source`, `counts` (clips of each class), `recomputed` (UF1 of the published confusion matrix).
+        One row per method, data set, number of classes and protocol: `method`, `year`, `data`, `classes`, `protocol`
+        (CDE: in the composite of MEGC2019; SDE: in the set alone; subjects left out one by one in both), `uf1`, `uar`,
+        `f1`, `accuracy` (NaN: not read), `recomputed` (UF1 of the published confusion matrix), `selection` (leaky,
+        honest or unknown), `evidence` for that, `quoted_by` (empty: the paper or its code itself), `source`.
 
     Example:
         >>> published().query("method == 'SLSTT-LSTM' and data == 'CASME II'")[["uf1", "recomputed"]].values.tolist()
         [[0.901, 0.893]]
     """
-    entries = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-    rows = [
-        {**score, **{k: v for k, v in entry.items() if k != "scores"}} for entry in entries for score in entry["scores"]
-    ]
-    columns = ["method", "data", "classes", "uf1", "uar", "selection", "evidence", "source", "counts", "recomputed"]
-    return pd.DataFrame(rows)[columns]
+    table = pd.read_csv(ROOT / "notebooks" / "results" / "published.csv", dtype={"year": str, "classes": str})
+    words = [name for name in table if name not in (*SCORES, "recomputed")]
+    return table.assign(**{name: table[name].fillna("") for name in words})
+
+
+SCORES_HEAD = """\
+**Reference scores.** As printed, or as others quote them; nothing was run again here. *Leaky*: the epoch was chosen on
+the test subject. CDE: within MEGC2019; SDE: this set alone; one subject is left out at a time. A dash: not read.
+
+| method | classes | protocol | UF1 | UAR | F1 | accuracy | chosen | read in |
+|---|---|---|---|---|---|---|---|---|"""
+
+
+def reference_scores(card: str) -> str:
+    """What papers report on the data set of a card, of the methods of :data:`NAMED`, in Markdown."""
+    table = published()
+    table = table[table.data == {"MEGC2019 composite": "MEGC2019", "SMIC": "SMIC-HS"}.get(card, card)]
+    chosen = table[table.method.str.startswith(NAMED) & ~table.method.str.contains("run again")]
+    table = table if chosen.empty else chosen
+    if table.empty:
+        return "**Reference scores.** None was read."
+    lines = [SCORES_HEAD]
+    for row in table.to_dict("records"):
+        numbers = ["–" if pd.isna(row[name]) else f"{row[name]:.4f}".removesuffix("0") for name in SCORES]
+        place = f"quoted in {row['quoted_by']}: {row['source']}" if row["quoted_by"] else row["source"]
+        cells = [row["method"], row["classes"], row["protocol"], *numbers, row["selection"], place]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class PaperRecipe:
+    """How others trained.
+
+    Attributes:
+        method, task: What, and on which data.
+        size: Side of the input, pixels.
+        settings: Fields of :class:`~tsfmicro_lab.training.Recipe`; None where nobody here has read them.
+        reports: Which epoch is reported.
+        besides: What a recipe cannot say.
+        source: Where it was read.
+    """
+
+    method: str
+    task: str
+    size: int | None
+    settings: dict[str, Any]
+    reports: str | None
+    besides: str
+    source: str
+
+    def recipe(self) -> Recipe:
+        """The recipe, batch norm as published.
+
+        Raises:
+            ValueError: Something was not read; the message names it.
+
+        Example:
+            >>> paper_recipes()[0].recipe().lr
+            0.0008
+        """
+        if unread := [name for name, value in self.settings.items() if value is None]:
+            raise ValueError(f"{self.method}, {self.task}: {', '.join(unread)} was not read, so there is no recipe")
+        return Recipe(**self.settings, recalibrate=False)
+
+
+@cache
+def paper_recipes() -> tuple[PaperRecipe, ...]:
+    """Recipes of others, from recipes.yaml."""
+    entries = yaml.safe_load(Path(__file__).with_name("recipes.yaml").read_text(encoding="utf-8"))
+    return tuple(PaperRecipe(**{"settings" if k == "recipe" else k: v for k, v in entry.items()}) for entry in entries)
+
+
+RECIPES_HEAD = """\
+# How others trained
+
+Read from code, at the commit that is named, or from what else is named; *not read* means that nobody here has read it,
+not that the authors do not tell. No program that was read sets subjects aside to choose the epoch by. The numbers are
+in `notebooks/studies/recipes.yaml`: `studies.papers.paper_recipes()[0].recipe()` is a `Recipe` to train with; one of
+which something was not read is refused.
+
+| method | data | optimiser | learning rate | epochs | batch | side | augmentation | loss | reports |
+|---|---|---|---|---|---|---|---|---|---|"""
+
+
+def recipes_page() -> str:
+    """The page docs/recipes.md."""
+    lines, notes = [RECIPES_HEAD], []
+    for number, paper in enumerate(paper_recipes(), start=1):
+        s = paper.settings
+        optimiser = said("{optimizer}, weight decay {weight_decay}", s)
+        optimiser += f", momentum {s['momentum']}" if "momentum" in s else ""
+        cells = [f"{paper.method} [{number}]", paper.task, optimiser, rate_in_words(s), said("{epochs}", s)]
+        cells += [said("{batch_size}", s), said("{size}", {"size": paper.size}), augmentation_in_words(s)]
+        lines.append(f"| {' | '.join([*cells, loss_in_words(s), paper.reports or UNREAD])} |")
+        notes.append(f"{number}. {paper.source}." + (f" Besides: {paper.besides}." if paper.besides else ""))
+    return "\n".join([*lines, "", *notes, ""])
+
+
+def said(text: str, settings: dict[str, Any]) -> str:
+    """A text with settings filled in, those that nobody has read in words."""
+    return text.format(**{name: UNREAD if value is None else value for name, value in settings.items()})
+
+
+def rate_in_words(s: dict[str, Any]) -> str:
+    """Learning rate and schedule."""
+    if s["schedule"] is None or s["decay"] is None:
+        return said("{lr}, schedule not read", s)
+    if s["decay"] == 1:
+        return said("{lr}, constant", s)
+    if s["schedule"] == "step":
+        return said("{lr}, × {decay} every {decay_epochs} epochs", s)
+    lasts = "" if s["epochs"] <= s["decay_epochs"] else said(" for {decay_epochs} epochs", s)
+    return said("{lr}, × {decay} an epoch", s) + lasts
+
+
+def augmentation_in_words(s: dict[str, Any]) -> str:
+    """What is done to the frames."""
+    if s["flip"] is None:
+        return UNREAD
+    if not any(s[name] for name in ("flip", "degrees", "shift", "strongest_pair")):
+        return "none"
+    return said("flip {flip}, ± {degrees}°, shift {shift}", s) + (", strongest pair" if s["strongest_pair"] else "")
+
+
+def loss_in_words(s: dict[str, Any]) -> str:
+    """The loss."""
+    if s["class_weights"] is None:
+        return UNREAD
+    return (said("focal, {focal}", s) if s["focal"] else "cross-entropy") + (
+        ", class weights" if s["class_weights"] else ""
+    )
+
+
+def with_scores(prose: str, scores: str) -> str:
+    """The text of a card with its reference scores in place, before the licence."""
+    bare = re.sub(r"\*\*Reference scores\.\*\*.*?\n\n(?=\*\*)", "", prose, flags=re.DOTALL)
+    return bare.replace("**Licence and how to apply.**", f"{scores}\n\n**Licence and how to apply.**", 1)
+
+
+def main() -> None:
+    """Writes docs/recipes.md and the reference scores of the cards of recorded data sets."""
+    (ROOT / "docs" / "recipes.md").write_text(recipes_page(), encoding="utf-8")
+    for name in list_cards():
+        if (card := read_card(name)).license == "other":
+            path = cards_folder() / f"{name}.md"
+            text = with_scores(path.read_text(encoding="utf-8"), reference_scores(card.pretty_name))
+            path.write_text(text, encoding="utf-8")
 
 
 def integer_confusion(
@@ -105,3 +277,7 @@ def can_be_true(uf1: float, uar: float, totals: Sequence[int], decimals: int = 3
         if (np.abs(uf1_of_counts(counts) - uf1) <= half).any():
             return True
     return False
+
+
+if __name__ == "__main__":
+    main()
