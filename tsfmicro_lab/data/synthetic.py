@@ -1,4 +1,7 @@
-"""Synthetic micro-expressions: heads moved by known action units, so that every claim can be checked."""
+"""Synthetic micro-expressions: heads moved by known action units, so that every claim can be checked.
+
+MiE-X (arXiv 2112.01730) made micro-expressions of action units before; the data card `synthetic` names other prior art.
+"""
 
 from dataclasses import replace
 from functools import lru_cache

@@ -1,8 +1,8 @@
 """The displacement generation module of FRL-DGT: a network that looks at two frames and says how far each pixel moved.
 
-A reimplementation from the description in Zhai et al., CVPR 2023, arXiv 2304.04420. No code of it is public. That it
-is convolutional, reads onset and apex, and is trained by losses called reconstruction, normalization and smoothing
-is the paper's; the network's shape, the losses' formulas and their weights are our choice.
+Rebuilt from the abstract of Zhai et al., CVPR 2023, arXiv 2304.04420, and what others say of it; no code was found.
+That it is convolutional, reads onset and apex, and is trained by losses called reconstruction, normalization and
+smoothing is the paper's; the network's shape, the losses' formulas and their weights are our choice.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """FRL-DGT, reimplemented from its description: a learned displacement, and transformers at three levels of the face.
 
 Zhai et al., "Feature Representation Learning with Adaptive Displacement Generation and Transformer Fusion for
-Micro-Expression Recognition", CVPR 2023, arXiv 2304.04420. No code is public, and layer sizes, loss weights, the list
-of regions and token widths are not told: these are **our choice**, so its numbers here are not the paper's.
+Micro-Expression Recognition", CVPR 2023, arXiv 2304.04420: its abstract and what others say of it were read, no code
+was found. Layer sizes, loss weights, regions and token widths are **our choice**: its numbers are not the paper's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -110,7 +110,7 @@ class FRLDGT(Recognizer):
     """
 
     name = "frl_dgt"
-    origin = "reimplemented from the description of arXiv 2304.04420, no code of which is public; sizes are our choice"
+    origin = "rebuilt from the abstract of arXiv 2304.04420 and what others say; no code found; sizes are our choice"
     presets = PRESETS
     config: FRLDGTConfig
     auxiliary_names = ("landmarks",)

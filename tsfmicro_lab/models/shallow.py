@@ -2,8 +2,10 @@
 
 Liong, Gan, See, Khor, Huang, "Shallow Triple Stream Three-dimensional CNN (STSTNet) for Micro-expression Recognition",
 FG 2019, arXiv 1902.03634; Gan, Liong, Yau, Huang, Tan, "OFF-ApexNet on Micro-expression Recognition System", Signal
-Processing: Image Communication 74 (2019), arXiv 1805.08699. Written from the papers, without dropout or other
-regularisation; both read TV-L1 flow from onset to apex, shrunk to 28 px. They have one size.
+Processing: Image Communication 74 (2019), arXiv 1805.08699. Both read TV-L1 flow from onset to apex at 28 px. They have
+one size. STSTNet is that of the paper's Table I with ReLU. Its public code (christy1206/STSTNet) has more: batch norm
+after each ReLU, and dropout of 0.5 after each stream; in PyTorch convolutions padded by 2, and (strain, v, u) as bytes,
+each stretched to 0..255. Off-ApexNet follows what others wrote anew, without dropout; its paper's body was not read.
 """
 
 from collections.abc import Mapping
@@ -44,7 +46,6 @@ def strain(flow: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch 
 class _Shallow(Recognizer):
     """What both share: flow in hundredths of the image's side."""
 
-    origin = "written from its paper, not checked against any code"
     presets = dict.fromkeys(("base", "small", "tiny"), ShallowConfig())
     config: ShallowConfig
     input_names = ("flow",)
@@ -63,6 +64,7 @@ class STSTNet(_Shallow):
     """Three streams of 3, 5 and 8 filters on (u, v, strain), pooled and joined; one linear layer."""
 
     name = "ststnet"
+    origin = "written from its paper; unlike its public code it has no batch norm, no dropout, and other input scales"
 
     def __init__(self, c: ShallowConfig) -> None:
         super().__init__(c)
@@ -83,6 +85,7 @@ class OffApexNet(_Shallow):
     """Horizontal and vertical flow in two streams of 5×5 convolutions (6, then 16 filters); two layers of 1024."""
 
     name = "off_apexnet"
+    origin = "written from what others say of its paper, without dropout; not checked against any code"
 
     def __init__(self, c: ShallowConfig) -> None:
         super().__init__(c)

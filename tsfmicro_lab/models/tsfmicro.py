@@ -8,6 +8,9 @@ Liu, Nan, Qian, Fu, "Temporal and Spatial Feature Fusion Framework for Dynamic M
 arXiv 2505.16372 (2025). Written from the paper and checked against logits of its public code; `base` is the paper's
 size, `small` and `tiny` are ours: each halves the image and leaves out the first stage of the pyramid, so that the last
 grid, and with it the thumbnail of the spatial branch, always has 14×14 tokens.
+
+The where-branch, a small ViT on a thumbnail of the onset frame that is added to the motion's map, is that of MMNet
+(IJCAI 2022, arXiv 2201.05297, code muse1998/MMNet), as is, almost unchanged, the training loop of the public code.
 """
 
 from collections import OrderedDict
