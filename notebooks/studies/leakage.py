@@ -35,7 +35,10 @@ from tsfmicro_lab.training import Augmentation, Fold, Recipe, Run, fit, fold_pro
 from tsfmicro_lab.training.splits import nested_leave_one_subject_out
 
 #: Small enough for hundreds of folds on a laptop.
-RUN = Run(settings={"image_size": 28, "dims": (16, 32)}, recipe=Recipe(40, 12, 2e-3, 0.1, 0.97, degrees=0, shift=0))
+RUN = Run(
+    settings={"image_size": 28, "dims": (16, 32), "spatial_heads": 4},
+    recipe=Recipe(40, 12, 2e-3, 0.1, 0.97, degrees=0, shift=0, schedule="exponential"),
+)
 #: Share of the labels that is dealt anew.
 LABELS = {"true": 0.0, "half noise": 0.5, "noise": 1.0}
 

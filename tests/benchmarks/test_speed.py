@@ -80,7 +80,7 @@ def test_data_path(benchmark, way):
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 def test_stacked_folds_take_the_same_step():
-    models = [without_draws(create_model("tsfmicro_late", 5, seed=seed, dims=(8, 16))) for seed in range(3)]
+    models = [without_draws(create_model("tsfmicro_late", 5, seed=seed, dims=(8, 24))) for seed in range(3)]
     onset, difference = torch.randn(2, 3, 4, 3, 56, 56)
     label = torch.arange(12).view(3, 4) % 5
     step, weights, buffers = stacked_step([copy.deepcopy(model) for model in models])

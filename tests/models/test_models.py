@@ -185,7 +185,7 @@ def test_the_baseline_moves_nothing_and_leaves_auxiliary_inputs(name):
 @pytest.mark.parametrize("name", list_models())
 def test_a_saved_model_comes_back(name, tmp_path):
     settings = {"frl_dgt": {"fusion": "after"}, "slstt_mean": {"scale": "frame"}, "slstt_lstm": {"flow": "short"}}
-    model = create_model(name, 4, seed=3, **{"dims": (16, 32)} if "tsfmicro" in name else settings.get(name, {})).eval()
+    model = create_model(name, 4, seed=3, **{"dims": (16, 24)} if "tsfmicro" in name else settings.get(name, {})).eval()
     model.save_pretrained(tmp_path)
     again = from_pretrained(tmp_path)
     assert type(again) is type(model)

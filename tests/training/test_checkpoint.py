@@ -64,7 +64,7 @@ def test_a_killed_training_ends_bit_for_bit_as_one_that_was_not(tmp_path):
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
 def test_half_precision_goes_on_bit_for_bit_too(samples, tmp_path, precision):
     def go(path, stop=0):
-        model = create_model("tsfmicro_late", 5, seed=0, dims=(8, 16))
+        model = create_model("tsfmicro_late", 5, seed=0, dims=(8, 24))
 
         def look(epoch, _):
             if epoch == stop:

@@ -23,7 +23,7 @@ def backend(graph, inputs):
 compile = torch.compile
 torch.compile = lambda network, mode: compile(network, backend=backend, fullgraph=True)
 for seed in (0, 1):
-    model = create_model("tsfmicro_late", 5, seed=seed, dims=(8, 16), drop_path=0.0)
+    model = create_model("tsfmicro_late", 5, seed=seed, dims=(8, 24), drop_path=0.0)
     for batch in (4, 5, 7):
         x = {name: torch.randn(batch, 3, 56, 56) for name in model.input_names}
         label = torch.arange(batch) % 5
@@ -84,7 +84,7 @@ torch.manual_seed(0)
 onset, apex = torch.randint(0, 256, (2, 24, 3, 56, 56), dtype=torch.uint8)
 table = pd.DataFrame({"subject": ["s"] * 24})
 samples = Samples({"onset": onset, "apex": apex}, torch.arange(24) % 5, tuple("abcde"), table)
-model = create_model("tsfmicro_temporal", 5, seed=0, dims=(8, 16))
+model = create_model("tsfmicro_temporal", 5, seed=0, dims=(8, 24))
 losses = fit(model, samples, np.arange(24), Recipe(epochs=2))
 torch.save({"losses": losses, **model.state_dict()}, f"{sys.argv[1]}/{os.environ['RANK']}.pt")
 torch.distributed.destroy_process_group()

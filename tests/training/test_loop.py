@@ -14,7 +14,7 @@ QUICK = Recipe(epochs=2)
 
 
 def model(seed=0, name="tsfmicro_late"):
-    return create_model(name, 5, "tiny", seed=seed, dims=(8, 16))
+    return create_model(name, 5, "tiny", seed=seed, dims=(8, 24))
 
 
 def test_it_learns_what_can_be_learnt():

@@ -41,14 +41,15 @@ def test_schedules_are_those_of_torch(name, warmup):
     if warmup:
         rising = lr_scheduler.LinearLR(optimizer, 1 / (warmup + 1), total_iters=warmup)
         schedule = lr_scheduler.SequentialLR(optimizer, [rising, schedule], [warmup])
-    recipe = Recipe(6 + warmup, schedule=name, decay=0.5, decay_epochs=2 if name == "step" else 1000, warmup=warmup)
+    decay = {"exponential": {"decay": 0.5}, "step": {"decay": 0.5, "decay_epochs": 2}, "cosine": {}}[name]
+    recipe = Recipe(6 + warmup, schedule=name, warmup=warmup, **decay)
     expected = rates(schedule, recipe.epochs)
     assert [recipe.rate(epoch) for epoch in range(1, recipe.epochs + 1)] == pytest.approx(expected)
     assert len(set(expected)) > 2
 
 
 def test_the_exponential_decay_ends_after_its_epochs():
-    recipe = Recipe(decay=0.5, decay_epochs=2)
+    recipe = Recipe(schedule="exponential", decay=0.5, decay_epochs=2)
     assert [recipe.rate(epoch) for epoch in (1, 2, 3, 4, 5)] == [1, 0.5, 0.25, 0.25, 0.25]
 
 
@@ -143,7 +144,7 @@ def test_every_field_reaches_the_training(samples, field, name):
 KINDS = {
     "sgd, step": Recipe(4, 8, optimizer="sgd", schedule="step", decay=0.5, decay_epochs=2, clip_norm=1.0),
     "adam, cosine": Recipe(4, 8, optimizer="adam", schedule="cosine", warmup=2, weight_decay=0.0),
-    "adamw, weights": Recipe(4, 8, warmup=1, class_weights=True, focal=2.0),
+    "adamw, weights": Recipe(4, 8, schedule="exponential", decay=0.9, warmup=1, class_weights=True, focal=2.0),
 }
 
 
@@ -175,6 +176,7 @@ def test_a_training_goes_on_bit_for_bit_with_every_schedule(samples, tmp_path, k
         ({"optimizer": "lion"}, "unknown optimizer 'lion': choose from adamw, adam, sgd"),
         ({"schedule": "linear"}, "unknown schedule 'linear': choose from exponential, step, cosine"),
         ({"focal": -1.0}, "focal of a recipe must be at least 0, got -1"),
+        ({"decay": 0.9}, "decay 0.9 is of schedule 'exponential' or 'step', not 'cosine': name one of them"),
         ({"decay_epochs": 0}, "decay_epochs of a recipe must be at least 1"),
         ({"patience": -2}, "patience of a recipe must be at least 0"),
     ],

@@ -35,7 +35,7 @@ class Recipe:
         batch_size: Clips per step.
         lr: Learning rate of the first epoch after the warm-up.
         weight_decay: Of AdamW; for `adam` and `sgd` an L2 penalty, added to the gradient.
-        decay: Factor of the learning rate per epoch, or per step.
+        decay: Factor of the learning rate per epoch (`exponential`) or per step (`step`).
         decay_epochs: Epochs after which the learning rate stays; of schedule `step`, those between two steps.
         degrees: Largest rotation of the augmentation.
         shift: Largest shift of the augmentation, as a share of the image side.
@@ -61,7 +61,7 @@ class Recipe:
     batch_size: int = 8
     lr: float = 2e-3
     weight_decay: float = 0.1
-    decay: float = 0.92
+    decay: float = 1.0
     decay_epochs: int = 1000
     degrees: float = 3.0
     shift: float = 0.03
@@ -80,6 +80,10 @@ class Recipe:
     def __post_init__(self) -> None:
         check_word("optimizer", self.optimizer, OPTIMIZERS)
         check_word("schedule", self.schedule, SCHEDULES)
+        if self.schedule == "cosine" and self.decay != 1:
+            raise ValueError(
+                f"decay {self.decay} is of schedule 'exponential' or 'step', not 'cosine': name one of them"
+            )
         for name, value in vars(self).items():
             least = int(name in ("epochs", "batch_size", "decay_epochs"))
             if not isinstance(value, str) and not value >= least:
