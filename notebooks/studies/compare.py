@@ -197,6 +197,8 @@ def trials(setting: Setting, seed: int, epochs: int | None, accelerator: str) ->
     recipe = replace(setting.recipe, epochs=epochs or setting.recipe.epochs)
     known: dict[str, Any] = {"recipe": recipe, "seed": seed, "accelerator": accelerator}
     runs = (*VARIANTS, *SHALLOW, *(OTHERS if setting.name == "clean" else ()))
+    if setting.motion == "flow":  # only whether the onset frame helps
+        runs = (Run(LATE), Run(TEMPORAL))
     found = [Trial(setting, replace(run, **known)) for run in runs]
     if setting.name == "clean":
         found.append(Trial(setting, replace(Run(LATE), **known), LOSO))
@@ -262,7 +264,7 @@ def _rows(found: dict[str, np.ndarray], tests: dict[str, Samples], model: str, s
 
 
 def _floors_path(folder: Path, setting: Setting, seed: int) -> Path:
-    return folder / "trials" / f"{setting.name}-floors-{seed}.csv"
+    return folder / "trials" / f"{setting.name.partition(',')[0]}-floors-{seed}.csv"
 
 
 def _floors(folder: Path, setting: Setting, seed: int) -> None:
@@ -389,20 +391,21 @@ def main(
     epochs: Epochs = None,
     accelerator: Accelerator = "cpu",
     workers: Workers = None,
-    setting: Annotated[list[str], typer.Option(help="clean, distractors or needed; may be given again.")] = [*SETTINGS],  # noqa: B006
+    setting: Annotated[list[str] | None, typer.Option(help="One of the settings, all by default; again.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="A model as the table calls it; may be given again.")] = None,
     minutes: Annotated[float, typer.Option(help="Start no training later; call again to go on.")] = float("inf"),
 ) -> None:
     """Compare all models on new subjects, with floors and a ceiling. Minutes on a large GPU, a day on two cores."""
     with one_sentence():
         path = writable(save or out / "comparison.json")
-        if unknown := {*setting} - {*SETTINGS}:
+        names = setting or [*SETTINGS]
+        if unknown := {*names} - {*SETTINGS}:
             raise ValueError(f"unknown setting {sorted(unknown)}: choose from {', '.join(SETTINGS)}")
-        chosen = [replace(SETTINGS[name], subjects=subjects, clips=clips) for name in setting]
+        chosen = [replace(SETTINGS[name], subjects=subjects, clips=clips) for name in names]
         size: dict[str, Any] = {"seeds": seeds, "epochs": epochs, "workers": workers, "settings": chosen}
         found = compare(out, accelerator=accelerator, only=only or (), minutes=minutes, **size)
         found.save(path)
-    for name in setting:
+    for name in names:
         print_table(found.table(name), f"{name}: UF1 on new heads, 95 % intervals")
     print(f"everything: {path}")
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from tsfmicro_lab.clips import Clip
@@ -37,6 +38,7 @@ class Setting:
         parts: Groups of subjects that are trained on; each is drawn with a seed of its own.
         recipe: Of every network.
         where: `free`, or `needed` for close-ups that nobody aligned, in which the onset frame is needed.
+        motion: What the stream of the motion reads: the `difference` of the frames, or DIS `flow` in its place.
         tested: Groups of new subjects that are tested.
         subjects: In each group.
         clips: Of each subject, and four times as many of each photograph.
@@ -47,6 +49,7 @@ class Setting:
     parts: int
     recipe: Recipe
     where: str = "free"
+    motion: str = "difference"
     tested: int = 2
     subjects: int = 8
     clips: int = 12
@@ -63,11 +66,13 @@ class Setting:
 
 
 LONG = replace(RECIPES["tiny"], epochs=72, batch_size=32, lr=3e-3)
-#: A student's few clips without distractors; many more with all of them; and close-ups that need the onset frame.
+#: A student's few clips without distractors; many more with all of them; and close-ups that need the onset frame, in
+#: which a difference of frames holds some of it, and flow nothing.
 SETTINGS = {
     "clean": Setting("clean", Distractors.none(), 1, RECIPES["tiny"]),
     "distractors": Setting("distractors", Distractors(), 8, LONG),
     "needed": Setting("needed", Distractors.none(), 6, LONG, "needed"),
+    "needed, flow": Setting("needed, flow", Distractors.none(), 6, LONG, "needed", "flow"),
 }
 
 
@@ -99,7 +104,16 @@ def drawn(folder: Path, setting: Setting, seed: int, faces: str = "train", parts
     """The clips of a setting and seed to train on, or of some faces to test on; the first parts only, if said."""
     chosen = [group for group in setting.groups() if group.rpartition(" ")[0] == faces][:parts]
     found = [pickle.loads(_path(folder, setting, seed, group).read_bytes()) for group in chosen]
-    return Drawn(joined([d.samples for d in found]), np.concatenate([d.oracle for d in found]))
+    samples = joined([d.samples for d in found])
+    if setting.motion == "flow":
+        samples = samples.with_tensors(apex=as_difference(samples))
+    return Drawn(samples, np.concatenate([d.oracle for d in found]))
+
+
+def as_difference(samples: Samples) -> Tensor:
+    """Apex frames of which the onset frames can be subtracted, and DIS flow is left, 40 grey levels a pixel."""
+    flow = samples[FLOW].float()
+    return samples["onset"].float() + 40 * torch.cat([flow, torch.zeros_like(flow[:, :1])], 1)
 
 
 def joined(several: Sequence[Samples]) -> Samples:
@@ -143,7 +157,7 @@ def true_motion(clip: Clip) -> np.ndarray:
 
 
 def _path(folder: Path, setting: Setting, seed: int, group: str) -> Path:
-    return folder / "clips" / f"{setting.name}-{seed}-{group.replace(' ', '-')}.pickle"
+    return folder / "clips" / f"{setting.name.partition(',')[0]}-{seed}-{group.replace(' ', '-')}.pickle"
 
 
 def _draw(folder: Path, setting: Setting, seed: int, group: str, also: Sequence[str]) -> None:
