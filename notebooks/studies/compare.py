@@ -106,30 +106,29 @@ class Comparison(Stored):
     def table(self, setting: str) -> pd.DataFrame:
         """Models by UF1 on new heads, best first: interval, spread over seeds, photographs, gain, size, as text."""
         rows = self.intervals.query("setting == @setting").sort_values("uf1", ascending=False)
-        own = self.scores.query("setting == @setting").pivot_table(
-            "uf1", "model", "faces", aggfunc=["mean", "std"], dropna=False
-        )
+        own = self.scores.query("setting == @setting")
         sizes = self.cost.set_index("model")
 
         def over_seeds(model: str, faces: str) -> str:
-            if ("mean", faces) not in own or np.isnan(own.loc[model, ("mean", faces)]):
-                return ""
-            return f"{own.loc[model, ('mean', faces)]:.2f} ± {own.loc[model, ('std', faces)]:.2f}"
+            uf1 = own[(own.model == model) & (own.faces == faces)].uf1
+            return f"{uf1.mean():.2f} ± {uf1.std():.2f}" if len(uf1) else ""
 
+        def spans(*columns: str, form: str, ends: str) -> list[str]:
+            numbers = rows[[*columns]].to_numpy(float)
+            return [f"{v:{form}} ({a:{ends}} to {b:{ends}})" if np.isfinite(v) else "" for v, a, b in numbers]
+
+        known = {m: (f"{sizes.parameters[m]:,}", f"{sizes.ms[m]:.1f}") for m in sizes.index}
         return pd.DataFrame(
             {
                 "model": rows.model,
-                "UF1": [f"{r.uf1:.3f} ({r.low:.2f} to {r.high:.2f})" for r in rows.itertuples()],
+                "UF1": spans("uf1", "low", "high", form=".3f", ends=".2f"),
                 "seeds": rows.seeds,
                 "over seeds": [over_seeds(m, HEADS) for m in rows.model],
                 "photographs": [over_seeds(m, PHOTOGRAPHS) for m in rows.model],
-                "gain over temporal": [
-                    "" if np.isnan(r.gain) else f"{r.gain:+.3f} ({r.gain_low:+.2f} to {r.gain_high:+.2f})"
-                    for r in rows.itertuples()
-                ],
-                "p (Holm)": ["" if np.isnan(r.gain) else f"{r.p_holm:.3f}" for r in rows.itertuples()],
-                "parameters": [f"{sizes.parameters[m]:,}" if m in sizes.index else "" for m in rows.model],
-                "ms": [f"{sizes.ms[m]:.1f}" if m in sizes.index else "" for m in rows.model],
+                "gain over temporal": spans("gain", "gain_low", "gain_high", form="+.3f", ends="+.2f"),
+                "p (Holm)": [f"{p:.3f}" if p >= 0 else "" for p in rows.p_holm.to_numpy(float)],
+                "parameters": [known.get(m, ("", ""))[0] for m in rows.model],
+                "ms": [known.get(m, ("", ""))[1] for m in rows.model],
             }
         ).reset_index(drop=True)
 
@@ -315,7 +314,7 @@ def _collect(folder: Path, every: Sequence[Trial]) -> Comparison:
         scores=pd.DataFrame(found),
         intervals=_intervals(table[table.faces == HEADS], classes),
         curves=pd.concat(curves, ignore_index=True),
-        streams=pd.concat(streams, ignore_index=True),
+        streams=pd.concat(streams, ignore_index=True) if streams else pd.DataFrame(),
         cost=measure_cost([*{trial.run.label: trial.run for trial in there}.values()]),
     )
 

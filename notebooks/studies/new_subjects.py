@@ -72,7 +72,7 @@ SETTINGS = {
     "clean": Setting("clean", Distractors.none(), 1, RECIPES["tiny"]),
     "distractors": Setting("distractors", Distractors(), 8, LONG),
     "needed": Setting("needed", Distractors.none(), 6, LONG, "needed"),
-    "needed, flow": Setting("needed, flow", Distractors.none(), 6, LONG, "needed", "flow"),
+    "needed, flow": Setting("needed, flow", Distractors.none(), 6, replace(LONG, epochs=36), "needed", "flow"),
 }
 
 

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,89 +9,102 @@ from conftest import ROOT
 from typer.testing import CliRunner
 
 from studies import compare as module
-from studies.compare import VARIANTS, Comparison
-from tsfmicro_lab.training import score_table, subject_interval
+from studies.compare import LOSO, TEMPORAL, VARIANTS, Comparison, compare, trials
+from studies.floors import FLOORS, ORACLE, main_directions, pooled
+from studies.new_subjects import FLOW, HEADS, PHOTOGRAPHS, SETTINGS, data_of, drawn, shrunk
+from tsfmicro_lab.training import scores, subject_interval
 from tsfmicro_lab.training.predictions import read_predictions
 
-LABELS = [run.label for run in VARIANTS]
+SMALL = replace(SETTINGS["needed"], parts=2, tested=1, subjects=2, clips=10)
+ONLY = ("tsfmicro_late", TEMPORAL, "ststnet flow=dis")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare")
-    args = ["--out", str(folder), "--subjects", "2", "--clips", "10", "--seeds", "2", "--epochs", "1"]
-    result = CliRunner().invoke(module.app, [*args, "--workers", "2"])
-    assert result.exit_code == 0, result.output
-    return folder, args, Comparison.load(folder / "comparison.json"), result.output
+    return folder, compare(folder, seeds=2, epochs=1, workers=1, settings=[SMALL], only=ONLY)
 
 
-def test_the_comparison_holds_every_variant_and_condition(made):
-    _, _, comparison, output = made
-    usual = comparison.intervals[comparison.intervals.layout == 1]
-    for _, rows in usual.groupby("distractors"):
-        assert list(rows.model) == [*LABELS, "majority"]
-    others = comparison.intervals[comparison.intervals.layout != 1]
-    assert set(others.model) == {"tsfmicro_late", "tsfmicro_temporal", "majority"}
-    assert {*map(tuple, comparison.intervals[["distractors", "layout"]].to_numpy())} == {
-        (d, layout) for d in ("all", "none") for layout in (0, 1, 2)
-    }
-    assert (comparison.intervals.gain[comparison.intervals.model == "tsfmicro_temporal"] == 0).all()
-    assert list(comparison.cost.model) == LABELS
-    assert set(comparison.streams.model) == set(LABELS[:5])
-    assert "t2s inject=after" in output
-    assert comparison.provenance["command"].startswith("python notebooks/studies/")
-    assert re.fullmatch(r"([0-9a-f]{40}|unknown)( with changes)?", comparison.provenance["commit"])
+def test_networks_stand_between_floors_and_an_oracle(made):
+    _, found = made
+    assert set(found.intervals.model) == {*ONLY, *FLOORS}
+    assert (found.scores.groupby("model").seed.nunique() == 2).all()
+    assert set(found.scores.faces) == {HEADS}
+    uf1 = found.intervals.set_index("model").uf1
+    assert uf1[ORACLE] > 0.6 > 0.45 > max(uf1["chance"], uf1["majority"])
+    assert set(found.streams.model) == {"tsfmicro_late"}
+    assert found.curves.query("epoch > 0").model.nunique() == 2
+    assert list(found.table("needed").model) == list(found.intervals.sort_values("uf1", ascending=False).model)
 
 
 def test_its_numbers_are_those_of_the_kept_predictions(made):
-    folder, _, comparison, _ = made
-    predictions = read_predictions(folder / "predictions.csv")
-    rows = predictions[(predictions.distractors == "none") & (predictions.layout == 1)]
-    classes = sorted(c.removeprefix("p_") for c in rows if c.startswith("p_"))
-    late, temporal = (rows[rows.model == m] for m in ("tsfmicro_late", "tsfmicro_temporal"))
-    table = comparison.intervals.set_index(["distractors", "layout", "model"]).loc[("none", 1.0)]
-    assert tuple(table.loc["tsfmicro_late", ["uf1", "low", "high"]]) == pytest.approx(
-        subject_interval(late, classes), abs=1e-4
-    )
-    assert tuple(table.loc["tsfmicro_late", ["gain", "gain_low", "gain_high"]]) == pytest.approx(
-        subject_interval(late, classes, against=temporal), abs=1e-4
-    )
-    per_seed = score_table(late[late.seed == 1], classes).iloc[0]
-    kept = comparison.scores.query("distractors == 'none' and layout == 1 and model == 'tsfmicro_late' and seed == 1")
-    assert kept.uf1.item() == pytest.approx(per_seed.uf1, abs=1e-4)
+    folder, found = made
+    [*paths] = sorted(folder.glob("trials/needed-new_heads-tsfmicro_late-2-*.csv"))
+    late = pd.concat(map(read_predictions, paths))
+    classes = sorted(SMALL_CLASSES := data_of(SMALL, 0, "train 0").classes)
+    assert len(late) == 2 * 2 * 10
+    row = found.intervals.set_index("model").loc["tsfmicro_late"]
+    assert tuple(row[["uf1", "low", "high"]]) == pytest.approx(subject_interval(late, classes))
+    own = late[late.seed == 1]
+    kept = found.scores.query("model == 'tsfmicro_late' and seed == 1").uf1.item()
+    assert kept == pytest.approx(scores(list(own.truth), list(own.predicted), classes)["uf1"])
+    assert set(SMALL_CLASSES) == set(classes)
 
 
-def test_started_again_it_trains_nothing(made, monkeypatch):
-    folder, args, comparison, _ = made
-    before = {p: p.stat().st_mtime_ns for p in folder.rglob("sub*.csv")}
-    assert len(before) == 2 * 2 * (7 + 2 + 2) * 2
-    monkeypatch.setattr(module, "measure_cost", lambda *_: comparison.cost)
-    assert CliRunner().invoke(module.app, args).exit_code == 0
-    assert {p: p.stat().st_mtime_ns for p in folder.rglob("sub*.csv")} == before
-    again = Comparison.load(folder / "comparison.json")
-    pd.testing.assert_frame_equal(again.intervals, comparison.intervals)
-    pd.testing.assert_frame_equal(again.streams, comparison.streams)
+def test_started_again_it_trains_nothing_and_too_late_it_starts_nothing(made, tmp_path):
+    folder, found = made
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    again = compare(folder, seeds=2, epochs=1, workers=1, settings=[SMALL], only=ONLY)
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()} == before
+    pd.testing.assert_frame_equal(again.intervals, found.intervals)
+    for path in folder.glob("trials/*tsfmicro_late*"):
+        path.unlink()
+    late = compare(folder, seeds=2, epochs=1, workers=1, settings=[SMALL], only=ONLY, minutes=0)
+    assert "tsfmicro_late" not in set(late.intervals.model)
 
 
-def test_the_documented_table_is_the_stored_comparison():
-    """Every cell of the stored table at the usual layout stands in docs/results.md, in the row of its model."""
-    stored = Comparison.load(ROOT / "notebooks" / "results" / "variants.json").table().query("layout == 1")
-    names = {
-        "tsfmicro_late": "late fusion",
-        "tsfmicro_early": "early fusion",
-        "tsfmicro_t2s inject=before": "T→S, before the transformer",
-        "tsfmicro_t2s inject=after": "T→S, after it",
-        "tsfmicro_s2t": "S→T",
-        "tsfmicro_temporal": "temporal alone (difference)",
-        "tsfmicro_spatial": "spatial alone (onset frame)",
-        "majority": "majority class",
-    }
-    lines = (ROOT / "docs" / "results.md").read_text().replace("−", "-").splitlines()
-    assert set(stored.model) == set(names)
-    for row in stored.itertuples():
-        [line] = [line for line in lines if line.startswith(f"| {names[row.model]} |")]
-        assert row.uf1 in line
-        assert row.model == "tsfmicro_temporal" or row.gain in line
+def test_nobody_is_trained_on_and_tested(made):
+    folder, _ = made
+    train, tested = (drawn(folder, SMALL, 0, faces).samples for faces in ("train", HEADS))
+    faces = {x[0].float().mean().item() for s in (train, tested) for x in s["onset"].split(10)}
+    assert len(faces) == 6
+    seeds = {data_of(s, seed, g).seed for s in SETTINGS.values() for seed in range(10) for g in s.groups()[:-1]}
+    assert len(seeds) == 10 * (8 + 2)  # settings share heads, seeds and groups do not
+
+
+def test_flow_in_place_of_the_difference_is_the_flow(made):
+    folder, _ = made
+    samples = drawn(folder, replace(SMALL, name="needed, flow", motion="flow"), 0).samples
+    left = (samples["apex"] - samples["onset"].float())[:, :2] / 40
+    assert (left - samples[FLOW].float()).abs().max() < 0.01
+    assert drawn(folder, SMALL, 0).samples["apex"].dtype != samples["apex"].dtype
+
+
+def test_flow_of_another_size_keeps_its_displacements_in_pixels_of_it(made):
+    folder, _ = made
+    samples = drawn(folder, SMALL, 0).samples
+    small = shrunk(samples, 28)[FLOW].float()
+    assert small.shape[-2:] == (28, 28)
+    assert np.allclose(2 * small.mean((2, 3)), samples[FLOW].float().mean((2, 3)), atol=2e-3)
+
+
+def test_pooled_fields_and_main_directions_by_hand():
+    field = np.zeros((1, 2, 6, 6), np.float32)
+    field[0, 0, :3, :3], field[0, 1, 0, 0] = 1.0, 5.0
+    assert pooled(field, 2)[0].tolist() == pytest.approx([1, 0, 0, 0, 5 / 9, 0, 0, 0])
+    # Eight of the nine vectors of the first field point right; the ninth is left out of the mean.
+    assert main_directions(field, 2)[0].tolist() == pytest.approx([1, 0, 0, 0, 0, 0, 0, 0])
+
+
+def test_every_setting_has_the_trials_that_its_table_needs():
+    for setting in SETTINGS.values():
+        found = trials(setting, 0, None, "cpu")
+        labels = {t.run.label for t in found}
+        assert {"tsfmicro_late", TEMPORAL} <= labels
+        assert setting.motion == "flow" or {run.label for run in VARIANTS} <= labels
+        assert len({t.path(ROOT) for t in found}) == len(found)
+        assert any(t.faces == LOSO for t in found) == (setting.name == "clean")
+    assert PHOTOGRAPHS not in SETTINGS["needed"].faces
 
 
 def test_what_is_no_comparison_is_refused(tmp_path):
@@ -102,8 +116,18 @@ def test_what_is_no_comparison_is_refused(tmp_path):
             Comparison.load(path)
 
 
-def test_an_unknown_preset_is_one_sentence(tmp_path):
-    result = CliRunner().invoke(module.app, ["--preset", "huge", "--out", str(tmp_path)])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [(["--setting", "huge"], "unknown setting ['huge']"), (["--only", "huge"], "unknown ['huge']: choose from")],
+)
+def test_bad_input_is_one_sentence(tmp_path, options, sentence):
+    result = CliRunner().invoke(module.app, [*options, "--out", str(tmp_path)])
     assert result.exit_code == 1
-    assert "unknown preset 'huge': choose from base, small, tiny" in result.output
-    assert not np.any([*tmp_path.iterdir()])
+    assert sentence in " ".join(result.output.split())
+
+
+def test_the_stored_comparison_knows_where_it_comes_from():
+    stored = Comparison.load(ROOT / "notebooks" / "results" / "comparison.json")
+    assert re.fullmatch(r"([0-9a-f]{40}|unknown)( with changes)?", stored.provenance["commit"])
+    assert stored.provenance["faces"] == "3-D heads"
+    assert set(stored.intervals.setting) == set(SETTINGS)
