@@ -1,0 +1,82 @@
+"""Writes the tables of docs/results.md anew from the stored results: `python notebooks/studies/tables.py`."""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+if not __package__:  # run as a script, it finds its neighbours
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from studies.compare import LOSO, Comparison
+from studies.key_frames import KeyFrames
+
+ROOT = Path(__file__).parents[2]
+STORED = ROOT / "notebooks" / "results"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table with its cells as they stand."""
+    rows = [map(str, table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def comparison(setting: str) -> pd.DataFrame:
+    """Models on the new heads of a setting, with what is empty left out."""
+    table = Comparison.load(STORED / "comparison.json").table(setting)
+    return table.loc[:, [(table[column] != "").any() for column in table]]
+
+
+def curves() -> pd.DataFrame:
+    """UF1 with all distractors by the number of clips to learn from; mean over seeds."""
+    rows = Comparison.load(STORED / "comparison.json").curves.query("setting == 'distractors'")
+    last = rows[rows.epoch == rows.groupby(["model", "clips"]).epoch.transform("max")]
+    means = last.pivot_table("uf1", "model", "clips", sort=False).sort_values(by=last.clips.max())
+    return means.map(lambda uf1: f"{uf1:.2f}").replace("nan", "").reset_index()
+
+
+def streams(setting: str) -> pd.DataFrame:
+    """UF1 on new heads when a stream is taken away or replaced; mean over seeds."""
+    rows = Comparison.load(STORED / "comparison.json").streams.query("setting == @setting")
+    means = rows.pivot_table("uf1", "model", "intervention", sort=False)
+    return means.map(lambda uf1: f"{uf1:.2f}").reset_index()
+
+
+def protocols() -> pd.DataFrame:
+    """Late fusion by two protocols, trained on the same clips in each seed."""
+    rows = Comparison.load(STORED / "comparison.json").scores
+    rows = rows.query("setting == 'clean' and model == 'tsfmicro_late'").pivot_table("uf1", "seed", "faces")
+    both = rows[["new heads", LOSO]].dropna()
+    cells = [f"{both[c].mean():.2f} ± {both[c].std():.2f}" for c in both]
+    return pd.DataFrame([[*cells, len(both)]], columns=[*both, "seeds"])
+
+
+#: What stands between `<!-- name -->` and `<!-- /name -->`.
+BLOCKS: dict[str, Callable[[], pd.DataFrame]] = {
+    "clean": lambda: comparison("clean"),
+    "distractors": lambda: comparison("distractors"),
+    "needed": lambda: comparison("needed"),
+    "needed-flow": lambda: comparison("needed, flow"),
+    "curves": curves,
+    "streams": lambda: streams("clean"),
+    "streams-needed-flow": lambda: streams("needed, flow"),
+    "protocols": protocols,
+    "key-frames": lambda: KeyFrames.load(STORED / "key_frames.json").table().reset_index(),
+}
+
+
+def written(text: str) -> str:
+    """A text with its tables as the stored results have them."""
+    for name, table in BLOCKS.items():
+        block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text, count = block.subn(lambda found, t=table: f"{found[1]}{markdown(t())}\n{found[2]}", text)  # type: ignore[misc]
+        if count != 1:
+            raise ValueError(f"docs/results.md has {count} places for the table '{name}', expected one")
+    return text
+
+
+if __name__ == "__main__":
+    page = ROOT / "docs" / "results.md"
+    page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
