@@ -7,9 +7,9 @@ import pytest
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from studies import compare, compare_models, coverage, displacement, flow, landmarker, leakage, transfer, trust
+from studies import compare, coverage, displacement, flow, key_frames, landmarker, leakage, trust
 
-STUDIES = [compare, compare_models, coverage, displacement, flow, landmarker, leakage, transfer, trust]
+STUDIES = [compare, coverage, displacement, flow, key_frames, landmarker, leakage, trust]
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.__name__)
@@ -27,6 +27,8 @@ def test_a_study_runs_as_a_script_and_from_beside_the_notebooks(tmp_path):
     script = [sys.executable, str(ROOT / "notebooks" / "studies" / "trust.py"), "--out", "x", "--distractors", "some"]
     done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "distractors must be 'none', or 'none' and 'all', got ['some']\n")
-    code = "from studies.compare import Comparison; print(len(Comparison.load('results/variants.json').table()))"
+    code = (
+        "from studies.compare import Comparison; print(len(Comparison.load('results/comparison.json').table('clean')))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "notebooks", capture_output=True, text=True)
     assert int(done.stdout) > 0, done.stderr

@@ -12,7 +12,7 @@ RESULTS = ROOT / "notebooks" / "results"
 def test_results_of_earlier_faces_are_told_as_such():
     stored = {path.stem: json.loads(path.read_text())["provenance"] for path in RESULTS.glob("*.json")}
     faces = {name: entry.get("faces", "not told") for name, entry in stored.items() if "recipe" in entry}
-    assert faces.keys() >= {"variants", "models", "leakage", "trust"}
+    assert faces.keys() >= {"comparison", "key_frames", "leakage", "trust"}
     earlier = {name for name, kind in faces.items() if kind != FACES}
     told = "drawn faces of the version before" in " ".join((ROOT / "docs" / "results.md").read_text().split())
     assert told == bool(earlier), f"docs/results.md must tell of earlier faces as long as there are any: {earlier}"

@@ -1,0 +1,65 @@
+import re
+from dataclasses import replace
+
+from conftest import ROOT
+
+from studies.displacement import Displacements
+from studies.displacement import measure as measure_displacement
+from studies.key_frames import KeyFrames, WrongKeyFrames, measure
+from studies.new_subjects import SETTINGS
+from studies.tables import BLOCKS, written
+
+STORED = ROOT / "notebooks" / "results"
+
+
+def test_wrong_key_frames_stay_in_order(data):
+    for off in (1, 5):
+        for i, clip in enumerate(wrong := WrongKeyFrames(data, off)):
+            if i == len(wrong) - 1:
+                break
+            assert 0 <= clip.onset < clip.apex <= clip.offset
+            assert abs(clip.onset - data[i].onset) <= off
+    assert WrongKeyFrames(data, 0)[3].apex == data[3].apex
+
+
+def test_a_wrong_key_frame_is_shown_to_reach_the_model(tmp_path, monkeypatch):
+    from studies import key_frames
+
+    monkeypatch.setattr(key_frames, "RUNS", key_frames.RUNS[:1])
+    found = key_frames._measure(replace(SETTINGS["clean"], subjects=2, clips=10), key_frames.RUNS[0], (0, 20))
+    assert found.changed[0] == 0
+    assert found.changed[1] > 0.01
+    KeyFrames({}, found).save(tmp_path / "x.json")
+    assert list(KeyFrames.load(tmp_path / "x.json").table()) == [0, 20, "inputs"]
+    assert measure.__kwdefaults__["off"][0] == 0, "changes are measured against right key frames"
+
+
+def test_the_tables_of_the_results_page_are_the_stored_ones():
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert written(page) == page, "python notebooks/studies/tables.py"
+    assert all(f"<!-- {name} -->" in page for name in BLOCKS)
+
+
+def paragraph(begin):
+    [text] = [text for text in (ROOT / "docs" / "results.md").read_text().split("\n\n") if text.startswith(begin)]
+    return " ".join(text.split())
+
+
+def test_the_documented_displacements_are_the_stored_ones():
+    errors = Displacements.load(STORED / "displacement.json").errors.query("condition == 'none'")
+    means = errors.groupby(["method", "seed", "subject"]).expression.mean().groupby("method").mean()
+    text = paragraph("**Is a learned displacement a displacement?**")
+    expected = ["nothing moved", "dis", "farneback", "DGM, self-supervised", "DGM, self-supervised 30 × as long"]
+    found = [float(number) for number in re.findall(r"\d\.\d\d", text)]
+    assert found == [round(means[m], 2) for m in (*expected, "DGM, with the classes")]
+    assert round(means["tvl1"], 2) == round(means["farneback"], 2)
+
+
+def test_displacements_are_measured_against_the_truth(tmp_path):
+    found = measure_displacement(subjects=2, clips_per_subject=2, seeds=1, epochs=1, longer=2)
+    still = found.errors[found.errors.method == "nothing moved"]
+    assert (still.expression > 0).all()
+    clean = found.errors[found.errors.condition == "none"].groupby("method").expression.mean()
+    assert clean["dis"] < clean["nothing moved"]
+    found.save(tmp_path / "x.json")
+    assert Displacements.load(tmp_path / "x.json").table().shape == (7, 6)
