@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from studies.anatomy import cost
 from studies.floors import FLOORS, floor
+from studies.interventions import intervene, intervention_scores
 from studies.new_subjects import (
     FLOW,
     HEADS,
@@ -35,7 +36,6 @@ from studies.script import Accelerator, Clips, Epochs, Out, Save, Seeds, Subject
 from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import Samples, SyntheticMicroExpressions, prepare
-from tsfmicro_lab.explain.streams import intervene, intervention_scores
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.provenance import device_name
 from tsfmicro_lab.training import (

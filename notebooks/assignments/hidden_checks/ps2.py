@@ -5,8 +5,6 @@ from typing import Any
 
 import torch
 
-from tsfmicro_lab.models import causal_retention
-
 import checks
 from checking import check, compare
 
@@ -15,8 +13,9 @@ SEEDS = (811, 822)
 
 def _edges(function: Callable[..., Any], *more: int) -> None:
     q, k, v = torch.randn(3, 9, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-    for gamma in (0.0, 1.0):
-        true = causal_retention.parallel(q, k, v, gamma)
+    seen = torch.ones(9, 9, dtype=torch.float64).tril()  # at 1 everything before, at 0 only oneself
+    for gamma, decay in ((0.0, torch.eye(9, dtype=torch.float64)), (1.0, seen)):
+        true = (q @ k.mT * decay) @ v
         compare(function(q, k, v, gamma, *more), true, {}, f"the output at gamma = {gamma:g}")
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tsfmicro_lab.models.causal_retention import chunkwise, decay_mask, parallel, recurrent
+from studies.causal_retention import chunkwise, decay_mask, parallel, recurrent
 
 FORMS = {
     "parallel": parallel,
