@@ -10,7 +10,6 @@ from tsfmicro_lab.explain.charts import (
     TEMPLATE,
     bars_chart,
     confusion_chart,
-    curves_chart,
     folds_chart,
     intervals_chart,
     reliability_chart,
@@ -26,11 +25,6 @@ def scored(models, seeds=2):
     return pd.DataFrame(rows).assign(uar=0.5, accuracy=0.6)
 
 
-def history(models):
-    rows = [{"model": m, "epoch": e, "train_loss": 1 / e, "test_loss": 2 / e} for m in models for e in (1, 2, 3)]
-    return pd.DataFrame(rows)
-
-
 def intervals(models):
     return pd.DataFrame({"model": models, "uf1": 0.5, "low": 0.4, "high": 0.7})
 
@@ -42,9 +36,6 @@ def test_fifteen_models_are_fifteen_series_that_look_different():
     assert len({t.marker.color for t in bars}) == 15
     assert len({(t.marker.color, t.marker.pattern.shape) for t in bars}) == 15
     assert {t.marker.pattern.shape for t in bars[:7]} == {""}, "the first seven are plain"
-    lines = curves_chart(history(MODELS)).data
-    assert [t.name for t in lines] == [f"{m}, {clips}" for m in MODELS for clips in ("training", "held out")]
-    assert len({(t.line.color, t.line.dash) for t in lines}) == 30
     dots = intervals_chart(intervals(MODELS), "uf1", "model", "low", "high", "model").data
     assert [t.name for t in dots] == MODELS
     assert len({t.marker.color for t in dots}) == 15

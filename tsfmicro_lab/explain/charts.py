@@ -117,19 +117,6 @@ def shares_chart(shares: pd.DataFrame) -> go.Figure:
     return _diagonal(figure, top, "chance")
 
 
-def curves_chart(history: pd.DataFrame) -> go.Figure:
-    """Loss over the epochs, of training clips (solid) and of held-out subjects (dashed), a colour for each model.
-
-    The history is that of `training.learning_curves`, with a column `model` if there are several.
-    """
-    columns = {"train_loss": "training", "test_loss": "held out"}
-    model = ["model"] if "model" in history else []
-    long = history.rename(columns=columns).melt(["epoch", *model], list(columns.values()), "clips", "loss")
-    series = {"color": "model" if model else None, "line_dash": "clips", "line_dash_sequence": ["solid", "dash"]}
-    labels = {"loss": "loss (cross-entropy)"}
-    return px.line(_short(long), x="epoch", y="loss", labels=labels, template=TEMPLATE, **series)
-
-
 def when_chart(table: pd.DataFrame, apex: int) -> go.Figure:
     """A map of *when* (`explain.over_time`): probability of each class with the apex in each frame; and the apex."""
     how = {"hover_data": {"logit": ":.2f", "probability": ":.0%"}, "template": TEMPLATE}

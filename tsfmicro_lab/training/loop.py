@@ -4,10 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, distributed, nn
@@ -242,25 +240,6 @@ def decide(probabilities: Float[np.ndarray, "n classes"], dimensions: int = 1) -
         (array([1]), array([[1, 1, 0]]))
     """
     return probabilities.argmax(1) if dimensions == 1 else (probabilities >= 0.5).astype(np.int64)
-
-
-def learning_curves(
-    model: Recognizer, samples: Samples, train: Rows, test: Rows, recipe: Recipe, **settings: Any
-) -> pd.DataFrame:
-    """Trains a model (:func:`fit`, with its settings) and tests it after every epoch, without choosing anything by it.
-
-    Returns:
-        One row per epoch: `epoch`, `train_loss` (while learning), `test_loss`, `test_accuracy`.
-    """
-    rows, truth = [], samples.label[test]
-
-    def evaluate(epoch: int, train_loss: float) -> None:
-        logits = model.logits(samples, test)
-        loss, accuracy = float(cross_entropy(logits, truth)), float((logits.argmax(1) == truth).float().mean())
-        rows.append({"epoch": epoch, "train_loss": train_loss, "test_loss": loss, "test_accuracy": accuracy})
-
-    fit(model, samples, train, recipe, after_epoch=evaluate, **{"progress": True, **settings})
-    return pd.DataFrame(rows)
 
 
 def training_batch(
