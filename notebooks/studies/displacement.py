@@ -16,6 +16,7 @@ if not __package__:  # run as a script, it finds its neighbours
 
 from tqdm.auto import tqdm
 
+from studies.intervals import group_interval
 from studies.script import Clips, Save, Seeds, one_sentence
 from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
@@ -55,17 +56,12 @@ class Displacements(Stored):
     errors: pd.DataFrame
 
     def table(self, what: str = "expression") -> pd.DataFrame:
-        """Mean error of each method (rows) under each condition (columns), with a 95 % interval over subjects.
-
-        Subjects are drawn again with replacement, 2000 times.
-        """
-        rng = np.random.default_rng(0)
+        """Mean error of each method (rows) under each condition (columns), with a 95 % interval over seeds and subjects."""
 
         def cell(rows: pd.DataFrame) -> str:
-            means = rows.groupby(["seed", "subject"])[what].mean().to_numpy()
-            again = means[rng.integers(0, len(means), (2000, len(means)))].mean(1)
-            low, high = np.quantile(again, (0.025, 0.975))
-            return f"{means.mean():.2f} ({low:.2f} to {high:.2f})"
+            means = rows.groupby(["seed", "subject"])[what].mean()
+            mean, low, high = group_interval([np.split(own.to_numpy(), len(own)) for _, own in means.groupby("seed")])
+            return f"{mean:.2f} ({low:.2f} to {high:.2f})"
 
         cells = {key: cell(rows) for key, rows in self.errors.groupby(["method", "condition"])}
         methods, conditions = (self.errors[column].unique() for column in ("method", "condition"))

@@ -11,6 +11,7 @@ if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from studies.compare import LOSO, Comparison
+from studies.coverage import Coverage
 from studies.key_frames import KeyFrames
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +64,7 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame]] = {
     "streams": lambda: streams("clean"),
     "streams-needed-flow": lambda: streams("needed, flow"),
     "protocols": protocols,
+    "coverage": lambda: Coverage.load(STORED / "coverage.json").table(),
     "key-frames": lambda: KeyFrames.load(STORED / "key_frames.json").table().reset_index(),
 }
 
