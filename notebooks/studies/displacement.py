@@ -56,7 +56,7 @@ class Displacements(Stored):
     errors: pd.DataFrame
 
     def table(self, what: str = "expression") -> pd.DataFrame:
-        """Mean error of each method (rows) under each condition (columns), with a 95 % interval over seeds and subjects."""
+        """Mean error of each method (rows) under each condition (columns), 95 % intervals over seeds and subjects."""
 
         def cell(rows: pd.DataFrame) -> str:
             means = rows.groupby(["seed", "subject"])[what].mean()
