@@ -1,10 +1,12 @@
-"""One table, methods × scores: which explanations find what truly moved, and which of them look at the model."""
+"""Which explanations find what truly moved, say what the model does, and do not accuse it of what it never did."""
 
 import sys
+import time
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -12,30 +14,52 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import typer
-from scipy.stats import spearmanr
+from scipy.stats import kendalltau, rankdata, spearmanr
+from tqdm.auto import tqdm
 
 if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from studies.compare import DISTRACTORS, USUAL
 from studies.intervals import group_interval
 from studies.script import Clips, Epochs, Save, Seeds, Subjects, Workers, one_sentence
 from studies.stored import Stored, provenance_of, writable
-from studies.trials import CONTROLS, randomise, score_clips, shortcut
+from studies.trials import (
+    CHEAT,
+    CONTROLS,
+    DISTRACTORS,
+    HONEST,
+    IMPUTATIONS,
+    NEW,
+    NONSENSE,
+    TWIN,
+    Setting,
+    accuse_clips,
+    check_clips,
+    recognise,
+    score_clips,
+)
+from studies.trust_story import write_section
 from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
+from tsfmicro_lab.data.synthetic import CLASS_COUNTS
+from tsfmicro_lab.explain import where_how
 from tsfmicro_lab.explain.charts import intervals_chart
-from tsfmicro_lab.training import Run, cross_validate, fold_processes
+from tsfmicro_lab.processes import process_pool, usable_cores
+from tsfmicro_lab.training import Run, fit
 from tsfmicro_lab.training.predictions import read_predictions, write_predictions
 
 #: Which end of each score is good: 1 the high one, -1 the low one.
 BETTER = dict.fromkeys(("pointing", "mass", "precision", "rank", "insertion"), 1)
 BETTER |= dict.fromkeys(("deletion", "infidelity", "sensitivity"), -1)
+#: Scores that need something in the place of missing pixels.
+IMPUTED = ("deletion", "insertion", "infidelity")
 #: Scores whose median is told: a few clips whose logit hardly changed would make up the mean.
 SKEWED = ("completeness", "seconds")
+#: How much more a map of one sanity check resembles the original than that of another.
+CLOSER = "another seed, less random labels"
 RUN = Run("tsfmicro_late")
-#: Clips of each subject that are explained where there are distractors: the time is better spent on the others.
-FEWER = 1
+#: What a clip takes in each kind of measurement, in maps of integrated gradients.
+COSTS = {"scores": 40.0, "sanity": 75.0, "shortcut": 25.0, "models": 3.0}
 KEYS = ["distractors", "method", "stream", "score"]
 
 
@@ -44,22 +68,35 @@ class Trust(Stored):
     """What the measurement found; every table is long, one row per fact.
 
     Attributes:
-        scores: `distractors`, `method`, `stream`, `score`, `mean`, `low`, `high`, `clips`: 95 % intervals
-            over subjects. Beside the methods stand controls that never saw the model: `random`, `edges`, `input`.
+        scores: `distractors`, `method`, `stream`, `score`, `mean`, `low`, `high`, `clips`: 95 % intervals over seeds
+            and subjects. Deletion, insertion and infidelity are means over the imputations. Beside the methods stand
+            controls that never saw the model: `random`, `edges`, `input`.
+        imputation: The same of these three scores, with a column `imputation`; integrated gradients start at `zero`.
+        stability: `distractors`, `stream`, `score`, `first`, `second`: two imputations; `tau`, `low`, `high`: Kendall's
+            correlation of the order in which they put the methods, without controls.
         units: `distractors`, `method`, `unit`, `clips`; `mass`, `area`, `pointing` of the how-map in the unit's region.
         causes: `distractors`, `method`, `mean`, `low`, `high`, `pairs`: rank correlation of what a map gives to a
             unit's region with what happens to the logit when the unit does not move.
-        sanity: `method`, `check`, `similarity`, `low`, `high`: of the maps before and after.
-        shortcut: `distractors`, `method`, `stream`, `marked`, `pointing`, `mass`, `area` of the mark, and
-            `fooled`: the share of such clips that the model takes for the class that the mark gave away in training.
+        sanity: `method`, `check`, `similarity`, `low`, `high`: of the maps before and after; and the difference of two
+            of these, `another seed, less random labels`, clip by clip.
+        shortcut: `distractors`, `method`, `stream`, `trained` (with the mark, or as it is), `marked`, `pointing`,
+            `mass`, `area` of the mark.
+        telling: `distractors`, `method`, `stream`, `score`, `auc`: of a map of a model trained with the mark and one of
+            a model trained without, both of marked clips, how often the former scores higher (0.5: by chance).
+        models: `distractors`, `trained`, `seed`, `accuracy` on new subjects, and `fooled`: the share of their clips of
+            other classes that it takes for the one that the mark gave away, with the mark on them; `plain`: without.
     """
 
     script: ClassVar = "trust"
     scores: pd.DataFrame
+    imputation: pd.DataFrame
+    stability: pd.DataFrame
     units: pd.DataFrame
     causes: pd.DataFrame
     sanity: pd.DataFrame
     shortcut: pd.DataFrame
+    telling: pd.DataFrame
+    models: pd.DataFrame
 
     def table(self, distractors: str = "none", stream: str = "how") -> pd.DataFrame:
         """Methods × scores, means only."""
@@ -94,28 +131,30 @@ def methods_chart(
 def measure(
     folder: Path,
     *,
-    subjects: int = 8,
+    subjects: int = 16,
     clips_per_subject: int = 12,
-    seeds: int = 3,
-    explained: int = 5,
+    seeds: int = 4,
+    new: int = 4,
+    explained: int = 7,
     epochs: int | None = None,
-    conditions: Sequence[str] = ("none", "all"),
+    conditions: Sequence[str] = tuple(DISTRACTORS),
+    trained: Path | None = None,
     workers: int | None = None,
 ) -> Trust:
-    """Scores every method on held-out clips, with and without distractors, and runs the sanity checks; resumable.
-
-    Everything is measured on clips without distractors, where the models recognise most clips. With distractors, where
-    they recognise few, maps are only scored against the true motion.
+    """Trains on some synthetic subjects and explains clips of others, scored in every way; resumable.
 
     Args:
-        folder: Where models are kept; those that `compare` left in the same folder are used again.
-        subjects: Synthetic subjects of each seed.
-        clips_per_subject: Clips of each, on which the models are trained.
-        seeds: Number of seeds; each has its own faces, clips and weights.
-        explained: Clips of each held-out subject that are explained, the first ones.
+        folder: Where models and finished parts are kept.
+        subjects: Synthetic subjects that each seed trains on.
+        clips_per_subject: Clips of each.
+        seeds: Number of seeds; each has its own faces, clips and parameters.
+        new: Other subjects of each seed, who are explained.
+        explained: Clips of each of these.
         epochs: Epochs; those of the recipe by default.
-        conditions: Distractors in the clips: `none`, and `all` for a smaller part.
-        workers: Processes that train; one per core by default.
+        conditions: Distractors in the clips: `none`, or `none` and `all`.
+        trained: A folder with models of late fusion, `none-0` and so on by distractors and seed, that are explained
+            instead of being trained. The people whom they were trained on must be others.
+        workers: Processes; one per core by default.
 
     Returns:
         The measurement.
@@ -123,52 +162,144 @@ def measure(
     if "none" not in conditions or set(conditions) - set(DISTRACTORS):
         raise ValueError(f"distractors must be 'none', or 'none' and 'all', got {list(conditions)}")
     run = replace(RUN, recipe=replace(RUN.recipe, epochs=epochs or RUN.recipe.epochs))
-    provenance = provenance_of(
-        run, seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject, explained=explained
+    size = {"subjects": subjects, "clips_per_subject": clips_per_subject, "seeds": seeds}
+    provenance = provenance_of(run, **size, new_subjects=new, explained=explained)
+    provenance["protocol"] = f"trained on some subjects, explained on clips of others, preset {run.preset}, last epoch"
+    settings = [
+        Setting(name, seed, run, subjects, clips_per_subject, new, explained, folder, trained)
+        for name, seed in product(conditions, range(seeds))
+    ]
+    workers = workers or usable_cores()
+    jobs = {path: job for setting in settings for path, job in _parts(setting).items()}
+    lacking = {path: job for path, job in jobs.items() if not path.exists()}
+    models = [(s, kind) for s in settings for kind in _kinds(s) if s.lacks(kind)]
+    if lacking:
+        minutes = _estimate(settings[0], list(lacking), len(models)) / workers / 60
+        print(f"{len(models)} models to train, {len(lacking)} parts to do: about {minutes:.0f} minutes", flush=True)
+    prepared = {setting.place: setting.samples(workers) for setting, _ in models}
+    _run([partial(s.train, kind, prepared[s.place]) for s, kind in models], workers, "training models")
+    _run([partial(_keep, job, path) for path, job in lacking.items()], workers, "explaining clips")
+    found: dict[str, list[pd.DataFrame]] = {part: [] for part in ("scores", "sanity", "shortcut", "models")}
+    for path in jobs:
+        name, seed = path.parent.name.rsplit("-", 1)
+        rows = read_predictions(path, "unit", "method", "stream", "check", "trained")
+        found[path.stem.split("-")[0]].append(rows.assign(distractors=name, seed=int(seed)))
+    clips, checks, marks, answers = (pd.concat(parts, ignore_index=True) for parts in found.values())
+    return Trust(
+        provenance,
+        scores=_means(_mean_imputation(clips), [*BETTER, "area", "completeness", "refused", "how_share", "seconds"]),
+        imputation=_imputations(clips),
+        stability=_stability(clips),
+        units=_per_unit(clips),
+        causes=_causes(clips),
+        sanity=_similarities(checks),
+        shortcut=_marks(marks),
+        telling=_telling(marks),
+        models=_models(answers, marks),
     )
-    found: dict[str, list[pd.DataFrame]] = {name: [] for name in Trust.tables()}
-    for name, seed in product(conditions, range(seeds)):
-        data = SyntheticMicroExpressions(
-            subjects, clips_per_subject, seed=seed, layout_variation=USUAL, distractors=DISTRACTORS[name]
-        )
-        samples = prepare(data, run.create(2).config.image_size)
-        place = folder / f"{name}-layout{USUAL:g}" / f"{run.label}-{seed}"
-        with fold_processes(workers) as pool:
-            cross_validate(samples, replace(run, seed=seed), folder=place, executor=pool, keep_models=True)
-        fully = name == "none"
-        parts = {
-            "scores": partial(score_clips, data, samples, place, explained if fully else FEWER, fully=fully),
-            "shortcut": partial(shortcut, data, samples, replace(run, seed=seed), clips=min(4, explained)),
-        }
-        if fully:
-            parts["sanity"] = partial(randomise, data, samples, place, replace(run, seed=seed), clips=min(3, explained))
-        for part, compute in parts.items():
-            path = place / f"{part}-{explained}.csv"
-            if not path.exists():
-                write_predictions(compute().assign(distractors=name, seed=seed), path)
-            found[part].append(read_predictions(path, "unit"))
-    clips, checks, marks = (pd.concat(found[part], ignore_index=True) for part in ("scores", "sanity", "shortcut"))
-    return Trust(provenance, _means(clips), _per_unit(clips), _causes(clips), _similarities(checks), _marks(marks))
+
+
+def _kinds(setting: Setting) -> list[str]:
+    """Models of a seed: those that differ by seed or labels are trained where there are no distractors."""
+    return [HONEST, CHEAT, *([TWIN, NONSENSE] if setting.distractors == "none" else [])]
+
+
+def _parts(setting: Setting) -> dict[Path, Callable[[], pd.DataFrame]]:
+    """What is measured, one file for each kind of measurement and new subject."""
+    parts: dict[str, Callable[..., pd.DataFrame]] = {"scores": score_clips, "shortcut": accuse_clips}
+    parts["models"] = partial(recognise, kinds=_kinds(setting))
+    if setting.distractors == "none":
+        parts["sanity"] = check_clips
+    people = setting.faces.annotations.subject.unique()
+    return {setting.place / f"{n}-{who}.csv": partial(job, setting, who) for n, job in parts.items() for who in people}
+
+
+def _run(jobs: Sequence[Callable[[], None]], workers: int, title: str) -> None:
+    """Does all jobs, in any order; one worker is this process."""
+    if workers == 1:
+        for job in tqdm(jobs, title):
+            job()
+        return
+    with process_pool(workers) as pool:
+        for done in tqdm(as_completed([pool.submit(job) for job in jobs]), title, len(jobs)):
+            done.result()
+
+
+def _keep(job: Callable[[], pd.DataFrame], path: Path) -> None:
+    write_predictions(job(), path)
+
+
+def _estimate(setting: Setting, parts: Sequence[Path], models: int) -> float:
+    """Seconds of one core, from one map of integrated gradients and one epoch on a few clips; see :data:`COSTS`."""
+    data = SyntheticMicroExpressions(2, 4, seed=setting.seed + NEW)
+    model = setting.run.create(len(CLASS_COUNTS), seed=0)
+    samples = prepare(data, model.config.image_size, progress=False)
+    began = time.perf_counter()
+    where_how(model, model.inputs_of(samples, [0]), 0)
+    explaining, began = time.perf_counter() - began, time.perf_counter()
+    fit(model, samples, np.arange(len(samples)), replace(setting.run.recipe, epochs=2))
+    step = (time.perf_counter() - began) / (2 * len(samples))
+    training = models * setting.subjects * setting.clips * setting.run.recipe.epochs * step
+    each = {"scores": setting.explained, "sanity": 1, "shortcut": 2, "models": setting.explained}
+    return training + sum(explaining * COSTS[kind] * each[kind] for kind in (p.stem.split("-")[0] for p in parts))
 
 
 def _intervals(
-    rows: pd.DataFrame, by: list[str], values: list[str], statistic: Callable[[np.ndarray], Any] = np.mean
+    rows: pd.DataFrame,
+    by: list[str],
+    values: list[str],
+    statistic: Callable[[np.ndarray], Any] = np.mean,
+    count: str = "clips",
 ) -> pd.DataFrame:
+    """A statistic of some columns for each group, with its interval over seeds and subjects."""
     found = []
     for key, group in rows.dropna(subset=values).groupby(by, sort=False):
-        people = [[rows[values].to_numpy() for _, rows in own.groupby("subject")] for _, own in group.groupby("seed")]
+        people = [[own[values].to_numpy() for _, own in one.groupby("subject")] for _, one in group.groupby("seed")]
         mean, low, high = group_interval(people, statistic)
-        found.append({**dict(zip(by, key, strict=True)), "mean": mean, "low": low, "high": high, "clips": len(group)})
-    return pd.DataFrame(found)
+        found.append({**dict(zip(by, key, strict=True)), "mean": mean, "low": low, "high": high, count: len(group)})
+    return pd.DataFrame(found, columns=[*by, "mean", "low", "high", count])
 
 
-def _means(clips: pd.DataFrame) -> pd.DataFrame:
-    names = [*BETTER, "area", "completeness", "refused", "how_share", "seconds"]
+def _mean_imputation(clips: pd.DataFrame) -> pd.DataFrame:
+    means = {score: clips[[f"{score}: {name}" for name in IMPUTATIONS]].mean(axis=1) for score in IMPUTED}
+    return clips.assign(**means)
+
+
+def _means(clips: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     rows = clips[clips.stream != "unit"]
     long = rows.melt(["distractors", "seed", "subject", "method", "stream"], names, "score", "value")
     skewed = long.score.isin(SKEWED)
     found = [_intervals(long[~skewed], KEYS, ["value"]), _intervals(long[skewed], KEYS, ["value"], np.median)]
     return _widely(pd.concat(found, ignore_index=True), ["distractors", "stream", "score"])
+
+
+def _imputations(clips: pd.DataFrame) -> pd.DataFrame:
+    found = _means(clips, [f"{score}: {name}" for score, name in product(IMPUTED, IMPUTATIONS)])
+    both = found.score.str.split(": ", expand=True)
+    return found.assign(score=both[0], imputation=both[1])
+
+
+def _stability(clips: pd.DataFrame) -> pd.DataFrame:
+    """How far two imputations agree on the order of methods."""
+
+    def tau(values: np.ndarray) -> float:
+        return float(kendalltau(*values.mean(0).reshape(2, -1)).statistic)
+
+    rows = clips[(clips.stream != "unit") & ~clips.method.isin([*CONTROLS, "DeepLift"])]
+    found = []
+    for (name, stream), group in rows.groupby(["distractors", "stream"], sort=False):
+        for score, (one, two) in product(IMPUTED, combinations(IMPUTATIONS, 2)):
+            columns = [f"{score}: {one}", f"{score}: {two}"]
+            wide = group.pivot_table(columns, ["seed", "subject", "clip"], "method").dropna(axis=1, how="all").dropna()
+            if wide.empty:
+                continue
+            wide = wide[columns]  # the methods of one imputation, and then in the same order those of the other
+            people = [[own.to_numpy() for _, own in g.groupby("subject")] for _, g in wide.groupby("seed")]
+            value, low, high = group_interval(people, tau)
+            about = {"distractors": name, "stream": stream, "score": score, "first": one, "second": two}
+            ends = {"low": max(low, -1.0), "high": min(high, 1.0)}
+            found.append({**about, "tau": value, **ends, "methods": wide.shape[1] // 2})
+    return pd.DataFrame(found)
 
 
 def _widely(found: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -194,12 +325,38 @@ def _causes(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def _similarities(checks: pd.DataFrame) -> pd.DataFrame:
-    return _intervals(checks, ["method", "check"], ["similarity"]).rename(columns={"mean": "similarity"})
+    about = ["seed", "subject", "clip", "method"]
+    wide = checks.pivot_table(values="similarity", index=about, columns="check", sort=False)
+    closer = (wide[TWIN] - wide[NONSENSE]).rename("similarity").reset_index().assign(check=CLOSER)
+    rows = pd.concat([checks, closer], ignore_index=True)
+    return _intervals(rows, ["method", "check"], ["similarity"]).rename(columns={"mean": "similarity"})
 
 
 def _marks(marks: pd.DataFrame) -> pd.DataFrame:
-    groups = marks.groupby(["distractors", "method", "stream", "marked"], sort=False)
-    return groups[["pointing", "mass", "area", "fooled"]].mean().reset_index()
+    groups = marks[marks.method != ""].groupby(["distractors", "method", "stream", "trained", "marked"], sort=False)
+    return groups[["pointing", "mass", "area"]].mean().reset_index()
+
+
+def _telling(marks: pd.DataFrame) -> pd.DataFrame:
+    """Of each pair of maps, one of either model: how often that of the model trained with the mark scores higher."""
+
+    def auc(rows: pd.DataFrame, score: str) -> float:
+        high, low = (rows[score][rows.trained == kind].to_numpy() for kind in (CHEAT, HONEST))
+        ranks = rankdata([*high, *low])[: len(high)].sum()
+        return float((ranks - len(high) * (len(high) + 1) / 2) / (len(high) * len(low)))
+
+    rows = marks[(marks.method != "") & (marks.marked)]
+    groups = rows.groupby(["distractors", "method", "stream"], sort=False)
+    found = [(*key, score, auc(group, score)) for key, group in groups for score in ("pointing", "mass")]
+    return pd.DataFrame(found, columns=["distractors", "method", "stream", "score", "auc"])
+
+
+def _models(answers: pd.DataFrame, marks: pd.DataFrame) -> pd.DataFrame:
+    keys = ["distractors", "trained", "seed"]
+    right = answers.assign(accuracy=answers.truth == answers.predicted).groupby(keys, sort=False).accuracy.mean()
+    clips = marks.drop_duplicates([*keys, "subject", "clip", "marked"])
+    fooled = clips.pivot_table(values="fooled", index=keys, columns="marked", sort=False)
+    return right.to_frame().join(fooled.rename(columns={True: "fooled", False: "plain"})).reset_index()
 
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -207,19 +364,20 @@ app = typer.Typer(pretty_exceptions_enable=False)
 
 @app.command()
 def main(
-    out: Annotated[
-        Path, typer.Option(help="Where models and finished parts are kept; models of compare.py there are used.")
-    ] = Path("build/compare"),
+    out: Annotated[Path, typer.Option(help="Where models and finished parts are kept.")] = Path("build/trust"),
     save: Save = None,
-    subjects: Subjects = 8,
+    subjects: Subjects = 16,
     clips: Clips = 12,
-    seeds: Seeds = 3,
-    explained: Annotated[int, typer.Option(min=1, help="Clips of each held-out subject that are explained.")] = 5,
+    seeds: Seeds = 4,
+    new: Annotated[int, typer.Option(min=2, help="New subjects of each seed, who are explained.")] = 4,
+    explained: Annotated[int, typer.Option(min=1, help="Clips of each new subject.")] = 7,
     epochs: Epochs = None,
-    distractors: Annotated[list[str], typer.Option(help="In the clips: none, and then also all.")] = ["none", "all"],  # noqa: B006
+    distractors: Annotated[list[str], typer.Option(help="In the clips: none, or none and all.")] = ["none", "all"],  # noqa: B006
+    trained: Annotated[Path | None, typer.Option(help="A folder of models to explain: none-0, none-1, all-0 …")] = None,
+    docs: Annotated[Path | None, typer.Option(help="A page whose section on this study is written anew.")] = None,
     workers: Workers = None,
 ) -> None:
-    """Score every attribution method against the true motion, and check that it looks at the model. Half an hour."""
+    """Score every attribution method in every way, on clips of new subjects. About half an hour on two cores."""
     with one_sentence():
         path = writable(save or out / "trust.json")
         result = measure(
@@ -227,12 +385,16 @@ def main(
             subjects=subjects,
             clips_per_subject=clips,
             seeds=seeds,
+            new=new,
             explained=explained,
             epochs=epochs,
             conditions=distractors,
+            trained=trained,
             workers=workers,
         )
         result.save(path)
+        if docs:
+            write_section(docs, Trust.load(path))
     print_table(result.table().reset_index(), "how-maps of clips without distractors")
     print(f"everything: {path}")
 

@@ -48,6 +48,16 @@ def test_all_maps_share_one_scale(clips):
     assert weak < 0.4 * strong  # the weaker map looks weaker
 
 
+def test_maps_of_streams_and_of_frames_are_headed_differently(clips):
+    streams = where_how_figure(clips[:1], [maps()], ("a", "b"))
+    heat = maps()["onset"]
+    framed = WhereHow(dict.fromkeys(("onset frame", "apex frame"), heat), 1, "integrated gradients")
+    frames = where_how_figure(clips[:1], [framed], ("a", "b"))
+    titles = [[a.get_title() for a in figure.axes[2:4]] for figure in (streams, frames)]
+    assert titles[0] == ["where: onset", "how: difference"]
+    assert titles[1] == ["through both inputs: onset frame", "through the difference: apex frame"]
+
+
 def test_a_zero_map_is_drawn_as_nothing(clips):
     figure = where_how_figure(clips[:1], [maps(blank=True)], ("a", "b"))
     assert not np.asarray(figure.axes[2].images[-1].get_alpha()).any()

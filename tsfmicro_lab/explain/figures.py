@@ -155,8 +155,9 @@ def run_figure(predictions: pd.DataFrame, classes: Sequence[str]) -> Picture:
 
 
 def stream_title(name: str) -> str:
-    """What a picture of an input is headed: `where: onset`, `how: difference`, else the input's name."""
-    return f"{STREAMS[name]}: {name}" if name in STREAMS else name
+    """What a map is headed: `where: onset` and `how: difference`; of a frame, through what it acts; else the name."""
+    frames = {"onset frame": "through both inputs: onset frame", "apex frame": "through the difference: apex frame"}
+    return f"{STREAMS[name]}: {name}" if name in STREAMS else frames.get(name, name)
 
 
 def shared_limit(maps: Sequence[WhereHow]) -> float:

@@ -1,0 +1,303 @@
+"""What the measurement of :mod:`studies.trust` says, in sentences made of its numbers: for notebook 10 and the site."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from studies.trials import CHEAT, CONTROLS, HONEST, MARKED
+
+if TYPE_CHECKING:
+    from studies.trust import Trust
+
+DEFAULT = "integrated gradients"
+#: How often a score must tell two models apart before we say that it does, and how near to one half it says nothing.
+TELLS, BLIND = 0.8, 0.6
+#: Kendall's tau from which an order is called stable, and below which it is not.
+STABLE, UNSTABLE = 0.8, 0.5
+#: Heading of the section that :func:`write_section` writes.
+HEADING = "## Which map to trust"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as a sentence lists them.
+
+    Example:
+        >>> listed("abc"), listed([])
+        ('a, b and c', 'none')
+    """
+    *first, last = list(names) or ["none"]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def accusation(trust: "Trust", distractors: str, method: str = DEFAULT) -> str:
+    """Whether a where-map that points at the planted mark tells that the model uses it."""
+    models = trust.models[trust.models.distractors == distractors].groupby("trained")[["fooled", "plain"]].mean()
+    rows = trust.shortcut.query("distractors == @distractors and method == @method and stream == 'where' and marked")
+    rows = rows.set_index("trained")
+    telling = trust.telling.query("distractors == @distractors and method == @method and stream == 'where'")
+    auc = telling.set_index("score").auc
+    pairs = {kind: (rows.pointing[kind], rows.mass[kind], models.fooled[kind]) for kind in (CHEAT, HONEST)}
+    (points, mass, fooled), (points_too, mass_too, fooled_too) = pairs[CHEAT], pairs[HONEST]
+    text = (
+        f"Of clips that do not show {MARKED}, the mark makes a model that was trained with it say {MARKED} in "
+        f"{fooled:.0%} ({models.plain[CHEAT]:.0%} without the mark), and one that was trained without it in "
+        f"{fooled_too:.0%}. The where-map of {method} has its strongest pixel on the mark in {points:.0%} of the clips "
+        f"of the first model and in {points_too:.0%} of the second; {mass:.2f} and {mass_too:.2f} of its mass lie "
+        f"there (by chance {rows.area[CHEAT]:.2f}). "
+    )
+    if fooled - fooled_too < 0.2:
+        return text + "So this model did not take the shortcut, and neither map should accuse it."
+    return text + _verdicts({"pointing": auc.pointing, "mass": auc.mass})
+
+
+def _verdicts(auc: dict[str, float]) -> str:
+    said = []
+    for score, value in auc.items():
+        verdict = "tells" if value >= TELLS else "does not tell" if value <= BLIND else "hardly tells"
+        said.append(f"{score} {verdict} which of the two models drew a map ({value:.0%} of pairs right, 50% by chance)")
+    return f"{said[0].capitalize()}; {said[1]}."
+
+
+def best_teller(trust: "Trust", distractors: str) -> str:
+    """Which maps tell the two models apart, and that a counterfactual does."""
+    rows = trust.telling.query("distractors == @distractors and stream == 'where' and score == 'mass'")
+    rows = rows[~rows.method.isin(list(CONTROLS))].sort_values("auc", ascending=False)
+    able, blind = (list(rows.method[mask]) for mask in (rows.auc >= TELLS, rows.auc <= BLIND))
+    models = trust.models[trust.models.distractors == distractors]
+    cheats = models[models.trained == CHEAT]
+    return (
+        f"The mass in the mark tells the model that uses it from the one that does not with {listed(able)}, and does "
+        "not "
+        f"with {listed(blind)}. No map is needed: taking the mark away changes the share of {MARKED} of the first "
+        f"model from {cheats.fooled.mean():.0%} to {cheats.plain.mean():.0%}."
+    )
+
+
+def shown(trust: "Trust") -> str:
+    """The condition in which the model took the shortcut the most, so that there is something to be found."""
+    cheats = trust.models[trust.models.trained == CHEAT]
+    gain = (cheats.fooled - cheats.plain).groupby(cheats.distractors).mean()
+    return str(gain.idxmax())
+
+
+def stability(trust: "Trust", distractors: str) -> str:
+    """Whether the order of methods hangs on what stands in for missing pixels."""
+    rows = trust.stability[trust.stability.distractors == distractors]
+    tau = rows.groupby("score", sort=False).tau.agg(["min", "mean"])
+    words = ["stable" if t >= STABLE else "not stable" if t < UNSTABLE else "stable in part" for t in tau["min"]]
+    said = [
+        f"by {score} it is {word} (τ {row['min']:.2f} at least, {row['mean']:.2f} on average)"
+        for word, (score, row) in zip(words, tau.iterrows(), strict=True)
+    ]
+    return f"The order of methods under three imputations: {listed(said)}."
+
+
+def first_of(trust: "Trust", score: str, distractors: str, stream: str = "how") -> dict[str, str]:
+    """The method that comes first by a score with each imputation."""
+    rows = trust.imputation.query("distractors == @distractors and score == @score and stream in (@stream, 'both')")
+    rows = rows[~rows.method.isin(list(CONTROLS))].sort_values("mean", ascending=score != "insertion")
+    return {str(name): str(own.method.iloc[0]) for name, own in rows.groupby("imputation", sort=False)}
+
+
+def home_ground(trust: "Trust", distractors: str = "none") -> str:
+    """Where integrated gradients stand with their own baseline in the holes, and with something else."""
+    said = []
+    for score in ("deletion", "infidelity"):
+        rows = trust.imputation.query("distractors == @distractors and score == @score and stream in ('how', 'both')")
+        values = rows[~rows.method.isin(list(CONTROLS))].pivot_table("mean", "method", "imputation", sort=False)
+        places = values.rank().loc[DEFAULT]
+        said.append(f"by {score} {listed(f'{place:.0f}. with {name}' for name, place in places.items())}")
+    return (
+        f"Zero is the baseline of {DEFAULT}, its home ground: among {len(values)} methods it comes {'; '.join(said)} "
+        "in the holes."
+    )
+
+
+def seeds_and_nonsense(trust: "Trust") -> str:
+    """Of which methods the maps of two good models resemble each other more than a good one's and a nonsense one's."""
+    from studies.trust import CLOSER
+
+    rows = trust.sanity[trust.sanity.check == CLOSER].set_index("method")
+    closer, farther = rows.index[rows.low > 0], rows.index[rows.high < 0]
+    same = rows.index.difference([*closer, *farther], sort=False)
+    text = (
+        f"Two models that differ by their seed draw maps more alike than a model and one trained on random labels with "
+        f"{listed(closer)}; with {listed(same)} that cannot be told, the interval of the difference holds zero"
+    )
+    return text + (f"; with {listed(farther)} it is the other way round." if len(farther) else ".")
+
+
+def beaten_by_input(trust: "Trust", score: str, distractors: str = "none") -> Sequence[str]:
+    """Methods that the bare difference frame beats or equals against the truth."""
+    values = trust.table(distractors)[score]
+    return [m for m in values.index if m not in CONTROLS and values[m] <= values["input"] + 1e-9]
+
+
+def recognised(trust: "Trust") -> str:
+    """How well the explained models do on new people."""
+    rows = trust.models[trust.models.trained == HONEST].groupby("distractors", sort=False).accuracy.mean()
+    return listed(f"{value:.0%} of the clips with distractors '{name}'" for name, value in rows.items())
+
+
+def against_truth(trust: "Trust") -> str:
+    """What the bare difference frame does in the pointing game."""
+    return (
+        "Look at who is on top. The bare difference frame finds the moving pixels, of course: where nothing moves, "
+        "nothing "
+        f"differs. It points as well as, or better than, {listed(beaten_by_input(trust, 'pointing'))}. **A high score "
+        "against the truth does not show that a map explains the model.** So ask the model: if the pixels that a map "
+        "calls "
+        "important are taken out, does the answer change?"
+    )
+
+
+def against_model(trust: "Trust") -> str:
+    """Which methods say more about the model than its input does."""
+    values = _methods_of(trust.table()["infidelity"])
+    better = values.index[values < trust.table().infidelity["input"]]
+    return (
+        f"By infidelity {listed(better)} are better than the input, which knows where something moved, not what the "
+        "model "
+        "made of it."
+    )
+
+
+def causes(trust: "Trust") -> str:
+    """Which methods predict what happens to the logit when a unit does not move."""
+    rows = trust.causes[trust.causes.distractors == "none"].sort_values("mean", ascending=False).set_index("method")
+    best = listed(f"{method} ({value:.2f})" for method, value in rows["mean"].head(3).items())
+    return (
+        f"Best: {best}. Last: {rows.index[-1]} ({rows['mean'].iloc[-1]:.2f}). The interval lies above zero for "
+        f"{listed(rows.index[rows.low > 0])}. (KernelSHAP and feature ablation were told the regions, which come from "
+        "the "
+        "very table that moves the faces: an advantage that they would not have on recordings.)"
+    )
+
+
+def among_distractors(trust: "Trust") -> str:
+    """Whether maps know more of what moved than the input shows."""
+    table = trust.table("all")
+    mass, own = table.mass, _methods_of(table.mass)
+    return (
+        f"Of the input's mass {mass['input']:.0%} lie where the face moved ({table.area.mean():.0%} of the picture), "
+        "of "
+        f"that of {DEFAULT} {mass[DEFAULT]:.0%}. More than the input: {listed(own.index[own > mass['input']])}. What "
+        "these "
+        "have beyond the input they can only know from the network, which was trained among drift."
+    )
+
+
+def sanity(trust: "Trust", similarities: pd.DataFrame) -> str:
+    """The table of sanity checks, read column by column."""
+    stays = similarities.index[similarities["classifier"] > 0.999]
+    slopes = similarities.index[similarities["shifted inputs"] > 0.99]
+    kept = listed(f"{m} ({v:.2f})" for m, v in similarities["stem"].drop(stays).nlargest(3).items())
+    return (
+        "Read it column by column.\n\n"
+        f"- *classifier*: {listed(stays)} stays exactly as it was: it does not know the class.\n"
+        f"- *stem*, where **all** weights are random: {kept} still resemble the trained model's map most. What is left "
+        "there is the picture, not the model.\n"
+        f"- *another seed* and *random labels*: {seeds_and_nonsense(trust)}\n"
+        f"- *shifted inputs*: {listed(slopes)} do not move. The others do: for those with a baseline, zero no longer "
+        "means "
+        '"nothing known". The baseline is part of the question; say it whenever you show a map.'
+    )
+
+
+def shortcuts(trust: "Trust") -> str:
+    """How far the shortcut was taken, and what methods by region see of it."""
+    models = trust.models[trust.models.trained == CHEAT].groupby("distractors", sort=False)[["fooled", "plain"]].mean()
+    took = listed(
+        f"{row.fooled - row.plain:+.0%} of clips with distractors '{name}'" for name, row in models.iterrows()
+    )
+    rows = trust.telling.query("stream == 'where' and score == 'mass'")
+    auc = rows[rows.distractors == shown(trust)].set_index("method").auc
+    regional = listed(f"{auc[m]:.0%} of pairs ({m})" for m in ("feature ablation", "KernelSHAP") if m in auc)
+    return (
+        f"The mark turns {took} into {MARKED}: how far a shortcut is taken hangs on what else there is to learn. And "
+        "methods "
+        f"by region were not told that a corner is a region; by the mass in the mark they tell the two models apart in "
+        f"{regional}, where 50% is chance. They answer only what they are asked."
+    )
+
+
+def advice(trust: "Trust") -> str:
+    """Which method when, by these numbers."""
+    table = trust.table()
+    effect = trust.causes[trust.causes.distractors == "none"].set_index("method")["mean"]
+    mass = _methods_of(table.mass)
+    spread_out = mass.index[mass < 2 * table.area.mean()]
+    regional = listed(f"{m} ({effect[m]:.2f})" for m in ("KernelSHAP", "feature ablation") if m in effect)
+    quick = "input × gradient"
+    return (
+        f"- **What did each picture, region or pixel contribute?** {effect.idxmax()} predicts true effects best "
+        f"({effect.max():.2f}); {DEFAULT} ({effect[DEFAULT]:.2f}) need no regions and add up to the logit. State the "
+        "baseline.\n"
+        f"- **What did each action unit do?** {regional}, if you know the regions; a counterfactual, if you can "
+        "render.\n"
+        f"- **A quick look while training?** {quick.capitalize()} takes "
+        f"{table.seconds[quick] / table.seconds[DEFAULT]:.0%} "
+        f"of the time of {DEFAULT}; it predicts effects with {effect[quick]:.2f}.\n"
+        f"- **Not as evidence for places:** {listed(spread_out)} (less than twice the mass that chance puts where the "
+        "face "
+        "moved); rollout (knows no class); DeepLift (refused by this network).\n"
+        "- **Not as evidence of guilt:** a map that points somewhere. Take the thing away and ask the model again."
+    )
+
+
+def _methods_of(values: pd.Series) -> pd.Series:
+    """Without controls, and without what has no value."""
+    return values.drop([m for m in CONTROLS if m in values]).dropna()
+
+
+def section(trust: "Trust") -> str:
+    """The section of the results page."""
+    about = trust.provenance
+    clips = int(trust.scores[trust.scores.score == "mass"].groupby("distractors").clips.max().sum())
+    table, causes = trust.table(), trust.causes[trust.causes.distractors == "none"].set_index("method")["mean"]
+    lines = ["| method | pointing | mass | deletion | infidelity | effect | seconds |", "|---|---|---|---|---|---|---|"]
+    order = sorted(table.index, key=lambda m: (m in CONTROLS, -causes.get(m, -2.0)))
+    for method in (m for m in order if m != "DeepLift"):
+        cells = [f"{table.loc[method, s]:.2f}" for s in ("pointing", "mass", "deletion", "infidelity")]
+        cells += [f"{causes[method]:.2f}", f"{table.seconds[method]:.2f}"] if method in causes else ["", ""]
+        lines.append(f"| {method}{' *(control)*' if method in CONTROLS else ''} | {' | '.join(cells)} |")
+    at, beaten = shown(trust), len(beaten_by_input(trust, "pointing"))
+    methods = len(table.index.difference([*CONTROLS, "DeepLift"]))
+    kinds = list(dict.fromkeys(trust.stability.distractors))
+    paragraphs = [
+        HEADING,
+        f"**{accusation(trust, at)}** {best_teller(trust, at)} (Distractors in these clips: {at}.)",
+        f"`{about['command']}` (commit {about['commit']}) trains late fusion on {about['subjects']} synthetic subjects "
+        f"× {about['clips_per_subject']} clips, {about['seeds']} seeds, and explains {clips} clips of other people, of "
+        f"which the models recognise {recognised(trust)}. It asks of every method whether its map of the difference "
+        f"lies on what truly **moved** (pointing game; mass in the moved region, by chance {table.area.mean():.2f}), "
+        "whether it says what the **model** does (deletion: mean probability while pixels are taken out; infidelity: "
+        "share of the answers left unexplained; both lower is better, means over three kinds of pixels that stand in), "
+        "and whether it predicts the **effect** on the logit when the renderer keeps an action "
+        "unit still (rank correlation). Intervals are in the file and in "
+        "[notebook 10](../notebooks/10_can_you_trust_the_map.ipynb). Without distractors:",
+        "\n".join(lines),
+        f"{home_ground(trust)} " + " ".join(f"Distractors {kind}: {stability(trust, kind)}" for kind in kinds),
+        f"The bare difference frame points at what moved as well as, or better than, {beaten} of {methods} methods, so "
+        f"finding what moved shows nothing about the model. {seeds_and_nonsense(trust)} DeepLift is refused: captum "
+        "has no rules for this network's layers, and its maps would not add up. Methods by region were told regions "
+        "from the table that moves the faces, which recordings do not offer. All of this is on rendered heads and a "
+        "small network.",
+    ]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def write_section(page: Path, trust: "Trust") -> None:
+    """Writes the section of a page anew and leaves the others.
+
+    Raises:
+        ValueError: The page has no such section.
+    """
+    text = page.read_text(encoding="utf-8")
+    before, found, after = text.partition(f"{HEADING}\n")
+    if not found:
+        raise ValueError(f"{page} has no section '{HEADING}': add the heading where the section is to stand")
+    _, following, rest = after.partition("\n## ")
+    page.write_text(before + section(trust) + (f"\n## {rest}" if following else ""), encoding="utf-8")
