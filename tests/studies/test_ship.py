@@ -1,0 +1,111 @@
+"""How the models that ship came about: nobody is on two sides, nothing is nothing, cards say what was measured."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT
+
+from studies.ship import RIGHT, Ship, calibrate, calibration_errors, least_certain, parts_of, score
+from studies.ship_card import write_card
+from studies.ship_data import NOTHING, Part, _filmed, as_samples, draw_part, open_part
+from tsfmicro_lab.data import Distractors, Samples
+from tsfmicro_lab.models import SHIPPED, checkpoint_folder, create_model
+
+
+def test_nobody_is_in_two_sets():
+    portrait = np.zeros((8, 8, 3), np.uint8), np.zeros((478, 2), np.float32)
+    sets = parts_of("full", {"A": portrait, "B": portrait})
+    heads = {name: [part.seed for part in parts if not part.portrait] for name, parts in sets.items()}
+    every = [seed for seeds in heads.values() for seed in set(seeds)]
+    assert len(every) == len(set(every))
+    assert not heads["A"] + heads["B"]
+    assert not [part for name in ("train", "validation") for part in sets[name] if part.portrait]
+
+
+@pytest.mark.parametrize("kind", ["rest", "speech", "turn", "still"])
+def test_nothing_is_shown_where_nothing_is_to_be_shown(kind):
+    part = Part("x", 80_000, 1, randomised=False)
+    moving = open_part(part).moving_face(0)
+    assert np.abs(moving.expression).max() > 0.2
+    nothing = _filmed(moving, kind, part, np.random.default_rng(0))
+    assert np.abs(nothing.expression).max() < 1e-3
+    assert not nothing.motion.units
+
+
+def test_to_train_on_a_clip_without_an_expression_has_every_label_once():
+    drawn = draw_part(Part("x", 80_001, 4, nothing=0.6))
+    table = pd.DataFrame({c.removeprefix("table_"): drawn[c] for c in drawn if c.startswith("table_")})
+    drawn = drawn | {"table": table}
+    plain, train = (as_samples(drawn, "emotion", 28, to_train=t) for t in (False, True))
+    nothing = int((table.kind != "expression").sum())
+    assert 0 < nothing < len(table) == 16
+    assert set(table.kind) <= {"expression", *NOTHING}
+    assert len(train) == len(table) + 4 * nothing
+    rows = train.table.kind != "expression"
+    assert np.bincount(train.label[rows.to_numpy()], minlength=5).tolist() == [nothing] * 5
+    assert (train.label[~rows.to_numpy()].numpy() == plain.label[(table.kind == "expression").to_numpy()].numpy()).all()
+    units = as_samples(drawn, "action_units", 28, to_train=True)
+    assert not units.label[(table.kind != "expression").to_numpy()].any()
+    assert units.label[(table.kind == "expression").to_numpy()].any(1).all()
+
+
+def test_strengths_differ_between_parts():
+    strengths = {open_part(Part("x", seed, 1)).distractors for seed in range(4)}
+    assert len(strengths) == 4
+    assert open_part(Part("x", 1, 1, randomised=False)).distractors == Distractors()
+
+
+@pytest.fixture
+def guessed():
+    """A network, and clips whose labels are drawn with the probabilities of its logits, doubled."""
+    model = create_model("off_apexnet", 5, seed=0, flow="dis", classes=tuple("abcde"))
+    with torch.no_grad():
+        model.head[-1].weight *= 60
+    rng = torch.Generator().manual_seed(0)
+    flow = torch.randn(1500, 2, 28, 28, generator=rng)
+    table = pd.DataFrame({"subject": np.arange(1500) % 30, "clip": "x", "kind": "expression", "melanin": 0.5})
+    table = table.assign(subject=table.subject.astype(str), amplitude=1.0)
+    samples = Samples({"flow_dis": flow}, torch.zeros(1500, dtype=torch.long), tuple("abcde"), table)
+    p = (2 * model.logits(samples)).softmax(1)
+    return model, Samples(samples.tensors, p.multinomial(1, generator=rng)[:, 0], samples.classes, table)
+
+
+def test_the_temperature_that_labels_were_drawn_with_is_found(guessed):
+    model, samples = guessed
+    before, (after, told) = model.logits(samples), calibrate(model, samples)
+    assert after.config.temperature == pytest.approx(0.5, rel=0.15)
+    assert torch.allclose(after.logits(samples), before / after.config.temperature, atol=1e-2)
+    assert torch.equal(model.logits(samples), before), "the network itself is not changed"
+    assert calibration_errors(after.logits(samples), samples.label)[1] < calibration_errors(before, samples.label)[1]
+    row = told[told.kind == "all"].iloc[0]
+    assert row.right >= RIGHT - 0.01
+    assert row.told > 0.05
+    assert least_certain(after, samples) == after.config.certain
+
+
+def test_a_score_lies_in_its_interval_and_absent_classes_are_left_out(guessed):
+    rows = [("s1", "a", "a"), ("s1", "b", "a"), ("s2", "a", "a"), ("s3", "b", "b"), ("s4", "b", "b")]
+    table = pd.DataFrame(rows, columns=["subject", "truth", "predicted"]).assign(kind="expression")
+    found = score(pd.concat([table, table.assign(kind="rest", predicted="c")]), ["a", "b", "c"])
+    assert found["uf1"] == pytest.approx((0.8 + 0.8) / 2)
+    assert found["low"] < found["uf1"] <= found["high"]
+    assert (found["clips"], found["people"], found["uar"]) == (5, 4, pytest.approx((1 + 2 / 3) / 2))
+
+
+def test_cards_say_what_was_measured(tmp_path):
+    found = Ship.load(ROOT / "notebooks" / "results" / "ship.json")
+    for name in SHIPPED:
+        place = tmp_path / name
+        place.mkdir()
+        for file in ("config.json", "model.safetensors"):
+            (place / file).write_bytes((checkpoint_folder(name) / file).read_bytes())
+        write_card(found, name, place)
+        version = re.compile(r"TSFmicro Lab [\\d.]+")
+        one, other = (version.sub("", (p / "README.md").read_text("utf-8")) for p in (place, checkpoint_folder(name)))
+        assert one == other, f"the card of {name} is not that of results/ship.json: run studies/ship.py install"
+    films = found.films[found.films.kind != "expressions"]
+    assert films.seconds.sum() > 30
+    assert set(found.scores.what) == {"model", "linear_flow", "linear_difference", "majority"}
