@@ -10,7 +10,7 @@ INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --upgrade-strat
 
 .PHONY: demo test lab lint format bench constraints clean
 
-demo: $(INSTALLED) ## draw heads, train, explain: build/demo/index.html
+demo: $(INSTALLED) ## draw heads, recognise, explain: build/demo/index.html
 	$(BIN)/tsfmicro-lab demo --out build/demo
 
 test: $(DEVELOPER) lint ## everything that CI checks

@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 from tsfmicro_lab.analyze import analyze
 from tsfmicro_lab.cli import app
 from tsfmicro_lab.data.video import VideoError, write_video
-from tsfmicro_lab.models import create_model
+from tsfmicro_lab.models import create_model, from_pretrained
+from tsfmicro_lab.models.base import UNSURE
 from tsfmicro_lab.reports import analysis_report
 
 
@@ -39,6 +40,29 @@ def test_a_video_from_the_command_line_to_the_page(take, video, landmarker, tmp_
     for name in ("clips.png", "maps.png"):
         picture = cv2.imread(str(tmp_path / "out" / name))
         assert picture.std() > 10
+
+
+def test_the_model_that_ships_answers_by_default_and_says_where_it_cannot(video, landmarker, tmp_path):
+    found, model = analyze(video, progress=False), from_pretrained("emotions")
+    assert found.classes == model.config.classes
+    assert 0.2 < found.certain == model.config.certain
+    for row, clip in zip(found.table.itertuples(), found.clips, strict=True):
+        p = model.logits(clip).softmax(1)[0]
+        assert row.probability == pytest.approx(float(p.max()), abs=1e-5)
+        assert row.likeliest == found.classes[p.argmax()]
+        assert row.predicted == (row.likeliest if row.probability >= found.certain else UNSURE)
+    page = " ".join(analysis_report(found, tmp_path, "some heads").read_text().split())
+    assert f"calibrated on such faces, not on this one; below {found.certain:.2f} it says that it cannot tell" in page
+    assert "It must choose" not in page
+    assert "predicted" not in analyze(video, None, progress=False).table
+
+
+def test_units_are_told_together(video, landmarker):
+    found = analyze(video, "action_units", progress=False)
+    told = {unit for text in found.table.predicted if text != UNSURE for unit in text.split("+")}
+    assert told <= {*found.classes}
+    p = from_pretrained("action_units").logits(found.clips[0]).sigmoid()
+    assert found.table.probability[0] == pytest.approx(float(p.max()), abs=1e-5)
 
 
 def test_a_folder_of_frames_gives_what_the_video_gives(take, frames, video, landmarker, tmp_path):

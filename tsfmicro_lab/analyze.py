@@ -13,7 +13,8 @@ from tqdm.auto import tqdm
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.video import Video, VideoError
 from tsfmicro_lab.explain.attribution import WhereHow, where_how
-from tsfmicro_lab.models.base import STREAMS, Recognizer
+from tsfmicro_lab.models import Recognizer, from_pretrained
+from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, MediaPipeLandmarker
 from tsfmicro_lab.preprocess.spotting import HALF_WINDOW, FaceFinder, MotionTrace, cut, spot, trace_motion
 
@@ -26,9 +27,12 @@ class Analysis:
         trace: The curve and what it rests on.
         clips: An aligned clip for each spotted moment.
         table: One row per moment: onset, apex and offset (seconds), duration (ms), strength, head (pixels), and with a
-            model the predicted class and its probability.
+            model what it says (`predicted`), which is "cannot tell" where it is not sure enough, the likeliest class
+            and the probability of that.
+        classes: Names of the model's classes.
         maps: With a model that reads both streams, the where-how maps.
         notes: What a reader should know about the recording, in sentences.
+        certain: The probability from which on the model says anything.
     """
 
     video: Video
@@ -39,11 +43,12 @@ class Analysis:
     maps: list[WhereHow] = field(repr=False)
     classes: tuple[str, ...]
     notes: list[str]
+    certain: float = 0.0
 
 
 def analyze(
     path: Path | str,
-    model: Recognizer | None = None,
+    model: Recognizer | str | None = "emotions",
     classes: tuple[str, ...] = (),
     *,
     fps: float | None = None,
@@ -58,7 +63,7 @@ def analyze(
 
     Args:
         path: A video file, or a folder of frames.
-        model: A trained model, if there is one.
+        model: A trained model, or the name of one that ships; None for none.
         classes: Names of its classes; those that it was saved with by default.
         fps: True frames per second, where the file does not tell (see :class:`~tsfmicro_lab.data.video.Video`).
         strictness: Less finds more, and more that is nothing.
@@ -74,6 +79,7 @@ def analyze(
         >>> found = analyze("film.mp4", fps=200)  # doctest: +SKIP
         >>> found.table[["onset", "apex", "offset"]]  # doctest: +SKIP
     """
+    model = from_pretrained(model) if isinstance(model, str) else model
     if model is not None:
         count = model.config.num_classes
         classes = classes or tuple(model.config.classes) or tuple(f"class {i}" for i in range(count))
@@ -91,12 +97,13 @@ def analyze(
     clips = cut(iter(reading(desc="cutting out what was found")), trace, spots, subject=video.path.stem)
     table, maps = _moments(trace, spots, clips), []
     if model is not None and clips:
-        p = torch.cat([model.logits(clip) for clip in clips]).softmax(1)
-        table["predicted"] = [classes[i] for i in p.argmax(1)]
+        p = model.probabilities(logits := torch.cat([model.logits(clip) for clip in clips]))
+        table["predicted"], table["likeliest"] = model.tell(logits, classes), [classes[i] for i in p.argmax(1)]
         table["probability"] = p.amax(1).tolist()
         if STREAMS.keys() <= {*model.input_names}:
             maps = [where_how(model, model.inputs_of(clip)) for clip in clips]
-    return Analysis(video, trace, strictness, clips, table, maps, classes, list(_notes(video, trace, table)))
+    certain, notes = model.config.certain if model else 0.0, list(_notes(video, trace, table))
+    return Analysis(video, trace, strictness, clips, table, maps, classes, notes, certain)
 
 
 def unknown_spans(trace: MotionTrace) -> list[tuple[float, float]]:

@@ -1,32 +1,30 @@
 """The demo: the whole way from clips to maps of where and how, on data that need no licence, told on one page."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from tsfmicro_lab.data.samples import Samples, prepare
+from tsfmicro_lab.data.schema import KEY
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 from tsfmicro_lab.explain.attribution import mass_inside, where_how
 from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
 from tsfmicro_lab.explain.figures import clips_figure, where_how_figure
-from tsfmicro_lab.models import from_pretrained
+from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.preprocess.alignment import align_clip
 from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker
 from tsfmicro_lab.reports import Report
-from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_processes, score_table
-from tsfmicro_lab.training.cross_validation import model_folder, run_name
+from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, decide, fold_processes, predict, score_table
 from tsfmicro_lab.training.predictions import write_predictions
-
-MODELS = ("tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial")
 
 
 def run_demo(
     folder: Path | str = "build/demo",
     *,
-    subjects: int = 8,
+    subjects: int = 6,
     clips_per_subject: int = 12,
     seed: int = 0,
     recipe: Recipe | None = None,
@@ -34,43 +32,35 @@ def run_demo(
 ) -> Path:
     """Runs the demo and writes its page, `index.html`, whose path it gives.
 
-    Killed and started again, it goes on with the next fold. Started again after it finished, it begins anew. The recipe
-    is that of the tiny preset by default; of the workers, which train, there is one per core.
+    The recipe is that of the tiny preset by default; of the workers, which train, there is one per core.
 
     Raises:
         ValueError: The folder holds an `index.html` that is not a demo's.
     """
     page, recipe = Path(folder) / "index.html", recipe or RECIPES["tiny"]
-    runs = [Run(model, "tiny", recipe, seed=seed) for model in MODELS]
-    places = [page.parent / "runs" / run_name(run) for run in runs]
-    if page.exists():
-        _begin_anew(page, places)
+    if page.exists() and "<title>TSFmicro Lab: demo</title>" not in page.read_text("utf-8", errors="replace"):
+        raise ValueError(f"{page} is not the page of a demo: give another folder")
     report = Report(page, "demo")
     with report.section("1 · Draw heads and move them"):
         data = SyntheticMicroExpressions(subjects, clips_per_subject, seed=seed)
         _show_clips(report, seed)
+    with report.section("2 · Recognise people that no model has seen"):
+        shipped = _shipped(data, from_pretrained("emotions"), seed)
         samples = prepare(data, 56)
-    with report.section("2 · Leave one subject out, three models"):
-        late = _evaluate(report, samples, runs, workers)
+        with fold_processes(workers) as pool:
+            trained = cross_validate(samples, Run(recipe=recipe, seed=seed), executor=pool)
+        predictions = pd.concat([shipped, trained], ignore_index=True)
+        write_predictions(predictions, page.with_name("predictions.csv"))
+        table = score_table(predictions, samples.classes)
+        report.put(scores=scores_chart(table), confusion=confusion_chart(shipped, samples.classes))
+        report.put(table=table.drop(columns="seed").rename(columns={"uf1": "UF1", "uar": "UAR"}))
     with report.section("3 · Where and how, against the truth"):
-        _explain(report, data, samples, late, places[0])
+        model = from_pretrained("where_how")
+        _explain(report, data, samples, model)
     with report.section("4 · The same on a real photograph"):
-        _photograph(report, samples, places[0])
+        _photograph(report, samples, model)
     report.put(data=str(data), recipe=recipe)
     return report.write()
-
-
-def _begin_anew(page: Path, runs: list[Path]) -> None:
-    """Removes what a finished demo made, and nothing else: its page, and the folds and models of its runs."""
-    if "<title>TSFmicro Lab: demo</title>" not in page.read_text(encoding="utf-8", errors="replace"):
-        raise ValueError(f"{page} is not the page of a demo: give another folder")
-    for run in runs:
-        for fold in run.glob("folds/*.csv"):
-            shutil.rmtree(model_folder(run, fold.stem), ignore_errors=True)
-            fold.unlink()
-        for name in ("run.json", "environment.json", "folds.jsonl"):
-            (run / name).unlink(missing_ok=True)
-    page.unlink()
 
 
 def _show_clips(report: Report, seed: int) -> None:
@@ -81,34 +71,30 @@ def _show_clips(report: Report, seed: int) -> None:
     report.put(clips=clips_figure([align_clip(data[i], 224) for i in chosen]))
 
 
-def _evaluate(report: Report, samples: Samples, runs: list[Run], workers: int | None) -> pd.DataFrame:
-    """Predictions of the first run; those of all go to a file."""
-    place = report.path.with_name("runs")
-    with fold_processes(workers) as pool:
-        predictions = cross_validate(samples, runs, folder=place, executor=pool, keep_models=True)
-    write_predictions(predictions, report.path.with_name("predictions.csv"))
-    table, first = score_table(predictions, samples.classes), predictions[predictions.model == runs[0].label]
-    report.put(scores=scores_chart(table), confusion=confusion_chart(first, samples.classes))
-    report.put(table=table.drop(columns="seed").rename(columns={"uf1": "UF1", "uar": "UAR"}))
-    return first
+def _shipped(data: SyntheticMicroExpressions, model: Recognizer, seed: int) -> pd.DataFrame:
+    """What a shipped model predicts."""
+    samples = prepare(data, model.config.image_size, tensors=model.prepared)
+    said = decide(p := predict(model, samples, np.arange(len(samples))))
+    table = samples.table[KEY].assign(model="emotions, as shipped", seed=seed, truth=samples.names(samples.label))
+    names = {f"p_{name}": p[:, i] for i, name in enumerate(samples.classes)}
+    return table.assign(predicted=[samples.classes[i] for i in said], **names)
 
 
-def _explain(
-    report: Report, data: SyntheticMicroExpressions, samples: Samples, predictions: pd.DataFrame, run: Path
-) -> None:
-    """Explains each clip with the model of the fold that held its subject out; shows some that were recognised."""
+def _explain(report: Report, data: SyntheticMicroExpressions, samples: Samples, model: Recognizer) -> None:
+    """Explains each clip; shows some that were recognised."""
     maps, rows = [], []
-    for i in tqdm(range(len(samples)), "attributing held-out clips"):
+    for i in tqdm(range(len(samples)), "attributing clips"):
         clip = align_clip(data[i], samples.onset.shape[-1])
         assert clip.truth is not None
-        model = from_pretrained(model_folder(run, samples.subjects[i]))
-        heat = where_how(model, model.inputs_of(samples, [i]))
-        maps.append(heat)
+        maps.append(heat := where_how(model, model.inputs_of(samples, [i])))
         where, _ = mass_inside(heat["onset"], clip.truth.moved)
         how, chance = mass_inside(heat["difference"], clip.truth.moved)
-        rows.append([where, how, chance, heat.share("difference"), heat.completeness_error])
+        said = [samples.names(samples.label[[i]])[0], samples.classes[heat.target]]
+        rows.append(
+            [clip.subject, clip.name, *said, where, how, chance, heat.share("difference"), heat.completeness_error]
+        )
     columns = ["where", "how", "chance", "how_share", "completeness_error"]
-    shares = predictions[["subject", "clip", "truth", "predicted"]].join(pd.DataFrame(rows, columns=columns))
+    shares = pd.DataFrame(rows, columns=["subject", "clip", "truth", "predicted", *columns])
     shares.to_csv(report.path.with_name("shares.csv"), index=False)
     right = shares.truth == shares.predicted
     mean = shares[columns].mean().to_dict()
@@ -121,7 +107,7 @@ def _explain(
     report.put(where_how=where_how_figure(large, [maps[i] for i in shown], samples.classes))
 
 
-def _photograph(report: Report, samples: Samples, run: Path) -> None:
+def _photograph(report: Report, samples: Samples, model: Recognizer) -> None:
     """Moves NASA's portrait of the astronaut Eileen Collins (public domain) by a known action unit."""
     from skimage.data import astronaut
 
@@ -137,7 +123,6 @@ def _photograph(report: Report, samples: Samples, run: Path) -> None:
     # The landmarks are found anew on the rendered onset frame, as they would be on a real recording.
     clip = moving.clip("EP01", "photograph", "happiness")
     clip = replace(clip, landmarks=landmarker(clip.frame(clip.onset)))
-    model, large = from_pretrained(model_folder(run, samples.subjects[0])), align_clip(clip, 224)
-    maps = where_how(model, model.inputs_of(clip))
-    report.put(photograph_prediction=samples.classes[maps.target], photograph=clips_figure([large]))
+    large, maps, emotions = align_clip(clip, 224), where_how(model, model.inputs_of(clip)), from_pretrained("emotions")
+    report.put(photograph_prediction=emotions.tell(emotions.logits(clip))[0], photograph=clips_figure([large]))
     report.put(photograph_map=where_how_figure([large], [maps], samples.classes))

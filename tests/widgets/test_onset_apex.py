@@ -8,7 +8,7 @@ import torch
 from lookalikes import synthesize
 from tsfmicro_lab.clips import Clip, ClipError, LazyFrames
 from tsfmicro_lab.data import SyntheticMicroExpressions, load
-from tsfmicro_lab.models import create_model
+from tsfmicro_lab.models import create_model, from_pretrained
 from tsfmicro_lab.preprocess import align_clip, difference_frame, optical_flow, spot_apex
 from tsfmicro_lab.training import to_inputs
 from tsfmicro_lab.widgets import OnsetApexExplorer
@@ -95,6 +95,12 @@ def test_the_prediction_is_the_models_own(faces):
         expected = model(*to_inputs(*frames).values()).softmax(-1)[0]
     explorer.apex.value -= 3
     assert [level.value for level in explorer.bars.levels] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_without_a_model_the_one_that_ships_predicts(explorer, faces):
+    expected = from_pretrained("emotions").logits(faces[0])
+    assert [level.value for level in explorer.bars.levels] == pytest.approx(expected[0].softmax(0).tolist(), abs=1e-5)
+    assert from_pretrained("emotions").tell(expected)[0] in explorer.bars.said.value
 
 
 @pytest.mark.parametrize("name", ["ststnet", "slstt_mean", "frl_dgt"])

@@ -12,13 +12,14 @@ from tsfmicro_lab.data import SyntheticMicroExpressions
 from tsfmicro_lab.data.video import write_video
 from tsfmicro_lab.explain import METHODS, where_how
 from tsfmicro_lab.explain.regions import region_table, unit_regions, without_motion
-from tsfmicro_lab.models import create_model
+from tsfmicro_lab.models import create_model, from_pretrained
 from tsfmicro_lab.preprocess import align_clip
 from tsfmicro_lab.training import to_inputs
 from tsfmicro_lab.widgets import FaceStudio, WhereHowExplorer
 from tsfmicro_lab.widgets.face_studio import STRONGEST
 
 CLASSES = ["a", "b", "c"]
+EMOTIONS = ["disgust", "happiness", "others", "repression", "surprise"]
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,17 @@ def test_a_unit_moves_the_face_by_what_its_slider_says(studio):
     assert studio.moving.motion.units == pytest.approx({"L4": 3 * 64 / 224})
     half = np.abs(studio.moving.expression).sum() / np.abs(both).sum()
     assert 0.3 < half < 0.7
+
+
+def test_the_model_that_ships_follows_the_sliders():
+    studio = FaceStudio(size=128, seed=3)
+    for slider in studio.units.values():
+        slider.value = 0
+    assert "cannot tell" in studio.bars.said.value, "nothing moves"
+    studio.units["12"].value = 3
+    assert "happiness" in studio.bars.said.value
+    studio.units["12"].value, studio.units["9"].value = 0, 3
+    assert "disgust" in studio.bars.said.value
 
 
 def test_pictures_are_those_of_the_renderer(studio):
@@ -249,3 +261,11 @@ def test_what_cannot_be_explained_is_refused(faces):
         WhereHowExplorer(create_model("tsfmicro_late", 3), faces, ["a"])
     with pytest.raises(ValueError, match="does not read the onset frame"):
         WhereHowExplorer(create_model("tsfmicro_temporal", 3), faces, CLASSES)
+
+
+def test_without_a_model_the_one_that_ships_is_explained(faces):
+    explorer, model = WhereHowExplorer(None, faces), from_pretrained("where_how")
+    assert explorer.classes == EMOTIONS
+    assert torch.allclose(explorer.logits, model.logits(faces[0])[0], atol=1e-4)
+    with pytest.raises(ValueError, match="the model has 5 classes: name them all"):
+        WhereHowExplorer(None, faces, CLASSES)

@@ -17,14 +17,14 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Training processes; on
 
 
 def demo(
-    out: Folder = Path("build/demo"),
-    subjects: Subjects = 8,
+    out: Annotated[Path, typer.Option("--out", help="Where the page goes.")] = Path("build/demo"),
+    subjects: Subjects = 6,
     clips: Clips = 12,
     epochs: Epochs = None,
     seed: int = 0,
     workers: Workers = None,
 ) -> None:
-    """Draw heads, train three models, explain them, and write one page about it all."""
+    """Draw heads, recognise and explain them with the models that ship, train one, and write a page about it all."""
     from tsfmicro_lab.demo import run_demo
     from tsfmicro_lab.training import RECIPES
 
@@ -80,7 +80,7 @@ def evaluate(
 
 def analyze_video(
     path: Annotated[Path, typer.Argument(help="A video file, or a folder of frames.")],
-    model: Annotated[Path | None, typer.Option(help="Folder of a model that a demo or evaluation saved.")] = None,
+    model: Annotated[str, typer.Option(help="emotions, action_units, the folder of your own, or none.")] = "emotions",
     classes: Annotated[str | None, typer.Option(help="Its classes, with commas, where its folder has none.")] = None,
     fps: Annotated[float | None, typer.Option(help="True frames per second, where the file does not tell.")] = None,
     strictness: Annotated[float, typer.Option(min=1, help="Less finds more, and more that is nothing.")] = 6.0,
@@ -88,14 +88,15 @@ def analyze_video(
 ) -> None:
     """Spot quick movements of a face in your own video, and say what a model makes of them, on one page."""
     from tsfmicro_lab.analyze import analyze
-    from tsfmicro_lab.models import from_pretrained
+    from tsfmicro_lab.models import checkpoint_folder, from_pretrained
     from tsfmicro_lab.models.card import training_data
     from tsfmicro_lab.reports import analysis_report
 
     names = tuple(name.strip() for name in classes.split(",")) if classes else ()
-    found = analyze(path, from_pretrained(model) if model else None, names, fps=fps, strictness=strictness)
+    given = None if model == "none" else from_pretrained(model)
+    found = analyze(path, given, names, fps=fps, strictness=strictness)
     print_table(found.table, "Moments: times in seconds, duration in ms, head motion in pixels at 224 px")
     for note in found.notes:
         print(f"• {note}")
-    page = analysis_report(found, out, training_data(model) if model else "")
+    page = analysis_report(found, out, training_data(checkpoint_folder(model)))
     print(f"the page: {page} (it shows the face: handle it like the recording)")

@@ -12,6 +12,8 @@ from tsfmicro_lab.models.official import fill, from_official, read_weights
 from tsfmicro_lab.models.tsfmicro import PRESETS, TSFmicro
 from tsfmicro_lab.seeds import seeded
 
+#: Models that ship with the lab, trained on synthetic faces alone; each lies in a folder of its name with a card.
+SHIPPED, _CHECKPOINTS = ("emotions", "action_units", "where_how"), Path(__file__).parents[1] / "checkpoints"
 MODELS: dict[str, type[Recognizer]] = {m.name: m for m in (*tsfmicro.MODELS, *slstt.MODELS, FRLDGT, *shallow.MODELS)}
 
 
@@ -51,20 +53,36 @@ def create_model(
         return MODELS[name].from_preset(preset, num_classes=num_classes, **overrides)
 
 
-def from_pretrained(folder: Path | str) -> Recognizer:
-    """Loads a model that its `save_pretrained` wrote, in evaluation mode. Nothing in the folder is executed.
+def checkpoint_folder(name: Path | str) -> Path:
+    """Where a model lies: one of :data:`SHIPPED` by its name, any other by its folder.
+
+    The name comes first; give a folder that is called so as `./emotions`, or as a `Path`.
+    """
+    return _CHECKPOINTS / name if name in SHIPPED else Path(name)
+
+
+def from_pretrained(name: Path | str) -> Recognizer:
+    """Loads a model that ships with the lab, `emotions` or `action_units`, or the folder of a `save_pretrained`.
+
+    It is in evaluation mode. Nothing in the folder is executed. Read the card, README.md in :func:`checkpoint_folder`,
+    for what a shipped model has seen, how far it is right, and where it must not be used.
 
     Raises:
-        ValueError: The folder holds no model of this lab, or its weights do not fit its configuration.
+        ValueError: There is no model of this lab, or its weights do not fit its configuration.
+
+    Example:
+        >>> from_pretrained("emotions").config.classes
+        ('disgust', 'happiness', 'others', 'repression', 'surprise')
     """
-    folder = Path(folder)
+    folder = checkpoint_folder(name)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = MODELS[config.pop("name")]
         fields: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
         model = kind(type(kind.presets["base"])(**fields))
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder} holds no model of this lab ({error}): give a folder of save_pretrained") from error
+        remedy = f"give a folder of save_pretrained, or one of {', '.join(SHIPPED)}"
+        raise ValueError(f"{folder} holds no model of this lab ({error}): {remedy}") from error
     tensors = read_weights(folder / "model.safetensors")
     fill(model, tensors, f"the weights in {folder} do not fit its config.json: save the model again")
     return model.eval()

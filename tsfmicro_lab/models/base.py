@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from itertools import compress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,8 @@ from tsfmicro_lab.models.card import model_card
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: The two inputs of TSFmicro and their nicknames; everything else calls a stream by its input's name.
 STREAMS = {"onset": "where", "difference": "how"}
+#: What a model says where it is not sure enough.
+UNSURE = "cannot tell"
 
 Image = Float[Tensor, "batch 3 height width"]
 Logits = Float[Tensor, "batch classes"]
@@ -73,12 +76,18 @@ class ModelConfig:
     Attributes:
         num_classes: Emotions to tell apart.
         image_size: Side of the aligned face, pixels.
-        classes: Names of the emotions, where they are known: a saved model brings them along.
+        classes: Names of the emotions, where they are known: a saved model brings them along. If all are numbers, they
+            are action units.
+        temperature: By what the last layer was divided after training, so that probabilities are calibrated; 1: by
+            nothing. The logits have it in them.
+        certain: Least probability at which the model says what it takes a clip for (see :meth:`Recognizer.tell`).
     """
 
     num_classes: int = 5
     image_size: int = 224
     classes: Sequence[str] = ()
+    temperature: float = 1.0
+    certain: float = 0.0
     #: Settings that are one of a few words.
     CHOICES: ClassVar[Mapping[str, Sequence[str]]] = {}
 
@@ -87,6 +96,11 @@ class ModelConfig:
             check_word(name, getattr(self, name), known)
         if self.classes and len(self.classes) != self.num_classes:
             raise ValueError(f"{self.num_classes} classes, but {len(self.classes)} names: {', '.join(self.classes)}")
+
+    @property
+    def units(self) -> bool:
+        """Whether the classes are action units, each a question of its own."""
+        return bool(self.classes) and all(name.isdigit() for name in self.classes)
 
 
 def cross_entropy(logits: Logits, label: Tensor, weight: Tensor | None = None, focal: float = 0.0) -> Tensor:
@@ -166,6 +180,24 @@ class Recognizer(nn.Module):
             return self(**self.inputs_of(given)).float().cpu()
         rows = torch.as_tensor(np.arange(len(given)) if index is None else index)
         return torch.cat([self(**self.inputs_of(given, part)).float().cpu() for part in rows.split(batch_size)])
+
+    def probabilities(self, logits: Logits) -> Logits:
+        """What logits mean: probabilities of classes, which sum to 1, or of each action unit by itself."""
+        return logits.sigmoid() if self.config.units else logits.softmax(-1)
+
+    def tell(self, logits: Logits, classes: Sequence[str] = ()) -> list[str]:
+        """What the model says of each clip: a class, or action units joined by `+`; where it is unsure, :data:`UNSURE`.
+
+        Example:
+            >>> from tsfmicro_lab.models import create_model
+            >>> model = create_model("ststnet", 3, classes=("a", "b", "c"), certain=0.6)
+            >>> model.tell(torch.tensor([[2.0, 0.0, 0.0], [1.0, 0.0, 1.0]]))
+            ['a', 'cannot tell']
+        """
+        p, c = self.probabilities(logits), self.config
+        likeliest = F.one_hot(p.argmax(1), c.num_classes) > 0
+        said = p >= (c.certain or 0.5) if c.units else likeliest & (p >= c.certain)
+        return ["+".join(compress(classes or c.classes, row)) or UNSURE for row in said.tolist()]
 
     def baseline(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Reference input for attribution: mean-colour face, zero motion."""

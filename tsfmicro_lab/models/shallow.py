@@ -21,11 +21,12 @@ from tsfmicro_lab.models.base import Logits, ModelConfig, Recognizer
 
 @dataclass(frozen=True)
 class ShallowConfig(ModelConfig):
-    """Settings of both networks; `flow` is the method of the optical flow."""
+    """Settings of both networks; `flow` is the method of the optical flow, `hidden` the width of Off-ApexNet's end."""
 
     num_classes: int = 3
     image_size: int = 28
     flow: str = "tvl1"
+    hidden: int = 1024
     CHOICES: ClassVar = {"flow": ("tvl1", "farneback", "dis")}
 
 
@@ -94,9 +95,10 @@ class OffApexNet(_Shallow):
             return [nn.Conv2d(i, o, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
 
         self.streams = nn.ModuleList(nn.Sequential(*block(1, 6), *block(6, 16)) for _ in range(2))
-        wide = 2 * 16 * (c.image_size // 4) ** 2
-        layers = (nn.Linear(wide, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, c.num_classes))
-        self.head = nn.Sequential(*layers)
+        wide, n = 2 * 16 * (c.image_size // 4) ** 2, c.hidden
+        self.head = nn.Sequential(
+            nn.Linear(wide, n), nn.ReLU(), nn.Linear(n, n), nn.ReLU(), nn.Linear(n, c.num_classes)
+        )
 
     def forward(self, flow: Float[Tensor, "batch 2 height width"]) -> Logits:
         """Returns the logits."""

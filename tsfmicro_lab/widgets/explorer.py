@@ -10,7 +10,7 @@ from IPython.display import Image
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.schema import Dataset
-from tsfmicro_lab.models.base import Recognizer
+from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.widgets.tiles import Tile, png
 
 #: What a reader's choice can lead to, told in one sentence; other errors are ours, and keep their trace.
@@ -58,10 +58,15 @@ class Explorer(widgets.VBox):
         return Image(data=png(np.vstack(padded)), format="png")
 
 
-def check_classes(model: Recognizer, classes: Sequence[str] | None) -> None:
-    """Refuses names that are not one for each class of a model."""
-    if len(classes or ()) != model.config.num_classes:
+def model_and_classes(
+    model: Recognizer | None, classes: Sequence[str] | None, shipped: str = "emotions"
+) -> tuple[Recognizer, list[str]]:
+    """A model, by default one that ships, and a name for each of its classes; refuses other numbers of names."""
+    model = model or from_pretrained(shipped)
+    classes = classes or model.config.classes
+    if len(classes) != model.config.num_classes:
         raise ValueError(f"the model has {model.config.num_classes} classes: name them all with classes=")
+    return model, list(classes)
 
 
 def slider(label: str, value: float, low: float, high: float, step: float = 1, *, wait: bool = False) -> widgets.Widget:

@@ -18,10 +18,11 @@ from tsfmicro_lab.data.moving_face import MovingFace
 from tsfmicro_lab.data.photographs import find_portrait, packaged_portraits, photographed
 from tsfmicro_lab.data.rendering import Camera, Light, Surface
 from tsfmicro_lab.data.video import Video
+from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.preprocess.flow import flow_colours
 from tsfmicro_lab.preprocess.keyframes import difference_frame
-from tsfmicro_lab.widgets.explorer import REFUSALS, Explorer, button, labelled, menu, player, slider
-from tsfmicro_lab.widgets.tiles import Tile, show_all, signed
+from tsfmicro_lab.widgets.explorer import REFUSALS, Explorer, button, labelled, menu, model_and_classes, player, slider
+from tsfmicro_lab.widgets.tiles import Bars, Tile, show_all, signed
 from tsfmicro_lab.widgets.webcam import WebcamRecorder
 
 SOURCES = {"a head": "head", "a photograph": "photograph", "a picture of the webcam": "webcam"}
@@ -32,10 +33,10 @@ STRONGEST |= {"gaze": 3.5, "blinks": 10.0}
 
 
 class FaceStudio(Explorer):
-    """Choose a face, action units, their strength and timing, and watch: frames, difference, true motion.
+    """Choose a face, action units, their strength and timing, and watch: frames, difference, motion, a prediction.
 
-    Frames are `size` pixels wide, 64 to 512; `seed` is the person drawn first. What cannot be done is told in the
-    message, and the pictures stay.
+    Frames are `size` pixels wide, 64 to 512; `seed` is the person drawn first; `model` predicts the clip, by default
+    the one of emotions that ships. What cannot be done is told in the message, and the pictures stay.
 
     Attributes:
         source: Whether a head, a photograph or a picture of the webcam moves.
@@ -50,8 +51,8 @@ class FaceStudio(Explorer):
         moving: The renderer behind the pictures.
     """
 
-    def __init__(self, size: int = 224, seed: int = 1) -> None:
-        self.size = size
+    def __init__(self, size: int = 224, seed: int = 1, model: Recognizer | None = None) -> None:
+        self.size, (self.model, classes) = size, model_and_classes(model, None)
         self.source = menu("face", SOURCES)
         self.person = slider("person", seed, 0, 200, wait=True)
         self.layout_variation = slider("layout variation", 1, 0, 2, 0.25, wait=True)
@@ -70,6 +71,7 @@ class FaceStudio(Explorer):
         self.play = player(self.frame, 40)
         self.folder = labelled(widgets.Text("my_clips/clip01"), "save to folder")
         self.tiles = [Tile(t, size) for t in ("onset", "this frame", "difference", "true motion")]
+        self.bars = Bars(classes)
         units, distractors = list(self.units.values()), list(self.distractors.values())
         controls = [
             [
@@ -79,7 +81,7 @@ class FaceStudio(Explorer):
             [units[:10], units[10:], distractors],
             [[self.frame], [self.play]],
         ]
-        super().__init__(controls, [self.tiles, [self.folder, button("save as data", "save", self.save)]])
+        super().__init__(controls, [self.tiles, [self.bars, self.folder, button("save as data", "save", self.save)]])
         self.when([self.source, self.person, self.layout_variation, self.photograph], self._new_face, "drawing")
         self.webcam.observe(self._recorded, "state")
         self.when([self.side], self._new_side)
@@ -150,6 +152,7 @@ class FaceStudio(Explorer):
         motion = self._motion({self.side.value + u: scale * s.value for u, s in self.units.items() if s.value})
         self.moving = MovingFace(self._face, motion, Camera(self.size), self._light)
         self.frame.max = self.play.max = motion.frames - 1
+        self.bars.show(self.model, self.model.logits(self.clip())[0])
         if self.frame.value == motion.apex:
             self._update()
         self.frame.value = motion.apex

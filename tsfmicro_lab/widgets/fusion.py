@@ -5,11 +5,12 @@ from collections.abc import Mapping
 
 import ipywidgets as widgets
 import numpy as np
+import torch
 
 from tsfmicro_lab.clips import Frame
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.explain.streams import StreamActivations, fuse_of, stream_activations, stream_weights
-from tsfmicro_lab.models.base import Recognizer
+from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.models.retention import ManhattanRetention
 from tsfmicro_lab.widgets.explorer import Explorer, button, menu, slider
 from tsfmicro_lab.widgets.tiles import Bars, Tile, over_face, show_all, signed, strength
@@ -22,7 +23,7 @@ class FusionExplorer(Explorer):
 
     Maps show how much each token stands out in each stream where they are added (one scale for both), and, at the end
     of the network, the evidence of each position for a class: orange for, purple against. Models, one or several by
-    name, are copied: the sliders do not touch yours.
+    name, or None for `where_how` that ships, are copied: the sliders do not touch yours.
 
     Attributes:
         clip, onset_from: The sample, and whose onset frame is read; below 0 its own.
@@ -35,7 +36,8 @@ class FusionExplorer(Explorer):
         ValueError: A model has one stream only, or the samples are of another size.
     """
 
-    def __init__(self, models: Recognizer | Mapping[str, Recognizer], samples: Samples, index: int = 0) -> None:
+    def __init__(self, models: Recognizer | Mapping[str, Recognizer] | None, samples: Samples, index: int = 0) -> None:
+        models = models or from_pretrained("where_how")
         if not isinstance(models, Mapping):
             models = {models.name.removeprefix("tsfmicro_"): models}
         for model in models.values():
@@ -90,4 +92,4 @@ class FusionExplorer(Explorer):
         streams = (strength(now.streams[name], largest) for name in ("difference", "onset"))
         end = over_face(face, signed(evidence, most), np.sqrt(np.abs(evidence) / max(most, 1e-12)))
         show_all(tiles, moved, *streams, end)
-        self.bars[name].show(now.logits)
+        self.bars[name].show(self.models[name], torch.as_tensor(now.logits))

@@ -18,7 +18,7 @@ from tsfmicro_lab.preprocess.alignment import align_clip, onset_landmarks
 from tsfmicro_lab.preprocess.flow import FLOWS, flow_colours, magnify, optical_flow
 from tsfmicro_lab.preprocess.keyframes import difference_frame, intensity_curve, spot_apex
 from tsfmicro_lab.preprocess.landmarks import Landmarker
-from tsfmicro_lab.widgets.explorer import Explorer, button, check_classes, clip_menu, menu, player, slider
+from tsfmicro_lab.widgets.explorer import Explorer, button, clip_menu, menu, model_and_classes, player, slider
 from tsfmicro_lab.widgets.tiles import Bars, Tile, outlined, over_face, show_all, signed
 
 #: Frames that are read for the curve of a long clip.
@@ -29,8 +29,9 @@ class OnsetApexExplorer(Explorer):
     """Choose onset and apex of a clip and see what a model would be given: frames, difference, flow, prediction.
 
     The clip is aligned by one transform from its annotated onset frame. Annotated key frames are marked below the
-    intensity curve, the spotted apex above it. The prediction of a model, if one is given, follows the sliders. Where
-    clips bring no landmarks, `landmarker` finds them, MediaPipe by default; aligned frames are `size` pixels wide.
+    intensity curve, the spotted apex above it. The prediction of a model, by default the one of emotions that ships,
+    follows the sliders. Where clips bring no landmarks, `landmarker` finds them, MediaPipe by default; aligned frames
+    are `size` pixels wide.
 
     Attributes:
         clip, onset, apex: What is shown; `play` moves the apex.
@@ -55,9 +56,8 @@ class OnsetApexExplorer(Explorer):
         self.data = [data] if isinstance(data, Clip) else data
         if not len(self.data):
             raise ValueError("there is no clip to explore")
-        if model is not None:
-            check_classes(model, classes)
-        self.model, self.landmarker, self.size = model, landmarker, size
+        self.model, names = model_and_classes(model, classes)
+        self.landmarker, self.size = landmarker, size
         self.clip = clip_menu(self.data, index)
         self.onset, self.apex = slider("onset", 0, 0, 1), slider("apex", 1, 0, 1)
         self.play = player(self.apex, 60)
@@ -70,7 +70,7 @@ class OnsetApexExplorer(Explorer):
         self.region = menu("action unit", units)
         self.tiles = [Tile(title, size) for title in ("onset", "apex", "difference", "optical flow")]
         self.curve = Tile("intensity: distance of each frame from the onset", 90, self._click_curve)
-        self.bars = Bars(classes or ())
+        self.bars = Bars(names)
         annotated = button("as annotated", "undo", self.reset)
         spotted = button("spotted apex", "search", lambda: setattr(self.apex, "value", self.spotted))
         left = [self.clip, self.onset, self.apex, widgets.HBox([self.play, annotated, spotted])]
@@ -126,9 +126,8 @@ class OnsetApexExplorer(Explorer):
         longest = f"longest flow {np.quantile(np.hypot(*self.motion), 0.995):.2f} px"
         label = f"{self.shown.id}: label <b>{self.shown.emotion or 'none'}</b>, action units {units}"
         self.story.value = f"{label}; onset to apex {(j - i) / self.shown.fps * 1e3:.0f} ms, {longest}"
-        if self.model is not None:
-            clip = replace(self.recorded, onset=i, apex=j, offset=max(j, self.recorded.offset))
-            self.bars.show(self.model.logits(clip)[0].numpy())
+        clip = replace(self.recorded, onset=i, apex=j, offset=max(j, self.recorded.offset))
+        self.bars.show(self.model, self.model.logits(clip)[0])
 
     def _flow_picture(self, onset: Frame) -> Frame:
         if not self.arrows.value:

@@ -90,7 +90,7 @@ class RetentionExplorer(Explorer):
         gamma, given = torch.full((layer.heads,), self.decay.value), []
         layer.set_decay(torch.where(torch.arange(layer.heads) == head, gamma, self._trained[layer]))
         with inputs_seen(layer) as seen:
-            self.bars.show(self.model(**self.inputs)[0].numpy())
+            self.bars.show(self.model, self.model(**self.inputs)[0])
         for decay in (torch.ones_like(gamma), gamma):
             layer.set_decay(decay)
             given.append(layer.weights(*seen[layer])[0, :, row * layer.grid + column].unflatten(-1, [layer.grid] * 2))

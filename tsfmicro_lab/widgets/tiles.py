@@ -8,11 +8,13 @@ import cv2
 import ipywidgets as widgets
 import matplotlib as mpl
 import numpy as np
+import torch
 import traitlets
 from jaxtyping import Float
 
 from tsfmicro_lab.clips import Frame
 from tsfmicro_lab.explain.figures import DIVERGING
+from tsfmicro_lab.models.base import Recognizer
 
 
 class ClickableImage(anywidget.AnyWidget):  # type: ignore[misc]
@@ -51,18 +53,19 @@ def show_all(tiles: Sequence[Tile], *pictures: Frame) -> None:
 
 
 class Bars(widgets.VBox):
-    """The probability of every class as a bar, the largest marked."""
+    """The probability of every class as a bar, the largest marked, and what the model says."""
 
     def __init__(self, classes: Sequence[str]) -> None:
+        self.classes, self.said = classes, widgets.HTML()
         self.levels = [widgets.FloatProgress(0, min=0, max=1, layout={"width": "9em"}) for _ in classes]
         self.numbers = [widgets.Label() for _ in classes]
         names = [widgets.Label(name, layout={"width": "6em"}) for name in classes]
-        super().__init__([widgets.HBox(row) for row in zip(names, self.levels, self.numbers, strict=True)])
+        super().__init__([*map(widgets.HBox, zip(names, self.levels, self.numbers, strict=True)), self.said])
 
-    def show(self, logits: Float[np.ndarray, " classes"]) -> None:
-        """Shows the probabilities that belong to some logits."""
-        p = np.exp(logits - logits.max())
-        p = p / p.sum()
+    def show(self, model: Recognizer, logits: Float[torch.Tensor, " classes"]) -> None:
+        """Shows the probabilities that a model means by some logits."""
+        p = model.probabilities(logits[None])[0]
+        self.said.value = f"the model says: <b>{model.tell(logits[None], self.classes)[0]}</b>"
         for i, (level, number) in enumerate(zip(self.levels, self.numbers, strict=True)):
             level.value = float(p[i])
             level.bar_style = "success" if i == int(p.argmax()) else ""

@@ -21,7 +21,7 @@ from tsfmicro_lab.models.base import STREAMS, Recognizer
 from tsfmicro_lab.preprocess.alignment import align_clip, onset_landmarks
 from tsfmicro_lab.preprocess.keyframes import with_apex
 from tsfmicro_lab.preprocess.landmarks import Landmarker
-from tsfmicro_lab.widgets.explorer import Explorer, button, check_classes, clip_menu, menu, slider
+from tsfmicro_lab.widgets.explorer import Explorer, button, clip_menu, menu, model_and_classes, slider
 from tsfmicro_lab.widgets.tiles import Bars, Tile, outlined, over_face, show_all, signed
 
 #: Which inputs a switched-off region is taken from.
@@ -33,8 +33,9 @@ class WhereHowExplorer(Explorer):
 
     Click into a picture, or use the buttons, to take a region out: it holds still (the difference there becomes zero),
     or the onset frame there gets the mean colour, or both; logits and maps are computed again. Where the truth is
-    known, the truly moved region is outlined. Both maps share one scale. The model is copied; where clips bring no
-    landmarks, `landmarker` finds them, MediaPipe by default; pictures are `size` pixels wide.
+    known, the truly moved region is outlined. Both maps share one scale. The model is copied; None stands for
+    `where_how`, which ships. Where clips bring no landmarks, `landmarker` finds them, MediaPipe by default; pictures
+    are `size` pixels wide.
 
     Attributes:
         clip, target, method: Whose prediction, which class (the predicted one by default) and how it is explained.
@@ -49,19 +50,19 @@ class WhereHowExplorer(Explorer):
 
     def __init__(
         self,
-        model: Recognizer,
+        model: Recognizer | None,
         data: Dataset | Sequence[Clip],
-        classes: Sequence[str],
+        classes: Sequence[str] | None = None,
         *,
         landmarker: Landmarker | None = None,
         size: int = 240,
         index: int = 0,
     ) -> None:
-        check_classes(model, classes)
+        model, classes = model_and_classes(model, classes, "where_how")
         if missing := [name for name in STREAMS if name not in model.input_names]:
             lacks = f"{type(model).__name__} does not read the {' and '.join(missing)} frame"
             raise ValueError(f"{lacks}: explore a model that reads onset and difference, such as tsfmicro_late")
-        self.model, self.classes, self.size = copy.deepcopy(model).cpu().eval(), list(classes), size
+        self.model, self.classes, self.size = copy.deepcopy(model).cpu().eval(), classes, size
         self.clip = clip_menu(data, index)
         self.target = menu("explain", ["predicted", *classes])
         self.method = menu("method", list(METHODS))
@@ -109,7 +110,7 @@ class WhereHowExplorer(Explorer):
         target = None if self.target.value == "predicted" else self.classes.index(self.target.value)
         self.maps: WhereHow = where_how(self.model, self.inputs, target, self.method.value, regions=self.regions)
         with torch.no_grad():
-            self.logits = self.model(**self.inputs)[0].numpy()
+            self.logits = self.model(**self.inputs)[0]
         self.table = region_table(self.maps, self.regions)
         self._show()
 
@@ -123,7 +124,7 @@ class WhereHowExplorer(Explorer):
         truth = [self.shown.truth.moved] if self.shown.truth else []
         large = [cv2.resize(p, (self.size, self.size), interpolation=cv2.INTER_NEAREST) for p in pictures]
         show_all(self.tiles, *(outlined(outlined(p, off, (0, 90, 180)), truth, (0, 0, 0)) for p in large))
-        self.bars.show(self.logits)
+        self.bars.show(self.model, self.logits)
         table = self.table.sort_values("difference", ascending=False)
         self.rows.value = table.to_html(index=False, float_format=lambda share: f"{share:.0%}")
         share = f"{self.maps.share('difference'):.0%} of all attribution goes to the difference"
