@@ -55,8 +55,7 @@ def run_demo(
         report.put(scores=scores_chart(table), confusion=confusion_chart(shipped, samples.classes))
         report.put(table=table.drop(columns="seed").rename(columns={"uf1": "UF1", "uar": "UAR"}))
     with report.section("3 · Where and how, against the truth"):
-        model = from_pretrained("where_how")
-        _explain(report, data, samples, model)
+        _explain(report, data, samples, model := from_pretrained("where_how"))
     with report.section("4 · The same on a real photograph"):
         _photograph(report, samples, model)
     report.put(data=str(data), recipe=recipe)

@@ -96,9 +96,8 @@ class OffApexNet(_Shallow):
 
         self.streams = nn.ModuleList(nn.Sequential(*block(1, 6), *block(6, 16)) for _ in range(2))
         wide, n = 2 * 16 * (c.image_size // 4) ** 2, c.hidden
-        self.head = nn.Sequential(
-            nn.Linear(wide, n), nn.ReLU(), nn.Linear(n, n), nn.ReLU(), nn.Linear(n, c.num_classes)
-        )
+        layers = (nn.Linear(wide, n), nn.ReLU(), nn.Linear(n, n), nn.ReLU(), nn.Linear(n, c.num_classes))
+        self.head = nn.Sequential(*layers)
 
     def forward(self, flow: Float[Tensor, "batch 2 height width"]) -> Logits:
         """Returns the logits."""
