@@ -197,7 +197,7 @@ def trials(setting: Setting, seed: int, epochs: int | None, accelerator: str) ->
     known: dict[str, Any] = {"recipe": recipe, "seed": seed, "accelerator": accelerator}
     runs = (*VARIANTS, *SHALLOW, *(OTHERS if setting.name == "clean" else ()))
     if setting.motion == "flow":  # only whether the onset frame helps
-        runs = (Run(LATE), Run(TEMPORAL))
+        runs = (*FUSIONS, Run(TEMPORAL))
     found = [Trial(setting, replace(run, **known)) for run in runs]
     if setting.name == "clean":
         found.append(Trial(setting, replace(Run(LATE), **known), LOSO))
