@@ -43,7 +43,7 @@ OTHER = 1000
 HONEST, CHEAT, TWIN, NONSENSE = "as it is", "with the mark", "another seed", "random labels"
 IMPUTATIONS = ("zero", "linear", "another clip")
 #: Points of a deletion curve, and perturbations of an infidelity: fewer than by default, for time.
-POINTS, PERTURBATIONS = 9, 16
+POINTS, PERTURBATIONS = 6, 12
 
 
 @dataclass(frozen=True)
@@ -295,7 +295,7 @@ def check_clips(setting: Setting, subject: str, count: int = 1) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def accuse_clips(setting: Setting, subject: str, count: int = 2) -> pd.DataFrame:
+def accuse_clips(setting: Setting, subject: str, count: int = 1) -> pd.DataFrame:
     """Clips with and without the mark, none of the class that it gave away, put to two models.
 
     One was trained with the mark and may use it; the other never saw it and cannot know it. `fooled` says of a clip
