@@ -54,8 +54,9 @@ def published() -> pd.DataFrame:
         [[0.901, 0.893]]
     """
     table = pd.read_csv(ROOT / "notebooks" / "results" / "published.csv", dtype={"year": str, "classes": str})
-    words = [name for name in table if name not in (*SCORES, "recomputed")]
-    return table.assign(**{name: table[name].fillna("") for name in words})
+    return table.assign(
+        **{name: table[name].fillna("") for name in map(str, table) if name not in (*SCORES, "recomputed")}
+    )
 
 
 SCORES_HEAD = """\
