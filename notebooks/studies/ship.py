@@ -1,8 +1,10 @@
-"""The two models that ship: trained on many heads, chosen and calibrated on others, tested once on others again.
+"""The models that ship: trained on many heads, chosen and calibrated on others, tested once on others again.
 
-python notebooks/studies/ship.py portraits --save build/ship/portraits.npz      # once, where MediaPipe is
-python notebooks/studies/ship.py train --out build/ship --accelerator cuda      # minutes on a GPU with many cores
-python notebooks/studies/ship.py install --out build/ship                       # films, cards, the package's folder
+Landmark two portraits (once), train (an hour on one core), and put models, cards and result where they belong:
+
+    python notebooks/studies/ship.py portraits
+    python notebooks/studies/ship.py train
+    python notebooks/studies/ship.py install
 """
 
 import copy
@@ -35,8 +37,6 @@ from tsfmicro_lab.models.base import STREAMS, UNSURE, cross_entropy
 from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.provenance import device_name, environment
 from tsfmicro_lab.training import Recipe, fit
-from tsfmicro_lab.training.device import find_device
-from tsfmicro_lab.training.loop import recalibrate
 from tsfmicro_lab.training.metrics import f1
 
 Out = Annotated[Path, typer.Option(help="Where clips, models and tables are kept; started again, it goes on.")]
@@ -77,18 +77,14 @@ class Candidate:
         return create_model(self.model, len(classes), classes=tuple(classes), seed=seed, **flow, **self.settings)
 
 
-WIDE = {"dims": (32, 64)}
 #: Networks that read frames are compared on emotions alone; slstt_mean, which reads eleven frames, is left out.
 CANDIDATES = {
-    "late": Candidate("tsfmicro_late", 30, lr=3e-3, batch_size=256),
-    "late, wide": Candidate("tsfmicro_late", 30, lr=3e-3, batch_size=256, settings=WIDE),
-    "temporal, wide": Candidate("tsfmicro_temporal", 30, lr=3e-3, batch_size=256, settings=WIDE),
-    "off_apexnet, 28 px": Candidate("off_apexnet", 60, 28, settings={"hidden": 128}),
-    "off_apexnet, 56 px": Candidate("off_apexnet", 40, 56, settings={"hidden": 48}),
-    "ststnet, 28 px": Candidate("ststnet", 60, 28, lr=4e-3),
+    "late": Candidate("tsfmicro_late", 8, batch_size=32),
+    "off_apexnet, 28 px": Candidate("off_apexnet", 30, 28, settings={"hidden": 128}),
+    "ststnet, 28 px": Candidate("ststnet", 30, 28, lr=4e-3),
 }
 #: How many parts of four people each are drawn, and how many of the candidates are trained.
-SIZES = {"full": (200, 32, 24), "small": (24, 8, 6), "tiny": (2, 2, 2)}
+SIZES = {"large": (200, 32, 24), "small": (40, 8, 6), "tiny": (2, 2, 2)}
 
 
 @dataclass(frozen=True)
@@ -133,7 +129,7 @@ def parts_of(size: str, portraits: dict[str, Any]) -> dict[str, list[Part]]:
         signed = [(1 if i % 2 else -1) * float(pose) for i in range(max(test // 4, 1))]
         sets[f"pose {pose}"] = [Part(f"pose{pose}-{i}", 50_000 + i, pose=p, **plain) for i, p in enumerate(signed)]
     for i, (name, (image, points)) in enumerate(portraits.items()):
-        few = plain | {"clips": 60 if size == "full" else 12, "portrait": (image, points, name)}
+        few = plain | {"clips": 60 if size == "large" else 12, "portrait": (image, points, name)}
         sets[name] = [Part(f"portrait{i}", 60_000 + i, **few)]
     return sets
 
@@ -147,25 +143,16 @@ def read_portraits(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         return {name: (held[f"image {name}"], held[f"points {name}"]) for name in held["names"].tolist()}
 
 
-def train_one(
-    candidate: Candidate, train: Samples, accelerator: str, seed: int, seconds: float = np.inf, progress: str = ""
-) -> Recognizer:
-    """A trained network, on the CPU; cut short after so many seconds, and then not at its best."""
+def train_one(candidate: Candidate, train: Samples, accelerator: str, seed: int, told: str = "") -> Recognizer:
+    """A trained network, on the CPU; prints how far it is under the name that is told."""
     model, began = candidate.create(train.classes, seed), time.perf_counter()
-    every, done = np.arange(len(train)), 0
 
-    def late() -> bool:
-        nonlocal done
+    def tell(epoch: int, loss: float) -> None:
         spent = time.perf_counter() - began
-        if progress and done % 5 == 0:
-            print(f"{progress}: epoch {done} of {candidate.epochs} after {spent:.0f} s", flush=True)
-        done += 1
-        return spent > seconds
+        print(f"{told}: epoch {epoch} of {candidate.epochs} after {spent:.0f} s, loss {loss:.3f}", flush=True)
 
-    losses = fit(model, train, every, candidate.recipe, seed=seed, accelerator=accelerator, stop=late)
-    if len(losses) < candidate.epochs:
-        print(f"{progress}: cut short in epoch {len(losses)} of {candidate.epochs}", flush=True)
-        recalibrate(model, train.to(find_device(accelerator)), every, candidate.recipe)
+    every = np.arange(len(train))
+    fit(model, train, every, candidate.recipe, seed=seed, accelerator=accelerator, after_epoch=tell)
     return model.cpu()
 
 
@@ -312,20 +299,17 @@ def _place(folder: Path, target: str, name: str) -> Path:
     return folder / "candidates" / target / name.replace(", ", "-").replace(" ", "")
 
 
-def _job(
-    item: tuple[str, str], folder: Path, size: str, accelerator: str, share: float, seed: int, seconds: float
-) -> float:
+def _job(item: tuple[str, str], folder: Path, size: str, accelerator: str, seed: int) -> float:
     """Trains a candidate for a target in a process of its own, unless it is there; gives the seconds that it took."""
     target, name = item
     place = _place(folder, target, name)
     if (place / "seconds.txt").exists():
         return float((place / "seconds.txt").read_text())
     candidate, began = CANDIDATES[name], time.perf_counter()
-    candidate = replace(candidate, epochs=max(round(share * candidate.epochs), 1))
     drawn = draw(parts_of(size, {})["train"], folder / "clips", 1, flow=candidate.flow)
     samples = as_samples(drawn, TARGETS[target], candidate.flow, to_train=True)
     told = f"{target}, {name}"
-    train_one(candidate, samples, accelerator, seed, seconds, told).save_pretrained(place)
+    train_one(candidate, samples, accelerator, seed, told).save_pretrained(place)
     (place / "seconds.txt").write_text(f"{time.perf_counter() - began:.1f}")
     return time.perf_counter() - began
 
@@ -337,9 +321,7 @@ def make(
     workers: int | None,
     portraits: Path,
     names: Sequence[str],
-    share: float,
     seed: int,
-    seconds: float,
 ) -> None:
     """Draws everybody, trains all candidates side by side, chooses, calibrates, tests; models and tables are kept."""
     parts, began = parts_of(size, read_portraits(portraits)), time.perf_counter()
@@ -347,7 +329,7 @@ def make(
     draw(every, folder / "clips", workers, "drawing people", read=False)
     print(f"drawn after {time.perf_counter() - began:.0f} s", flush=True)
     jobs = [("emotions", name) for name in names] + [("action_units", n) for n in names if CANDIDATES[n].flow]
-    train = partial(_job, folder=folder, size=size, accelerator=accelerator, share=share, seed=seed, seconds=seconds)
+    train = partial(_job, folder=folder, size=size, accelerator=accelerator, seed=seed)
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in Ship.tables()}
     with process_pool(len(jobs) if accelerator == "cuda" else workers) as pool:
         took = dict(zip(jobs, pool.map(train, jobs), strict=True))
@@ -362,7 +344,7 @@ def make(
     provenance: dict[str, Any] = environment() | {"device": device_name(accelerator)}
     provenance["command"] = " ".join(["python notebooks/studies/ship.py", *sys.argv[1:]])
     provenance |= {"faces": FACES, "seed": seed, "size": size, "people": people}
-    provenance["networks"] = {name: asdict(CANDIDATES[name]) | {"share_of_epochs": share} for name in names}
+    provenance["networks"] = {name: asdict(CANDIDATES[name]) for name in names}
     provenance["portraits"] = [name for name in parts if name in read_portraits(portraits)]
     joined = {name: pd.concat(rows, ignore_index=True) if rows else pd.DataFrame() for name, rows in tables.items()}
     Ship(provenance, **joined).save(folder / "ship.json")
@@ -453,14 +435,12 @@ def portraits(save: Annotated[Path, typer.Option(help="Where they go.")] = Path(
 @app.command()
 def train(
     out: Out = Path("build/ship"),
-    size: Annotated[str, typer.Option(help=f"How many people: {', '.join(SIZES)}.")] = "full",
+    size: Annotated[str, typer.Option(help=f"How many people: {', '.join(SIZES)}.")] = "small",
     accelerator: Accelerator = "cpu",
     workers: Workers = None,
     candidates: Annotated[str, typer.Option(help="Some of the networks, with semicolons; all by default.")] = "",
     portraits: Annotated[Path, typer.Option(help="What that command wrote.")] = Path("build/ship/portraits.npz"),
-    share: Annotated[float, typer.Option(help="Times the epochs of each network.")] = 1.0,
     seed: int = 0,
-    seconds: Annotated[float, typer.Option(help="After so long a network's training is cut short.")] = 1e9,
 ) -> None:
     """Draw people, train, choose, calibrate and test; everything that is kept lies in --out."""
     with one_sentence():
@@ -469,7 +449,7 @@ def train(
         names = [name.strip() for name in candidates.split(";")] if candidates else list(CANDIDATES)
         if unknown := [name for name in names if name not in CANDIDATES]:
             raise ValueError(f"unknown networks {unknown}: choose from {'; '.join(CANDIDATES)}")
-        make(out, size, accelerator, workers, portraits, names, share, seed, seconds)
+        make(out, size, accelerator, workers, portraits, names, seed)
 
 
 @app.command()

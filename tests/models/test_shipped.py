@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,8 +47,6 @@ def of(heads):
 
 def as_the_model_names(samples, classes):
     """The samples with a column for every unit that the model knows, those that nobody shows here included."""
-    from dataclasses import replace
-
     if samples.label.ndim == 1:
         assert samples.classes == classes
         return samples
@@ -95,29 +94,34 @@ def test_the_temperature_is_in_the_logits(name, of):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_what_is_told_is_right_more_often_than_what_is_likeliest(name, of):
+def test_what_is_told_is_right_more_often_than_what_would_be_without_the_rule(name, of):
     model, samples = of[name]
     logits = model.logits(samples)
-    p, told = model.probabilities(logits), model.tell(logits)
-    truth = samples.names(samples.label)
-    right = [{*a.split("+")} <= {*b.split("+")} for a, b in zip(told, truth, strict=True) if a != UNSURE]
-    likeliest = [samples.classes[i] in t.split("+") for i, t in zip(p.argmax(1).tolist(), truth, strict=True)]
-    assert len(right) > 0.1 * len(told)
-    assert np.mean(right) >= np.mean(likeliest)
-    assert np.mean(right) > 0.6
+    bolder = replace(model.config, certain=0.02)
+    truth = [text.split("+") for text in samples.names(samples.label)]
+
+    def told(config):
+        model.config, kept = config, model.config
+        said = [[] if text == UNSURE else text.split("+") for text in model.tell(logits)]
+        model.config = kept
+        return [one in there for own, there in zip(said, truth, strict=True) for one in own]
+
+    assert len(told(model.config)) > 0.1 * len(samples)
+    assert np.mean(told(model.config)) > np.mean(told(bolder))
+    assert np.mean(told(model.config)) > (0.6 if name == "where_how" else 0.85)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_it_cannot_tell_where_nothing_moves_and_of_noise(name, heads):
+def test_it_cannot_tell_where_nothing_moves_and_seldom_speaks_of_noise(name, heads):
     model, rng = from_pretrained(name), np.random.default_rng(0)
-    said = []
-    for i in range(0, 80, 10):
+    said = {"still": [], "noise": []}
+    for i in range(0, 80, 5):
         clip = heads[i]
-        still = [clip.frame(clip.onset)] * 2
         noise = [rng.integers(0, 256, (128, 128, 3)).astype(np.uint8) for _ in range(2)]
-        for frames in (still, noise):
-            said += model.tell(model.logits(Clip("x", "y", frames, 0, 1, 1, landmarks=clip.landmarks)))
-    assert said == [UNSURE] * 16
+        for kind, frames in {"still": [clip.frame(clip.onset)] * 2, "noise": noise}.items():
+            said[kind] += model.tell(model.logits(Clip("x", "y", frames, 0, 1, 1, landmarks=clip.landmarks)))
+    assert said["still"] == [UNSURE] * 16
+    assert said["noise"].count(UNSURE) >= 12
 
 
 @pytest.mark.parametrize("name", SHIPPED)

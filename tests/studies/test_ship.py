@@ -17,8 +17,9 @@ from tsfmicro_lab.models import SHIPPED, checkpoint_folder, create_model
 
 def test_nobody_is_in_two_sets():
     portrait = np.zeros((8, 8, 3), np.uint8), np.zeros((478, 2), np.float32)
-    sets = parts_of("full", {"A": portrait, "B": portrait})
+    sets = parts_of("large", {"A": portrait, "B": portrait})
     heads = {name: [part.seed for part in parts if not part.portrait] for name, parts in sets.items()}
+    heads["poses"] = [seed for name in sets if "pose" in name for seed in heads.pop(name)]  # the same people, turned
     every = [seed for seeds in heads.values() for seed in set(seeds)]
     assert len(every) == len(set(every))
     assert not heads["A"] + heads["B"]
