@@ -300,7 +300,7 @@ def _stability(clips: pd.DataFrame) -> pd.DataFrame:
             wide = wide[columns]  # the methods of one imputation, and then in the same order those of the other
             people = [[own.to_numpy() for _, own in g.groupby("subject")] for _, g in wide.groupby("seed")]
             value, low, high = group_interval(people, tau)
-            about = {"distractors": name, "stream": stream, "score": score, "first": one, "second": two}
+            about: dict[str, Any] = {"distractors": name, "stream": stream, "score": score, "first": one, "second": two}
             ends = {"low": max(low, -1.0), "high": min(high, 1.0)}
             found.append({**about, "tau": value, **ends, "methods": wide.shape[1] // 2})
     return pd.DataFrame(found)
