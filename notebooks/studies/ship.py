@@ -1,9 +1,10 @@
 """The models that ship: trained on many heads, chosen and calibrated on others, tested once on others again.
 
-Landmark two portraits (once), train (an hour on one core), and put models, cards and result where they belong:
+Landmark two portraits (once), train (an hour on one core), analyse films, put models, cards and result in their places:
 
     python notebooks/studies/ship.py portraits
     python notebooks/studies/ship.py train
+    python notebooks/studies/ship.py films
     python notebooks/studies/ship.py install
 """
 
@@ -38,6 +39,7 @@ from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.provenance import device_name, environment
 from tsfmicro_lab.training import Recipe, fit
 from tsfmicro_lab.training.metrics import f1
+from tsfmicro_lab.training.predictions import read_predictions, write_predictions
 
 Out = Annotated[Path, typer.Option(help="Where clips, models and tables are kept; started again, it goes on.")]
 #: What is recognised, by the name of the model that ships.
@@ -453,22 +455,32 @@ def train(
 
 
 @app.command()
+def films(
+    out: Out = Path("build/ship"),
+    count: Annotated[int, typer.Option(min=1, help="Films of each kind.")] = 2,
+    seconds: Annotated[float, typer.Option(min=2, help="Length of a film without an expression.")] = 6.0,
+) -> None:
+    """Analyse films of new heads with the models in --out: false alarms a minute."""
+    from studies.ship_films import measure_films
+
+    with one_sentence():
+        models = {name: from_pretrained(out / name) for name in ("emotions", "action_units")}
+        write_predictions(measure_films(models, count, seconds), out / "films.csv")
+    print(f"films: {out / 'films.csv'}")
+
+
+@app.command()
 def install(
     out: Out = Path("build/ship"),
     save: Save = None,
     into: Annotated[Path | None, typer.Option(help="Folder of the checkpoints; the package's by default.")] = None,
-    films: Annotated[int, typer.Option(min=0, help="Films of each kind; 0 measures none.")] = 3,
 ) -> None:
-    """Measure films with the models in --out, write the cards, and put models and result where they belong."""
+    """Write the cards, and put models and result, films included, where they belong."""
     from studies.ship_card import write_card
-    from studies.ship_films import measure_films
 
     with one_sentence():
         result = writable(save or Path(__file__).parents[1] / "results" / "ship.json")
-        found = Ship.load(out / "ship.json")
-        models = {name: from_pretrained(out / name) for name in SHIPPED}
-        if films:
-            found = replace(found, films=measure_films(models, films))
+        found = replace(Ship.load(out / "ship.json"), films=read_predictions(out / "films.csv", "target", "kind"))
         for name in SHIPPED:
             place = into / name if into else checkpoint_folder(name)
             place.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ KINDS = {
 STEP = 2
 
 
-def measure_films(models: Mapping[str, Recognizer], count: int, seconds: float = 8.0) -> pd.DataFrame:
+def measure_films(models: Mapping[str, Recognizer], count: int, seconds: float) -> pd.DataFrame:
     """Analyses `count` films of each kind, each of another new head.
 
     Returns:

@@ -1,14 +1,18 @@
 """How the models that ship came about: nobody is on two sides, nothing is nothing, cards say what was measured."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
 
-from studies.ship import calibrate, calibration_errors, least_certain, parts_of, score
+from studies.ship import Ship, calibrate, calibration_errors, least_certain, parts_of, score
+from studies.ship_card import write_card
 from studies.ship_data import NOTHING, Part, _filmed, as_samples, draw_part, open_part
 from tsfmicro_lab.data import Distractors, Samples
-from tsfmicro_lab.models import create_model
+from tsfmicro_lab.models import SHIPPED, checkpoint_folder, create_model
 
 
 def test_nobody_is_in_two_sets():
@@ -41,9 +45,9 @@ def test_to_train_on_a_clip_without_an_expression_has_every_label_once():
     assert 0 < nothing < len(table) == 16
     assert set(table.kind) <= {"expression", *NOTHING}
     assert len(train) == len(table) + 4 * nothing
-    rows = train.table.kind != "expression"
-    assert np.bincount(train.label[rows.to_numpy()], minlength=5).tolist() == [nothing] * 5
-    assert (train.label[~rows.to_numpy()].numpy() == plain.label[(table.kind == "expression").to_numpy()].numpy()).all()
+    rows = (train.table.kind != "expression").to_numpy(copy=True)
+    assert np.bincount(train.label[rows], minlength=5).tolist() == [nothing] * 5
+    assert (train.label[~rows].numpy() == plain.label[(table.kind == "expression").to_numpy()].numpy()).all()
     units = as_samples(drawn, "action_units", 28, to_train=True)
     assert not units.label[(table.kind != "expression").to_numpy()].any()
     assert units.label[(table.kind == "expression").to_numpy()].any(1).all()
@@ -90,3 +94,19 @@ def test_a_score_lies_in_its_interval_and_absent_classes_are_left_out(guessed):
     assert found["uf1"] == pytest.approx((0.8 + 0.8) / 2)
     assert found["low"] < found["uf1"] <= found["high"]
     assert (found["clips"], found["people"], found["uar"]) == (5, 4, pytest.approx((1 + 2 / 3) / 2))
+
+
+def test_cards_say_what_was_measured(tmp_path):
+    found = Ship.load(ROOT / "notebooks" / "results" / "ship.json")
+    for name in SHIPPED:
+        place = tmp_path / name
+        place.mkdir()
+        for file in ("config.json", "model.safetensors"):
+            (place / file).write_bytes((checkpoint_folder(name) / file).read_bytes())
+        write_card(found, name, place)
+        version = re.compile(r"TSFmicro Lab [\d.]+")
+        one, other = (version.sub("", (p / "README.md").read_text("utf-8")) for p in (place, checkpoint_folder(name)))
+        assert one == other, f"the card of {name} is not that of results/ship.json: run studies/ship.py install"
+    films = found.films[found.films.kind != "expressions"]
+    assert films.seconds.sum() > 30
+    assert set(found.scores.what) == {"model", "linear_flow", "linear_difference", "majority"}
