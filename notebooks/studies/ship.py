@@ -101,8 +101,8 @@ class Ship(Stored):
         told: `faces`, `kind` (with an expression or without which), share of clips that are `told` something about, and
             share `right` among those.
         calibrated: `faces`, `ece` and `nll`, with the temperature and without (`ece_before`, `nll_before`).
-        films: A row per film without an expression (`kind`), or with some: `seconds`, `spotted`, `told`, `alarms`,
-            `shown`, `found`, `right`.
+        films: A row per film without an expression (`kind`), or with some, and strictness: `seconds`, `spotted`,
+            `told`, `alarms`, `shown`, `found`, `right`.
     """
 
     script: ClassVar = "ship"

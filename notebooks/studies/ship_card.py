@@ -73,11 +73,13 @@ def _sections(found: "Ship", target: str, model: Recognizer, portraits: list[str
     groups = own["groups"][["group", "value", "uf1", "low", "high", "clips", "people"]]
     text = "New heads. Tone is the melanin of the drawn skin, pose a constant yaw.\n\n"
     yield "By skin tone and pose", text + _table(groups)
-    if "films" in own:
-        films = own["films"].drop(columns="film").groupby("kind", sort=False).sum().reset_index()
+    if len(own.get("films", ())):
+        films = own["films"].drop(columns="film").groupby(["kind", "strictness"], sort=False).sum().reset_index()
         films = films.assign(alarms_per_minute=films.alarms / films.seconds * 60)
-        text = "`analyze` on films of new heads. What is told where nothing is shown is a false alarm."
-        yield "In films", f"{text}\n\n{_table(films)}"
+        text = (
+            "`analyze` on films of new heads, by its strictness (6 is the default). What is told where nothing is shown"
+        )
+        yield "In films", f"{text} is a false alarm.\n\n{_table(films)}"
     text = "No licensed recording, no real micro-expression and no photograph of a person was used to train, choose or "
     text += (
         f"calibrate it. {' and '.join(portraits) or 'No portrait'} (public domain) were used to test it, moved by the "

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +18,7 @@ from tsfmicro_lab.data.video import write_video
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.base import UNSURE
 from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker
-from tsfmicro_lab.preprocess.spotting import FaceFinder
+from tsfmicro_lab.preprocess.spotting import FaceFinder, spot
 
 #: What happens in a film besides: strengths of the distractors, or expressions among the usual ones.
 KINDS = {
@@ -29,15 +30,17 @@ KINDS = {
 }
 #: Every second frame of a film is kept.
 STEP = 2
+#: How strictly moments are spotted: as `analyze` does by default, and so little that it finds what is nothing.
+STRICTNESS = (6.0, 2.0)
 
 
 def measure_films(models: Mapping[str, Recognizer], count: int, seconds: float) -> pd.DataFrame:
     """Analyses `count` films of each kind, each of another new head.
 
     Returns:
-        A row per film and model: `kind`, `seconds`, `spotted` moments, those that the model says something about
-        (`told`), those of them at which nothing was shown (`alarms`), true expressions (`shown`), those of them that
-        were spotted (`found`), and told right (`right`).
+        A row per film, strictness and model: `kind`, `seconds`, `spotted` moments, those that the model says something
+        about (`told`), those of them at which nothing was shown (`alarms`), true expressions (`shown`), those of them
+        that were spotted (`found`), and told right (`right`).
     """
     rows = []
     for i, (kind, strength) in enumerate(tqdm([pair for pair in KINDS.items() for _ in range(count)], "films")):
@@ -58,22 +61,26 @@ def _film_rows(
     frames = [film.frames[k] for k in range(0, len(film.frames), STEP)]
     with TemporaryDirectory() as folder:
         path = write_video(frames, Path(folder) / "film.mkv", fps)
-        found = analyze(path, None, fps=fps, find_faces=_finder(film), progress=False, most=1000)
-    times = found.table.apex.to_numpy() * 200
+        found = analyze(
+            path, None, fps=fps, strictness=min(STRICTNESS), find_faces=_finder(film), progress=False, most=999
+        )
     keys = film.table[["onset", "offset"]].to_numpy() if shows else np.empty((0, 2))
-    inside = [np.flatnonzero((times >= onset - 8) & (times <= offset + 8)) for onset, offset in keys]
     truths = {"action_units": [re.sub("[LR]", "", units) for units in film.table.action_units]}
     rows = []
-    for target, model in models.items():
-        told = [model.tell(model.logits(clip))[0] for clip in found.clips]
+    for (target, model), strictness in product(models.items(), STRICTNESS):
+        seen = found.table.apex.isin(spot(found.trace, strictness, 999).time).to_numpy()
+        told = [model.tell(model.logits(clip))[0] for clip, yes in zip(found.clips, seen, strict=True) if yes]
+        times = found.table.apex.to_numpy()[seen] * 200
+        inside = [np.flatnonzero((times >= onset - 8) & (times <= offset + 8)) for onset, offset in keys]
         truth = truths.get(target, list(data.annotations.emotion))[: len(keys)]
         right = [
             any({*told[k].split("+")} <= {*t.split("+")} for k in own) for t, own in zip(truth, inside, strict=True)
         ]
         spoken = {k for k, text in enumerate(told) if text != UNSURE}
-        row = {"target": target, "kind": kind, "film": seed, "seconds": len(frames) / fps, "spotted": len(told)}
-        row |= {"told": len(spoken), "alarms": len(spoken - {k for own in inside for k in own.tolist()})}
-        rows.append(row | {"shown": len(truth), "found": sum(len(own) > 0 for own in inside), "right": sum(right)})
+        row = {"target": target, "kind": kind, "film": seed, "strictness": strictness, "seconds": len(frames) / fps}
+        row |= {"spotted": len(told), "told": len(spoken), "shown": len(truth)}
+        row |= {"alarms": len(spoken - {k for own in inside for k in own.tolist()})}
+        rows.append(row | {"found": sum(len(own) > 0 for own in inside), "right": sum(right)})
     return rows
 
 
