@@ -331,7 +331,7 @@ def _provenance(every: Sequence[Trial]) -> dict[str, Any]:
 
 
 def _intervals(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """UF1 of each model, and its gain over the temporal branch where both have the same seeds."""
+    """UF1 of each model, and its gain over the temporal branch in the seeds of that, if it has all of them."""
     rows = []
     for setting, group in table.groupby("setting", sort=False):
         found = [
@@ -339,11 +339,13 @@ def _intervals(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
             | dict(zip(("uf1", "low", "high"), subject_interval(own, classes), strict=True))
             for model, own in group.groupby("model", sort=False)
         ]
-        counts = group.groupby("model").seed.agg(frozenset)
-        alike = group.model.isin(counts.index[counts == counts.get(TEMPORAL)])
+        seeds = {*group.seed[group.model == TEMPORAL]}
+        common = group[group.seed.isin(seeds) & ~group.model.isin(GUESSES)]
+        counts = common.groupby("model").seed.nunique()
+        common = common[common.model.isin(counts.index[counts == len(seeds)])]
         gains = pd.DataFrame(columns=["model", "gain", "low", "high", "p", "p_holm"], dtype=float)
-        if TEMPORAL in counts:
-            gains = compare_models(group[alike & ~group.model.isin(GUESSES)], TEMPORAL, classes)
+        if seeds:
+            gains = compare_models(common, TEMPORAL, classes)
         gains = gains.rename(columns={"low": "gain_low", "high": "gain_high"})
         rows.append(pd.DataFrame(found).merge(gains, on="model", how="left"))
     return pd.concat(rows, ignore_index=True)
