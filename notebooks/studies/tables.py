@@ -13,6 +13,7 @@ if not __package__:  # run as a script, it finds its neighbours
 from studies.compare import LOSO, Comparison
 from studies.coverage import Coverage
 from studies.key_frames import KeyFrames
+from studies.ship import Ship
 
 ROOT = Path(__file__).parents[2]
 STORED = ROOT / "notebooks" / "results"
@@ -54,6 +55,15 @@ def protocols() -> pd.DataFrame:
     return pd.DataFrame([[*cells, len(both)]], columns=[*both, "seeds"])
 
 
+def shipped() -> pd.DataFrame:
+    """UF1 of the models that ship, with intervals over people where there are several, beside floors."""
+    rows = Ship.load(STORED / "ship.json").scores
+    ends = [f" ({low:.2f} to {high:.2f})" if low == low else "" for low, high in rows[["low", "high"]].to_numpy(float)]
+    cells = rows.assign(cell=[f"{uf1:.2f}{end}" for uf1, end in zip(rows.uf1, ends, strict=True)])
+    table = cells.pivot_table("cell", ["target", "faces"], "what", aggfunc="first")
+    return table[[*rows.what.unique()]].reset_index()
+
+
 #: What stands between `<!-- name -->` and `<!-- /name -->`.
 BLOCKS: dict[str, Callable[[], pd.DataFrame]] = {
     "clean": lambda: comparison("clean"),
@@ -64,6 +74,7 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame]] = {
     "streams": lambda: streams("clean"),
     "streams-needed-flow": lambda: streams("needed, flow"),
     "protocols": protocols,
+    "shipped": shipped,
     "coverage": lambda: Coverage.load(STORED / "coverage.json").table(),
     "key-frames": lambda: KeyFrames.load(STORED / "key_frames.json").table().reset_index(),
 }
