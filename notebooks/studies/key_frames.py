@@ -33,7 +33,7 @@ RUNS = (
     Run("frl_dgt"),
 )
 #: By how many frames onset and apex are wrong; a frame lasts 5 ms.
-OFF = (0, 2, 4, 8, 16)
+OFF = (0, 4, 16)
 
 
 @dataclass(frozen=True)
