@@ -111,7 +111,8 @@ class Comparison(Stored):
 
         def over_seeds(model: str, faces: str) -> str:
             uf1 = own[(own.model == model) & (own.faces == faces)].uf1
-            return f"{uf1.mean():.2f} ± {uf1.std():.2f}" if len(uf1) else ""
+            spread = f" ± {uf1.std():.2f}" if len(uf1) > 1 else ""
+            return f"{uf1.mean():.2f}{spread}" if len(uf1) else ""
 
         def spans(*columns: str, form: str, ends: str) -> list[str]:
             numbers = rows[[*columns]].to_numpy(float)

@@ -10,7 +10,7 @@ import pandas as pd
 if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from studies.compare import LOSO, Comparison
+from studies.compare import Comparison
 from studies.coverage import Coverage
 from studies.key_frames import KeyFrames
 from studies.ship import Ship
@@ -36,7 +36,7 @@ def curves() -> pd.DataFrame:
     rows = Comparison.load(STORED / "comparison.json").curves.query("setting == 'distractors'")
     last = rows[rows.epoch == rows.groupby(["model", "clips"]).epoch.transform("max")]
     means = last.pivot_table("uf1", "model", "clips", sort=False).sort_values(by=last.clips.max())
-    return means.map(lambda uf1: f"{uf1:.2f}").replace("nan", "").reset_index()
+    return means.sort_index(axis=1).map(lambda uf1: f"{uf1:.2f}").replace("nan", "").reset_index()
 
 
 def streams(setting: str) -> pd.DataFrame:
@@ -44,15 +44,6 @@ def streams(setting: str) -> pd.DataFrame:
     rows = Comparison.load(STORED / "comparison.json").streams.query("setting == @setting")
     means = rows.pivot_table("uf1", "model", "intervention", sort=False)
     return means.map(lambda uf1: f"{uf1:.2f}").reset_index()
-
-
-def protocols() -> pd.DataFrame:
-    """Late fusion by two protocols, trained on the same clips in each seed."""
-    rows = Comparison.load(STORED / "comparison.json").scores
-    rows = rows.query("setting == 'clean' and model == 'tsfmicro_late'").pivot_table("uf1", "seed", "faces")
-    both = rows[["new heads", LOSO]].dropna()
-    cells = [f"{both[c].mean():.2f} ± {both[c].std():.2f}" for c in both]
-    return pd.DataFrame([[*cells, len(both)]], columns=[*both, "seeds"])
 
 
 def shipped() -> pd.DataFrame:
@@ -73,7 +64,6 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame]] = {
     "curves": curves,
     "streams": lambda: streams("clean"),
     "streams-needed-flow": lambda: streams("needed, flow"),
-    "protocols": protocols,
     "shipped": shipped,
     "coverage": lambda: Coverage.load(STORED / "coverage.json").table(),
     "key-frames": lambda: KeyFrames.load(STORED / "key_frames.json").table().reset_index(),

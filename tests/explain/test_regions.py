@@ -28,7 +28,7 @@ def test_shared_pixels_are_shared_out(regions):
 
 def test_signed_sums_of_regions_are_those_of_the_map_and_of_the_logit(regions):
     """Once, bars of overlapping regions summed to 10 where the logit had changed by 6."""
-    model = create_model("tsfmicro_late", 3, seed=0)
+    model = create_model("tsfmicro_late", 3, seed=2)
     x = {name: torch.randn(1, 3, 56, 56) for name in model.input_names}
     maps = where_how(model, x, 1, steps=64)
     table = region_table(maps, regions, signed=True).set_index("region")
@@ -37,7 +37,7 @@ def test_signed_sums_of_regions_are_those_of_the_map_and_of_the_logit(regions):
         assert table[name].sum() == pytest.approx(heat.sum(), abs=1e-4)
         assert table[name].drop("elsewhere").sum() == pytest.approx(heat[union].sum(), abs=1e-4)
         counted_twice = sum(heat[mask].sum() for mask in regions.values())
-        assert counted_twice != pytest.approx(heat[union].sum(), abs=1e-2)
+        assert counted_twice != pytest.approx(heat[union].sum(), rel=0.2, abs=1e-6)
     with torch.no_grad():
         change = (model(**x) - model(**model.baseline(x)))[0, 1]
     assert table[list(maps)].to_numpy().sum() == pytest.approx(float(change), rel=0.02)
