@@ -5,7 +5,7 @@ from conftest import ROOT
 
 from studies.displacement import Displacements
 from studies.displacement import measure as measure_displacement
-from studies.key_frames import KeyFrames, WrongKeyFrames, measure
+from studies.key_frames import KeyFrames, WrongKeyFrames
 from studies.new_subjects import SETTINGS
 from studies.tables import BLOCKS, written
 
@@ -31,7 +31,7 @@ def test_a_wrong_key_frame_is_shown_to_reach_the_model(tmp_path, monkeypatch):
     assert found.changed[1] > 0.01
     KeyFrames({}, found).save(tmp_path / "x.json")
     assert list(KeyFrames.load(tmp_path / "x.json").table()) == [0, 20, "inputs"]
-    assert measure.__kwdefaults__["off"][0] == 0, "changes are measured against right key frames"
+    assert key_frames.OFF[0] == 0, "changes are measured against right key frames"
 
 
 def test_the_tables_of_the_results_page_are_the_stored_ones():
