@@ -116,7 +116,8 @@ class Comparison(Stored):
 
         def spans(*columns: str, form: str, ends: str) -> list[str]:
             numbers = rows[[*columns]].to_numpy(float)
-            return [f"{v:{form}} ({a:{ends}} to {b:{ends}})" if np.isfinite(v) else "" for v, a, b in numbers]
+            between = [f" ({a:{ends}} to {b:{ends}})" if np.isfinite(a) else "" for _, a, b in numbers]
+            return [f"{v:{form}}{e}" if np.isfinite(v) else "" for (v, *_), e in zip(numbers, between, strict=True)]
 
         known = {m: (f"{sizes.parameters[m]:,}", f"{sizes.ms[m]:.1f}") for m in sizes.index}
         return pd.DataFrame(
@@ -162,7 +163,7 @@ def compare(
 ) -> Comparison:
     """Trains every model on some subjects and tests it on new ones; each seed draws its own of both; resumable.
 
-    Nothing is chosen on a tested clip: recipes were chosen on subjects of seeds that are not used here.
+    Nothing is chosen on a tested clip: recipes were chosen on subjects who are not tested here.
 
     Args:
         folder: Where clips and predictions are kept.
@@ -332,7 +333,7 @@ def _provenance(every: Sequence[Trial]) -> dict[str, Any]:
 
 
 def _intervals(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """UF1 of each model, and its gain over the temporal branch in the seeds of that, if it has all of them."""
+    """UF1 of each model, and its gain over the temporal branch in the seeds of that; no test of one seed."""
     rows = []
     for setting, group in table.groupby("setting", sort=False):
         found = [
@@ -347,6 +348,8 @@ def _intervals(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
         gains = pd.DataFrame(columns=["model", "gain", "low", "high", "p", "p_holm"], dtype=float)
         if seeds:
             gains = compare_models(common, TEMPORAL, classes)
+        if len(seeds) == 1:  # whose subjects say nothing about another training
+            gains = gains.assign(low=np.nan, high=np.nan, p=np.nan, p_holm=np.nan)
         gains = gains.rename(columns={"low": "gain_low", "high": "gain_high"})
         rows.append(pd.DataFrame(found).merge(gains, on="model", how="left"))
     return pd.concat(rows, ignore_index=True)

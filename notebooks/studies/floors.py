@@ -53,7 +53,7 @@ def _logistic() -> LogisticRegression:
     return LogisticRegression(C=0.3, max_iter=3000)
 
 
-#: What each sees, and how it decides. Settings were tried on subjects of seeds 100 and 101, which no table uses.
+#: What each sees, and how it decides. Settings were tried on subjects of seeds 100 and 101, whom no table tests.
 FLOORS: dict[str, tuple[Callable[[Drawn], np.ndarray], Callable[[], object]]] = {
     "chance": (lambda d: np.zeros((len(d.samples), 1)), lambda: DummyClassifier(strategy="stratified", random_state=0)),
     "majority": (lambda d: np.zeros((len(d.samples), 1)), DummyClassifier),

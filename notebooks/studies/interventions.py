@@ -33,9 +33,9 @@ def intervene(
 ) -> pd.DataFrame:
     """Predicts clips under each of :data:`INTERVENTIONS`.
 
-    A stream whose removal changes nothing was not used. If removal costs more than a grey picture or noise in its
-    place, the stream gave a constant that the network counts on, and nothing about this clip. If it bears a swap, but
-    not grey, it gave something that all faces share.
+    A stream whose removal changes nothing is not needed; it may still mislead, if a false picture there does harm. If
+    removal costs more than grey or noise, the stream gave a constant that the network counts on, and nothing about
+    this clip. If it bears a swap, but not grey, it gave something that all faces share.
 
     Args:
         model: A trained fusion variant.

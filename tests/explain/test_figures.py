@@ -55,7 +55,7 @@ def test_maps_of_streams_and_of_frames_are_headed_differently(clips):
     frames = where_how_figure(clips[:1], [framed], ("a", "b"))
     titles = [[a.get_title() for a in figure.axes[2:4]] for figure in (streams, frames)]
     assert titles[0] == ["where: onset", "how: difference"]
-    assert titles[1] == ["through both inputs: onset frame", "through the difference: apex frame"]
+    assert titles[1] == ["onset frame (both inputs)", "apex frame (difference)"]
 
 
 def test_a_zero_map_is_drawn_as_nothing(clips):

@@ -69,6 +69,8 @@ def test_nobody_is_trained_on_and_tested(made):
     faces = {x[0].float().mean().item() for s in (train, tested) for x in s["onset"].split(10)}
     assert len(faces) == 6
     seeds = {data_of(s, seed, g).seed for s in SETTINGS.values() for seed in range(10) for g in s.groups()[:-1]}
+    tested = {data_of(s, seed, f"{HEADS} {i}").seed for s in SETTINGS.values() for seed in range(10) for i in range(2)}
+    assert not tested & {100, 101}, "the recipe was chosen on these"
     assert len(seeds) == 10 * (8 + 2)  # settings share heads, seeds and groups do not
 
 
@@ -131,3 +133,21 @@ def test_the_stored_comparison_knows_where_it_comes_from():
     assert re.fullmatch(r"([0-9a-f]{40}|unknown)( with changes)?", stored.provenance["commit"])
     assert stored.provenance["faces"] == "3-D heads"
     assert set(stored.intervals.setting) == set(SETTINGS)
+
+
+def test_one_seed_is_not_tested(made):
+    _, found = made
+    table = pd.DataFrame(
+        [
+            ("needed", HEADS, m, 0, f"s{i}", "x", "x" if m == TEMPORAL else "y")
+            for m in (TEMPORAL, "a")
+            for i in range(9)
+        ],
+        columns=["setting", "faces", "model", "seed", "subject", "truth", "predicted"],
+    )
+    one = module._intervals(table, ["x", "y"]).set_index("model")
+    assert one.gain["a"] == -0.5
+    assert one.loc["a", ["gain_low", "gain_high", "p", "p_holm"]].isna().all()
+    two = module._intervals(pd.concat([table, table.assign(seed=1)]), ["x", "y"]).set_index("model")
+    assert two.p_holm["a"] < 0.05
+    assert found.intervals.p_holm.notna().any()

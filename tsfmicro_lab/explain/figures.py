@@ -156,7 +156,7 @@ def run_figure(predictions: pd.DataFrame, classes: Sequence[str]) -> Picture:
 
 def stream_title(name: str) -> str:
     """What a map is headed: `where: onset` and `how: difference`; of a frame, through what it acts; else the name."""
-    frames = {"onset frame": "through both inputs: onset frame", "apex frame": "through the difference: apex frame"}
+    frames = {"onset frame": "onset frame (both inputs)", "apex frame": "apex frame (difference)"}
     return f"{STREAMS[name]}: {name}" if name in STREAMS else frames.get(name, name)
 
 

@@ -63,7 +63,7 @@ class FRLDGTConfig(ModelConfig):
 
 
 # In `tiny` nothing moves by more than a pixel, and a share of 0.1 for smoothing smooths all motion away; its weights
-# were found on subjects of seed 100, which no evaluation uses.
+# were found on subjects of seed 100, whom no evaluation tests.
 TINY_WEIGHTS = (10.0, 0.1, 0.01)
 PRESETS = {
     "base": FRLDGTConfig(),
