@@ -53,7 +53,7 @@ def published() -> pd.DataFrame:
         >>> published().query("method == 'SLSTT-LSTM' and data == 'CASME II'")[["uf1", "recomputed"]].values.tolist()
         [[0.901, 0.893]]
     """
-    table = pd.read_csv(ROOT / "notebooks" / "results" / "published.csv", dtype={"year": str, "classes": str})
+    table = pd.read_csv(Path(__file__).parents[1] / "results" / "published.csv", dtype={"year": str, "classes": str})
     return table.assign(
         **{name: table[name].fillna("") for name in map(str, table) if name not in (*SCORES, "recomputed")}
     )
