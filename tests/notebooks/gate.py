@@ -1,10 +1,15 @@
 """What a notebook must pass besides raising no error."""
 
 import json
+import re
+from copy import deepcopy
 from pathlib import Path
 
 import nbformat
 import papermill
+from conftest import ROOT
+
+from studies.pages import to_html, without_picture
 
 #: What CI runs with, where the defaults take longer.
 PARAMETERS: dict[str, dict[str, object]] = {
@@ -62,11 +67,106 @@ def check_executed(notebook: nbformat.NotebookNode) -> None:
 
 def execute(path: Path, out: Path, parameters: dict[str, object]) -> nbformat.NotebookNode:
     """Runs a notebook behind the gate and returns it with its outputs."""
-    check_source(path)
     check_parameters(path, parameters)
     papermill.execute_notebook(
-        str(path), str(out), parameters, kernel_name="python3", progress_bar=False, cwd=str(path.parent)
+        str(path), str(out), parameters, kernel_name="python3", progress_bar=False, cwd=str(ROOT / "notebooks")
     )
     executed = nbformat.read(out, as_version=4)
     check_executed(executed)
     return executed
+
+
+#: What every notebook of the course has, in this order.
+TEMPLATE = ("## The idea", "## Try it", "## What we know, and how sure", "## Summary", "## Words, sources, next")
+
+
+def tagged(cell: nbformat.NotebookNode, tag: str) -> bool:
+    return tag in cell.metadata.get("tags", [])
+
+
+def fenced(cell: nbformat.NotebookNode) -> str:
+    """The one piece of Python in a folded text."""
+    pieces = re.findall(r"```python\n(.*?)```", cell.source, re.DOTALL)
+    assert len(pieces) == 1, f"cell {cell['id']} has {len(pieces)} pieces of Python, not one"
+    return pieces[0].strip()
+
+
+def exercises(notebook: nbformat.NotebookNode) -> list[dict[str, list[nbformat.NotebookNode]]]:
+    """The exercises of a notebook: their cells by tag."""
+    found: list[dict[str, list[nbformat.NotebookNode]]] = []
+    for cell in notebook.cells:
+        for tag in ("exercise", "check", "hint", "wrong", "solution"):
+            if tagged(cell, tag):
+                if tag == "exercise":
+                    found.append({name: [] for name in ("exercise", "check", "hint", "wrong", "solution")})
+                found[-1][tag].append(cell)
+    return found
+
+
+def check_template(notebook: nbformat.NotebookNode) -> None:
+    """A lesson asks a question, says what it is for, and has whole exercises."""
+    first = notebook.cells[0].source
+    assert re.match(r"# \d\d · .+\?", first), "the title is no question"
+    for promise in ("**You will be able to**", "**Time**", "**Before**"):
+        assert promise in first, f"the first cell lacks {promise}"
+    headings = re.findall(r"^## .+", "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown"), re.M)
+    assert [h for h in headings if h in TEMPLATE] == [*TEMPLATE], f"sections are {headings}"
+    found = exercises(notebook)
+    assert 2 <= len(found) <= 4, f"{len(found)} exercises"
+    for own in found:
+        name = own["exercise"][0]["id"]
+        assert [len(own[tag]) for tag in ("exercise", "check", "solution")] == [1, 1, 1], f"{name} is not whole"
+        assert own["hint"], f"{name} has no hint"
+        assert own["wrong"], f"{name} has no wrong answer"
+        folded = [cell for tag in ("hint", "wrong", "solution") for cell in own[tag]]
+        assert all(cell.source.startswith("<details>") for cell in folded), f"{name} shows what should be folded"
+        says = [cell.metadata.get("says") for cell in own["wrong"]]
+        assert all(says), f"{name}: a wrong answer does not say what it is told"
+        assert len({*says}) == len(says), f"{name}: two wrong answers are told the same"
+
+
+def worked(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook as a student finishes it, who tries each wrong answer before the right one."""
+    notebook = deepcopy(notebook)
+    for own in exercises(notebook):
+        own["check"][0].metadata["expected"] = ["not answered", ""]
+        at = notebook.cells.index(own["check"][0]) + 1
+        answers = [("not yet", cell) for cell in own["wrong"]] + [("right", cell) for cell in own["solution"]]
+        for found, cell in reversed(answers):
+            again = deepcopy(own["check"][0])
+            again.metadata["expected"] = [found, cell.metadata.get("says", "")]
+            again["id"] = f"{cell['id']}-check"
+            answer = nbformat.v4.new_code_cell(fenced(cell), id=f"{cell['id']}-run")
+            notebook.cells[at:at] = [answer, again]
+    return notebook
+
+
+def check_answers(executed: nbformat.NotebookNode) -> None:
+    """Every check said what was expected of it."""
+    for cell in executed.cells:
+        if "expected" in cell.metadata:
+            told = [o.metadata["tsfmicro"] for o in cell.outputs if "tsfmicro" in o.get("metadata", {})]
+            assert len(told) == 1, f"{cell['id']} says {len(told)} things"
+            found, says = cell.metadata["expected"]
+            assert told[0]["found"] == found, f"{cell['id']}: {told[0]}, expected: {found}"
+            assert says in told[0]["text"], f"{cell['id']}: {told[0]}, expected: {says}"
+
+
+def claims(executed: nbformat.NotebookNode) -> list[dict[str, object]]:
+    """The claims that held, with what was measured."""
+    told = [
+        o.metadata.get("tsfmicro", {})
+        for c in executed.cells
+        if c.cell_type == "code"
+        for o in c.outputs
+        if "metadata" in o
+    ]
+    return [about for about in told if about.get("found") == "claim"]
+
+
+def check_page(executed: nbformat.NotebookNode, path: Path) -> None:
+    """Every chart and explorer shows a still picture, and nothing was written to the standard error."""
+    assert not without_picture(executed), f"only a kernel shows {without_picture(executed)}"
+    noise = [o.text for c in executed.cells if c.cell_type == "code" for o in c.outputs if o.get("name") == "stderr"]
+    assert not noise, f"written to the standard error: {noise[0][:500]}"
+    assert to_html(executed, path) > 1, "a page without pictures"

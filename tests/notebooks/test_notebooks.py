@@ -1,18 +1,33 @@
 import nbformat
 import pytest
 from conftest import ROOT
-from gate import PARAMETERS, check_executed, check_parameters, check_source, execute
+from gate import (
+    PARAMETERS,
+    check_answers,
+    check_executed,
+    check_page,
+    check_parameters,
+    check_source,
+    check_template,
+    execute,
+    worked,
+)
 from papermill.exceptions import PapermillExecutionError
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_notebook_runs(path, tmp_path):
-    executed = execute(path, tmp_path / path.name, PARAMETERS.get(path.stem, {}))
-    outputs = [o for cell in executed.cells if cell.cell_type == "code" for o in cell.outputs]
-    assert any("image/png" in o.get("data", {}) for o in outputs), "a notebook shows pictures"
-    assert (tmp_path / path.name).stat().st_size < 6 * 2**20
+def test_notebook_runs_as_a_student_gets_it_and_finishes_it(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("PLOTLY_RENDERER", "plotly_mimetype+png")
+    check_source(path)
+    notebook = nbformat.read(path, as_version=4)
+    check_template(notebook)
+    nbformat.write(worked(notebook), tmp_path / path.name)
+    executed = execute(tmp_path / path.name, tmp_path / "executed.ipynb", PARAMETERS.get(path.stem, {}))
+    check_answers(executed)
+    check_page(executed, tmp_path / "page.html")
+    assert (tmp_path / "executed.ipynb").stat().st_size < 6 * 2**20
 
 
 def test_there_are_notebooks():

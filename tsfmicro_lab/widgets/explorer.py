@@ -49,6 +49,10 @@ class Explorer(widgets.VBox):
         for control in controls:
             control.observe(run, names="value")
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
+        return bundle | {"image/png": self.snapshot().data}
+
     def snapshot(self) -> Image:
         """All pictures as a still one, which stays when a notebook is read without a kernel."""
         rows = [[tile.pixels for tile in row if isinstance(tile, Tile)] for row in self.below]

@@ -1,0 +1,82 @@
+"""What the course's notebooks share: exercises that answer back, and claims that must hold."""
+
+import html
+from collections.abc import Callable
+from typing import NoReturn
+
+from IPython.display import HTML, display
+
+_COLOURS = {"right": "#009E73", "not yet": "#D55E00", "not answered": "#7a7a7a", "claim": "#0072B2"}
+
+
+class NotAnswered(Exception):
+    """Nobody has answered the exercise yet."""
+
+
+def check(exercise: Callable[[], str]) -> None:
+    """Runs the check of an exercise at once and shows what it found; it never stops the notebook.
+
+    The check calls `need` for what the student should have made, asserts with a message that says what is wrong and
+    why, and returns what a right answer has shown.
+
+    Example:
+        >>> answer = 7
+        >>> @check
+        ... def exercise_1():
+        ...     need(answer)
+        ...     assert answer != 7, "seven is the number of frames, not of intervals between them"
+        ...     return "six intervals"
+        exercise 1: not yet: seven is the number of frames, not of intervals between them
+    """
+    try:
+        found, text = "right", exercise()
+    except NotAnswered:
+        found, text = "not answered", "change the cell above and run both cells"
+    except AssertionError as error:
+        found, text = "not yet", str(error)
+    except Exception as error:  # of the student's code
+        found, text = "not yet", f"your cell raises {type(error).__name__}: {error}"
+    _show(found, exercise.__name__.replace("_", " "), text)
+
+
+def need(*answers: object) -> None:
+    """Ends a check if one of the student's answers is still missing: `None` or `...`."""
+    if any(answer is None or answer is ... for answer in answers):
+        _unanswered()
+
+
+def claim(sentence: str, effect: float, control: float, margin: float) -> None:
+    """Shows a sentence of the course if its effect exceeds its control by a margin, and stops the notebook if not.
+
+    Args:
+        sentence: What is claimed, with `{effect}` and `{control}`, formatted as in `{effect:.2f}`.
+        effect: What was measured.
+        control: The same measure where the claim's reason is absent; it could have been as large.
+        margin: Least difference, more than what chance does over seeds.
+
+    Raises:
+        AssertionError: If the effect does not exceed the control by the margin.
+
+    Example:
+        >>> claim("{effect:.0f} px move where unit 12 acts, {control:.0f} px elsewhere", 3.2, 0.4, margin=1)
+        claim: 3 px move where unit 12 acts, 0 px elsewhere (difference 2.8, at least 1)
+    """
+    text = sentence.format(effect=effect, control=control)
+    difference = effect - control
+    measured = {"claim": sentence, "effect": float(effect), "control": float(control), "margin": float(margin)}
+    assert difference >= margin, f"this claim does not hold here: {text} (difference {difference:.3g}, not {margin:g})"
+    _show("claim", "", f"{text} (difference {difference:.3g}, at least {margin:g})", **measured)
+
+
+def _unanswered() -> NoReturn:
+    raise NotAnswered
+
+
+def _show(found: str, name: str, text: str, **about: object) -> None:
+    line = ": ".join(part for part in (name, found, text) if part)
+    style = f"border-left: 4px solid {_COLOURS[found]}; padding: 0.2em 0.8em"
+    page = HTML(
+        f'<div style="{style}"><b>{html.escape(": ".join(filter(None, (name, found))))}</b>: {html.escape(text)}</div>'
+    )
+    data = {"text/plain": line, "text/html": page.data}
+    display(data, raw=True, metadata={"tsfmicro": {"found": found, "name": name, "text": text, **about}})
