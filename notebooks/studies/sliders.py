@@ -19,8 +19,8 @@ class Sliders(widgets.VBox):  # type: ignore[misc]
 
     Example:
         >>> grey = lambda level: np.full((20, 20, 3), level, np.uint8)
-        >>> Sliders(grey, level=widgets.IntSlider(128, max=255)).picture[:4]
-        b'\\x89PNG'
+        >>> Sliders(grey, level=widgets.IntSlider(128, max=255)).picture[1:4]
+        b'PNG'
     """
 
     def __init__(self, draw: Callable[..., Picture | np.ndarray], **controls: widgets.Widget) -> None:
