@@ -82,7 +82,11 @@ def test_bars_show_probabilities_and_the_chosen_class(samples):
     others = [c for c in samples.classes if samples.classes.index(c) != int(explorer.activations["a"].logits.argmax())]
     explorer.target.value = others[0]
     assert pictures(explorer.tiles["a"])[4] != evidence
-    assert len(decode(explorer.snapshot().data)) == 280
+    still = decode(explorer.snapshot().data)
+    assert len(still) == 2 * (140 + 24) + 40  # two rows, each with titles; legend and line below
+    off = np.abs(still[20:160, :140].astype(int) - explorer.tiles["a"][0].pixels[..., ::-1])
+    assert off.max() <= 2, "pictures keep their pixels"
+    assert (still[-40:] < 128).any(), "the legend is written below"
 
 
 def test_the_where_map_of_the_late_variant_is_not_flat(samples):

@@ -1,17 +1,21 @@
 """What all explorers share: controls that call something, a message, a line that tells, and rows of pictures."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import ipywidgets as widgets
-import numpy as np
 from IPython.display import Image
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.schema import Dataset
+from tsfmicro_lab.explain.figures import Picture
 from tsfmicro_lab.models import Recognizer, from_pretrained
-from tsfmicro_lab.widgets.tiles import Tile, png
+from tsfmicro_lab.widgets.tiles import Tile
+
+#: Pixels between the pictures of a still.
+GAP = 6
 
 #: What a reader's choice can lead to, told in one sentence; other errors are ours, and keep their trace.
 REFUSALS = (ValueError, OSError)
@@ -20,13 +24,16 @@ REFUSALS = (ValueError, OSError)
 class Explorer(widgets.VBox):
     """Rows of columns of controls, a message, a line (`story`) that tells what is seen, and rows of what is drawn."""
 
+    #: What colours and lines of the pictures mean.
+    legend = ""
+
     def __init__(
         self, controls: Sequence[Sequence[Sequence[widgets.Widget]]], below: Sequence[Sequence[widgets.Widget]]
     ) -> None:
         self.message, self.story, self.below = widgets.HTML(), widgets.HTML(), below
-        rows = [[widgets.VBox(column) for column in row] for row in controls]
+        rows = ([widgets.VBox(column) for column in row] for row in controls)
         above, beneath = ([widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in r] for r in (rows, below))
-        super().__init__([*above, self.message, self.story, *beneath])
+        super().__init__([*above, self.message, self.story, *beneath, widgets.HTML(f"<small>{self.legend}</small>")])
 
     @contextmanager
     def telling(self, busy: str = "") -> Iterator[None]:
@@ -50,16 +57,23 @@ class Explorer(widgets.VBox):
             control.observe(run, names="value")
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
-        return bundle | {"image/png": self.snapshot().data}
+        return super()._repr_mimebundle_(**kwargs) | {"image/png": self.snapshot().data}
 
     def snapshot(self) -> Image:
-        """All pictures as a still one, which stays when a notebook is read without a kernel."""
-        rows = [[tile.pixels for tile in row if isinstance(tile, Tile)] for row in self.below]
-        lines = [np.hstack(row) for row in rows if row]
-        width = max(line.shape[1] for line in lines)
-        padded = [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
-        return Image(data=png(np.vstack(padded)), format="png")
+        """All pictures as a still one, with titles, legend and line, to be read without a kernel."""
+        rows = [tiles for row in self.below if (tiles := [t for t in row if isinstance(t, Tile)])]
+        width = max(sum(tile.pixels.shape[1] + 6 for tile in row) for row in rows)
+        top = height = sum(max(tile.size for tile in row) + 24 for row in rows) + 40
+        figure = Picture(figsize=(width / 80, height / 80), dpi=80)
+        for row in rows:
+            left = 0
+            for tile in row:
+                figure.text(left / width, (top - 16) / height, tile.title, fontsize=10)
+                figure.figimage(tile.pixels, left, top - 20 - tile.size)
+                left += tile.pixels.shape[1] + 6
+            top -= max(tile.size for tile in row) + 24
+        figure.text(0, 4 / height, re.sub("<[^>]*>", "", self.story.value) + f"\n{self.legend}", fontsize=9, wrap=True)
+        return Image(data=figure._repr_png_(), format="png")
 
 
 def model_and_classes(

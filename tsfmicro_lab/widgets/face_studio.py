@@ -51,6 +51,8 @@ class FaceStudio(Explorer):
         moving: The renderer behind the pictures.
     """
 
+    legend = "difference: orange brighter, purple darker; true motion: colour is direction, strength is length"
+
     def __init__(self, size: int = 224, seed: int = 1, model: Recognizer | None = None) -> None:
         self.size, (self.model, classes) = size, model_and_classes(model, None)
         self.source = menu("face", SOURCES)

@@ -36,6 +36,8 @@ class FusionExplorer(Explorer):
         ValueError: A model has one stream only, or the samples are of another size.
     """
 
+    legend = "orange brighter, purple darker; streams: bright stands out; evidence: orange for, purple against"
+
     def __init__(self, models: Recognizer | Mapping[str, Recognizer] | None, samples: Samples, index: int = 0) -> None:
         models = models or from_pretrained("where_how")
         if not isinstance(models, Mapping):
@@ -53,7 +55,7 @@ class FusionExplorer(Explorer):
         self.where_weight = slider("weight of where", 1, 0, 2, 0.05)
         self.penalty = slider("distance penalty ×", 1, 0, 5, 0.1)
         self.target = menu("evidence for", ["predicted", *samples.classes])
-        self.tiles = {name: [Tile(title) for title in TILES] for name in self.models}
+        self.tiles = {name: [Tile(f"{name}: {t}" if t == TILES[0] else t) for t in TILES] for name in self.models}
         self.bars = {name: Bars(samples.classes) for name in self.models}
         controls = (self.clip, self.onset_from, self.how_weight, self.where_weight, self.penalty, self.target)
         rows = [row for n in self.models for row in ([widgets.HTML(f"<b>{n}</b>")], [*self.tiles[n], self.bars[n]])]

@@ -43,6 +43,8 @@ class OnsetApexExplorer(Explorer):
         ValueError: There is no clip, or classes do not fit the model.
     """
 
+    legend = "difference: orange brighter, purple darker; flow: colour is direction; ▲ annotated, ▼ spotted key frames"
+
     def __init__(
         self,
         data: Dataset | Clip | Sequence[Clip],

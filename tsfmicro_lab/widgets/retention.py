@@ -28,6 +28,8 @@ class RetentionExplorer(Explorer):
         weights: The query's weights over the grid, as last shown.
     """
 
+    legend = "bright: positions of which the query (orange) takes most; square-root scale, each picture to its largest"
+
     def __init__(self, model: Recognizer, samples: Samples, index: int = 0) -> None:
         self.model, self.samples = copy.deepcopy(model).cpu().eval(), samples
         layers = {n: m for n, m in self.model.named_modules() if isinstance(m, ManhattanRetention)}

@@ -31,7 +31,7 @@ class Tile(widgets.VBox):
     """A titled picture, so many pixels high; a click calls `on_click` with (x, y), shares of width and height."""
 
     def __init__(self, title: str, size: int = 140, on_click: Callable[[float, float], None] | None = None) -> None:
-        self.size = size
+        self.size, self.title = size, title
         self.image = ClickableImage(title=title, clickable=on_click is not None)
         self.pixels: Frame = np.full((size, size, 3), 255, np.uint8)
         if on_click:

@@ -14,7 +14,7 @@ from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.motion import ACTION_UNITS
 from tsfmicro_lab.data.schema import Dataset
 from tsfmicro_lab.explain.attribution import WhereHow, where_how
-from tsfmicro_lab.explain.figures import shared_limit, stream_title
+from tsfmicro_lab.explain.figures import MAP_LABEL, shared_limit, stream_title
 from tsfmicro_lab.explain.methods import METHODS
 from tsfmicro_lab.explain.regions import clip_regions, region_table, without_motion
 from tsfmicro_lab.models.base import STREAMS, Recognizer
@@ -47,6 +47,8 @@ class WhereHowExplorer(Explorer):
     Raises:
         ValueError: The model does not read onset and difference, or classes do not fit it.
     """
+
+    legend = f"maps: {MAP_LABEL}; black: what truly moved; blue: regions taken out"
 
     def __init__(
         self,
