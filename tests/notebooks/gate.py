@@ -152,18 +152,6 @@ def check_answers(executed: nbformat.NotebookNode) -> None:
             assert says in told[0]["text"], f"{cell['id']}: {told[0]}, expected: {says}"
 
 
-def claims(executed: nbformat.NotebookNode) -> list[dict[str, object]]:
-    """The claims that held, with what was measured."""
-    told = [
-        o.metadata.get("tsfmicro", {})
-        for c in executed.cells
-        if c.cell_type == "code"
-        for o in c.outputs
-        if "metadata" in o
-    ]
-    return [about for about in told if about.get("found") == "claim"]
-
-
 def check_page(executed: nbformat.NotebookNode, path: Path) -> None:
     """Every chart and explorer shows a still picture, and nothing was written to the standard error."""
     assert not without_picture(executed), f"only a kernel shows {without_picture(executed)}"

@@ -5,6 +5,7 @@ import pytest
 from gate import check_answers, worked
 
 from studies import lesson
+from studies.claims import ledger, markdown, sentences, worded
 from studies.lesson import check, claim, need
 from studies.pages import LIVE, still, to_html, without_picture
 from studies.sliders import Sliders
@@ -131,3 +132,18 @@ def test_sliders_draw_anew_and_tell_what_is_refused():
     assert sliders.picture == second
     sliders.controls["level"].value = 5
     assert not sliders.message.value
+
+
+def test_the_ledger_tells_ranges_over_seeds(tmp_path):
+    source = 'claim("{effect:.1f} px move, "\n      "{control:.1f} px do not", 3, 1, margin=1)'
+    for seed, effect in enumerate((3.0, 5.0)):
+        told = {"found": "claim", "claim": "{effect:.1f} px move, {control:.1f} px do not", "effect": effect}
+        notebook = outputs({"text/plain": ""})
+        notebook.cells[0].source = source
+        notebook.cells[0].outputs[0].metadata["tsfmicro"] = told | {"control": 1.0, "margin": 1.0}
+        nbformat.write(notebook, tmp_path / f"03_early-{seed}.ipynb")
+    row = markdown(ledger(tmp_path)).splitlines()[-1]
+    assert "| *effect* px move, *control* px do not | 3 to 5 | 1 to 1 | 2 | 1 | 2 |" in row
+    assert worded(sentences(notebook)[0]) in row
+    with pytest.raises(ValueError, match="no executed notebook"):
+        ledger(tmp_path / "nothing")
