@@ -1,0 +1,94 @@
+"""What a stored comparison allows to be said, in words that change with the numbers and the seeds."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from studies.compare import TEMPORAL, Comparison
+from studies.papers import SCORES, UNREAD, published
+
+#: What the motion's stream reads in the settings in which the onset frame is needed.
+READS = {"needed": "the difference of frames", "needed, flow": "optical flow"}
+#: A loss of UF1 that counts as one.
+LOSS = 0.1
+
+
+def published_scores(method: str = "TSFmicro") -> pd.DataFrame:
+    """What a paper reports of a method, with its source; `not read` where nobody here has read it.
+
+    Example:
+        >>> sorted(published_scores("TSFmicro").uf1.unique())
+        ['not read']
+    """
+    table = published()
+    table = table[table.method == method]
+    scores = {name: [UNREAD if np.isnan(x) else f"{x:.3f}" for x in table[name]] for name in SCORES}
+    return (
+        table[["data", "classes", "protocol", *SCORES, "selection", "source"]].assign(**scores).reset_index(drop=True)
+    )
+
+
+def verdict(comparison: Comparison, setting: str, model: str, against: str = TEMPORAL) -> str:
+    """One sentence on a model in a setting, beside the temporal branch alone; no more than its seeds allow."""
+    rows = comparison.intervals.query("setting == @setting").set_index("model")
+    if model not in rows.index or against not in rows.index:
+        return f"{setting}: {_short(model)} has not been measured yet."
+    row: Any = rows.loc[model]
+    scores = f"{_short(model)} {row.uf1:.2f}, {_short(against)} {rows.uf1[against]:.2f}"
+    seeds = f"{int(row.seeds)} seed{'s' * (int(row.seeds) > 1)}"
+    if np.isnan(row.gain):
+        return f"{setting}: {scores}; {seeds}, not those of {_short(against)}, so no gain is computed."
+    if np.isnan(row.p_holm):
+        return f"{setting}: {scores}; gain {row.gain:+.2f}, from {seeds}: an observation, not tested."
+    told = "wins" if row.gain > 0 else "loses"
+    found = f"it {told}" if row.p_holm < 0.05 else "the two cannot be told apart"
+    ends = f"{row.gain_low:+.2f} to {row.gain_high:+.2f}"
+    return f"{setting}: {scores}; gain {row.gain:+.2f} ({ends}), {seeds}, p (Holm) {row.p_holm:.2f}: {found}."
+
+
+def stream_verdict(comparison: Comparison, setting: str, model: str) -> str:
+    """What a trained model lost without its onset stream, and with other pictures in it; told if every seed agrees.
+
+    A stream whose removal costs nothing is not needed. If grey does as well as the own face, a constant was needed; if
+    somebody else's face does, a face; and only if that costs something, too, the face of this clip.
+    """
+    rows = comparison.streams.query("setting == @setting and model == @model")
+    if rows.empty:
+        return f"{setting}: {_short(model)} has not been measured yet."
+    lost = rows.pivot_table("lost", "seed", "intervention")
+    seeds = f"{len(lost)} seeds" if len(lost) > 1 else "1 seed, an observation"
+    costs = ", ".join(f"{lost[name].mean():.2f} ({name})" for name in SHOWN)
+    return f"{setting}: {_short(model)} loses {costs}; {seeds}: {_reading(comparison, setting, model, lost)}."
+
+
+def _reading(comparison: Comparison, setting: str, model: str, lost: pd.DataFrame) -> str:
+    """What losses of UF1 (a row for each seed, a column for each intervention) mean."""
+    uf1 = comparison.intervals.query("setting == @setting").set_index("model").uf1
+    if uf1[model] < linear_floor(comparison, setting):
+        return "it is below a linear model, so nothing is said"
+    always = {name: bool((lost[name] > LOSS).all()) for name in SHOWN}
+    never = {name: bool((lost[name] < LOSS).all()) for name in SHOWN}
+    if always["onset of another"]:
+        return "it uses the onset frame of this very clip"
+    if always["where off"] and never["onset grey"]:
+        return "it needs a constant in that stream, and no face"
+    if always["where off"] and always["onset grey"] and never["onset of another"]:
+        return "it needs a face, of whomever"
+    if never["where off"]:
+        return "it can do without the stream" + (", though grey misleads it" if always["onset grey"] else "")
+    return "the seeds disagree, so nothing is said"
+
+
+def linear_floor(comparison: Comparison, setting: str) -> float:
+    """UF1 of the better linear model of a setting."""
+    rows = comparison.intervals.query("setting == @setting").set_index("model")
+    return float(rows.uf1[["linear_difference", "linear_flow"]].max())
+
+
+#: Interventions that a verdict on streams reads.
+SHOWN = ("where off", "onset grey", "onset of another")
+
+
+def _short(model: str) -> str:
+    return model.removeprefix("tsfmicro_")
