@@ -20,6 +20,7 @@ from torch import Tensor
 
 from studies import sanity
 from studies.counterfactual import unit_effects
+from studies.infidelity import relative_infidelity
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain import truth
@@ -258,7 +259,7 @@ def _score(
                 found[f"{score}: {label}"] = float(curve.mean())
         rows.append({"stream": stream, **found})
     for label, imputation in imputations.items():
-        infidelity = truth.relative_infidelity(one.model, one.inputs, maps, imputation, PERTURBATIONS)
+        infidelity = relative_infidelity(one.model, one.inputs, maps, imputation, PERTURBATIONS)
         both[f"infidelity: {label}"] = infidelity
     return [*rows, {"stream": "both", **both}]
 

@@ -1,12 +1,13 @@
 import io
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from matplotlib import image as mpl_image
 
 from tsfmicro_lab.explain import WhereHow, clips_figure, maps_figure, where_how_figure
-from tsfmicro_lab.explain.figures import shared_limit, strip_figure
+from tsfmicro_lab.explain.figures import Picture, shared_limit, strip_figure
 from tsfmicro_lab.preprocess import align_clip
 
 FACE = np.full((112, 112, 3), 120, np.uint8)
@@ -128,3 +129,14 @@ def test_a_strip_has_a_column_for_each_frame():
     assert [len(axis.images) for axis in strip.axes] == [1, 1, 1, 1, 1, 0]
     assert strip.axes[3].images[0].get_clim() == (-2, 2)
     assert strip.axes[3].get_ylabel() == "map"
+
+
+def test_what_is_written_can_be_read_on_a_light_and_on_a_dark_page():
+    figure = Picture(figsize=(2, 2))
+    axis = figure.subplots()
+    axis.set(title="apex", xlabel="frame")
+    pixels = cv2.imdecode(np.frombuffer(figure._repr_png_(), np.uint8), cv2.IMREAD_UNCHANGED).astype(float)
+    opaque = pixels[pixels[..., 3] == 255][:, :3].mean(-1)
+    assert pixels[0, 0, 3] == 0, "the page shows through"
+    assert len(opaque) > 20
+    assert (np.abs(opaque - 122) < 30).all(), "as far from black as from white"

@@ -5,7 +5,6 @@ from functools import cache, cached_property
 
 import cv2
 import numpy as np
-import pandas as pd
 from jaxtyping import Float32
 from scipy.spatial.transform import Rotation
 
@@ -174,11 +173,6 @@ class MovingFace:
         found = {"field": field, "expression": self.expression, "moved": moved_region(self.expression)}
         found["visible"] = still_visible(triangles, self._rest, end, field, distance, self.camera)
         return found | {"mesh": self.mesh_points(self.motion.onset)}
-
-    def intensities(self) -> pd.DataFrame:
-        """Displacement of each action unit in each frame, pixels: one row a frame, one column a unit."""
-        share = [self.motion.intensity(i) for i in range(self.motion.frames)]
-        return pd.DataFrame({unit: np.multiply(share, pixels) for unit, pixels in self.motion.units.items()})
 
     def clip(self, name: str, subject: str, emotion: str | None = None) -> Clip:
         """The clip, whose frames are rendered when asked for."""

@@ -8,6 +8,7 @@ import plotly.express as px
 import plotly.graph_objects as go
 import plotly.io as pio
 
+from tsfmicro_lab.explain.figures import GREY
 from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.training.metrics import confusion, fold_table
 
@@ -24,9 +25,12 @@ COLOURS = (*_OKABE_ITO, *(_mixed(c, 0, 0.45) for c in _OKABE_ITO), *(_mixed(c, 2
 
 
 def _template() -> go.layout.Template:
-    """Plotly's white one with our colours; each seven of them have a dash, a symbol and a hatching of their own."""
+    """Plotly's white one without its ground; each seven colours have a dash, a symbol and a hatching of their own."""
     template = go.layout.Template(pio.templates["plotly_white"])
     template.layout.colorway = COLOURS
+    template.layout.update(paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font_color=GREY)
+    for axis in (template.layout.xaxis, template.layout.yaxis):
+        axis.update(gridcolor="rgba(122,122,122,0.25)", zerolinecolor=GREY, linecolor=GREY)
     lines = [go.Scatter(line_dash=d, marker_symbol=s) for d, s in zip(("solid", "dash", "dot"), range(3), strict=True)]
     template.data.scatter = [line for line in lines for _ in _OKABE_ITO]
     template.data.bar = [go.Bar(marker_pattern_shape=shape) for shape in ("", "/", "x") for _ in _OKABE_ITO]
@@ -54,7 +58,7 @@ def bars_chart(table: pd.DataFrame, x: str, y: str, color: str) -> go.Figure:
     figure = px.bar(means, pattern_shape=color, barmode="group", hover_data={y: ":.3f"}, **how)
     if len(means) < len(table):
         dots = px.scatter(table, hover_data=[c for c in ("seed",) if c in table], **how)
-        dots.for_each_trace(lambda dot: dot.update(offsetgroup=dot.name, marker={"color": "black", "size": 5}))
+        dots.for_each_trace(lambda dot: dot.update(offsetgroup=dot.name, marker={"color": GREY, "size": 5}))
         figure.add_traces(dots.update_traces(showlegend=False).data).update_layout(scattermode="group")
     return figure
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from tsfmicro_lab.clips import Clip, Field
 from tsfmicro_lab.explain.attribution import Heat, WhereHow
@@ -19,16 +20,24 @@ from tsfmicro_lab.training.metrics import class_table, confusion, has_units
 #: Orange for, purple against: told apart by colour-blind readers, and neither is skin.
 DIVERGING = "PuOr_r"
 BLUE = "#0072B2"
+#: Of what is written: it can be read on white and on black.
+GREY = "#7A7A7A"
 _SIGNED_ROOT = (lambda x: np.sign(x) * np.sqrt(np.abs(x)), lambda x: np.sign(x) * np.square(x))
 MAP_LABEL = "attribution, square-root scale: orange for the class, purple against it"
 
 
 class Picture(Figure):
-    """A matplotlib figure that a notebook shows by itself, without pyplot and its global state."""
+    """A matplotlib figure that a notebook shows by itself, on a light page and on a dark one; without pyplot."""
 
     def _repr_png_(self) -> bytes:
+        for part in self.findobj(Text):
+            if isinstance(part, Text) and part.get_color() == "black":
+                part.set_color(GREY)
+        for axis in self.axes:
+            axis.tick_params(colors=GREY)
+            axis.spines[:].set_color(GREY)
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=80)
+        self.savefig(buffer, format="png", dpi=80, transparent=True)
         return buffer.getvalue()
 
 

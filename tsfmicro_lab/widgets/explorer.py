@@ -14,9 +14,6 @@ from tsfmicro_lab.explain.figures import Picture
 from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.widgets.tiles import Tile
 
-#: Pixels between the pictures of a still.
-GAP = 6
-
 #: What a reader's choice can lead to, told in one sentence; other errors are ours, and keep their trace.
 REFUSALS = (ValueError, OSError)
 
