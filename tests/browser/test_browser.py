@@ -24,7 +24,7 @@ from takes import long_take
 from tsfmicro_lab.analyze import analyze
 
 TOKEN = "course"
-COURSE = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+COURSE = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 SCREENSHOTS = ROOT / "build" / "screenshots"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]

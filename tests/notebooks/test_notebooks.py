@@ -1,4 +1,5 @@
 import os
+import re
 
 import nbformat
 import pytest
@@ -17,18 +18,17 @@ from gate import (
 from papermill.exceptions import PapermillExecutionError
 
 from studies.claims import LEDGER, sentences, worded
+from studies.course_map import lessons, page
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LESSONS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 def test_notebook_runs_as_a_student_gets_it_and_finishes_it(path, tmp_path, monkeypatch):
     monkeypatch.setenv("PLOTLY_RENDERER", "plotly_mimetype+png")
     check_source(path)
     notebook = nbformat.read(path, as_version=4)
-    if path in LESSONS:
-        check_template(notebook)
+    check_template(notebook)
     nbformat.write(worked(notebook), tmp_path / path.name)
     executed = execute(tmp_path / path.name, tmp_path / "executed.ipynb", PARAMETERS.get(path.stem, {}))
     check_answers(executed)
@@ -55,8 +55,24 @@ def test_the_ledger_holds_every_claim(path):
     assert len(rows) == len(claimed), "the ledger holds claims that the notebook gave up"
 
 
-def test_there_are_notebooks():
-    assert "00_tour" in {path.stem for path in NOTEBOOKS}
+def test_the_first_page_is_written_from_the_lessons():
+    stored = nbformat.read(ROOT / "notebooks" / "README.ipynb", as_version=4)
+    assert stored == page(lessons()), "python notebooks/studies/course_map.py writes it anew"
+    assert len(lessons()) == len(LESSONS)
+    assert all(lesson.able and lesson.time for lesson in lessons())
+    assert all(before < lesson.name for lesson in lessons() for before in lesson.before), "needs what comes later"
+
+
+@pytest.mark.parametrize("path", [*LESSONS, ROOT / "notebooks" / "README.ipynb"], ids=lambda p: p.stem)
+def test_links_lead_somewhere(path):
+    prose = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
+    words = re.findall(r"^### (.+)", (ROOT / "docs" / "glossary.md").read_text(), re.M)
+    anchors = {word.lower().replace(" ", "-") for word in words}
+    for target in re.findall(r"\]\((?!https?:|attachment:)([^)\s]+)\)", prose):
+        file, _, anchor = target.partition("#")
+        assert not file or (path.parent / file).exists(), target
+        if file.endswith("glossary.md") and anchor:
+            assert anchor in anchors, target
 
 
 def write(tmp_path, *sources):
