@@ -173,13 +173,13 @@ def compare(
         workers: Processes; one per core by default.
         settings: What to learn from.
         only: Labels of the networks to train; all by default. What was trained before is in the result, too.
-        minutes: No training starts later; started again, the study goes on.
+        minutes: No training starts later; started again, the study goes on. With 0 it only gathers what is there.
     """
     end = time.monotonic() + 60 * minutes
     every = [t for seed in range(seeds) for own in settings for t in trials(own, seed, epochs, accelerator)]
     if unknown := {*only} - {trial.run.label for trial in every}:
         raise ValueError(f"unknown {sorted(unknown)}: choose from {sorted({t.run.label for t in every})}")
-    todo = [t for t in every if not t.path(folder).exists() and (not only or t.run.label in only)]
+    todo = [t for t in every if minutes and not t.path(folder).exists() and (not only or t.run.label in only)]
     for own in settings:
         mine = [trial for trial in todo if trial.setting == own]
         missing = {s for s in range(seeds) if not _floors_path(folder, own, s).exists()}

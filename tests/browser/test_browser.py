@@ -25,6 +25,8 @@ from tsfmicro_lab.analyze import analyze
 
 TOKEN = "course"
 COURSE = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+#: Every lesson runs under Papermill; in a browser all of them at night, otherwise one of each kind of explorer.
+OPENED = COURSE if os.environ.get("TSFMICRO_SEEDS") else [n for n in COURSE if n[:2] in ("00", "06", "09", "14")]
 SCREENSHOTS = ROOT / "build" / "screenshots"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
@@ -314,7 +316,7 @@ def test_a_still_picture_stays_when_a_notebook_is_reopened_without_a_kernel(brow
     reopened.close()
 
 
-@pytest.mark.parametrize("name", COURSE)
+@pytest.mark.parametrize("name", OPENED)
 def test_a_course_notebook_runs_in_the_browser(open_notebook, name):
     notebook = open_notebook(name)
     sliders = notebook.page.locator(".jupyter-widgets .noUi-handle")
