@@ -1,4 +1,4 @@
-"""Writes the first page of the course, `notebooks/README.ipynb`, from the first cells of its lessons."""
+"""Writes the first page of the course, `notebooks/README.ipynb`, and the list in `README.md` from the first cells of its lessons."""
 
 import re
 import sys
@@ -12,6 +12,7 @@ if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 FOLDER = Path(__file__).parents[1]
+README = FOLDER.parent / "README.md"
 #: Parts of the course, by the number of their first lesson, in the order in which they are best read.
 PARTS = {0: "First look", 2: "The model", 7: "Its numbers", 9: "Its maps", 11: "Its neighbours", 13: "Your own work"}
 INTRODUCTION = """# The course
@@ -86,5 +87,14 @@ def _promise(text: str, name: str) -> str:
     return re.sub(r"\s+", " ", said).replace("|", "\\|")
 
 
+def listed(readme: str, course: Sequence[Lesson]) -> str:
+    """The project's README with the questions of all lessons."""
+    rows = [f"| {n.name[:2]} | [{n.question[5:]}](notebooks/{n.name}.ipynb) | {n.time} |" for n in course]
+    block = "\n".join(["| | question | time |", "|---|---|---|", *rows])
+    before, _, rest = readme.partition("<!-- lessons -->\n")
+    return f"{before}<!-- lessons -->\n{block}\n<!-- /lessons -->{rest.partition('<!-- /lessons -->')[2]}"
+
+
 if __name__ == "__main__":
     nbformat.write(page(lessons()), FOLDER / "README.ipynb")
+    README.write_text(listed(README.read_text(encoding="utf-8"), lessons()), encoding="utf-8")

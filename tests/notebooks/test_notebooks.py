@@ -18,7 +18,7 @@ from gate import (
 from papermill.exceptions import PapermillExecutionError
 
 from studies.claims import LEDGER, sentences, worded
-from studies.course_map import lessons, page
+from studies.course_map import README, lessons, listed, page
 
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
@@ -58,6 +58,7 @@ def test_the_ledger_holds_every_claim(path):
 def test_the_first_page_is_written_from_the_lessons():
     stored = nbformat.read(ROOT / "notebooks" / "README.ipynb", as_version=4)
     assert stored == page(lessons()), "python notebooks/studies/course_map.py writes it anew"
+    assert README.read_text() == listed(README.read_text(), lessons()), "so it does the list of the README"
     assert len(lessons()) == len(LESSONS)
     assert all(lesson.able and lesson.time for lesson in lessons())
     assert all(before < lesson.name for lesson in lessons() for before in lesson.before), "needs what comes later"
