@@ -13,7 +13,7 @@ from studies.pages import to_html, without_picture
 
 #: What CI runs with, where the defaults take longer.
 PARAMETERS: dict[str, dict[str, object]] = {
-    "00_tour": {"clips_per_subject": 10, "epochs": 4},
+    "00_tour": {"clips": 6},
     "01_preprocessing": {"clips": 8},
     "02_retention_and_attention": {"longest": 512, "epochs": 2},
     "03_fusion_early": {"subjects": 4, "epochs": 6},
