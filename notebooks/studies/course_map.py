@@ -1,4 +1,4 @@
-"""Writes the first page of the course, `notebooks/README.ipynb`, and the list in `README.md` from the first cells of its lessons."""
+"""Writes the first page of the course and the list of lessons in `README.md`, both from the first cells of its lessons."""
 
 import re
 import sys
