@@ -1,4 +1,4 @@
-"""Writes the first page of the course and the list of lessons in `README.md`, both from the first cells of its lessons."""
+"""Writes the first page of the course and the README's list of lessons, both from the first cells of its lessons."""
 
 import re
 import sys
