@@ -33,8 +33,33 @@ def speed_chart(table: pd.DataFrame, over: str = "batch", value: str = "clips_pe
     return figure
 
 
+def above_roof(table: pd.DataFrame, roof: Machine, slack: float = 1.1) -> pd.DataFrame:
+    """Layers that are faster than the machine is said to be: where there are any, a roofline is not to be read.
+
+    Either the roof was measured too low, on a machine that was busy meanwhile; or an operation was counted that was not
+    done; or, left of the knee, the bytes came from a cache and not from memory.
+
+    Args:
+        table: From `speed.roofline`.
+        roof: From `speed.machine`.
+        slack: Share of the roof up to which a dot is a dot on it: timings vary.
+
+    Returns:
+        The rows, with a column `limit`: what their intensity allows, 10⁹ operations a second.
+
+    Example:
+        >>> layers = pd.DataFrame({"intensity": [2.0, 2.0, 50.0], "gflops": [19.0, 30.0, 120.0], "flops": 1e6})
+        >>> above_roof(layers, Machine(100.0, 10.0)).index.tolist()
+        [1, 2]
+    """
+    limit = np.minimum(table.intensity * roof.gbytes, roof.gflops)
+    return table.assign(limit=limit)[(table.flops > 0) & (table.gflops > slack * limit)]
+
+
 def roofline_chart(table: pd.DataFrame, roof: Machine) -> go.Figure:
     """Every layer as a dot, its area the share of time, under what the machine could do at best.
+
+    Its title says so if the chart is not to be read, see :func:`above_roof`; the roof is then red and dashed.
 
     Args:
         table: From `speed.roofline`.
@@ -42,8 +67,11 @@ def roofline_chart(table: pd.DataFrame, roof: Machine) -> go.Figure:
 
     Example:
         >>> row = {"layer": "stem.0", "kind": "Conv2d", "intensity": 5.0, "gflops": 9.0, "ms": 1.0, "flops": 9e6}
-        >>> [trace.name for trace in roofline_chart(pd.DataFrame([row]), Machine(100.0, 10.0)).data]
-        ['Conv2d', 'roof']
+        >>> chart = roofline_chart(pd.DataFrame([row]), Machine(100.0, 10.0))
+        >>> [trace.name for trace in chart.data], chart.layout.title.text
+        (['Conv2d', 'roof'], 'every layer is under the roof')
+        >>> roofline_chart(pd.DataFrame([row]), Machine(100.0, 1.0)).layout.title.text
+        'not to be read: 1 of 1 layers lie above the roof'
     """
     counted = table[table.flops > 0].assign(share=table.ms / table.ms.sum())
     knee = roof.gflops / roof.gbytes
@@ -51,6 +79,8 @@ def roofline_chart(table: pd.DataFrame, roof: Machine) -> go.Figure:
     dots = {"color": "kind", "size": "share", "size_max": 60, "hover_name": "layer", "hover_data": ["ms"]}
     axes = {"log_x": True, "log_y": True, "labels": LABELS, "height": 420, "template": TEMPLATE}
     figure = px.scatter(counted, "intensity", "gflops", **dots, **axes)
-    line = {"color": "black", "dash": "solid"}
+    above = len(above_roof(counted, roof))
+    line = {"color": "#D55E00", "dash": "dash"} if above else {"color": "black", "dash": "solid"}
     figure.add_scatter(x=x, y=np.minimum(x * roof.gbytes, roof.gflops), name="roof", mode="lines", line=line)
-    return figure
+    wrong = f"not to be read: {above} of {len(counted)} layers lie above the roof"
+    return figure.update_layout(title=wrong if above else "every layer is under the roof")
