@@ -24,7 +24,7 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "08_gpu_training": {"largest_batch": 8, "subjects": 2, "cluster_workers": 1},
     "09_where_how": {"subjects": 4, "clips_per_subject": 10, "epochs": 16},
     "10_can_you_trust_the_map": {"subjects": 4, "clips_per_subject": 10, "epochs": 8},
-    "11_slstt": {"subjects": 3, "epochs": 6},
+    "11_slstt": {"subjects": 3, "clips_per_subject": 8, "epochs": 12},
     "12_frl_dgt": {"subjects": 3, "epochs": 4},
     "13_leakage": {"live_subjects": 4, "live_epochs": 8},
     "14_your_own_video": {"expressions": 3},
