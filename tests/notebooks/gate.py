@@ -16,7 +16,7 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "00_tour": {"clips": 6},
     "01_preprocessing": {"clips": 8},
     "02_retention_and_attention": {"clips": 6, "longest": 256},
-    "03_fusion_early": {"subjects": 4, "epochs": 4},
+    "03_fusion_early": {"subjects": 4, "epochs": 3},
     "04_fusion_temporal_to_spatial": {"subjects": 4, "epochs": 3},
     "05_fusion_spatial_to_temporal": {"subjects": 3, "epochs": 4},
     "06_fusion_late": {"subjects": 3},
