@@ -47,7 +47,7 @@ def exclusive_or(stripes: Float[Tensor, "size size"], number: int, generator: to
 
 
 def learn(
-    model: Recognizer, draw: Callable[[int], Batch], steps: int, batch_size: int = 8, lr: float = 4e-3
+    model: Recognizer, draw: Callable[[int], Batch], steps: int, batch_size: int = 8, lr: float = 3e-3
 ) -> list[float]:
     """Trains a fusion variant on clips that are drawn anew for every step; returns the loss of each step."""
     optimizer, losses = torch.optim.AdamW(model.train().parameters(), lr), []

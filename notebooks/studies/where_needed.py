@@ -43,7 +43,8 @@ def where_needed_chart(table: pd.DataFrame) -> go.Figure:
     table = table.assign(
         model=table.model.str.removeprefix("tsfmicro_"), above=table.high - table.uf1, below=table.uf1 - table.low
     )
-    order = table.groupby("model").uf1.mean().sort_values().index
+    # the harder setting decides the order, in which the face has to be known
+    order = table.sort_values(["motion", "uf1"]).drop_duplicates("model", keep="last").sort_values("uf1").model
     figure = px.scatter(
         table,
         x="uf1",
