@@ -52,7 +52,7 @@ def _picture(name: str) -> np.ndarray:
 def landmarker(faces: int = 1) -> MediaPipeLandmarker | None:
     """MediaPipe's landmarker, whose model is fetched where it is not there; if it can't be, says so in one line."""
     try:
-        with _silent():
+        with silent():
             found = MediaPipeLandmarker(faces=faces)
             found.meshes(np.zeros((64, 64, 3), np.uint8))  # its last notes come with the first picture
         return found
@@ -62,8 +62,8 @@ def landmarker(faces: int = 1) -> MediaPipeLandmarker | None:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Keeps the notes that MediaPipe's start writes past Python off the page."""
+def silent() -> Iterator[None]:
+    """Keeps off the page what libraries write past Python: notes of MediaPipe's start, and of codecs."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:

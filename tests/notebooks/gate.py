@@ -14,7 +14,7 @@ from studies.pages import to_html, without_picture
 #: What CI runs with, where the defaults take longer.
 PARAMETERS: dict[str, dict[str, object]] = {
     "00_tour": {"clips": 6},
-    "01_preprocessing": {"clips": 8},
+    "01_preprocessing": {"clips": 6},
     "02_retention_and_attention": {"clips": 6, "longest": 256},
     "03_fusion_early": {"subjects": 4, "epochs": 3},
     "04_fusion_temporal_to_spatial": {"subjects": 4, "epochs": 3},
@@ -27,7 +27,7 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "11_slstt": {"subjects": 3, "clips_per_subject": 8, "epochs": 12},
     "12_frl_dgt": {"subjects": 3, "epochs": 4},
     "13_leakage": {"live_subjects": 4, "live_epochs": 8},
-    "14_your_own_video": {"expressions": 3},
+    "14_your_own_video": {"expressions": 3, "rest": 0.6, "rate": 50},
 }
 
 
