@@ -82,14 +82,15 @@ def page(course: Sequence[Lesson]) -> nbformat.NotebookNode:
 
 def _promise(text: str, name: str) -> str:
     """What follows a bold name, up to the next bold name, on one line."""
-    found = re.search(rf"\*\*{name}\*\*:?(.*?)(?=\n\s*\n|\n?\*\*|\Z)", text, re.DOTALL)
-    said = re.sub(r"\s*\n- ", "; ", found[1].strip().removeprefix("- ")) if found else ""
-    return re.sub(r"\s+", " ", said).replace("|", "\\|")
+    end = r"(?=\n\s*\n|\*\*(?:You will be able to|Time|Before)\*\*|\Z)"
+    found = re.search(rf"\*\*{name}\*\*:?(.*?){end}", text, re.DOTALL)
+    said = re.sub(r"[,;]?\s*\n- ", "; ", found[1].strip().removeprefix("- ")) if found else ""
+    return re.sub(r"\s+", " ", said).replace("|", "\\|").replace("**", "")
 
 
 def listed(readme: str, course: Sequence[Lesson]) -> str:
     """The project's README with the questions of all lessons."""
-    rows = [f"| {n.name[:2]} | [{n.question[5:]}](notebooks/{n.name}.ipynb) | {n.time} |" for n in course]
+    rows = [f"| {n.name[:2]} | [{n.question[5:]}](notebooks/{n.name}.ipynb) | {n.time.partition(".")[0]} |" for n in course]
     block = "\n".join(["| | question | time |", "|---|---|---|", *rows])
     before, _, rest = readme.partition("<!-- lessons -->\n")
     return f"{before}<!-- lessons -->\n{block}\n<!-- /lessons -->{rest.partition('<!-- /lessons -->')[2]}"
