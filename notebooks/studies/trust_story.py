@@ -243,7 +243,7 @@ def advice(trust: "Trust") -> str:
         f"- **Not as evidence for places:** {listed(spread_out)} (less than twice the mass that chance puts where the "
         "face "
         "moved); rollout (knows no class); DeepLift (refused by this network).\n"
-        "- **Not as evidence of guilt:** a map that points somewhere. Take the thing away and ask the model again."
+        "- **Not as evidence of what a model uses:** a map that points there. Take it away and ask the model again."
     )
 
 
