@@ -90,7 +90,9 @@ def _promise(text: str, name: str) -> str:
 
 def listed(readme: str, course: Sequence[Lesson]) -> str:
     """The project's README with the questions of all lessons."""
-    rows = [f"| {n.name[:2]} | [{n.question[5:]}](notebooks/{n.name}.ipynb) | {n.time.partition(".")[0]} |" for n in course]
+    rows = [
+        f"| {n.name[:2]} | [{n.question[5:]}](notebooks/{n.name}.ipynb) | {n.time.partition('.')[0]} |" for n in course
+    ]
     block = "\n".join(["| | question | time |", "|---|---|---|", *rows])
     before, _, rest = readme.partition("<!-- lessons -->\n")
     return f"{before}<!-- lessons -->\n{block}\n<!-- /lessons -->{rest.partition('<!-- /lessons -->')[2]}"

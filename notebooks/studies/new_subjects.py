@@ -93,7 +93,7 @@ class Drawn:
 def draw_all(folder: Path, setting: Setting, seeds: Sequence[int], workers: int | None, also: Sequence[str]) -> None:
     """Draws the groups of a setting that are missing, side by side; `also` are tensors besides the usual ones."""
     jobs = [(folder, setting, seed, group) for seed in seeds for group in setting.groups()]
-    jobs = [job for job in jobs if not _path(*job).exists()]
+    jobs = [job for job in jobs if not _holds(_path(*job), also if setting.where == "free" else ())]
     with process_pool(workers) as pool:
         done = [pool.submit(_draw, *job, tuple(also)) for job in jobs]
         for future in tqdm(done, f"drawing groups of clips, {setting.name}", disable=not jobs):
@@ -158,6 +158,11 @@ def true_motion(clip: Clip) -> np.ndarray:
 
 def _path(folder: Path, setting: Setting, seed: int, group: str) -> Path:
     return folder / "clips" / f"{setting.name.partition(',')[0]}-{seed}-{group.replace(' ', '-')}.pickle"
+
+
+def _holds(path: Path, also: Sequence[str]) -> bool:
+    """Whether a group was drawn, and with these tensors: models that came later may want more."""
+    return path.exists() and (not also or {*also} <= {*pickle.loads(path.read_bytes()).samples.tensors})
 
 
 def _draw(folder: Path, setting: Setting, seed: int, group: str, also: Sequence[str]) -> None:

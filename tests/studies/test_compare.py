@@ -9,6 +9,7 @@ from conftest import ROOT
 from typer.testing import CliRunner
 
 from studies import compare as module
+from studies import new_subjects
 from studies.compare import LOSO, TEMPORAL, VARIANTS, Comparison, compare, trials
 from studies.floors import FLOORS, ORACLE, main_directions, pooled
 from studies.new_subjects import FLOW, HEADS, PHOTOGRAPHS, SETTINGS, data_of, drawn, shrunk
@@ -151,3 +152,14 @@ def test_one_seed_is_not_tested(made):
     two = module._intervals(pd.concat([table, table.assign(seed=1)]), ["x", "y"]).set_index("model")
     assert two.p_holm["a"] < 0.05
     assert found.intervals.p_holm.notna().any()
+
+
+def test_clips_that_lack_what_a_later_model_reads_are_drawn_again(tmp_path):
+    setting, group = replace(SETTINGS["clean"], subjects=2, clips=2), "train 0"
+    path = new_subjects._path(tmp_path, setting, 0, group)
+    assert not new_subjects._holds(path, ())
+    new_subjects._draw(tmp_path, setting, 0, group, ())
+    assert new_subjects._holds(path, ())
+    assert not new_subjects._holds(path, ["long_flow"])
+    new_subjects._draw(tmp_path, setting, 0, group, ("long_flow",))
+    assert new_subjects._holds(path, ["long_flow"])
