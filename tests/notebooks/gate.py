@@ -23,7 +23,7 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "07_variants_compared": {"live_subjects": 3, "live_trainings": 3},
     "08_gpu_training": {"largest_batch": 8, "subjects": 2, "cluster_workers": 1},
     "09_where_how": {"heads": 10, "clips_per_head": 36, "epochs": 16},
-    "11_slstt": {"subjects": 3, "clips_per_subject": 8, "epochs": 12},
+    "11_slstt": {"subjects": 3, "clips_per_subject": 8, "epochs": 30},
     "12_frl_dgt": {"subjects": 3, "epochs": 4},
     "13_leakage": {"live_epochs": 16},
     "14_your_own_video": {"expressions": 3, "rest": 0.6, "rate": 50},
