@@ -15,6 +15,7 @@ if not __package__:  # run as a script, it finds its neighbours
 
 from studies.script import one_sentence
 
+NOTEBOOKS = Path(__file__).parents[1]
 LEDGER = Path(__file__).parents[2] / "docs" / "claims.md"
 HEAD = """# What the course claims
 
@@ -48,11 +49,13 @@ def worded(sentence: str) -> str:
 
 
 def ledger(folder: Path) -> pd.DataFrame:
-    """One row for each claim and seed of the executed notebooks `NAME-SEED.ipynb` in a folder."""
+    """One row for each claim and seed of the executed notebooks `NAME-SEED.ipynb` in a folder, unless given up since."""
     rows = []
     for path in sorted(folder.glob("*-*.ipynb")):
         stem, _, seed = path.stem.rpartition("-")
-        rows += [{"notebook": stem, "seed": int(seed), **one} for one in told(nbformat.read(path, as_version=4))]
+        now = sentences(nbformat.read(NOTEBOOKS / f"{stem}.ipynb", as_version=4))
+        found = [one for one in told(nbformat.read(path, as_version=4)) if one["claim"] in now]
+        rows += [{"notebook": stem, "seed": int(seed), **one} for one in found]
     if not rows:
         raise ValueError(f"{folder} holds no executed notebook that claims anything")
     return pd.DataFrame(rows)
