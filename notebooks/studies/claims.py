@@ -49,7 +49,7 @@ def worded(sentence: str) -> str:
 
 
 def ledger(folder: Path) -> pd.DataFrame:
-    """One row for each claim and seed of the executed notebooks `NAME-SEED.ipynb` in a folder, unless given up since."""
+    """One row for each claim and seed of the executed notebooks `NAME-SEED.ipynb`, unless given up since."""
     rows = []
     for path in sorted(folder.glob("*-*.ipynb")):
         stem, _, seed = path.stem.rpartition("-")
