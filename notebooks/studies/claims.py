@@ -48,12 +48,12 @@ def worded(sentence: str) -> str:
     return re.sub(r"\{(\w+)[^}]*\}", r"*\1*", sentence).replace("|", "\\|")
 
 
-def ledger(folder: Path) -> pd.DataFrame:
+def ledger(folder: Path, notebooks: Path = NOTEBOOKS) -> pd.DataFrame:
     """One row for each claim and seed of the executed notebooks `NAME-SEED.ipynb`, unless given up since."""
     rows = []
     for path in sorted(folder.glob("*-*.ipynb")):
         stem, _, seed = path.stem.rpartition("-")
-        now = sentences(nbformat.read(NOTEBOOKS / f"{stem}.ipynb", as_version=4))
+        now = sentences(nbformat.read(notebooks / f"{stem}.ipynb", as_version=4))
         found = [one for one in told(nbformat.read(path, as_version=4)) if one["claim"] in now]
         rows += [{"notebook": stem, "seed": int(seed), **one} for one in found]
     if not rows:

@@ -19,7 +19,7 @@ from tsfmicro_lab.data.photographs import Portrait, find_portrait, packaged_port
 from tsfmicro_lab.preprocess import MediaPipeLandmarker
 
 #: The 478 points of each portrait, pixels of the picture as its package brings it.
-STORED = Path(__file__).parents[1] / "results" / "portraits.json"
+STORED = Path(__file__).with_suffix(".json")
 
 
 class PublicPortraits(PhotographMicroExpressions):

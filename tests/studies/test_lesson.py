@@ -141,8 +141,14 @@ def test_the_ledger_tells_ranges_over_seeds(tmp_path):
         notebook = outputs({"text/plain": ""})
         notebook.cells[0].source = source
         notebook.cells[0].outputs[0].metadata["tsfmicro"] = told | {"control": 1.0, "margin": 1.0}
+        notebook.cells[0].outputs.append(nbformat.from_dict(notebook.cells[0].outputs[0]))
+        notebook.cells[0].outputs[1].metadata["tsfmicro"] = told | {"claim": "given up", "control": 1.0, "margin": 1.0}
         nbformat.write(notebook, tmp_path / f"03_early-{seed}.ipynb")
-    row = markdown(ledger(tmp_path)).splitlines()[-1]
+    (tmp_path / "now").mkdir()
+    nbformat.write(notebook, tmp_path / "now" / "03_early.ipynb")
+    page = markdown(ledger(tmp_path, tmp_path / "now"))
+    assert "given up" not in page
+    row = page.splitlines()[-1]
     assert "| *effect* px move, *control* px do not | 3 to 5 | 1 to 1 | 2 | 1 | 2 |" in row
     assert worded(sentences(notebook)[0]) in row
     with pytest.raises(ValueError, match="no executed notebook"):
