@@ -40,6 +40,8 @@ def sentences(notebook: nbformat.NotebookNode) -> list[str]:
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     calls = [node for source in code for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     claimed = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "claim"]
+    if any(not isinstance(sentence, ast.Constant) for sentence in claimed):
+        raise ValueError("a claim's sentence must be written out: the ledger knows it by its text")
     return [str(sentence.value) for sentence in claimed if isinstance(sentence, ast.Constant)]
 
 

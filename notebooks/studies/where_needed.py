@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import plotly.express as px
 import plotly.graph_objects as go
 
 from studies.compare import Comparison
-from tsfmicro_lab.explain.charts import TEMPLATE
+from tsfmicro_lab.explain.charts import intervals_chart
 
 STORED = Path(__file__).parents[1] / "results" / "comparison.json"
 #: Settings of the comparison, by what the stream of the motion reads in them.
@@ -39,23 +38,7 @@ def where_needed(path: Path = STORED, models: Sequence[str] | None = None) -> pd
 
 
 def where_needed_chart(table: pd.DataFrame) -> go.Figure:
-    """UF1 with 95 % intervals over new subjects, as dots; the number of seeds is said where the pointer rests."""
-    table = table.assign(
-        model=table.model.str.removeprefix("tsfmicro_"), above=table.high - table.uf1, below=table.uf1 - table.low
-    )
-    # the harder setting decides the order, in which the face has to be known
-    order = table.sort_values(["motion", "uf1"]).drop_duplicates("model", keep="last").sort_values("uf1").model
-    figure = px.scatter(
-        table,
-        x="uf1",
-        y="model",
-        color="motion",
-        symbol="motion",
-        error_x="above",
-        error_x_minus="below",
-        hover_data=["seeds"],
-        category_orders={"model": [*order[::-1]]},
-        labels={"uf1": "UF1 on new heads", "motion": "the motion is read as"},
-        template=TEMPLATE,
-    )
-    return figure.update_xaxes(range=[0, 1.02]).update_layout(height=420)
+    """UF1 with 95 % intervals, what the motion is read as in colour, the best where the face must be known on top."""
+    harder = table.sort_values(["motion", "uf1"], ascending=False).drop_duplicates("model").model
+    table = table.set_index("model").loc[harder].reset_index()
+    return intervals_chart(table, "uf1", "model", "low", "high", "motion", title="UF1 on new heads")
