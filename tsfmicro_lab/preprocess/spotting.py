@@ -108,7 +108,7 @@ def trace_motion(frames: Stream, find_faces: FaceFinder) -> MotionTrace:
 
     The largest face is followed. While the head holds still, all frames are aligned by the landmarks of one frame, as
     for a clip (see :func:`~tsfmicro_lab.preprocess.align_clip`); when it moves, or the face is lost, a new segment
-    begins. The eyes are left out, since blinks are quicker and stronger than what is looked for; with them goes what
+    begins. The eyes are left out, since blinks are as quick as what is looked for, and stronger; with them goes what
     moves only the lids.
     """
     times: list[float] = []
