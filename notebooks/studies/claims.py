@@ -22,8 +22,8 @@ HEAD = """# What the course claims
 Each row is a sentence of a notebook that says that one thing is larger than another. The notebook measures both, the
 *effect* and a *control* that could have been as large, and stops if the effect does not exceed the control by the
 *margin*. Ranges are those over seeds; a notebook draws other faces, clips and first weights with each. Where both are
-the same for every seed, the row was read from a stored result, or is arithmetic, and its seeds repeat nothing. Sizes are
-those at which the notebooks are tested (`tests/notebooks/gate.py`). Executed notebooks of several seeds are made by
+the same for every seed, the row was read from a stored result, or is arithmetic, and its seeds repeat nothing. Sizes
+are those at which the notebooks are tested (`tests/notebooks/gate.py`). Executed notebooks of several seeds are made by
 `TSFMICRO_SEEDS=5 pytest tests/notebooks`, and this page of them by `python notebooks/studies/claims.py build/claims`.
 
 """

@@ -72,11 +72,20 @@ def _unanswered() -> NoReturn:
     raise NotAnswered
 
 
+class _Told(HTML):
+    """A line that a page shows in a frame, and a terminal as it is."""
+
+    def __init__(self, page: str, line: str) -> None:
+        super().__init__(page)
+        self.line = line
+
+    def __repr__(self) -> str:
+        return self.line
+
+
 def _show(found: str, name: str, text: str, **about: object) -> None:
-    line = ": ".join(part for part in (name, found, text) if part)
+    head = ": ".join(filter(None, (name, found)))
     style = f"border-left: 4px solid {_COLOURS[found]}; padding: 0.2em 0.8em"
-    page = HTML(
-        f'<div style="{style}"><b>{html.escape(": ".join(filter(None, (name, found))))}</b>: {html.escape(text)}</div>'
-    )
-    data = {"text/plain": line, "text/html": page.data}
-    display(data, raw=True, metadata={"tsfmicro": {"found": found, "name": name, "text": text, **about}})
+    page = f'<div style="{style}"><b>{html.escape(head)}</b>: {html.escape(text)}</div>'
+    about = {"found": found, "name": name, "text": text, **about}
+    display(_Told(page, f"{head}: {text}"), metadata={"tsfmicro": about})

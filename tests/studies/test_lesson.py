@@ -12,10 +12,17 @@ from studies.sliders import Sliders
 from tsfmicro_lab.explain.figures import Picture
 
 
+def told_to(found):
+    def display(shown, metadata):
+        found.append(metadata["tsfmicro"] | {"text/plain": repr(shown), "text/html": shown.data})
+
+    return display
+
+
 @pytest.fixture
 def told(monkeypatch):
     found = []
-    monkeypatch.setattr(lesson, "display", lambda data, raw, metadata: found.append(metadata["tsfmicro"] | data))
+    monkeypatch.setattr(lesson, "display", told_to(found))
     return found
 
 
