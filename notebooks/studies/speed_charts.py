@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from studies.speed import Machine
 from tsfmicro_lab.explain.charts import TEMPLATE
+from tsfmicro_lab.explain.figures import GREY
 
 LABELS = {"clips_per_s": "clips a second", "ms": "milliseconds a step", "mb": "memory, MiB", "side": "side, pixels"}
 LABELS |= {"seconds": "seconds, evaluation", "intensity": "operations for each byte moved"}
@@ -80,7 +81,7 @@ def roofline_chart(table: pd.DataFrame, roof: Machine) -> go.Figure:
     axes = {"log_x": True, "log_y": True, "labels": LABELS, "height": 420, "template": TEMPLATE}
     figure = px.scatter(counted, "intensity", "gflops", **dots, **axes)
     above = len(above_roof(counted, roof))
-    line = {"color": "#D55E00", "dash": "dash"} if above else {"color": "black", "dash": "solid"}
+    line = {"color": "#D55E00", "dash": "dash"} if above else {"color": GREY, "dash": "solid"}
     figure.add_scatter(x=x, y=np.minimum(x * roof.gbytes, roof.gflops), name="roof", mode="lines", line=line)
     wrong = f"not to be read: {above} of {len(counted)} layers lie above the roof"
     return figure.update_layout(title=wrong if above else "every layer is under the roof")
