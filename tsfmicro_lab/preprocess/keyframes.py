@@ -1,15 +1,21 @@
 """Key frames: how strong the expression is over time, and the apex where nobody annotated one."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from tsfmicro_lab.clips import Clip, ClipError, Frame
+from tsfmicro_lab.clips import Clip, ClipError, Frame, LazyFrames
 
 #: Frames that SLSTT reads of a clip.
 FRAMES = 11
+#: Side of the aligned face whose blocks are compared, and of these blocks, pixels.
+SIZE, BLOCK = 112, 8
+#: Share of the face's blocks that count: those that changed most. A one-sided movement fills few.
+TOP_SHARE = 1 / 12
 
 
 def difference_frame(onset: Frame, apex: Frame) -> Float[np.ndarray, "_ _ 3"]:
@@ -24,19 +30,23 @@ def difference_frame(onset: Frame, apex: Frame) -> Float[np.ndarray, "_ _ 3"]:
 
 
 def intensity_curve(clip: Clip) -> Float[np.ndarray, " frames"]:
-    """How far each frame is from the onset, grey levels: mean absolute difference of smoothed, equally bright frames.
+    """How far each frame of an aligned clip is from its onset, grey levels: :func:`block_difference` of the two."""
+    return distances(clip.frames, clip.onset)
 
-    Camera noise and flicker are taken out. Head drift stays in, so the clip should be aligned.
-    """
-    onset = normalized_grey(clip.frame(clip.onset))
-    return np.array([np.abs(normalized_grey(clip.frame(i)) - onset).mean() for i in range(len(clip.frames))])
+
+def distances(frames: Sequence[Frame] | LazyFrames, reference: int) -> Float[np.ndarray, " frames"]:
+    """:func:`block_difference` of each aligned frame and the one of that index."""
+    small = (cv2.resize(frames[i], (SIZE, SIZE), interpolation=cv2.INTER_AREA) for i in range(len(frames)))
+    greys = [normalized_grey(frame) for frame in small]
+    return np.array([block_difference(grey, greys[reference]) for grey in greys])
 
 
 def spot_apex(clip: Clip) -> int:
     """Index of the frame of an aligned clip that is farthest from the onset, between onset and offset.
 
-    Compare with an annotated apex before you trust it: a head that sways or turns can outweigh the expression. In
-    two draws of 40 rendered clips of 128 px with all distractors the median errors were 16 and 30 frames (80, 150 ms).
+    Compare with an annotated apex before you trust it: a turn of the head can outweigh a weak expression. In two draws
+    of 40 rendered clips of 128 px with all distractors the median errors were 2 and 4 frames (10, 20 ms), the means 10
+    and 11; the middle of the clip has medians of 6 and 8, and means of 7 and 11.
     """
     curve = intensity_curve(clip)[clip.onset : clip.offset + 1]
     smooth = cv2.GaussianBlur(curve[:, None], (1, 0), 1, sigmaY=1.5)[:, 0] if len(curve) > 3 else curve
@@ -53,6 +63,35 @@ def normalized_grey(image: Frame) -> Float[np.ndarray, "_ _"]:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     smooth = cv2.GaussianBlur(grey, (0, 0), max(image.shape[0] / 100, 0.5))
     return smooth * np.float32(128 / max(float(grey.mean()), 1.0))
+
+
+def block_difference(a: Float[np.ndarray, "_ _"], b: Float[np.ndarray, "_ _"]) -> float:
+    """Mean absolute difference of the face's blocks that changed most, less what head and light explain.
+
+    Both are aligned frames of `SIZE` pixels from :func:`normalized_grey`.
+    """
+    blocks = np.abs(_residual(a, b)).reshape(SIZE // BLOCK, BLOCK, -1, BLOCK).mean((1, 3))[_face_blocks()]
+    return float(np.sort(blocks)[-round(TOP_SHARE * len(blocks)) :].mean())
+
+
+def _residual(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Difference a - b, less the least-squares share of a shift, turn, zoom and change of light of the whole face."""
+    dy, dx = np.gradient(b)
+    y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j].astype(np.float32)
+    basis = np.stack([dx, dy, x * dy - y * dx, x * dx + y * dy, b, np.ones_like(b)])
+    inside = np.kron(_face_blocks(), np.ones((BLOCK, BLOCK), bool))
+    seen = basis[:, inside]
+    share = np.linalg.solve(seen @ seen.T + 1e-3 * np.eye(len(seen)), seen @ (a - b)[inside])
+    return (a - b - np.tensordot(share, basis, 1)).astype(np.float32)
+
+
+@cache
+def _face_blocks() -> Bool[np.ndarray, "rows columns"]:
+    """Blocks of the aligned face that are compared: the oval of the face without the eyes."""
+    x, y = np.meshgrid(*[(np.arange(SIZE // BLOCK) + 0.5) * BLOCK / SIZE] * 2)
+    oval = ((x - 0.5) / 0.40) ** 2 + ((y - 0.57) / 0.45) ** 2 <= 1
+    eyes = (np.abs(np.abs(x - 0.5) - 0.165) < 0.125) & (np.abs(y - 0.36) < 0.08)
+    return oval & ~eyes
 
 
 def strongest_pair(clip: Clip, share: float = 0.15) -> tuple[int, int]:

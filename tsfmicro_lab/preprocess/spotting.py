@@ -7,17 +7,15 @@ appearance-based feature difference analysis", ICPR 2014). They compare texture 
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cache
 from statistics import NormalDist
 
-import cv2
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from tsfmicro_lab.clips import Clip, Frame, Points
 from tsfmicro_lab.preprocess.alignment import ANCHORS, apply_alignment, estimate_alignment, transform_points
-from tsfmicro_lab.preprocess.keyframes import normalized_grey
+from tsfmicro_lab.preprocess.keyframes import SIZE, block_difference, distances, normalized_grey
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX
 
 #: Time of a frame (seconds) and a function that reads it, one after another, as `data.video.Video` gives them.
@@ -25,14 +23,10 @@ Stream = Iterable[tuple[float, Callable[[], Frame]]]
 #: Finds all faces of an image: the named points of each, pixels.
 FaceFinder = Callable[[Frame], list[Points]]
 
-#: Side of the aligned face that is compared, and of its blocks, pixels.
-SIZE, BLOCK = 112, 8
 #: Seconds between two searches for the face; the frames between them share one alignment.
 SEARCH_INTERVAL = 0.1
 #: A frame is compared with those this long before and after it: half a micro-expression, seconds.
 HALF_WINDOW = 0.15
-#: Share of the face's blocks that count: those that changed most. A one-sided movement fills few.
-TOP_SHARE = 1 / 12
 #: A head that moved by so many aligned pixels, 6 % of the distance between the eyes' outer corners, is aligned anew.
 HEAD_SHIFT = 0.06 * SIZE * (ANCHORS["left_eye_outer"][0] - ANCHORS["right_eye_outer"][0])
 #: What lies within this time of a spotted apex belongs to its clip, seconds.
@@ -205,35 +199,6 @@ def cut(frames: Stream, trace: MotionTrace, spots: pd.DataFrame, size: int = 224
     return clips
 
 
-def block_difference(a: Float[np.ndarray, "_ _"], b: Float[np.ndarray, "_ _"]) -> float:
-    """Mean absolute difference of the face's blocks that changed most, less what head and light explain.
-
-    Both are aligned frames of `SIZE` pixels from :func:`~tsfmicro_lab.preprocess.keyframes.normalized_grey`.
-    """
-    blocks = np.abs(_residual(a, b)).reshape(SIZE // BLOCK, BLOCK, -1, BLOCK).mean((1, 3))[_face_blocks()]
-    return float(np.sort(blocks)[-round(TOP_SHARE * len(blocks)) :].mean())
-
-
-def _residual(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Difference a - b, less the least-squares share of a shift, turn, zoom and change of light of the whole face."""
-    dy, dx = np.gradient(b)
-    y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j].astype(np.float32)
-    basis = np.stack([dx, dy, x * dy - y * dx, x * dx + y * dy, b, np.ones_like(b)])
-    inside = np.kron(_face_blocks(), np.ones((BLOCK, BLOCK), bool))
-    seen = basis[:, inside]
-    share = np.linalg.solve(seen @ seen.T + 1e-3 * np.eye(len(seen)), seen @ (a - b)[inside])
-    return (a - b - np.tensordot(share, basis, 1)).astype(np.float32)
-
-
-@cache
-def _face_blocks() -> Bool[np.ndarray, "rows columns"]:
-    """Blocks of the aligned face that are compared: the oval of the face without the eyes."""
-    x, y = np.meshgrid(*[(np.arange(SIZE // BLOCK) + 0.5) * BLOCK / SIZE] * 2)
-    oval = ((x - 0.5) / 0.40) ** 2 + ((y - 0.57) / 0.45) ** 2 <= 1
-    eyes = (np.abs(np.abs(x - 0.5) - 0.165) < 0.125) & (np.abs(y - 0.36) < 0.08)
-    return oval & ~eyes
-
-
 def _follow(faces: list[Points], last: Points | None) -> Points | None:
     """The face nearest to where the followed one was; the largest, to begin with and where the followed one is gone."""
     if last is not None and faces:
@@ -259,8 +224,7 @@ def _span(trace: MotionTrace, apex: int) -> tuple[Segment, int, int]:
 
 def _key_frames(frames: list[Frame], apex: int) -> tuple[int, int, int]:
     """Onset, apex and offset of a clip whose apex is known."""
-    greys = [normalized_grey(cv2.resize(frame, (SIZE, SIZE), interpolation=cv2.INTER_AREA)) for frame in frames]
-    distance = np.array([block_difference(grey, greys[apex]) for grey in greys])
+    distance = distances(frames, apex)
     return apex - _rise_time(distance[apex::-1]), apex, apex + _rise_time(distance[apex:])
 
 
