@@ -150,9 +150,11 @@ class Clip:
             raise ClipError(f"clip {self.id}: frame {index} cannot be read: {error}") from error
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             shape, kind = getattr(image, "shape", None), getattr(image, "dtype", type(image).__name__)
+            channels = "image[..., :3]" if shape and shape[-1] == 4 else "cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)"
+            depth = f"({'image / 257' if kind == np.uint16 else '255 * image'}).astype('uint8')"
             raise ClipError(
                 f"clip {self.id}: frame {index} must be (height, width, 3) uint8 RGB, got {shape} {kind}; "
-                "convert it with cv2.cvtColor or (255 * image).astype('uint8')"
+                f"convert it with {channels if kind == np.uint8 else depth}"
             )
         return image
 

@@ -41,7 +41,7 @@ class Picture(Figure):
         return buffer.getvalue()
 
 
-def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Picture:
+def clips_figure(clips: Sequence[Clip], gain: float | None = None, flow: str = "dis") -> Picture:
     """Onset, apex, difference and motion of clips, one row each: the true motion where it is known, else optical flow.
 
     `gain` are the grey levels at which the difference is fully coloured; the largest 99.5th percentile by default.
@@ -51,7 +51,7 @@ def clips_figure(clips: Sequence[Clip], gain: float | None = None) -> Picture:
     pairs = [(clip.frame(onset), clip.frame(apex)) for clip in clips for onset, apex in [clip.key_frames]]
     differences = [difference_frame(*pair).mean(-1) for pair in pairs]
     limit = gain or max(float(np.quantile(np.abs(d), 0.995)) for d in differences) or 1.0
-    fields = [clip.truth.field if clip.truth else optical_flow(*pair) for clip, pair in zip(clips, pairs, strict=True)]
+    fields = [c.truth.field if c.truth else optical_flow(*pair, flow) for c, pair in zip(clips, pairs, strict=True)]
     longest = max(1e-6, *(float(np.hypot(*field).max()) for field in fields))
     for row, clip, (onset, apex), difference, field in zip(axes, clips, pairs, differences, fields, strict=True):
         row[0].imshow(onset)

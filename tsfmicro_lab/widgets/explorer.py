@@ -27,7 +27,9 @@ class Explorer(widgets.VBox):
     def __init__(
         self, controls: Sequence[Sequence[Sequence[widgets.Widget]]], below: Sequence[Sequence[widgets.Widget]]
     ) -> None:
-        self.message, self.story, self.below = widgets.HTML(), widgets.HTML(), below
+        # With room of their own, so that pictures stay where they are.
+        self.message, self.story = (widgets.HTML(layout={"min_height": "22px", "margin": "0"}) for _ in range(2))
+        self.below = below
         rows = ([widgets.VBox(column) for column in row] for row in controls)
         above, beneath = ([widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in r] for r in (rows, below))
         super().__init__([*above, self.message, self.story, *beneath, widgets.HTML(f"<small>{self.legend}</small>")])
@@ -40,10 +42,14 @@ class Explorer(widgets.VBox):
             yield
         except Exception as error:
             self.message.value = f"<b>⚠ {error}</b>"
+            self.clear()
             raise
         self.message.value = ""
 
-    def when(self, controls: Iterable[widgets.Widget], call: Callable[[], None], busy: str = "") -> None:
+    def clear(self) -> None:
+        """Takes away what no longer holds when something is refused."""
+
+    def when(self, controls: Iterable[Any], call: Callable[[], None], busy: str = "", names: Any = "value") -> None:
         """Calls something whenever one of some controls changes; the message tells what is refused, without a trace."""
 
         def run(_: object) -> None:
@@ -51,10 +57,14 @@ class Explorer(widgets.VBox):
                 call()
 
         for control in controls:
-            control.observe(run, names="value")
+            control.observe(run, names)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         return super()._repr_mimebundle_(**kwargs) | {"image/png": self.snapshot().data}
+
+    def story_text(self) -> str:
+        """Line and legend as plain text."""
+        return re.sub("<[^>]*>", "", self.story.value) + f"\n{self.legend}"
 
     def snapshot(self) -> Image:
         """All pictures as a still one, with titles, legend and line, to be read without a kernel."""
@@ -69,7 +79,7 @@ class Explorer(widgets.VBox):
                 figure.figimage(tile.pixels, left, top - 20 - tile.size)
                 left += tile.pixels.shape[1] + 6
             top -= max(tile.size for tile in row) + 24
-        figure.text(0, 4 / height, re.sub("<[^>]*>", "", self.story.value) + f"\n{self.legend}", fontsize=9, wrap=True)
+        figure.text(0, 4 / height, self.story_text(), fontsize=9, wrap=True)
         return Image(data=figure._repr_png_(), format="png")
 
 
@@ -97,8 +107,12 @@ def menu(label: str, options: Any, **settings: Any) -> widgets.Widget:
 
 def clip_menu(data: Dataset | Sequence[Clip], index: int) -> widgets.Widget:
     """A menu over clips by number, name and label; its value is the number."""
+    if not 0 <= index < len(data):
+        raise ValueError(f"there is no clip {index}: choose one of 0 to {len(data) - 1}")
     if isinstance(data, Dataset):
         names = [f"{s}/{c} {e}" for s, c, e in data.annotations[["subject", "clip", "emotion"]].to_numpy()]
+    elif strange := [type(clip).__name__ for clip in data if not isinstance(clip, Clip)]:
+        raise ValueError(f"{strange[0]} is no clip: make one as Clip(name, subject, frames, onset, apex, offset)")
     else:
         names = [f"{clip.id} {clip.emotion or ''}" for clip in data]
     return menu("clip", [(f"{i}: {n}", i) for i, n in enumerate(names)], value=index)

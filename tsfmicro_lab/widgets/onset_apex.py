@@ -1,49 +1,53 @@
-"""OnsetApexExplorer: sliders over the onset and the apex frame of a clip, and all that follows from them."""
+"""OnsetApexExplorer: the onset and the apex frame of a clip on one timeline, and all that follows from them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import product
+from typing import Any
 
-import cv2
-import ipywidgets as widgets
 import numpy as np
+import traitlets
+from IPython.display import Image
 
-from tsfmicro_lab.clips import Clip, Frame, LazyFrames
+from tsfmicro_lab.clips import Clip, LazyFrames
 from tsfmicro_lab.data.motion import ACTION_UNITS
 from tsfmicro_lab.data.schema import Dataset
+from tsfmicro_lab.explain.figures import clips_figure
 from tsfmicro_lab.explain.regions import unit_regions
 from tsfmicro_lab.models.base import Recognizer
 from tsfmicro_lab.preprocess.alignment import align_clip, onset_landmarks
-from tsfmicro_lab.preprocess.flow import FLOWS, flow_colours, magnify, optical_flow
-from tsfmicro_lab.preprocess.keyframes import difference_frame, intensity_curve, spot_apex
+from tsfmicro_lab.preprocess.flow import FLOWS, optical_flow, resize_flow
+from tsfmicro_lab.preprocess.keyframes import difference_frame
 from tsfmicro_lab.preprocess.landmarks import Landmarker
-from tsfmicro_lab.widgets.explorer import Explorer, button, clip_menu, menu, model_and_classes, player, slider
-from tsfmicro_lab.widgets.tiles import Bars, Tile, outlined, over_face, show_all, signed
+from tsfmicro_lab.widgets.explorer import Explorer, clip_menu, menu, model_and_classes
+from tsfmicro_lab.widgets.tiles import Bars
+from tsfmicro_lab.widgets.viewer import FrameViewer
 
-#: Frames that are read for the curve of a long clip.
-CURVE_FRAMES = 300
+#: Recorded frames that are kept in memory, bytes; side of the flow that is sent, pixels.
+KEPT_BYTES, FLOW_SIDE = 64 * 2**20, 112
 
 
 class OnsetApexExplorer(Explorer):
     """Choose onset and apex of a clip and see what a model would be given: frames, difference, flow, prediction.
 
-    The clip is aligned by one transform from its annotated onset frame. Annotated key frames are marked below the
-    intensity curve, the spotted apex above it. The prediction of a model, by default the one of emotions that ships,
-    follows the sliders. Where clips bring no landmarks, `landmarker` finds them, MediaPipe by default; aligned frames
+    The clip is aligned by one transform from its annotated onset frame and shown by a :class:`FrameViewer`, which needs
+    no kernel. Optical flow and the prediction of a model, by default the one of emotions that ships, follow when a
+    handle comes to rest. Where clips bring no landmarks, `landmarker` finds them, MediaPipe by default; aligned frames
     are `size` pixels wide.
 
     Attributes:
-        clip, onset, apex: What is shown; `play` moves the apex.
-        gain, factor: Grey levels at which the difference is fully coloured; magnification of the motion.
-        flow, arrows: Method of the optical flow; as arrows instead of colours.
-        points, region: Landmarks on the onset frame; outline of where an action unit would move this face.
+        onset, apex: Frames at the handles: traits that can be set, observed and linked; what is set pushes the other.
+        state: All that is chosen, a dictionary: keep it, and assign it, or a part of it, to come back to a view.
+        clip, flow: Menus: which clip, and how optical flow is computed.
+        viewer: Timeline and pictures.
+        difference, motion: Of the apex from the onset, in grey levels and pixels.
 
     Raises:
-        ValueError: There is no clip, or classes do not fit the model.
+        ValueError: There is no such clip, it cannot be read, or classes or size do not fit.
     """
 
-    legend = "difference: orange brighter, purple darker; flow: colour is direction; ▲ annotated, ▼ spotted key frames"
+    legend = "difference: orange brighter, purple darker; flow: colour is direction, strength is length"
+    onset, apex, state = traitlets.Int(), traitlets.Int(), traitlets.Dict()
 
     def __init__(
         self,
@@ -58,112 +62,89 @@ class OnsetApexExplorer(Explorer):
         self.data = [data] if isinstance(data, Clip) else data
         if not len(self.data):
             raise ValueError("there is no clip to explore")
+        if not 32 <= size <= 1024:
+            raise ValueError(f"pictures of {size} pixels cannot be explored: give a size of 32 to 1024")
         self.model, names = model_and_classes(model, classes)
-        self.landmarker, self.size = landmarker, size
-        self.clip = clip_menu(self.data, index)
-        self.onset, self.apex = slider("onset", 0, 0, 1), slider("apex", 1, 0, 1)
-        self.play = player(self.apex, 60)
-        self.gain = slider("full colour at", 20, 2, 100, 1.0)
-        self.factor = slider("magnify motion ×", 1, 0, 15, 0.5)
-        self.flow = menu("flow", list(FLOWS))
-        self.arrows = widgets.Checkbox(description="flow as arrows", indent=False, layout={"width": "auto"})
-        self.points = widgets.Checkbox(description="landmarks", indent=False, layout={"width": "auto"})
-        units = [("none", ""), ("annotated", "annotated"), *((f"{u} {ACTION_UNITS[u][0]}", u) for u in ACTION_UNITS)]
-        self.region = menu("action unit", units)
-        self.tiles = [Tile(title, size) for title in ("onset", "apex", "difference", "optical flow")]
-        self.curve = Tile("intensity: distance of each frame from the onset", 90, self._click_curve)
-        self.bars = Bars(names)
-        annotated = button("as annotated", "undo", self.reset)
-        spotted = button("spotted apex", "search", lambda: setattr(self.apex, "value", self.spotted))
-        left = [self.clip, self.onset, self.apex, widgets.HBox([self.play, annotated, spotted])]
-        right = [self.gain, self.factor, self.flow, self.region, widgets.HBox([self.points, self.arrows])]
-        super().__init__([[left, right]], [self.tiles, [self.curve, self.bars]])
-        self.when([self.clip], self._new_clip, "reading the clip")
-        self.when([self.onset, self.apex], self._key_frames)
-        self.when([self.gain, self.factor, self.flow, self.arrows, self.points, self.region], self._update)
+        self.landmarker, self.size, self.viewer, self.bars = landmarker, size, FrameViewer(), Bars(names)
+        self.clip, self.flow = clip_menu(self.data, index), menu("flow", list(FLOWS))
+        super().__init__([[[self.clip], [self.flow]]], [[self.viewer], [self.bars]])
+        self._chosen = {"clip": (self.clip, "value"), "flow": (self.flow, "value")}
+        self._chosen |= {name: (self.viewer, name) for name in ("view", "onset", "apex")}
         self._new_clip()
+        for name in ("onset", "apex"):
+            traitlets.link((self.viewer, name), (self, name))
+        self.when([self.clip], self._new_clip, "reading the clip")
+        self.when([self.viewer], self._update, names=["onset", "apex"])
+        self.when([self.flow], self._update)
+        self.when([self.viewer], self._tell, names="view")
+        self.when([self], self._restore, names="state")
 
     def reset(self) -> None:
         """Goes back to the annotated onset and apex (or the spotted one, where none is annotated)."""
-        self._quiet = True  # between two assignments the sliders could block each other
-        for control in (self.onset, self.apex, self.play):
-            control.min, control.max = 0, len(self.shown.frames) - 1
-        self.onset.value = self.shown.onset
-        self.apex.value = self.spotted if self.shown.apex is None else self.shown.apex
-        self._quiet = False
-        self._key_frames()
+        self.onset, self.apex = self.viewer.info["reset"]
+
+    def clear(self) -> None:
+        """Takes flow, prediction and line away when something is refused."""
+        self.viewer.flow, self.bars.value, self.story.value = {}, "", ""
+
+    def snapshot(self) -> Image:
+        """Onset, apex, difference and flow as a still picture, the curve with its key frames, and the line."""
+        info, last = self.viewer.info, max(self.apex, self.shown.offset)
+        clip = replace(self.shown, onset=self.onset, apex=self.apex, offset=last, truth=None)
+        figure = clips_figure([clip], self.viewer.view.get("gain", 20), self.flow.value)
+        figure.set_size_inches(10.4, 5.6)
+        figure.get_layout_engine().set(rect=(0, 0.36, 1, 0.64))  # type: ignore[union-attr]
+        curve = figure.add_axes((0.06, 0.17, 0.93, 0.15), xlabel="frame", ylabel="grey levels", facecolor="none")
+        curve.plot(self.viewer.numbers, info["levels"])
+        curve.axvspan(self.onset, self.apex, alpha=0.2, label="onset to apex")
+        marks = [n for n in info["annotated"] if n is not None]
+        curve.plot(marks, [0] * len(marks), "g^", label="annotated")
+        curve.plot(info["spotted"], max(info["levels"]), "mv", label="spotted apex")
+        curve.legend(fontsize=8)
+        figure.text(0.01, 0.02, self.story_text(), fontsize=9)
+        return Image(data=figure._repr_png_(), format="png")
+
+    @traitlets.validate("onset", "apex")
+    def _sent(self, proposal: dict[str, int]) -> int:
+        return min(self.viewer.numbers, key=lambda n: abs(n - proposal["value"]))
 
     def _new_clip(self) -> None:
+        self.viewer.frames = []
         clip = self.data[self.clip.value]
-        read = lru_cache(maxsize=600)(clip.frame)
+        read = lru_cache(max(16, KEPT_BYTES // clip.frame(clip.onset).nbytes))(clip.frame)
         landmarks = onset_landmarks(clip, self.landmarker)
         self.recorded = replace(clip, frames=LazyFrames(read, range(len(clip.frames))), landmarks=landmarks)
         self.shown = align_clip(self.recorded, self.size)
-        step = -(-len(clip.frames) // CURVE_FRAMES)
-        few = LazyFrames(self.shown.frame, range(0, len(clip.frames), step))
-        sampled = Clip(clip.name, clip.subject, few, clip.onset // step, None, clip.offset // step)
-        self.levels = intensity_curve(sampled)
-        self.spotted = min(spot_apex(sampled) * step, clip.offset)
-        self.regions = unit_regions(onset_landmarks(self.shown), self.size)
-        self.reset()
-
-    def _click_curve(self, x: float, _: float) -> None:
-        self.apex.value = int(x * len(self.shown.frames))
-
-    def _key_frames(self) -> None:
-        if not self._quiet:
-            self.onset.max, self.apex.min, self.play.min = self.apex.value, self.onset.value, self.onset.value
-            self._update()
+        masks = unit_regions(onset_landmarks(self.shown), self.size)
+        moved = [masks[unit.lstrip("LR")] for unit in clip.action_units if unit.lstrip("LR") in masks]
+        regions = {"annotated": np.any(moved, 0)} if moved else {}
+        self.viewer.show(self.shown, regions | {f"{u} {ACTION_UNITS[u][0]}": mask for u, mask in masks.items()})
+        self._update()
 
     def _update(self) -> None:
-        i, j = self.onset.value, self.apex.value
+        i, j = self.viewer.onset, self.viewer.apex
         onset, apex = self.shown.frame(i), self.shown.frame(j)
-        self.difference = difference_frame(onset, apex)
-        self.motion = optical_flow(onset, apex, self.flow.value)
-        pictures = (onset, signed(self.difference.mean(-1), self.gain.value), self._flow_picture(onset))
-        first, *others = map(self._outlined, pictures)
-        show_all(self.tiles, self._with_points(first), magnify(apex, self.motion, self.factor.value), *others)
-        self.curve.show(self._curve_picture())
+        self.difference, self.motion = difference_frame(onset, apex), optical_flow(onset, apex, self.flow.value)
+        logits = self.model.logits(replace(self.recorded, onset=i, apex=j, offset=max(j, self.recorded.offset)))[0]
+        small = resize_flow(self.motion, min(self.size, FLOW_SIDE))
+        sent = {"data": (small * 256).clip(-32768, 32767).astype("<i2").tobytes(), "shape": small.shape[1:]}
+        self.viewer.flow = sent | {"title": f"optical flow ({self.flow.value})", "pair": [i, j]}
+        self.bars.show(self.model, logits)
         units = " + ".join(self.shown.action_units) or "not annotated"
-        longest = f"longest flow {np.quantile(np.hypot(*self.motion), 0.995):.2f} px"
         label = f"{self.shown.id}: label <b>{self.shown.emotion or 'none'}</b>, action units {units}"
-        self.story.value = f"{label}; onset to apex {(j - i) / self.shown.fps * 1e3:.0f} ms, {longest}"
-        clip = replace(self.recorded, onset=i, apex=j, offset=max(j, self.recorded.offset))
-        self.bars.show(self.model, self.model.logits(clip)[0])
+        longest = f"longest flow {np.quantile(np.hypot(*self.motion), 0.995):.2f} px"
+        self.story.value = f"{label}; onset {i} to apex {j}: {(j - i) / self.shown.fps * 1e3:.0f} ms, {longest}"
+        self._tell()
 
-    def _flow_picture(self, onset: Frame) -> Frame:
-        if not self.arrows.value:
-            return flow_colours(self.motion, 3 * self.size / 224)
-        picture = over_face(onset, onset, np.zeros(onset.shape[:2]))
-        step = max(self.size // 20, 1)
-        for x, y in product(range(step // 2, self.size, step), repeat=2):
-            dx, dy = 4 * self.motion[:, y, x]
-            if np.hypot(dx, dy) > 1:
-                cv2.arrowedLine(picture, (x, y), (round(x + dx), round(y + dy)), (0, 60, 120), 1, cv2.LINE_AA)
-        return picture
+    def _told(self) -> dict[str, Any]:
+        return {name: getattr(widget, trait) for name, (widget, trait) in self._chosen.items()}
 
-    def _with_points(self, picture: Frame) -> Frame:
-        for x, y in onset_landmarks(self.shown).round().astype(int).tolist() if self.points.value else []:
-            cv2.circle(picture, (x, y), max(self.size // 110, 1), (0, 220, 120), -1)
-        return picture
+    def _tell(self) -> None:
+        self.state = self._told()
 
-    def _outlined(self, picture: Frame) -> Frame:
-        chosen = self.region.value
-        units = [u.lstrip("LR") for u in self.shown.action_units] if chosen == "annotated" else [chosen]
-        return outlined(picture, [self.regions[u] for u in units if u in self.regions], (0, 90, 180))
-
-    def _curve_picture(self, width: int = 640, height: int = 90) -> Frame:
-        picture = np.full((height, width, 3), 255, np.uint8)
-
-        def x_of(frame: int) -> int:
-            return round((frame + 0.5) / len(self.shown.frames) * width)
-
-        x = (np.arange(len(self.levels)) + 0.5) / len(self.levels) * width
-        y = height - 12 - self.levels / max(float(self.levels.max()), 1e-6) * (height - 24)
-        cv2.rectangle(picture, (x_of(self.onset.value), 0), (x_of(self.apex.value), height), (255, 236, 210), -1)
-        cv2.polylines(picture, [np.stack([x, y], -1).round().astype(np.int32)], False, (70, 70, 70), 1, cv2.LINE_AA)
-        for frame in (self.shown.onset, self.shown.apex, self.shown.offset):
-            if frame is not None:
-                cv2.drawMarker(picture, (x_of(frame), height - 6), (0, 90, 180), cv2.MARKER_TRIANGLE_UP, 9, 2)
-        cv2.drawMarker(picture, (x_of(self.spotted), 6), (200, 90, 0), cv2.MARKER_TRIANGLE_DOWN, 9, 2)
-        return picture
+    def _restore(self) -> None:
+        wanted = self._told() | self.state
+        if wanted != self._told():
+            for name, (widget, trait) in self._chosen.items():
+                setattr(widget, trait, wanted[name])
+        self._tell()

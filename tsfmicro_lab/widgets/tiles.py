@@ -52,24 +52,24 @@ def show_all(tiles: Sequence[Tile], *pictures: Frame) -> None:
         tile.show(picture)
 
 
-class Bars(widgets.VBox):
-    """The probability of every class as a bar, the largest marked, and what the model says."""
+class Bars(widgets.HTML):
+    """The probability of every class as a bar, the largest in bold, and what the model says."""
 
     def __init__(self, classes: Sequence[str]) -> None:
-        self.classes, self.said = classes, widgets.HTML()
-        self.levels = [widgets.FloatProgress(0, min=0, max=1, layout={"width": "9em"}) for _ in classes]
-        self.numbers = [widgets.Label() for _ in classes]
-        names = [widgets.Label(name, layout={"width": "6em"}) for name in classes]
-        super().__init__([*map(widgets.HBox, zip(names, self.levels, self.numbers, strict=True)), self.said])
+        self.classes = classes
+        super().__init__()
 
     def show(self, model: Recognizer, logits: Float[torch.Tensor, " classes"]) -> None:
         """Shows the probabilities that a model means by some logits."""
-        p = model.probabilities(logits[None])[0]
-        self.said.value = f"the model says: <b>{model.tell(logits[None], self.classes)[0]}</b>"
-        for i, (level, number) in enumerate(zip(self.levels, self.numbers, strict=True)):
-            level.value = float(p[i])
-            level.bar_style = "success" if i == int(p.argmax()) else ""
-            number.value = f"{p[i]:.0%} (logit {logits[i]:+.2f})"
+        self.probabilities = model.probabilities(logits[None])[0].tolist()
+        self.numbers = [f"{p:.0%} (logit {x:+.2f})" for p, x in zip(self.probabilities, logits.tolist(), strict=True)]
+        self.said = model.tell(logits[None], self.classes)[0]
+        bar = "<td style='width: 9em'><hr style='margin: 0; border: 0; height: 8px; background: currentcolor; width: {:.1%}'><td>"
+        rows = "".join(
+            f"<tr style='font-weight: {600 if p == max(self.probabilities) else 400}'><td>{name}{bar.format(p)}{number}"
+            for name, p, number in zip(self.classes, self.probabilities, self.numbers, strict=True)
+        )
+        self.value = f"<table style='line-height: 1.4'>{rows}</table>the model says: <b>{self.said}</b>"
 
 
 def png(picture: Frame) -> bytes:
@@ -100,10 +100,14 @@ def outlined(picture: Frame, masks: Iterable[np.ndarray], colour: tuple[int, int
     """The picture with the outlines of some regions, which are brought to its size."""
     drawn = picture.copy()
     for mask in masks:
-        fine = cv2.resize(mask.astype(np.float32), picture.shape[1::-1]) > 0.5
-        edges, _ = cv2.findContours(fine.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(drawn, edges, -1, colour, 1)
+        cv2.drawContours(drawn, outline(cv2.resize(mask.astype(np.float32), picture.shape[1::-1]) > 0.5), -1, colour, 1)
     return drawn
+
+
+def outline(mask: np.ndarray) -> Sequence[np.ndarray]:
+    """Rings of points (x, y) around a region."""
+    rings, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return [ring[:, 0] for ring in rings]
 
 
 def _coloured(share: Float[np.ndarray, "_ _"], name: str) -> Frame:

@@ -1,0 +1,686 @@
+// Frames of a clip, sent once: scrubbing, playing and comparing happen here and need no kernel. What handles and
+// switches are set to goes to the kernel when they come to rest; from there come the frames and the optical flow.
+
+// From purple (darker) over nothing to orange (brighter), ColorBrewer's PuOr; on a dark page nothing is dark.
+const COLOURS = {
+  light: "2d004b 542788 8073ac b2abd2 d8daeb f7f7f7 fee0b6 fdb863 e08214 b35806 7f3b08".split(" "),
+  dark: "e4dcff b9a8f5 8a72d8 5c45a3 33275c 161616 5a3208 99570a d98218 ffb347 ffe3b3".split(" "),
+};
+// Ways to compare, and what the slider sets in each: name in the view, label, least, most and step.
+const MODES = {
+  "side by side": null,
+  blink: ["interval", "each for, ms", 200, 2000, 50],
+  swipe: ["divider", "divider", 0, 1, 0.01],
+  amplified: ["times", "change ×", 0, 30, 0.5],
+  magnified: ["factor", "motion ×", 0, 15, 0.5],
+};
+const VIEW = { mode: "side by side", interval: 500, divider: 0.5, times: 8, factor: 5, gain: 20, speed: 0.1 };
+const DRAWN = { outline: "", points: false, arrows: false, zoom: 1, centre: [0.5, 0.5] };
+const CACHE = 192 * 2 ** 20; // bytes of decoded frames
+const [LEFT, RIGHT] = [46, 44]; // margins of the timeline, pixels
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
+const theme = () => (document.body.dataset.jpThemeLight === "false" ? "dark" : "light");
+
+// An element with attributes, listeners (on…) and children.
+function make(tag, settings = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(settings)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+// Round numbers from zero to the last, about so many.
+function ticks(last, about) {
+  const power = 10 ** Math.floor(Math.log10(Math.max(last / about, 1)));
+  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => last / n <= about) || 20 * power;
+  return Array.from({ length: Math.floor(last / step + 1e-9) + 1 }, (_, i) => i * step);
+}
+
+const rgb = (hex) => [16, 8, 0].map((shift) => (parseInt(hex, 16) >> shift) & 255);
+const mix = (a, b, share) => a.map((value, c) => value + share * (b[c] - value));
+
+// Colour of a change between -1 and 1.
+function diverging(share) {
+  const stops = COLOURS[theme()];
+  const at = clamp((share + 1) / 2, 0, 1) * (stops.length - 1);
+  return mix(rgb(stops[Math.floor(at)]), rgb(stops[Math.ceil(at)]), at % 1);
+}
+
+// Colour of a displacement: its hue is the direction, right is red, down yellow-green; full at length 1.
+function direction(dx, dy) {
+  const hue = ((Math.atan2(dy, dx) * 3) / Math.PI + 6) % 6;
+  const pure = [0, 4, 2].map((turn) => 255 * clamp(Math.abs(((hue + turn) % 6) - 3) - 1, 0, 1));
+  return mix(rgb(COLOURS[theme()][5]), pure, Math.min(Math.hypot(dx, dy), 1));
+}
+
+async function decode(bytes, type) {
+  const picture = await createImageBitmap(new Blob([bytes], { type }));
+  const context = new OffscreenCanvas(picture.width, picture.height).getContext("2d", { willReadFrequently: true });
+  context.drawImage(picture, 0, 0);
+  return context.getImageData(0, 0, picture.width, picture.height);
+}
+
+// Value of a plane between its pixels, bilinear; of every so many numbers the first, or another.
+function sample(plane, width, height, x, y, step = 1, first = 0) {
+  const inX = clamp(x, 0, width - 1);
+  const inY = clamp(y, 0, height - 1);
+  const left = Math.floor(inX);
+  const top = Math.floor(inY);
+  const right = left < width - 1 ? step : 0;
+  const below = top < height - 1 ? step * width : 0;
+  const at = step * (top * width + left) + first;
+  const above = plane[at] + (inX - left) * (plane[at + right] - plane[at]);
+  const under = plane[at + below] + (inX - left) * (plane[at + below + right] - plane[at + below]);
+  return above + (inY - top) * (under - above);
+}
+
+// The pictures that a pane can show, each computed of onset `a` and apex `b` (ImageData).
+const PICTURES = {
+  onset: ({ a }) => a,
+  apex: ({ b }) => b,
+  blink: ({ a, b, first }) => (first ? a : b),
+  swipe: ({ a, b, view }) => {
+    const border = Math.round(view.divider * a.width);
+    return changed(a, (i) => ((i >> 2) % a.width < border ? a.data[i] : b.data[i]));
+  },
+  amplified: ({ a, b, view }) => changed(a, (i) => a.data[i] + view.times * (b.data[i] - a.data[i])),
+  // Each pixel of the apex is carried on along its flow, which is known where it was at rest, not where it arrives.
+  magnified: ({ b, view, flow, fresh }) => {
+    if (!fresh) return b;
+    const { width, height } = b;
+    const [across, down] = flow.planes;
+    const picture = new ImageData(width, height);
+    for (let y = 0, i = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, i += 4) {
+        let dx = across[i >> 2];
+        let dy = down[i >> 2];
+        for (let n = 0; n < 3; n++) {
+          const fromX = x - view.factor * dx;
+          const fromY = y - view.factor * dy;
+          dx = sample(across, width, height, fromX, fromY);
+          dy = sample(down, width, height, fromX, fromY);
+        }
+        const fromX = x - (view.factor - 1) * dx;
+        const fromY = y - (view.factor - 1) * dy;
+        for (let c = 0; c < 4; c++) picture.data[i + c] = sample(b.data, width, height, fromX, fromY, 4, c);
+      }
+    }
+    return picture;
+  },
+  difference: ({ a, b, view }, pane) => {
+    const table = colourTable(view.gain);
+    const picture = new ImageData(a.width, a.height);
+    const pixels = new Uint32Array(picture.data.buffer);
+    let [sum, largest] = [0, 0];
+    for (let i = 0, p = 0; p < pixels.length; p++, i += 4) {
+      const change = b.data[i] - a.data[i] + b.data[i + 1] - a.data[i + 1] + b.data[i + 2] - a.data[i + 2];
+      pixels[p] = table[change + 765];
+      sum += Math.abs(change);
+      if (Math.abs(change) > Math.abs(largest)) largest = change;
+    }
+    const mean = (sum / 3 / pixels.length).toFixed(1);
+    pane.told = `difference: on average ${mean} grey levels, at most ${signed(largest / 3)}`;
+    return picture;
+  },
+  flow: ({ a, view, flow }, pane) => {
+    if (!flow) return changed(a, () => 127);
+    const { planes, full, longest } = flow;
+    pane.told = `optical flow: at most ${longest.toFixed(1)} px`;
+    if (!view.arrows) return painted(a, (i) => direction(planes[0][i >> 2] / full, planes[1][i >> 2] / full));
+    const page = rgb(COLOURS[theme()][5]);
+    return changed(a, (i) => a.data[i] + 0.6 * (page[i % 4] - a.data[i]));
+  },
+};
+
+// What each of them depends on: while that stays, the picture stays.
+const READS = {
+  onset: "onset", apex: "apex", blink: "onset apex first", swipe: "onset apex divider", amplified: "onset apex times",
+  magnified: "apex factor fresh", difference: "onset apex gain", flow: "arrows",
+};
+
+// Colours of all sums of changes of three channels, -765 to 765, as pixels.
+const tables = {};
+function colourTable(gain) {
+  const key = theme() + gain;
+  tables[key] = tables[key] || Uint32Array.from({ length: 1531 }, (_, i) => {
+    const [red, green, blue] = diverging((i - 765) / 3 / gain).map(Math.round);
+    return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+  });
+  return tables[key];
+}
+
+function changed({ width, height }, value) {
+  const picture = new ImageData(width, height);
+  for (let i = 0; i < picture.data.length; i++) picture.data[i] = i % 4 === 3 ? 255 : value(i);
+  return picture;
+}
+
+function painted({ width, height }, colour) {
+  const picture = new ImageData(width, height);
+  for (let i = 0; i < picture.data.length; i += 4) {
+    [picture.data[i], picture.data[i + 1], picture.data[i + 2]] = colour(i);
+    picture.data[i + 3] = 255;
+  }
+  return picture;
+}
+
+// The frames that were sent, decoded when they are wanted, and all in turn as long as they fit into the memory.
+class Film {
+  constructor(model, arrived) {
+    [this.info, this.numbers, this.bytes] = ["info", "numbers", "frames"].map((name) => model.get(name));
+    Object.assign(this, { arrived, pixels: new Map(), waiting: new Map(), open: true });
+    this.prefetch();
+  }
+  nearest(number) {
+    const off = (n) => Math.abs(n - number);
+    return this.numbers.reduce((best, n) => (off(n) < off(best) ? n : best), this.numbers[0]);
+  }
+  step(number, by) {
+    return this.numbers[clamp(this.numbers.indexOf(number) + by, 0, this.numbers.length - 1)];
+  }
+  at(number) {
+    if (!this.pixels.has(number)) this.load(number);
+    return this.pixels.get(number);
+  }
+  async load(number) {
+    if (this.waiting.has(number)) return this.waiting.get(number);
+    this.waiting.set(number, decode(this.bytes[this.numbers.indexOf(number)], this.info.type));
+    const pixels = await this.waiting.get(number);
+    this.waiting.delete(number);
+    this.pixels.set(number, pixels);
+    const most = Math.max(CACHE / pixels.data.length, 4);
+    for (const old of this.pixels.keys()) if (this.pixels.size > most) this.pixels.delete(old);
+    if (this.open) this.arrived(number);
+  }
+  async prefetch() {
+    const fit = Math.floor(CACHE / (4 * this.info.width * this.info.height));
+    for (const n of this.bytes.length ? this.numbers.slice(0, fit) : []) {
+      if (this.open && !this.pixels.has(n)) await this.load(n);
+    }
+  }
+}
+
+class Viewer {
+  constructor(model, el) {
+    Object.assign(this, { model, el, panes: [], cross: null, first: true, playing: 0, view: { ...VIEW, ...DRAWN } });
+    el.classList.add("tsf-viewer");
+    this.build();
+    const calls = { frames: () => this.open(), flow: () => this.readFlow(), view: () => this.restore() };
+    calls.onset = calls.apex = () => this.grab({ onset: model.get("onset"), apex: model.get("apex") });
+    for (const [name, call] of Object.entries(calls)) model.on(`change:${name}`, call);
+    const sizes = new ResizeObserver(() => this.refresh(true));
+    sizes.observe(this.grid);
+    const themes = new MutationObserver(() => this.refresh(true));
+    themes.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
+    this.close = () => {
+      for (const [name, call] of Object.entries(calls)) model.off(`change:${name}`, call);
+      for (const observer of [sizes, themes]) observer.disconnect();
+      this.stop();
+      clearInterval(this.blinking);
+      this.film.open = false;
+    };
+    this.open();
+  }
+
+  // ---- what is shown, and the kernel
+  open() {
+    if (this.film) this.film.open = false;
+    this.stop();
+    this.film = new Film(this.model, (n) => (n === this.onset || n === this.apex) && this.refresh(true));
+    const { count, outlines = {}, type } = this.film.info;
+    const [sent, empty] = [this.film.bytes.length, !this.film.bytes.length];
+    this.inputs.outline.replaceChildren(...["", ...Object.keys(outlines)].map((name) => {
+      return make("option", { value: name }, name || "none");
+    }));
+    this.el.classList.toggle("tsf-empty", empty);
+    const notes = [empty ? "there is no picture to show" : sent < count && `${sent} of ${count} frames`];
+    if (!empty && type === "image/jpeg") notes.push("JPEG: changes below 3 grey levels may be its own");
+    this.status.textContent = notes.filter(Boolean).join("; ");
+    if (empty) return;
+    for (const which of ["onset", "apex"]) this.inputs[which].max = count - 1;
+    this.grab({ onset: this.model.get("onset"), apex: this.model.get("apex") });
+    this.readFlow();
+    this.restore();
+  }
+  // The kernel's optical flow, brought to the size of the pictures, in their pixels.
+  readFlow() {
+    const { data, shape, title, pair } = this.model.get("flow");
+    const { width, height } = this.film.info;
+    this.flow = null;
+    if (data && width) {
+      const values = new Int16Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength));
+      const [high, wide] = shape;
+      const scale = width / wide;
+      const planes = [0, 1].map((plane) => {
+        const few = values.subarray(plane * wide * high, (plane + 1) * wide * high);
+        const place = (i) => [(i % width + 0.5) / scale - 0.5, (Math.floor(i / width) + 0.5) / scale - 0.5];
+        return Float32Array.from({ length: width * height }, (_, i) => (sample(few, wide, high, ...place(i)) * scale) / 256);
+      });
+      const longest = planes[0].reduce((most, dx, i) => Math.max(most, Math.hypot(dx, planes[1][i])), 0);
+      this.flow = { planes, title, pair, longest, full: (3 * width) / 224 };
+    }
+    this.lay();
+  }
+  restore() {
+    this.view = { ...VIEW, ...DRAWN, ...this.model.get("view") };
+    if (!(this.view.mode in MODES)) this.view.mode = VIEW.mode;
+    this.lay();
+  }
+  set(change) {
+    const laid = "mode" in change || "interval" in change;
+    this.view = { ...this.view, ...change };
+    if (laid) this.lay();
+    this.refresh();
+    this.rest();
+  }
+  // Moves handles as far as the other one lets them.
+  grab({ onset = this.onset, apex = this.apex }, resting = false) {
+    if (apex === this.apex) onset = Math.min(onset, apex);
+    [this.onset, this.apex] = [onset, Math.max(onset, apex)];
+    this.refresh();
+    if (resting) this.rest();
+  }
+  // Tells the kernel, when nothing has moved for a while.
+  rest(wait = 200) {
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => {
+      for (const name of ["onset", "apex", "view"]) this.model.set(name, this[name]);
+      this.model.save_changes();
+    }, wait);
+  }
+  toggle() {
+    if (this.playing) {
+      this.stop();
+      return this.rest(0);
+    }
+    const began = performance.now();
+    const run = (now) => {
+      const { count, fps } = this.film.info;
+      const passed = Math.floor((Math.max(now - began, 0) / 1000) * fps * this.view.speed);
+      this.grab({ apex: this.film.nearest(this.onset + (passed % (count - this.onset))) });
+      this.playing = requestAnimationFrame(run);
+    };
+    this.play.textContent = "⏸";
+    this.playing = requestAnimationFrame(run);
+  }
+  stop() {
+    cancelAnimationFrame(this.playing);
+    this.playing = 0;
+    this.play.textContent = "▶";
+  }
+
+  // ---- controls
+  build() {
+    this.inputs = {};
+    const input = (name, settings, title, label = name) => {
+      const call = (event) => {
+        const { type, checked, value } = event.target;
+        this.set({ [name]: type === "checkbox" ? checked : type === "range" ? Number(value) : value });
+      };
+      const on = settings.type === "range" ? { oninput: call } : { onchange: call };
+      this.inputs[name] = make("input", { "aria-label": label, ...on, ...settings });
+      return make("label", { title }, label, this.inputs[name]);
+    };
+    const choice = (name, options, title) => {
+      const onchange = (event) => this.set({ [name]: isNaN(event.target.value || NaN) ? event.target.value : Number(event.target.value) });
+      this.inputs[name] = make("select", { "aria-label": name, onchange }, ...options);
+      return make("label", { title }, name, this.inputs[name]);
+    };
+    const range = (name, settings, title, label) => {
+      const whole = input(name, { type: "range", ...settings }, title, label);
+      whole.append(make("output"));
+      return whole;
+    };
+    const frame = (which) => {
+      const onchange = (event) => this.grab({ [which]: this.film.nearest(Number(event.target.value)) }, true);
+      const title = `${which}: type a frame's number, drag the handle below, or use the arrow keys on it`;
+      const label = input(which, { type: "number", min: 0, onchange }, title);
+      label.className = `tsf-${which}`;
+      return label;
+    };
+    const button = (text, title, onclick) => make("button", { type: "button", title, "aria-label": title, onclick }, text);
+    const row = (...parts) => make("div", { class: "tsf-row" }, ...parts);
+    const group = `tsf-${Math.random()}`;
+    this.modes = Object.keys(MODES).map((mode) => {
+      return make("input", { type: "radio", name: group, value: mode, onchange: () => this.set({ mode }) });
+    });
+    const modes = this.modes.map((radio) => make("label", {}, radio, radio.value));
+    this.strength = make("label", { title: "how fast, where, or how much" }, make("span"), make("input", { type: "range" }), make("output"));
+    this.strength.children[1].addEventListener("input", (event) => {
+      this.set({ [MODES[this.view.mode][0]]: Number(event.target.value) });
+    });
+    const speeds = [0.05, 0.1, 0.25, 0.5, 1].map((s) => make("option", { value: s }, s === 1 ? "real time" : `× ${s}`));
+    this.play = button("▶", "play, or stop: the apex runs from the onset to the end", () => this.toggle());
+    this.where = make("span", { class: "tsf-where" });
+    [this.between, this.status, this.grid] = [make("span", { class: "tsf-between" }), make("span", { role: "status" }), make("div", { class: "tsf-grid" })];
+    this.axis = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    this.axis.setAttribute("role", "img");
+    this.track = make("div", { class: "tsf-track", onpointerdown: (event) => this.drag(event) }, this.axis);
+    this.handles = {};
+    for (const which of ["onset", "apex"]) {
+      const settings = { class: `tsf-handle tsf-${which}`, role: "slider", tabindex: 0, "aria-label": `${which} frame` };
+      const own = { "data-lm-suppress-shortcuts": true, title: `${which}: drag, or arrow keys; space plays` };
+      const onkeydown = (event) => this.key(event, which);
+      this.handles[which] = make("div", { ...settings, ...own, onkeydown }, make("span", {}, which));
+      this.track.append(this.handles[which]);
+    }
+    const legend = make("div", { class: "tsf-legend" });
+    legend.innerHTML = `<i class="tsf-curve"></i> change from the annotated onset &emsp; <b class="tsf-annotated">▲</b>
+      annotated onset, apex, offset &emsp; <b class="tsf-spotted">▼</b> spotted apex &emsp; <i class="tsf-chosen"></i> onset to apex`;
+    const full = "grey levels of change at which the difference has its full colour";
+    this.el.append(
+      row(make("span", { role: "radiogroup", "aria-label": "compare", class: "tsf-modes" }, ...modes), this.strength),
+      row(
+        range("gain", { min: 2, max: 100 }, full, "full colour at ±"),
+        choice("outline", [], "where an action unit moves this face"),
+        input("points", { type: "checkbox" }, "landmarks of the onset frame", "landmarks"),
+        input("arrows", { type: "checkbox" }, "flow as arrows, four times as long as it is", "arrows"),
+        make("span", {}, button("−", "zoom out", () => this.zoom(1 / 1.5)), button("+", "zoom in", () => this.zoom(1.5)),
+          button("⤢", "whole picture", () => this.zoom(0))),
+        this.where,
+      ),
+      this.grid,
+      row(this.play, choice("speed", speeds, "how fast it plays"), frame("onset"), frame("apex"), this.between,
+        button("as annotated", "as annotated: onset and apex", () => {
+          const [onset, apex] = this.film.info.reset;
+          this.grab({ onset: 0, apex });
+          this.grab({ onset }, true);
+        }),
+        button("spotted apex", "spotted apex: the frame farthest from the annotated onset", () => {
+          this.grab({ apex: this.film.info.spotted }, true);
+        }),
+        this.status),
+      this.track, legend,
+    );
+  }
+  // Brings switches to what the view says.
+  show() {
+    const { view, inputs } = this;
+    for (const radio of this.modes) radio.checked = radio.value === view.mode;
+    const [name, label, min, max, step] = MODES[view.mode] || ["times", "", 0, 1, 1];
+    const [text, slider, output] = this.strength.children;
+    Object.assign(slider, { min, max, step, value: view[name], ariaLabel: label });
+    [text.textContent, output.textContent] = [label, view[name]];
+    this.strength.classList.toggle("tsf-hidden", !MODES[view.mode]); // its room stays
+    inputs.gain.value = inputs.gain.nextSibling.textContent = view.gain;
+    [inputs.outline.value, inputs.speed.value] = [view.outline, view.speed];
+    [inputs.points.checked, inputs.arrows.checked] = [view.points, view.arrows];
+  }
+
+  // ---- timeline
+  x(number, width) {
+    return LEFT + ((width - LEFT - RIGHT) * number) / Math.max(this.film.info.count - 1, 1);
+  }
+  drag(event) {
+    const box = this.track.getBoundingClientRect();
+    const last = this.film.info.count - 1;
+    const frame = (e) => this.film.nearest(((e.clientX - box.left - LEFT) / (box.width - LEFT - RIGHT)) * last);
+    const [n, held] = [frame(event), event.target.closest(".tsf-handle")];
+    const nearer = n < this.onset || Math.abs(n - this.onset) < Math.abs(n - this.apex) ? "onset" : "apex";
+    const which = held ? Object.keys(this.handles).find((name) => this.handles[name] === held) : nearer;
+    event.preventDefault();
+    this.handles[which].focus({ preventScroll: true });
+    this.track.setPointerCapture(event.pointerId);
+    this.stop();
+    if (!held) this.grab({ [which]: n });
+    this.track.onpointermove = (e) => this.grab({ [which]: frame(e) });
+    this.track.onpointerup = this.track.onpointercancel = () => {
+      this.track.onpointermove = this.track.onpointerup = this.track.onpointercancel = null;
+      this.rest(0);
+    };
+  }
+  key(event, which) {
+    const far = event.shiftKey ? 10 : 1;
+    const steps = { ArrowLeft: -far, ArrowDown: -far, ArrowRight: far, ArrowUp: far, PageDown: -10, PageUp: 10 };
+    const by = { ...steps, Home: -Infinity, End: Infinity }[event.key];
+    if (event.key === " ") this.toggle();
+    else if (!by || event.ctrlKey || event.metaKey) return;
+    else this.grab({ [which]: this.film.step(this[which], by) }, true);
+    event.preventDefault();
+  }
+  drawAxis() {
+    const { count, fps, levels, annotated, spotted, name } = this.film.info;
+    const width = Math.max(this.track.clientWidth, LEFT + RIGHT + 1);
+    const [top, bottom, most, last] = [32, 74, Math.max(...levels, 1e-6), count - 1];
+    const at = (n) => this.x(n, width).toFixed(1);
+    const text = (x, y, what, more = 'text-anchor="middle"') => `<text x="${x}" y="${y}" ${more}>${what}</text>`;
+    const tick = (n, y, what) => `<line x1="${at(n)}" x2="${at(n)}" y1="${bottom}" y2="${bottom + 4}"/>` + text(at(n), y, what);
+    const points = this.film.numbers.map((n, i) => `${at(n)},${bottom - (levels[i] / most) * (bottom - top)}`);
+    const frames = ticks(last, width / 70).map((n) => tick(n, bottom + 15, n));
+    const times = ticks((last / fps) * 1000, width / 90).map((ms) => tick((ms * fps) / 1000, bottom + 28, ms));
+    const mark = (n, y, kind, sign) => text(at(n), y, `${sign}<title>${kind}: frame ${n}</title>`, `class="tsf-${kind}" text-anchor="middle"`);
+    const marks = annotated.filter((n) => n !== null).map((n) => mark(n, bottom + 1, "annotated", "▲"));
+    const told = `annotated ${annotated.filter((n) => n !== null).join(", ")}, spotted apex ${spotted}`;
+    this.axis.setAttribute("viewBox", `0 0 ${width} 104`);
+    this.axis.setAttribute("aria-label", `Change over the ${count} frames of ${name}, at most ${most.toFixed(1)} grey levels: ${told}`);
+    this.axis.innerHTML = [
+      `<line x1="${LEFT}" x2="${at(last)}" y1="${bottom}" y2="${bottom}"/><polyline points="${points.join(" ")}"/>`,
+      ...frames, ...times, ...marks, mark(spotted, top - 4, "spotted", "▼"),
+      text(0, bottom + 15, "frame", ""), text(0, bottom + 28, "ms", ""),
+      text(0, top + 4, most.toFixed(1), ""), text(0, top + 16, "grey", ""), text(0, top + 28, "levels", ""),
+    ].join("");
+  }
+
+  // ---- pictures
+  lay() {
+    const kinds = this.view.mode === "side by side" ? ["onset", "apex"] : [this.view.mode];
+    kinds.push("difference", ...(this.flow ? ["flow"] : []));
+    this.panes = kinds.map((kind, i) => ({ ...(this.panes[i] || this.pane()), kind, key: null, told: "" }));
+    this.grid.style.setProperty("--columns", this.panes.length);
+    this.grid.replaceChildren(...this.panes.map((pane) => pane.figure));
+    clearInterval(this.blinking);
+    this.blinking = this.view.mode === "blink" && setInterval(() => {
+      this.first = !this.first;
+      this.refresh();
+    }, this.view.interval);
+    this.refresh(true);
+  }
+  pane() {
+    const settings = { tabindex: 0, role: "img", "data-lm-suppress-shortcuts": true };
+    const help = "wheel, + and −: zoom; drag, Shift + arrows: move; arrows: cross; double click: whole picture";
+    const canvas = make("canvas", { ...settings, title: help });
+    const title = make("figcaption");
+    const bar = make("div", { class: "tsf-bar" }, make("span"), make("canvas"), make("span"));
+    const share = (e) => {
+      const box = canvas.getBoundingClientRect();
+      return this.inside([(e.clientX - box.left) / box.width, (e.clientY - box.top) / box.height]);
+    };
+    const on = (name, call) => canvas.addEventListener(name, call, { passive: false });
+    on("pointerleave", () => this.point((this.aimed = null)));
+    on("blur", () => this.point(null));
+    on("dblclick", () => this.zoom(0));
+    on("pointerdown", (e) => canvas.setPointerCapture(e.pointerId));
+    on("pointermove", (e) => {
+      this.aimed = this.aimed || e.movementX || e.movementY; // and not the page that scrolls below the pointer
+      if (!e.buttons) this.point(share(e));
+      else if (this.view.mode === "swipe" && this.view.zoom === 1) this.set({ divider: share(e)[0] });
+      else this.pan(-e.movementX / canvas.clientWidth, -e.movementY / canvas.clientHeight);
+    });
+    on("wheel", (e) => {
+      if (!this.aimed || (e.deltaY > 0 && this.view.zoom === 1)) return;
+      e.preventDefault();
+      this.zoom(1.2 ** -Math.sign(e.deltaY), share(e));
+    });
+    on("keydown", (e) => {
+      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[e.key];
+      const [x, y] = this.cross || this.view.centre;
+      const { width, height } = this.film.info;
+      if ("+=".includes(e.key)) this.zoom(1.5, [x, y]);
+      else if (e.key === "-") this.zoom(1 / 1.5, [x, y]);
+      else if (e.key === "Escape") this.zoom(0);
+      else if (!step) return;
+      else if (e.shiftKey) this.pan(step[0] / 10, step[1] / 10);
+      else this.point([x + step[0] / width, y + step[1] / height].map((s) => clamp(s, 0, 0.9999)));
+      e.preventDefault();
+    });
+    return { canvas, title, bar, figure: make("figure", {}, title, canvas, bar), source: new OffscreenCanvas(1, 1) };
+  }
+  // From shares of the pane to shares of the picture.
+  inside(place) {
+    const { zoom, centre } = this.view;
+    return place.map((share, i) => clamp(centre[i] + (share - 0.5) / zoom, 0, 0.9999));
+  }
+  pan(dx, dy) {
+    const { zoom, centre } = this.view;
+    this.set({ centre: [dx, dy].map((by, i) => clamp(centre[i] + by / zoom, 0.5 / zoom, 1 - 0.5 / zoom)) });
+  }
+  // Zooms so that a place stays where it is; 0 shows the whole picture.
+  zoom(by, place = this.view.centre) {
+    const zoom = by ? clamp(this.view.zoom * by, 1, 32) : 1;
+    const centre = this.view.centre.map((c, i) => place[i] + ((c - place[i]) * this.view.zoom) / zoom);
+    Object.assign(this.view, { zoom, centre });
+    this.pan(0, 0);
+  }
+  point(place) {
+    this.cross = place;
+    this.refresh();
+  }
+  // Draws with the next picture of the screen; `all` computes every picture anew.
+  refresh(all = false) {
+    this.stale = this.stale || all;
+    this.due = this.due || requestAnimationFrame(() => {
+      this.due = 0;
+      if (this.film.bytes.length) this.draw();
+    });
+  }
+  draw() {
+    const { film, view, onset, apex, handles, first } = this;
+    const ms = (frames) => `${Math.round((frames / film.info.fps) * 1000)} ms`;
+    if (this.stale) this.drawAxis();
+    const ends = { onset: [film.numbers[0], apex], apex: [onset, film.numbers[film.numbers.length - 1]] };
+    for (const [which, [min, max]] of Object.entries(ends)) {
+      const now = this[which];
+      handles[which].style.left = `${this.x(now, this.track.clientWidth)}px`;
+      for (const [key, value] of Object.entries({ now, min, max, text: `frame ${now}, ${ms(now)}` })) {
+        handles[which].setAttribute(`aria-value${key}`, value);
+      }
+      if (document.activeElement !== this.inputs[which]) this.inputs[which].value = now;
+    }
+    this.track.style.setProperty("--from", handles.onset.style.left);
+    this.track.style.setProperty("--to", handles.apex.style.left);
+    this.between.textContent = `${apex - onset} frames, ${ms(apex - onset)}`;
+    this.show();
+    const [a, b] = [film.at(onset), film.at(apex)];
+    if (!a || !b) return;
+    const fresh = this.flow && this.flow.pair[0] === onset && this.flow.pair[1] === apex;
+    const values = this.cross ? this.values(a, b, fresh) : {};
+    this.where.textContent = values.place || "";
+    const titles = {
+      onset: `onset: frame ${onset}`, apex: `apex: frame ${apex}`, difference: "difference: apex − onset",
+      blink: first ? `onset: frame ${onset}` : `apex: frame ${apex}`, swipe: `onset ${onset} | apex ${apex}`,
+      amplified: `onset + ${view.times} × change`, magnified: `motion × ${view.factor}`,
+      flow: this.flow && this.flow.title,
+    };
+    for (const pane of this.panes) {
+      const { kind, title, figure, canvas, source } = pane;
+      const key = READS[kind].split(" ").map((name) => ({ ...view, onset, apex, first, fresh })[name]).join();
+      if (this.stale || pane.key !== key) {
+        const picture = PICTURES[kind]({ a, b, view, first, flow: this.flow, fresh }, pane);
+        Object.assign(source, { width: picture.width, height: picture.height });
+        source.getContext("2d").putImageData(picture, 0, 0);
+        this.scale(pane);
+        pane.key = key;
+        pane.painted = null;
+      }
+      const past = ["flow", "magnified"].includes(kind) && !fresh;
+      figure.classList.toggle("tsf-past", past);
+      const whose = kind === "flow" ? ` of ${this.flow.pair.join(" to ")}` : ": waits for the flow";
+      title.textContent = titles[kind] + (past ? whose : "") + (kind in values ? ` · ${values[kind]}` : "");
+      canvas.setAttribute("aria-label", `${pane.told || titles[kind]}; ${film.info.name}, onset ${onset}, apex ${apex}`);
+      this.paint(pane);
+    }
+    this.stale = false;
+  }
+  // What the colours of a pane mean: a bar of grey levels, or a wheel of directions.
+  scale({ kind, bar }) {
+    const [left, canvas, right] = bar.children;
+    const key = [kind, this.view.gain, this.view.arrows, theme()].join();
+    if (bar.key === key) return;
+    bar.key = key;
+    bar.classList.toggle("tsf-hidden", kind !== "difference" && (kind !== "flow" || this.view.arrows));
+    bar.classList.toggle("tsf-wheel", kind === "flow");
+    const wheel = kind === "flow";
+    const picture = painted(wheel ? { width: 18, height: 18 } : { width: 101, height: 1 }, (i) => {
+      const [x, y] = [(((i >> 2) % 18) - 8.5) / 9, (Math.floor((i >> 2) / 18) - 8.5) / 9];
+      return wheel ? direction(x, y) : diverging((i >> 2) / 50 - 1);
+    });
+    Object.assign(canvas, { width: picture.width, height: picture.height });
+    canvas.getContext("2d").putImageData(picture, 0, 0);
+    left.textContent = wheel ? "" : `−${this.view.gain}`;
+    right.textContent = wheel ? `direction; full at ${this.flow.full.toFixed(1)} px` : `+${this.view.gain} grey levels`;
+  }
+  // What is under the cross: grey levels, their change, displacement.
+  values({ data: a, width, height }, { data: b }, fresh) {
+    const [x, y] = [Math.floor(this.cross[0] * width), Math.floor(this.cross[1] * height)];
+    const [onset, apex] = [a, b].map((data) => [0, 1, 2].reduce((sum, c) => sum + data[4 * (y * width + x) + c] / 3, 0));
+    const grey = { onset, apex, blink: this.first ? onset : apex, swipe: x < this.view.divider * width ? onset : apex };
+    const values = Object.fromEntries(Object.entries(grey).map(([kind, level]) => [kind, level.toFixed(0)]));
+    Object.assign(values, { place: `x ${x}, y ${y}`, difference: signed(apex - onset) });
+    if (fresh) values.flow = this.flow.planes.map((plane) => signed(plane[y * width + x])).join(", ") + " px";
+    return values;
+  }
+  // Draws a pane: its pixels as zoomed, arrows, outlines, landmarks and the cross.
+  paint(pane) {
+    const { kind, canvas, source } = pane;
+    const { width, height, outlines, points } = this.film.info;
+    const scale = window.devicePixelRatio || 1;
+    const wide = Math.round(canvas.clientWidth * scale);
+    const high = Math.round((wide * height) / width);
+    const { zoom, centre, outline, points: dots } = this.view;
+    const key = [pane.key, wide, zoom, centre, outline, dots, this.cross].join("|");
+    if (!wide || pane.painted === key) return;
+    pane.painted = key;
+    if (canvas.width !== wide || canvas.height !== high) Object.assign(canvas, { width: wide, height: high });
+    const context = canvas.getContext("2d");
+    const factor = (wide / width) * this.view.zoom;
+    const [left, top] = [wide / 2 - this.view.centre[0] * width * factor, high / 2 - this.view.centre[1] * height * factor];
+    context.setTransform(factor, 0, 0, factor, left, top);
+    context.imageSmoothingEnabled = factor < 4;
+    context.drawImage(source, 0, 0);
+    context.strokeStyle = context.fillStyle = "#00a3b4";
+    context.lineWidth = (1.5 * scale) / factor;
+    const rings = (outlines || {})[this.view.outline] || [];
+    const arrows = kind === "flow" && this.view.arrows ? this.arrows(width, height) : [];
+    for (const line of [...rings.map((ring) => [...ring, ring[0]]), ...arrows]) {
+      context.beginPath();
+      for (const [x, y] of line) context.lineTo(x + 0.5, y + 0.5);
+      context.stroke();
+    }
+    for (const [x, y] of this.view.points ? points : []) {
+      context.beginPath();
+      context.arc(x + 0.5, y + 0.5, (2.5 * scale) / factor, 0, 7);
+      context.fill();
+    }
+    context.resetTransform();
+    if (!this.cross) return;
+    context.globalAlpha = 0.8;
+    context.fillRect(left + this.cross[0] * width * factor, 0, scale, high);
+    context.fillRect(0, top + this.cross[1] * height * factor, wide, scale);
+    context.globalAlpha = 1;
+  }
+  // The flow as arrows, four times as long as it is.
+  arrows(width, height) {
+    const lines = [];
+    const step = Math.max(Math.floor(width / 20), 1);
+    for (let y = step >> 1; y < height; y += step) {
+      for (let x = step >> 1; x < width; x += step) {
+        const [dx, dy] = this.flow.planes.map((plane) => 4 * plane[y * width + x]);
+        const tip = (turn) => [x + dx - 0.3 * (dx - turn * dy), y + dy - 0.3 * (dy + turn * dx)];
+        if (Math.hypot(dx, dy) > 1) lines.push([[x, y], [x + dx, y + dy], tip(0.6), [x + dx, y + dy], tip(-0.6)]);
+      }
+    }
+    return lines;
+  }
+}
+
+export default {
+  render({ model, el }) {
+    const viewer = new Viewer(model, el);
+    return () => viewer.close();
+  },
+};

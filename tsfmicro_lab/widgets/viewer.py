@@ -1,0 +1,93 @@
+"""FrameViewer: the aligned frames of a clip in the browser, to scrub, play and compare without the kernel."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import anywidget
+import cv2
+import numpy as np
+import traitlets
+from traitlets import Bytes, Dict, Int, List
+
+from tsfmicro_lab.clips import Clip, Frame
+from tsfmicro_lab.preprocess.keyframes import farthest, normalized_grey
+from tsfmicro_lab.widgets.tiles import outline, png
+
+#: Most that is sent of one clip: frames, and bytes of them.
+MAX_FRAMES, MAX_BYTES = 300, 8 * 2**20
+#: Full colour resolution, too: what changes is a grey level or two.
+JPEG = [cv2.IMWRITE_JPEG_QUALITY, 98, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+
+
+class FrameViewer(anywidget.AnyWidget):  # type: ignore[misc]
+    """One timeline with two handles, onset and apex, and pictures to compare, which the browser makes of the frames.
+
+    Side by side, blink, swipe or amplified change, the difference beside them; one cross in all pictures, zoom, values
+    under the pointer. Frames are sent once, at most :data:`MAX_BYTES`: as PNG where that fits, else as JPEG, else
+    fewer. Saved with the notebook's widget state, all of it works without a kernel.
+
+    Attributes:
+        onset, apex: Frames at the handles, one of `numbers` each; what is set pushes the other along.
+        numbers: Frames that were sent: all but of a long clip.
+        view: What the switches say, such as `{"mode": "blink", "gain": 20, "times": 8}`.
+        flow: Optical flow, if there is one: `data` (1/256 px, 16 bits), its `shape`, `title`, `pair` of frames.
+        info: All else that is shown, such as `levels` of the curve, `annotated` key frames, the `spotted` apex.
+    """
+
+    _esm, _css = Path(__file__).with_name("viewer.js"), Path(__file__).with_name("viewer.css")
+    frames, numbers = List(Bytes()).tag(sync=True), List(Int(), [0]).tag(sync=True)
+    info, flow, view = (Dict().tag(sync=True) for _ in range(3))
+    onset, apex = Int().tag(sync=True), Int().tag(sync=True)
+
+    def __init__(self, clip: Clip | None = None) -> None:
+        super().__init__(layout={"width": "100%"})
+        if clip:
+            self.show(clip)
+
+    def show(self, clip: Clip, regions: Mapping[str, np.ndarray] | None = None) -> None:
+        """Shows an aligned clip at its annotated key frames, or the spotted apex; regions (masks) can be outlined.
+
+        Raises:
+            ClipError: A frame cannot be read.
+        """
+        first, count = clip.frame(clip.onset), len(clip.frames)
+        rest, sent, levels = normalized_grey(first), dict[int, bytes](), dict[int, float]()
+        probes = [clip.frame(n) for n in (0, clip.onset, clip.offset)]
+        lossy = max(len(png(frame)) for frame in probes) * min(count, MAX_FRAMES) > MAX_BYTES
+        encode = _jpeg if lossy else png
+        most = min(MAX_FRAMES, MAX_BYTES // max(len(encode(frame)) for frame in probes))
+        for n in _sampled(clip, most):
+            frame = clip.frame(n)
+            sent[n], levels[n] = encode(frame), float(np.abs(normalized_grey(frame) - rest).mean())
+        inside = [n for n in sent if clip.onset <= n <= clip.offset]
+        spotted = inside[farthest(np.array([levels[n] for n in inside]))]
+        reset = [clip.onset, spotted if clip.apex is None else clip.apex]
+        info = {"name": clip.id, "count": count, "fps": clip.fps, "levels": list(levels.values()), "spotted": spotted}
+        info |= {"type": "image/jpeg" if lossy else "image/png", "height": len(first), "width": first.shape[1]}
+        info |= {"annotated": [clip.onset, clip.apex, clip.offset], "reset": reset}
+        info["points"] = [] if clip.landmarks is None else clip.landmarks.tolist()
+        info["outlines"] = {name: [ring.tolist() for ring in outline(mask)] for name, mask in (regions or {}).items()}
+        with self.hold_sync(), self.hold_trait_notifications():
+            self.frames, self.numbers, self.info, self.flow = list(sent.values()), list(sent), info, {}
+            self.onset, self.apex = reset
+
+    @traitlets.validate("onset", "apex")
+    def _sent(self, proposal: dict[str, int]) -> int:
+        return min(self.numbers, key=lambda n: abs(n - proposal["value"]))
+
+    @traitlets.observe("onset", "apex")
+    def _push(self, change: dict[str, str]) -> None:
+        if self.onset > self.apex:
+            self.onset = self.apex = change["new"]
+
+
+def _jpeg(picture: Frame) -> bytes:
+    return cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), JPEG)[1].tobytes()
+
+
+def _sampled(clip: Clip, most: int) -> list[int]:
+    """About so many frames: half of them from onset to offset, half from all of the clip; the key frames always."""
+    if (count := len(clip.frames)) <= most:
+        return list(range(count))
+    inside, everywhere = (np.linspace(*ends, most // 2) for ends in ((clip.onset, clip.offset), (0, count - 1)))
+    return sorted(set(map(int, [*inside, *everywhere, clip.apex or clip.onset])))
