@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from studies.truth import Imputation, Inputs, impute
 from tsfmicro_lab.explain.attribution import TINY, WhereHow, one_sample
-from tsfmicro_lab.explain.truth import Imputation, Inputs, impute
 from tsfmicro_lab.models import Recognizer
 
 

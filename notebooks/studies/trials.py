@@ -18,12 +18,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from studies import sanity
+from studies import sanity, truth
 from studies.counterfactual import unit_effects
 from studies.infidelity import relative_infidelity
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
-from tsfmicro_lab.explain import truth
 from tsfmicro_lab.explain.attribution import WhereHow, mass_inside, where_how
 from tsfmicro_lab.explain.methods import METHODS, Mask
 from tsfmicro_lab.explain.regions import clip_regions, shared_out

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from toy_models import Linear
 
+from studies.truth import perturbation_curves, truth_scores
 from tsfmicro_lab.explain import where_how
-from tsfmicro_lab.explain.truth import perturbation_curves, truth_scores
 from tsfmicro_lab.preprocess import align_clip
 
 POINTS, SIDE = 8, 56

@@ -4,14 +4,14 @@ import torch
 from toy_models import Linear
 
 from studies.infidelity import relative_infidelity
-from tsfmicro_lab.explain import WhereHow, where_how
-from tsfmicro_lab.explain.truth import (
+from studies.truth import (
     impute,
     perturbation_curves,
     pointing,
     rank_correlation,
     truth_scores,
 )
+from tsfmicro_lab.explain import WhereHow, where_how
 from tsfmicro_lab.preprocess import align_clip
 
 
