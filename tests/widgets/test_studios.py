@@ -58,11 +58,11 @@ def test_the_model_that_ships_follows_the_sliders():
     studio = FaceStudio(size=128, seed=3)
     for slider in studio.units.values():
         slider.value = 0
-    assert "cannot tell" in studio.bars.said.value, "nothing moves"
+    assert "cannot tell" in studio.bars.said, "nothing moves"
     studio.units["12"].value = 3
-    assert "happiness" in studio.bars.said.value
+    assert "happiness" in studio.bars.said
     studio.units["12"].value, studio.units["9"].value = 0, 3
-    assert "disgust" in studio.bars.said.value
+    assert "disgust" in studio.bars.said
 
 
 def test_pictures_are_those_of_the_renderer(studio):

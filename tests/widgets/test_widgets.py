@@ -1,5 +1,7 @@
 """Widgets as a reader uses them, without a browser: move a control, read the picture back."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -73,11 +75,10 @@ def test_another_subjects_onset_frame_is_read_and_named(samples):
 def test_bars_show_probabilities_and_the_chosen_class(samples):
     explorer = FusionExplorer({"a": make("late"), "b": make("t2s", inject="after")}, samples)
     for name in ("a", "b"):
-        levels = [level.value for level in explorer.bars[name].levels]
+        levels = explorer.bars[name].probabilities
         assert sum(levels) == pytest.approx(1, abs=1e-5)
-        marked = [level.bar_style for level in explorer.bars[name].levels]
-        assert marked.index("success") == int(np.argmax(levels))
-        assert marked.count("success") == 1
+        bold = re.findall(r"600'><td>(.*?)<td", explorer.bars[name].value)
+        assert bold == [samples.classes[int(np.argmax(levels))]]
     evidence = pictures(explorer.tiles["a"])[4]
     others = [c for c in samples.classes if samples.classes.index(c) != int(explorer.activations["a"].logits.argmax())]
     explorer.target.value = others[0]
@@ -110,13 +111,13 @@ def test_retention_explorer_shows_the_row_of_the_layer(samples):
     assert pictures(explorer.tiles)[0] != first
     explorer.tiles[2].image.place = [0.1, 0.99]
     assert (explorer.column.value, explorer.row.value) == (2, 27)
-    probabilities = [level.value for level in explorer.bars.levels]
+    probabilities = explorer.bars.probabilities
     explorer.decay.value = 1
-    assert [level.value for level in explorer.bars.levels] != probabilities
+    assert explorer.bars.probabilities != probabilities
     with torch.no_grad():
         layer.set_decay(torch.tensor([1.0, float(layer.gamma[1])]))
         expected = model(to_inputs(samples.onset[[2]], samples.apex[[2]])["difference"])[0].softmax(0)
-    assert [level.value for level in explorer.bars.levels] == pytest.approx(expected.tolist(), abs=1e-5)
+    assert explorer.bars.probabilities == pytest.approx(expected.tolist(), abs=1e-5)
     _, content, both = pictures(explorer.tiles)
     assert content == both, "without decay, content is all that is left"
 

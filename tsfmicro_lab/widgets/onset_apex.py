@@ -105,7 +105,7 @@ class OnsetApexExplorer(Explorer):
         return Image(data=figure._repr_png_(), format="png")
 
     @traitlets.validate("onset", "apex")
-    def _sent(self, proposal: dict[str, int]) -> int:
+    def _sent(self, proposal: dict[str, Any]) -> int:
         return min(self.viewer.numbers, key=lambda n: abs(n - proposal["value"]))
 
     def _new_clip(self) -> None:

@@ -64,7 +64,7 @@ class Bars(widgets.HTML):
         self.probabilities = model.probabilities(logits[None])[0].tolist()
         self.numbers = [f"{p:.0%} (logit {x:+.2f})" for p, x in zip(self.probabilities, logits.tolist(), strict=True)]
         self.said = model.tell(logits[None], self.classes)[0]
-        bar = "<td style='width: 9em'><hr style='margin: 0; border: 0; height: 8px; background: currentcolor; width: {:.1%}'><td>"
+        bar = "<td style='width: 9em'><hr style='margin: 0; border-width: 8px 0 0; width: {:.1%}'><td>"
         rows = "".join(
             f"<tr style='font-weight: {600 if p == max(self.probabilities) else 400}'><td>{name}{bar.format(p)}{number}"
             for name, p, number in zip(self.classes, self.probabilities, self.numbers, strict=True)

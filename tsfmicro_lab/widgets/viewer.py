@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import cv2
@@ -72,11 +73,11 @@ class FrameViewer(anywidget.AnyWidget):  # type: ignore[misc]
             self.onset, self.apex = reset
 
     @traitlets.validate("onset", "apex")
-    def _sent(self, proposal: dict[str, int]) -> int:
+    def _sent(self, proposal: dict[str, Any]) -> int:
         return min(self.numbers, key=lambda n: abs(n - proposal["value"]))
 
     @traitlets.observe("onset", "apex")
-    def _push(self, change: dict[str, str]) -> None:
+    def _push(self, change: dict[str, Any]) -> None:
         if self.onset > self.apex:
             self.onset = self.apex = change["new"]
 
