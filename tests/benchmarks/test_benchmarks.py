@@ -125,16 +125,16 @@ def test_where_how(benchmark, data, method):
     assert benchmark(where_how, model, sample, method=method, regions=regions)["difference"].shape == (56, 56)
 
 
-@pytest.mark.benchmark(group="one step of the apex slider, 224 px")
+@pytest.mark.benchmark(group="one step of the apex handle, 224 px")
 @pytest.mark.parametrize("with_model", [False, True], ids=["pictures", "pictures and prediction"])
 def test_slider_step(benchmark, with_model):
     data = SyntheticMicroExpressions(1, 2, image_size=224)
     model = create_model("tsfmicro_late", 5) if with_model else None
     explorer = OnsetApexExplorer(data[0], model, list("abcde") if with_model else None)
-    first, last = explorer.onset.value, explorer.shown.offset
+    first, last = explorer.onset, explorer.shown.offset
 
     def step():
-        explorer.apex.value = explorer.apex.value + 1 if explorer.apex.value < last else first
+        explorer.apex = explorer.apex + 1 if explorer.apex < last else first
 
     benchmark(step)
     assert explorer.message.value == ""

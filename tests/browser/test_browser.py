@@ -13,6 +13,7 @@ from itertools import product
 
 import cv2
 import nbformat
+import numpy as np
 import pytest
 from conftest import ROOT
 from gate import PARAMETERS
@@ -20,8 +21,11 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from playwright import sync_api as playwright
 from takes import long_take
+from warping import warp
 
 from tsfmicro_lab.analyze import analyze
+from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions
+from tsfmicro_lab.preprocess import align_clip
 
 TOKEN = "course"
 COURSE = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -438,6 +442,31 @@ def test_ways_to_compare(open_notebook):
         slider.press("End")
         time.sleep(0.5)
         assert viewer.panes()[0] not in {pixels for _, pixels in seen}
+
+
+def test_magnified_motion_is_the_true_motion_made_larger(browser):
+    data = SyntheticMicroExpressions(1, 6, image_size=224, seed=8, distractors=Distractors.none())
+    clip = align_clip(data[int(data.annotations.amplitude.idxmax())], 224)
+    onset, apex = map(clip.frame, clip.key_frames)
+    page = browser.new_page()
+    script = """async ([source, onset, apex, planes, factor]) => {
+        const { PICTURES } = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+        const [a, b] = [onset, apex].map(pixels => new ImageData(Uint8ClampedArray.from(pixels), 224, 224));
+        return [...PICTURES.magnified({ a, b, view: { factor }, flow: { planes }, fresh: true }).data];
+    }"""
+    source = (ROOT / "tsfmicro_lab" / "widgets" / "viewer.js").read_text("utf-8")
+    pixels = [np.dstack([f, np.full_like(f[..., :1], 255)]).ravel().tolist() for f in (onset, apex)]
+    planes = clip.truth.field.reshape(2, -1).tolist()
+
+    def magnified(factor):
+        return np.reshape(page.evaluate(script, [source, *pixels, planes, factor]), (224, 224, 4))[..., :3]
+
+    moved, larger = clip.truth.moved, warp(onset, 3 * clip.truth.expression)
+    distance = {f: np.abs(magnified(f) - larger)[moved].mean() for f in (1, 3, 5)}
+    assert distance[3] < 0.5 * min(distance[1], distance[5])
+    assert np.array_equal(magnified(1), apex)
+    assert np.abs(magnified(0) - onset)[moved].mean() < 0.3 * np.abs(apex.astype(float) - onset)[moved].mean()
+    page.close()
 
 
 def test_one_cross_and_one_zoom_for_all_pictures(open_notebook):

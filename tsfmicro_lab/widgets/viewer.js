@@ -344,7 +344,7 @@ class Viewer {
       return label;
     };
     const button = (text, title, onclick) => make("button", { type: "button", title, "aria-label": title, onclick }, text);
-    const row = (...parts) => make("div", { class: "tsf-row" }, ...parts);
+    const row = (...parts) => make("div", { class: "tsf-row", "data-lm-suppress-shortcuts": true }, ...parts);
     const group = `tsf-${Math.random()}`;
     this.modes = Object.keys(MODES).map((mode) => {
       return make("input", { type: "radio", name: group, value: mode, onchange: () => this.set({ mode }) });
@@ -589,7 +589,7 @@ class Viewer {
       }
       const past = ["flow", "magnified"].includes(kind) && !fresh;
       figure.classList.toggle("tsf-past", past);
-      const whose = kind === "flow" ? ` of ${this.flow.pair.join(" to ")}` : ": waits for the flow";
+      const whose = kind === "flow" && this.flow.pair.length ? ` of ${this.flow.pair.join(" to ")}` : ": to come";
       title.textContent = titles[kind] + (past ? whose : "") + (kind in values ? ` · ${values[kind]}` : "");
       canvas.setAttribute("aria-label", `${pane.told || titles[kind]}; ${film.info.name}, onset ${onset}, apex ${apex}`);
       this.paint(pane);
@@ -677,6 +677,8 @@ class Viewer {
     return lines;
   }
 }
+
+export { PICTURES };
 
 export default {
   render({ model, el }) {

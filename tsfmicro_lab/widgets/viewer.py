@@ -69,7 +69,8 @@ class FrameViewer(anywidget.AnyWidget):  # type: ignore[misc]
         info["points"] = [] if clip.landmarks is None else clip.landmarks.tolist()
         info["outlines"] = {name: [ring.tolist() for ring in outline(mask)] for name, mask in (regions or {}).items()}
         with self.hold_sync(), self.hold_trait_notifications():
-            self.frames, self.numbers, self.info, self.flow = list(sent.values()), list(sent), info, {}
+            self.frames, self.numbers, self.info = list(sent.values()), list(sent), info
+            self.flow = self.flow and self.flow | {"pair": []}  # of another clip: its place is kept
             self.onset, self.apex = reset
 
     @traitlets.validate("onset", "apex")
