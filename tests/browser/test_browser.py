@@ -43,6 +43,12 @@ SETTINGS = {
     "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},
 }
 
+#: Every canvas of the viewer as a short digest of its pixels.
+PANES = """canvases => canvases.map(canvas => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return data.reduce((sum, value, i) => (sum * 31 + value * (i % 7 + 1)) % 1000000007, 7);
+})"""
+
 SETUP = """
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.models import create_model
@@ -179,7 +185,8 @@ class Notebook:
             const digest = await crypto.subtle.digest("SHA-1", bytes);
             return Array.from(new Uint8Array(digest)).map(b => b.toString(16)).join("");
         }))"""
-        return self.page.locator(".jupyter-widgets img").evaluate_all(script)
+        drawn = self.page.locator(".tsf-grid > figure > canvas").evaluate_all(PANES)
+        return self.page.locator(".jupyter-widgets img").evaluate_all(script) + drawn
 
     def slider(self, label):
         row = self.page.locator(".widget-inline-hbox", has=self.page.locator(f".widget-label:text-is('{label}')"))
@@ -259,13 +266,6 @@ def test_a_click_on_a_retention_map_moves_the_query(open_notebook, library):
     expected.tiles[0].image.place = [40 / 240, 200 / 240]
     assert expected.story.value in notebook.text()
     notebook.press("decay")
-
-
-#: Every canvas of the viewer as a short digest of its pixels.
-PANES = """canvases => canvases.map(canvas => {
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-    return data.reduce((sum, value, i) => (sum * 31 + value * (i % 7 + 1)) % 1000000007, 7);
-})"""
 
 
 class Viewer:
@@ -454,7 +454,7 @@ def test_magnified_motion_is_the_true_motion_made_larger(browser):
         const [a, b] = [onset, apex].map(pixels => new ImageData(Uint8ClampedArray.from(pixels), 224, 224));
         return [...PICTURES.magnified({ a, b, view: { factor }, flow: { planes }, fresh: true }).data];
     }"""
-    source = (ROOT / "tsfmicro_lab" / "widgets" / "viewer.js").read_text("utf-8")
+    source = (ROOT / "tsfmicro_lab" / "widgets" / "pictures.js").read_text("utf-8")
     pixels = [np.dstack([f, np.full_like(f[..., :1], 255)]).ravel().tolist() for f in (onset, apex)]
     planes = clip.truth.field.reshape(2, -1).tolist()
 
@@ -625,7 +625,7 @@ def test_a_still_picture_stays_when_a_notebook_is_reopened_without_a_kernel(brow
 @pytest.mark.parametrize("name", OPENED)
 def test_a_course_notebook_runs_in_the_browser(open_notebook, name):
     notebook = open_notebook(name)
-    sliders = notebook.page.locator(".jupyter-widgets .noUi-handle")
+    sliders = notebook.page.locator(".jupyter-widgets .noUi-handle, .tsf-handle")
     assert sliders.count(), "every notebook has something to move"
     assert notebook.page.locator(".jp-RenderedImage img").count(), "and a picture that stays"
     for i, key in product(range(sliders.count()), ("ArrowRight", "ArrowLeft")):  # one may stand at its end

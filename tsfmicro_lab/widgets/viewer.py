@@ -35,7 +35,8 @@ class FrameViewer(anywidget.AnyWidget):  # type: ignore[misc]
         info: All else that is shown, such as `levels` of the curve, `annotated` key frames, the `spotted` apex.
     """
 
-    _esm, _css = Path(__file__).with_name("viewer.js"), Path(__file__).with_name("viewer.css")
+    _esm = "\n".join(Path(__file__).with_name(f"{name}.js").read_text("utf-8") for name in ("pictures", "viewer"))
+    _css = Path(__file__).with_name("viewer.css")
     frames, numbers = List(Bytes()).tag(sync=True), List(Int(), [0]).tag(sync=True)
     info, flow, view = (Dict().tag(sync=True) for _ in range(3))
     onset, apex = Int().tag(sync=True), Int().tag(sync=True)
