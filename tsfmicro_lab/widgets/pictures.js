@@ -5,6 +5,8 @@ const COLOURS = {
   light: "2d004b 542788 8073ac b2abd2 d8daeb f7f7f7 fee0b6 fdb863 e08214 b35806 7f3b08".split(" "),
   dark: "e4dcff b9a8f5 8a72d8 5c45a3 33275c 161616 5a3208 99570a d98218 ffb347 ffe3b3".split(" "),
 };
+const CACHE = 192 * 2 ** 20; // bytes of decoded frames
+
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
 const theme = () => (document.body.dataset.jpThemeLight === "false" ? "dark" : "light");
@@ -135,6 +137,42 @@ function painted({ width, height }, colour) {
     picture.data[i + 3] = 255;
   }
   return picture;
+}
+
+// The frames that were sent, decoded when they are wanted, and all in turn as long as they fit into the memory.
+class Film {
+  constructor(model, arrived) {
+    [this.info, this.numbers, this.bytes] = ["info", "numbers", "frames"].map((name) => model.get(name));
+    Object.assign(this, { arrived, pixels: new Map(), waiting: new Map(), open: true });
+    this.prefetch();
+  }
+  nearest(number) {
+    const off = (n) => Math.abs(n - number);
+    return this.numbers.reduce((best, n) => (off(n) < off(best) ? n : best), this.numbers[0]);
+  }
+  step(number, by) {
+    return this.numbers[clamp(this.numbers.indexOf(number) + by, 0, this.numbers.length - 1)];
+  }
+  at(number) {
+    if (!this.pixels.has(number)) this.load(number);
+    return this.pixels.get(number);
+  }
+  async load(number) {
+    if (this.waiting.has(number)) return this.waiting.get(number);
+    this.waiting.set(number, decode(this.bytes[this.numbers.indexOf(number)], this.info.type));
+    const pixels = await this.waiting.get(number);
+    this.waiting.delete(number);
+    this.pixels.set(number, pixels);
+    const most = Math.max(CACHE / pixels.data.length, 4);
+    for (const old of this.pixels.keys()) if (this.pixels.size > most) this.pixels.delete(old);
+    if (this.open) this.arrived(number);
+  }
+  async prefetch() {
+    const fit = Math.floor(CACHE / (4 * this.info.width * this.info.height));
+    for (const n of this.bytes.length ? this.numbers.slice(0, fit) : []) {
+      if (this.open && !this.pixels.has(n)) await this.load(n);
+    }
+  }
 }
 
 export { PICTURES };

@@ -1,6 +1,6 @@
 // Frames of a clip, sent once: scrubbing, playing and comparing happen here and need no kernel. What handles and
 // switches are set to goes to the kernel when they come to rest; from there come the frames and the optical flow.
-// pictures.js comes before this file in one module.
+// One module with pictures.js and controls.js, which come before.
 
 // Ways to compare, and what the slider sets in each: name in the view, label, least, most and step.
 const MODES = {
@@ -12,19 +12,7 @@ const MODES = {
 };
 const VIEW = { mode: "side by side", interval: 500, divider: 0.5, times: 8, factor: 5, gain: 20, speed: 0.1 };
 const DRAWN = { outline: "", points: false, arrows: false, zoom: 1, centre: [0.5, 0.5] };
-const CACHE = 192 * 2 ** 20; // bytes of decoded frames
 const [LEFT, RIGHT] = [46, 44]; // margins of the timeline, pixels
-
-// An element with attributes, listeners (on…) and children.
-function make(tag, settings = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(settings)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
 
 // Round numbers from zero to the last, about so many.
 function ticks(last, about) {
@@ -33,47 +21,11 @@ function ticks(last, about) {
   return Array.from({ length: Math.floor(last / step + 1e-9) + 1 }, (_, i) => i * step);
 }
 
-// The frames that were sent, decoded when they are wanted, and all in turn as long as they fit into the memory.
-class Film {
-  constructor(model, arrived) {
-    [this.info, this.numbers, this.bytes] = ["info", "numbers", "frames"].map((name) => model.get(name));
-    Object.assign(this, { arrived, pixels: new Map(), waiting: new Map(), open: true });
-    this.prefetch();
-  }
-  nearest(number) {
-    const off = (n) => Math.abs(n - number);
-    return this.numbers.reduce((best, n) => (off(n) < off(best) ? n : best), this.numbers[0]);
-  }
-  step(number, by) {
-    return this.numbers[clamp(this.numbers.indexOf(number) + by, 0, this.numbers.length - 1)];
-  }
-  at(number) {
-    if (!this.pixels.has(number)) this.load(number);
-    return this.pixels.get(number);
-  }
-  async load(number) {
-    if (this.waiting.has(number)) return this.waiting.get(number);
-    this.waiting.set(number, decode(this.bytes[this.numbers.indexOf(number)], this.info.type));
-    const pixels = await this.waiting.get(number);
-    this.waiting.delete(number);
-    this.pixels.set(number, pixels);
-    const most = Math.max(CACHE / pixels.data.length, 4);
-    for (const old of this.pixels.keys()) if (this.pixels.size > most) this.pixels.delete(old);
-    if (this.open) this.arrived(number);
-  }
-  async prefetch() {
-    const fit = Math.floor(CACHE / (4 * this.info.width * this.info.height));
-    for (const n of this.bytes.length ? this.numbers.slice(0, fit) : []) {
-      if (this.open && !this.pixels.has(n)) await this.load(n);
-    }
-  }
-}
-
 class Viewer {
   constructor(model, el) {
     Object.assign(this, { model, el, panes: [], cross: null, first: true, playing: 0, view: { ...VIEW, ...DRAWN } });
     el.classList.add("tsf-viewer");
-    this.build();
+    build(this);
     const calls = { frames: () => this.open(), flow: () => this.readFlow(), view: () => this.restore() };
     calls.onset = calls.apex = () => this.grab({ onset: model.get("onset"), apex: model.get("apex") });
     for (const [name, call] of Object.entries(calls)) model.on(`change:${name}`, call);
@@ -123,7 +75,8 @@ class Viewer {
       const planes = [0, 1].map((plane) => {
         const few = values.subarray(plane * wide * high, (plane + 1) * wide * high);
         const place = (i) => [(i % width + 0.5) / scale - 0.5, (Math.floor(i / width) + 0.5) / scale - 0.5];
-        return Float32Array.from({ length: width * height }, (_, i) => (sample(few, wide, high, ...place(i)) * scale) / 256);
+        const pixel = (_, i) => (sample(few, wide, high, ...place(i)) * scale) / 256;
+        return Float32Array.from({ length: width * height }, pixel);
       });
       const longest = planes[0].reduce((most, dx, i) => Math.max(most, Math.hypot(dx, planes[1][i])), 0);
       this.flow = { planes, title, pair, longest, full: (3 * width) / 224 };
@@ -179,89 +132,6 @@ class Viewer {
   }
 
   // ---- controls
-  build() {
-    this.inputs = {};
-    const input = (name, settings, title, label = name) => {
-      const call = (event) => {
-        const { type, checked, value } = event.target;
-        this.set({ [name]: type === "checkbox" ? checked : type === "range" ? Number(value) : value });
-      };
-      const on = settings.type === "range" ? { oninput: call } : { onchange: call };
-      this.inputs[name] = make("input", { "aria-label": label, ...on, ...settings });
-      return make("label", { title }, label, this.inputs[name]);
-    };
-    const choice = (name, options, title) => {
-      const onchange = (event) => this.set({ [name]: isNaN(event.target.value || NaN) ? event.target.value : Number(event.target.value) });
-      this.inputs[name] = make("select", { "aria-label": name, onchange }, ...options);
-      return make("label", { title }, name, this.inputs[name]);
-    };
-    const range = (name, settings, title, label) => {
-      const whole = input(name, { type: "range", ...settings }, title, label);
-      whole.append(make("output"));
-      return whole;
-    };
-    const frame = (which) => {
-      const onchange = (event) => this.grab({ [which]: this.film.nearest(Number(event.target.value)) }, true);
-      const title = `${which}: type a frame's number, drag the handle below, or use the arrow keys on it`;
-      const label = input(which, { type: "number", min: 0, onchange }, title);
-      label.className = `tsf-${which}`;
-      return label;
-    };
-    const button = (text, title, onclick) => make("button", { type: "button", title, "aria-label": title, onclick }, text);
-    const row = (...parts) => make("div", { class: "tsf-row", "data-lm-suppress-shortcuts": true }, ...parts);
-    const group = `tsf-${Math.random()}`;
-    this.modes = Object.keys(MODES).map((mode) => {
-      return make("input", { type: "radio", name: group, value: mode, onchange: () => this.set({ mode }) });
-    });
-    const modes = this.modes.map((radio) => make("label", {}, radio, radio.value));
-    this.strength = make("label", { title: "how fast, where, or how much" }, make("span"), make("input", { type: "range" }), make("output"));
-    this.strength.children[1].addEventListener("input", (event) => {
-      this.set({ [MODES[this.view.mode][0]]: Number(event.target.value) });
-    });
-    const speeds = [0.05, 0.1, 0.25, 0.5, 1].map((s) => make("option", { value: s }, s === 1 ? "real time" : `× ${s}`));
-    this.play = button("▶", "play, or stop: the apex runs from the onset to the end", () => this.toggle());
-    this.where = make("span", { class: "tsf-where" });
-    [this.between, this.status, this.grid] = [make("span", { class: "tsf-between" }), make("span", { role: "status" }), make("div", { class: "tsf-grid" })];
-    this.axis = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    this.axis.setAttribute("role", "img");
-    this.track = make("div", { class: "tsf-track", onpointerdown: (event) => this.drag(event) }, this.axis);
-    this.handles = {};
-    for (const which of ["onset", "apex"]) {
-      const settings = { class: `tsf-handle tsf-${which}`, role: "slider", tabindex: 0, "aria-label": `${which} frame` };
-      const own = { "data-lm-suppress-shortcuts": true, title: `${which}: drag, or arrow keys; space plays` };
-      const onkeydown = (event) => this.key(event, which);
-      this.handles[which] = make("div", { ...settings, ...own, onkeydown }, make("span", {}, which));
-      this.track.append(this.handles[which]);
-    }
-    const legend = make("div", { class: "tsf-legend" });
-    legend.innerHTML = `<i class="tsf-curve"></i> change from the annotated onset &emsp; <b class="tsf-annotated">▲</b>
-      annotated onset, apex, offset &emsp; <b class="tsf-spotted">▼</b> spotted apex &emsp; <i class="tsf-chosen"></i> onset to apex`;
-    const full = "grey levels of change at which the difference has its full colour";
-    this.el.append(
-      row(make("span", { role: "radiogroup", "aria-label": "compare", class: "tsf-modes" }, ...modes), this.strength),
-      row(
-        range("gain", { min: 2, max: 100 }, full, "full colour at ±"),
-        choice("outline", [], "where an action unit moves this face"),
-        input("points", { type: "checkbox" }, "landmarks of the onset frame", "landmarks"),
-        input("arrows", { type: "checkbox" }, "flow as arrows, four times as long as it is", "arrows"),
-        make("span", {}, button("−", "zoom out", () => this.zoom(1 / 1.5)), button("+", "zoom in", () => this.zoom(1.5)),
-          button("⤢", "whole picture", () => this.zoom(0))),
-        this.where,
-      ),
-      this.grid,
-      row(this.play, choice("speed", speeds, "how fast it plays"), frame("onset"), frame("apex"), this.between,
-        button("as annotated", "as annotated: onset and apex", () => {
-          const [onset, apex] = this.film.info.reset;
-          this.grab({ onset: 0, apex });
-          this.grab({ onset }, true);
-        }),
-        button("spotted apex", "spotted apex: the frame farthest from the annotated onset", () => {
-          this.grab({ apex: this.film.info.spotted }, true);
-        }),
-        this.status),
-      this.track, legend,
-    );
-  }
   // Brings switches to what the view says.
   show() {
     const { view, inputs } = this;
@@ -313,17 +183,21 @@ class Viewer {
     const [top, bottom, most, last] = [32, 74, Math.max(...levels, 1e-6), count - 1];
     const at = (n) => this.x(n, width).toFixed(1);
     const text = (x, y, what, more = 'text-anchor="middle"') => `<text x="${x}" y="${y}" ${more}>${what}</text>`;
-    const tick = (n, y, what) => `<line x1="${at(n)}" x2="${at(n)}" y1="${bottom}" y2="${bottom + 4}"/>` + text(at(n), y, what);
+    const line = (x1, x2, y1, y2) => `<line x1="${x1}" x2="${x2}" y1="${y1}" y2="${y2}"/>`;
+    const tick = (n, y, what) => line(at(n), at(n), bottom, bottom + 4) + text(at(n), y, what);
     const points = this.film.numbers.map((n, i) => `${at(n)},${bottom - (levels[i] / most) * (bottom - top)}`);
     const frames = ticks(last, width / 70).map((n) => tick(n, bottom + 15, n));
     const times = ticks((last / fps) * 1000, width / 90).map((ms) => tick((ms * fps) / 1000, bottom + 28, ms));
-    const mark = (n, y, kind, sign) => text(at(n), y, `${sign}<title>${kind}: frame ${n}</title>`, `class="tsf-${kind}" text-anchor="middle"`);
+    const mark = (n, y, kind, sign) => {
+      return text(at(n), y, `${sign}<title>${kind}: frame ${n}</title>`, `class="tsf-${kind}" text-anchor="middle"`);
+    };
     const marks = annotated.filter((n) => n !== null).map((n) => mark(n, bottom + 1, "annotated", "▲"));
     const told = `annotated ${annotated.filter((n) => n !== null).join(", ")}, spotted apex ${spotted}`;
     this.axis.setAttribute("viewBox", `0 0 ${width} 104`);
-    this.axis.setAttribute("aria-label", `Change over the ${count} frames of ${name}, at most ${most.toFixed(1)} grey levels: ${told}`);
+    const change = `at most ${most.toFixed(1)} grey levels`;
+    this.axis.setAttribute("aria-label", `Change over the ${count} frames of ${name}, ${change}: ${told}`);
     this.axis.innerHTML = [
-      `<line x1="${LEFT}" x2="${at(last)}" y1="${bottom}" y2="${bottom}"/><polyline points="${points.join(" ")}"/>`,
+      `${line(LEFT, at(last), bottom, bottom)}<polyline points="${points.join(" ")}"/>`,
       ...frames, ...times, ...marks, mark(spotted, top - 4, "spotted", "▼"),
       text(0, bottom + 15, "frame", ""), text(0, bottom + 28, "ms", ""),
       text(0, top + 4, most.toFixed(1), ""), text(0, top + 16, "grey", ""), text(0, top + 28, "levels", ""),
@@ -455,7 +329,8 @@ class Viewer {
       figure.classList.toggle("tsf-past", past);
       const whose = kind === "flow" && this.flow.pair.length ? ` of ${this.flow.pair.join(" to ")}` : ": to come";
       title.textContent = titles[kind] + (past ? whose : "") + (kind in values ? ` · ${values[kind]}` : "");
-      canvas.setAttribute("aria-label", `${pane.told || titles[kind]}; ${film.info.name}, onset ${onset}, apex ${apex}`);
+      const told = `${pane.told || titles[kind]}; ${film.info.name}, onset ${onset}, apex ${apex}`;
+      canvas.setAttribute("aria-label", told);
       this.paint(pane);
     }
     this.stale = false;
@@ -481,7 +356,8 @@ class Viewer {
   // What is under the cross: grey levels, their change, displacement.
   values({ data: a, width, height }, { data: b }, fresh) {
     const [x, y] = [Math.floor(this.cross[0] * width), Math.floor(this.cross[1] * height)];
-    const [onset, apex] = [a, b].map((data) => [0, 1, 2].reduce((sum, c) => sum + data[4 * (y * width + x) + c] / 3, 0));
+    const mean = (data) => [0, 1, 2].reduce((sum, c) => sum + data[4 * (y * width + x) + c] / 3, 0);
+    const [onset, apex] = [mean(a), mean(b)];
     const grey = { onset, apex, blink: this.first ? onset : apex, swipe: x < this.view.divider * width ? onset : apex };
     const values = Object.fromEntries(Object.entries(grey).map(([kind, level]) => [kind, level.toFixed(0)]));
     Object.assign(values, { place: `x ${x}, y ${y}`, difference: signed(apex - onset) });
@@ -502,7 +378,8 @@ class Viewer {
     if (canvas.width !== wide || canvas.height !== high) Object.assign(canvas, { width: wide, height: high });
     const context = canvas.getContext("2d");
     const factor = (wide / width) * this.view.zoom;
-    const [left, top] = [wide / 2 - this.view.centre[0] * width * factor, high / 2 - this.view.centre[1] * height * factor];
+    const left = wide / 2 - centre[0] * width * factor;
+    const top = high / 2 - centre[1] * height * factor;
     context.setTransform(factor, 0, 0, factor, left, top);
     context.imageSmoothingEnabled = factor < 4;
     context.drawImage(source, 0, 0);

@@ -35,7 +35,7 @@ class FrameViewer(anywidget.AnyWidget):  # type: ignore[misc]
         info: All else that is shown, such as `levels` of the curve, `annotated` key frames, the `spotted` apex.
     """
 
-    _esm = "\n".join(Path(__file__).with_name(f"{name}.js").read_text("utf-8") for name in ("pictures", "viewer"))
+    _esm = "\n".join(Path(__file__).with_name(f"{n}.js").read_text("utf-8") for n in ("pictures", "controls", "viewer"))
     _css = Path(__file__).with_name("viewer.css")
     frames, numbers = List(Bytes()).tag(sync=True), List(Int(), [0]).tag(sync=True)
     info, flow, view = (Dict().tag(sync=True) for _ in range(3))
