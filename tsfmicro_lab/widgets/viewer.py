@@ -92,5 +92,6 @@ def _sampled(clip: Clip, most: int) -> list[int]:
     """About so many frames: half of them from onset to offset, half from all of the clip; the key frames always."""
     if (count := len(clip.frames)) <= most:
         return list(range(count))
-    inside, everywhere = (np.linspace(*ends, most // 2) for ends in ((clip.onset, clip.offset), (0, count - 1)))
+    half = max(most // 2 - 1, 2)
+    inside, everywhere = (np.linspace(*ends, half) for ends in ((clip.onset, clip.offset), (0, count - 1)))
     return sorted(set(map(int, [*inside, *everywhere, clip.apex or clip.onset])))
