@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from warping import warp
 
 from tsfmicro_lab.clips import ClipError
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions
@@ -11,6 +12,7 @@ from tsfmicro_lab.preprocess.flow import (
     clip_flow,
     endpoint_error,
     flow_colours,
+    magnify,
     optical_flow,
     resize_flow,
     square_crop,
@@ -40,6 +42,17 @@ def test_flow_finds_the_true_motion_better_than_no_flow_does(clip, method, limit
 def test_a_still_face_does_not_flow(clip, method):
     onset = clip.frame(clip.onset)
     assert np.abs(optical_flow(onset, onset, method)).max() < 0.1
+
+
+def test_magnified_motion_is_the_true_motion_made_larger(clip):
+    onset, apex = pair(clip)
+    moved = clip.truth.moved
+    larger = warp(onset, 3 * clip.truth.expression)
+    distance = {f: np.abs(magnify(apex, clip.truth.field, f) - larger)[moved].mean() for f in (1.0, 3.0, 5.0)}
+    assert distance[3.0] < 0.5 * min(distance[1.0], distance[5.0])
+    assert np.array_equal(magnify(apex, clip.truth.field, 1), apex)
+    rest = magnify(apex, clip.truth.field, 0)
+    assert np.abs(rest.astype(float) - onset)[moved].mean() < 0.3 * np.abs(apex.astype(float) - onset)[moved].mean()
 
 
 def test_opposite_directions_have_opposite_colours_and_rest_is_white():
