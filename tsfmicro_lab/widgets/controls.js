@@ -12,7 +12,7 @@ function make(tag, settings = {}, ...children) {
 }
 
 const button = (text, title, onclick) => make("button", { type: "button", title, "aria-label": title, onclick }, text);
-const row = (...parts) => make("div", { class: "tsf-row", "data-lm-suppress-shortcuts": true }, ...parts);
+const row = (...parts) => make("div", { class: "tsf-row" }, ...parts);
 
 // A labelled control whose value goes to the view under its name.
 function input(viewer, name, type, title, label = name, settings = {}) {
@@ -34,7 +34,8 @@ function menu(viewer, name, options, title, read = String) {
 // The number of the frame at a handle, to be typed.
 function frame(viewer, which) {
   const onchange = ({ target }) => viewer.grab({ [which]: viewer.film.nearest(Number(target.value)) }, true);
-  const settings = { type: "number", min: 0, "aria-label": `${which} frame`, onchange };
+  const onkeydown = (event) => event.key === "Enter" && onchange(event);
+  const settings = { type: "number", min: 0, "aria-label": `${which} frame`, onchange, onkeydown };
   viewer.inputs[which] = make("input", settings);
   const title = `${which}: type a frame's number, drag the handle below, or use the arrow keys on it`;
   return make("label", { title, class: `tsf-${which}` }, which, viewer.inputs[which]);
@@ -43,7 +44,7 @@ function frame(viewer, which) {
 function handle(viewer, which) {
   const settings = { class: `tsf-handle tsf-${which}`, role: "slider", tabindex: 0, "aria-label": `${which} frame` };
   const onkeydown = (event) => viewer.key(event, which);
-  const own = { "data-lm-suppress-shortcuts": true, title: `${which}: drag, or arrow keys; space plays`, onkeydown };
+  const own = { title: `${which}: drag, or arrow keys; space plays`, onkeydown };
   return make("div", { ...settings, ...own }, make("span", {}, which));
 }
 

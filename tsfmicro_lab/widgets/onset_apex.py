@@ -93,7 +93,7 @@ class OnsetApexExplorer(Explorer):
         clip = replace(self.shown, onset=self.onset, apex=self.apex, offset=last, truth=None)
         figure = clips_figure([clip], self.viewer.view.get("gain", 20), self.flow.value)
         figure.set_size_inches(10.4, 5.6)
-        figure.get_layout_engine().set(rect=(0, 0.36, 1, 0.64))  # type: ignore[union-attr]
+        figure.set_layout_engine("constrained", rect=(0, 0.36, 1, 0.64))
         curve = figure.add_axes((0.06, 0.17, 0.93, 0.15), xlabel="frame", ylabel="grey levels", facecolor="none")
         curve.plot(self.viewer.numbers, info["levels"])
         curve.axvspan(self.onset, self.apex, alpha=0.2, label="onset to apex")
@@ -104,7 +104,7 @@ class OnsetApexExplorer(Explorer):
         figure.text(0.01, 0.02, self.story_text(), fontsize=9)
         return Image(data=figure._repr_png_(), format="png")
 
-    @traitlets.validate("onset", "apex")
+    @traitlets.validate("onset", "apex")  # type: ignore[untyped-decorator]
     def _sent(self, proposal: dict[str, Any]) -> int:
         return min(self.viewer.numbers, key=lambda n: abs(n - proposal["value"]))
 

@@ -5,6 +5,7 @@ const COLOURS = {
   light: "2d004b 542788 8073ac b2abd2 d8daeb f7f7f7 fee0b6 fdb863 e08214 b35806 7f3b08".split(" "),
   dark: "e4dcff b9a8f5 8a72d8 5c45a3 33275c 161616 5a3208 99570a d98218 ffb347 ffe3b3".split(" "),
 };
+const CPU = { willReadFrequently: true }; // pixels come from numbers and never rest in a graphics card
 const CACHE = 192 * 2 ** 20; // bytes of decoded frames
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -30,7 +31,7 @@ function direction(dx, dy) {
 
 async function decode(bytes, type) {
   const picture = await createImageBitmap(new Blob([bytes], { type }));
-  const context = new OffscreenCanvas(picture.width, picture.height).getContext("2d", { willReadFrequently: true });
+  const context = new OffscreenCanvas(picture.width, picture.height).getContext("2d", CPU);
   context.drawImage(picture, 0, 0);
   return context.getImageData(0, 0, picture.width, picture.height);
 }

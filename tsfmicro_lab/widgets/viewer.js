@@ -29,6 +29,9 @@ class Viewer {
     const calls = { frames: () => this.open(), flow: () => this.readFlow(), view: () => this.restore() };
     calls.onset = calls.apex = () => this.grab({ onset: model.get("onset"), apex: model.get("apex") });
     for (const [name, call] of Object.entries(calls)) model.on(`change:${name}`, call);
+    // Arrows and Enter are the viewer's, not the notebook's; Ctrl + S still saves.
+    const keys = (e) => el.toggleAttribute("data-lm-suppress-shortcuts", !e.ctrlKey && !e.metaKey && !e.altKey);
+    window.addEventListener("keydown", keys, true);
     const sizes = new ResizeObserver(() => this.refresh(true));
     sizes.observe(this.grid);
     const themes = new MutationObserver(() => this.refresh(true));
@@ -36,6 +39,7 @@ class Viewer {
     this.close = () => {
       for (const [name, call] of Object.entries(calls)) model.off(`change:${name}`, call);
       for (const observer of [sizes, themes]) observer.disconnect();
+      window.removeEventListener("keydown", keys, true);
       this.stop();
       clearInterval(this.blinking);
       this.film.open = false;
@@ -219,7 +223,7 @@ class Viewer {
     this.refresh(true);
   }
   pane() {
-    const settings = { tabindex: 0, role: "img", "data-lm-suppress-shortcuts": true };
+    const settings = { tabindex: 0, role: "img" };
     const help = "wheel, + and −: zoom; drag, Shift + arrows: move; arrows: cross; double click: whole picture";
     const canvas = make("canvas", { ...settings, title: help });
     const title = make("figcaption");
@@ -283,7 +287,9 @@ class Viewer {
     this.stale = this.stale || all;
     this.due = this.due || requestAnimationFrame(() => {
       this.due = 0;
-      if (this.film.bytes.length) this.draw();
+      if (!this.film.open) return;
+      if (!this.track.clientWidth) setTimeout(() => this.refresh(), 500); // while the page is hidden
+      else if (this.film.bytes.length) this.draw();
     });
   }
   draw() {
@@ -320,7 +326,7 @@ class Viewer {
       if (this.stale || pane.key !== key) {
         const picture = PICTURES[kind]({ a, b, view, first, flow: this.flow, fresh }, pane);
         Object.assign(source, { width: picture.width, height: picture.height });
-        source.getContext("2d").putImageData(picture, 0, 0);
+        source.getContext("2d", CPU).putImageData(picture, 0, 0);
         this.scale(pane);
         pane.key = key;
         pane.painted = null;
@@ -376,7 +382,7 @@ class Viewer {
     if (!wide || pane.painted === key) return;
     pane.painted = key;
     if (canvas.width !== wide || canvas.height !== high) Object.assign(canvas, { width: wide, height: high });
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d", CPU);
     const factor = (wide / width) * this.view.zoom;
     const left = wide / 2 - centre[0] * width * factor;
     const top = high / 2 - centre[1] * height * factor;

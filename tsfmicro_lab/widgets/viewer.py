@@ -74,11 +74,11 @@ class FrameViewer(anywidget.AnyWidget):  # type: ignore[misc]
             self.flow = self.flow and self.flow | {"pair": []}  # of another clip: its place is kept
             self.onset, self.apex = reset
 
-    @traitlets.validate("onset", "apex")
+    @traitlets.validate("onset", "apex")  # type: ignore[untyped-decorator]
     def _sent(self, proposal: dict[str, Any]) -> int:
         return min(self.numbers, key=lambda n: abs(n - proposal["value"]))
 
-    @traitlets.observe("onset", "apex")
+    @traitlets.observe("onset", "apex")  # type: ignore[untyped-decorator]
     def _push(self, change: dict[str, Any]) -> None:
         if self.onset > self.apex:
             self.onset = self.apex = change["new"]
