@@ -88,6 +88,7 @@ class Viewer {
     this.lay();
   }
   restore() {
+    if (this.model.get("view") === this.view) return; // it was told by this viewer
     this.view = { ...VIEW, ...DRAWN, ...this.model.get("view") };
     if (!(this.view.mode in MODES)) this.view.mode = VIEW.mode;
     this.lay();
@@ -214,7 +215,9 @@ class Viewer {
     kinds.push("difference", ...(this.flow ? ["flow"] : []));
     this.panes = kinds.map((kind, i) => ({ ...(this.panes[i] || this.pane()), kind, key: null, told: "" }));
     this.grid.style.setProperty("--columns", this.panes.length);
-    this.grid.replaceChildren(...this.panes.map((pane) => pane.figure));
+    const figures = this.panes.map((pane) => pane.figure);
+    const stay = figures.length === this.grid.children.length && figures.every((f, i) => f === this.grid.children[i]);
+    if (!stay) this.grid.replaceChildren(...figures); // which takes the focus
     clearInterval(this.blinking);
     this.blinking = this.view.mode === "blink" && setInterval(() => {
       this.first = !this.first;
@@ -275,7 +278,7 @@ class Viewer {
   zoom(by, place = this.view.centre) {
     const zoom = by ? clamp(this.view.zoom * by, 1, 32) : 1;
     const centre = this.view.centre.map((c, i) => place[i] + ((c - place[i]) * this.view.zoom) / zoom);
-    Object.assign(this.view, { zoom, centre });
+    this.view = { ...this.view, zoom, centre };
     this.pan(0, 0);
   }
   point(place) {
