@@ -28,9 +28,15 @@ class Viewer {
     build(this);
     const calls = { frames: () => this.open(), flow: () => this.readFlow(), view: () => this.restore() };
     calls.onset = calls.apex = () => this.grab({ onset: model.get("onset"), apex: model.get("apex") });
-    for (const [name, call] of Object.entries(calls)) model.on(`change:${name}`, call);
+    for (const [name, call] of Object.entries(calls)) {
+      calls[name] = () => this.telling || call(); // what this viewer tells, it knows
+      model.on(`change:${name}`, calls[name]);
+    }
     // Arrows and Enter are the viewer's, not the notebook's; Ctrl + S still saves.
-    const keys = (e) => el.toggleAttribute("data-lm-suppress-shortcuts", !e.ctrlKey && !e.metaKey && !e.altKey);
+    const keys = ({ target, ctrlKey, metaKey, altKey }) => {
+      const own = el.contains(target) && !ctrlKey && !metaKey && !altKey;
+      if (el.contains(target)) target.toggleAttribute("data-lm-suppress-shortcuts", own);
+    };
     window.addEventListener("keydown", keys, true);
     const sizes = new ResizeObserver(() => this.refresh(true));
     sizes.observe(this.grid);
@@ -88,7 +94,6 @@ class Viewer {
     this.lay();
   }
   restore() {
-    if (this.model.get("view") === this.view) return; // it was told by this viewer
     this.view = { ...VIEW, ...DRAWN, ...this.model.get("view") };
     if (!(this.view.mode in MODES)) this.view.mode = VIEW.mode;
     this.lay();
@@ -111,8 +116,10 @@ class Viewer {
   rest(wait = 200) {
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
+      this.telling = true;
       for (const name of ["onset", "apex", "view"]) this.model.set(name, this[name]);
       this.model.save_changes();
+      this.telling = false;
     }, wait);
   }
   toggle() {
