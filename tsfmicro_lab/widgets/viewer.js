@@ -174,7 +174,10 @@ class Viewer {
     this.track.setPointerCapture(event.pointerId);
     this.stop();
     if (!held) this.grab({ [which]: n });
-    this.track.onpointermove = (e) => this.grab({ [which]: frame(e) });
+    this.track.onpointermove = (e) => {
+      clearTimeout(this.resting); // nothing rests
+      this.grab({ [which]: frame(e) });
+    };
     this.track.onpointerup = this.track.onpointercancel = () => {
       this.track.onpointermove = this.track.onpointerup = this.track.onpointercancel = null;
       this.rest(0);
