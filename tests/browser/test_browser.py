@@ -546,9 +546,14 @@ def test_nothing_is_cut_and_pictures_and_curve_are_seen_at_once(open_notebook, t
         viewer.compare(mode)
         assert viewer.cut() == [], mode
     viewer.compare("side by side")
-    places = [part.bounding_box() for part in viewer.root.locator(".tsf-row, .tsf-grid, .tsf-track").all()]
     view = page.locator(".jp-WindowedPanel-outer").first.bounding_box()
-    assert all(view["y"] <= p["y"] and p["y"] + p["height"] <= view["y"] + view["height"] for p in places)
+
+    def seen():  # scrolled again: the page scrolls by itself to the cell that was run, when it comes to it
+        page.locator(".widget-vbox", has=viewer.root).first.evaluate("element => element.scrollIntoView()")
+        places = [part.bounding_box() for part in viewer.root.locator(".tsf-row, .tsf-grid, .tsf-track").all()]
+        return all(view["y"] <= p["y"] and p["y"] + p["height"] <= view["y"] + view["height"] for p in places)
+
+    viewer.wait_for(seen, seconds=5)
     root, grid = viewer.root.bounding_box(), viewer.root.locator(".tsf-grid figure").last.bounding_box()
     assert grid["x"] + grid["width"] - root["x"] > 0.9 * root["width"], "the width is used"
     dark = page.evaluate(
