@@ -36,8 +36,7 @@ def intensity_curve(clip: Clip) -> Float[np.ndarray, " frames"]:
 
 def distances(frames: Sequence[Frame] | LazyFrames, reference: int) -> Float[np.ndarray, " frames"]:
     """:func:`block_difference` of each aligned frame and the one of that index."""
-    small = (cv2.resize(frames[i], (SIZE, SIZE), interpolation=cv2.INTER_AREA) for i in range(len(frames)))
-    greys = [normalized_grey(frame) for frame in small]
+    greys = [small_grey(frames[i]) for i in range(len(frames))]
     return np.array([block_difference(grey, greys[reference]) for grey in greys])
 
 
@@ -69,10 +68,15 @@ def normalized_grey(image: Frame) -> Float[np.ndarray, "_ _"]:
     return smooth * np.float32(128 / max(float(grey.mean()), 1.0))
 
 
+def small_grey(frame: Frame) -> Float[np.ndarray, "_ _"]:
+    """An aligned frame as :func:`block_difference` compares it."""
+    return normalized_grey(cv2.resize(frame, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
+
+
 def block_difference(a: Float[np.ndarray, "_ _"], b: Float[np.ndarray, "_ _"]) -> float:
     """Mean absolute difference of the face's blocks that changed most, less what head and light explain.
 
-    Both are aligned frames of `SIZE` pixels from :func:`normalized_grey`.
+    Both are aligned frames from :func:`small_grey`.
     """
     blocks = np.abs(_residual(a, b)).reshape(SIZE // BLOCK, BLOCK, -1, BLOCK).mean((1, 3))[_face_blocks()]
     return float(np.sort(blocks)[-round(TOP_SHARE * len(blocks)) :].mean())

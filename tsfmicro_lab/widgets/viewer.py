@@ -11,7 +11,7 @@ import traitlets
 from traitlets import Bytes, Dict, Int, List
 
 from tsfmicro_lab.clips import Clip, Frame
-from tsfmicro_lab.preprocess.keyframes import farthest, normalized_grey
+from tsfmicro_lab.preprocess.keyframes import block_difference, farthest, small_grey
 from tsfmicro_lab.widgets.tiles import outline, png
 
 #: Most that is sent of one clip: frames, and bytes of them.
@@ -53,14 +53,14 @@ class FrameViewer(anywidget.AnyWidget):  # type: ignore[misc]
             ClipError: A frame cannot be read.
         """
         first, count = clip.frame(clip.onset), len(clip.frames)
-        rest, sent, levels = normalized_grey(first), dict[int, bytes](), dict[int, float]()
+        rest, sent, levels = small_grey(first), dict[int, bytes](), dict[int, float]()
         probes = [clip.frame(n) for n in (0, clip.onset, clip.offset)]
         lossy = max(len(png(frame)) for frame in probes) * min(count, MAX_FRAMES) > MAX_BYTES
         encode = _jpeg if lossy else png
         most = min(MAX_FRAMES, MAX_BYTES // max(len(encode(frame)) for frame in probes))
         for n in _sampled(clip, most):
             frame = clip.frame(n)
-            sent[n], levels[n] = encode(frame), float(np.abs(normalized_grey(frame) - rest).mean())
+            sent[n], levels[n] = encode(frame), block_difference(small_grey(frame), rest)
         inside = [n for n in sent if clip.onset <= n <= clip.offset]
         spotted = inside[farthest(np.array([levels[n] for n in inside]))]
         reset = [clip.onset, spotted if clip.apex is None else clip.apex]
