@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-LIMITS = {"lines": 12_000, "code lines": 7_200, "runtime dependencies": 24, "circles of imports": 0}
+LIMITS = {"lines": 12_500, "code lines": 7_300, "runtime dependencies": 24, "circles of imports": 0}
 QUIET = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 

@@ -5,20 +5,22 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from tsfmicro_lab.data import prepare
-from tsfmicro_lab.models import PRESETS, TSFmicro, create_model, from_pretrained, list_models
+from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
+from tsfmicro_lab.models import MODELS, TSFmicro, create_model, from_pretrained, list_models
 from tsfmicro_lab.models.base import MEAN, STD
 from tsfmicro_lab.models.tsfmicro import TSFmicroConfig
 from tsfmicro_lab.models.vit import SelfAttention, ThumbnailViT, TransformerBlock
 from tsfmicro_lab.preprocess import align_clip
+
+#: Every model in the sizes that are quick.
+SMALL = [(name, preset) for name, model in MODELS.items() for preset in ("tiny", "small") if preset in model.presets]
 
 
 def inputs(model, batch=2):
     return [torch.randn(batch, *shape) for shape in model.input_shapes.values()]
 
 
-@pytest.mark.parametrize("name", list_models())
-@pytest.mark.parametrize("preset", ["tiny", "small"])
+@pytest.mark.parametrize(("name", "preset"), SMALL)
 @pytest.mark.parametrize("classes", [2, 7])
 def test_every_model_gives_logits_and_every_weight_learns(name, preset, classes):
     chance = {"drop_path", "dropout"} & vars(create_model(name).config).keys()  # what it drops does not learn
@@ -30,7 +32,7 @@ def test_every_model_gives_logits_and_every_weight_learns(name, preset, classes)
 
 
 def test_the_last_grid_is_fourteen_in_every_preset():
-    assert [create_model("tsfmicro_spatial", 2, p).config.grid for p in PRESETS] == [14, 14, 14]
+    assert [create_model("tsfmicro_spatial", 2, p).config.grid for p in TSFmicro.presets] == [14, 14, 14]
 
 
 def test_base_has_the_papers_size():
@@ -142,10 +144,21 @@ def test_inputs_missing_and_superfluous_are_named(positional, names, message):
         create_model("tsfmicro_late")(*[x for _ in positional], **dict.fromkeys(names, x))
 
 
+def test_the_table_of_models_tells_what_each_is():
+    table = list_models()
+    assert list(table.index) == list(MODELS)
+    assert table.idea.str.endswith(".").all()
+    assert table.idea.is_unique
+    assert table.year.between(2018, 2026).all()
+    assert set(table.index[table.checked]) == {
+        *("tsfmicro_late", "tsfmicro_early", "mmnet", "slstt_mean", "htnet", "ststnet")
+    }, "those whose logits a test compares"
+
+
 @torch.no_grad()
-@pytest.mark.parametrize("name", list_models())
-def test_a_model_answers_by_name_by_position_and_for_clips(name, data):
-    model = create_model(name, 5, seed=0).eval()
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_answers_by_name_by_position_and_for_clips(name):
+    model, data = create_model(name, 5, seed=0).eval(), SyntheticMicroExpressions(2, 2, image_size=96, seed=3)
     samples = prepare(data, model.config.image_size, tensors=model.prepared, progress=False)
     inputs = model.inputs(samples.pick(torch.arange(3), model.prepared))
     assert tuple(inputs) == model.input_names == tuple(model.input_shapes)
@@ -169,7 +182,7 @@ def test_samples_without_what_a_model_reads_are_refused(samples):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", MODELS)
 def test_the_baseline_moves_nothing_and_leaves_auxiliary_inputs(name):
     model = create_model(name, 5, imagenet=True) if "slstt" in name else create_model(name)
     drawn = dict(zip(model.input_names, inputs(model), strict=True))
@@ -182,7 +195,7 @@ def test_the_baseline_moves_nothing_and_leaves_auxiliary_inputs(name):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", MODELS)
 def test_a_saved_model_comes_back(name, tmp_path):
     settings = {"frl_dgt": {"fusion": "after"}, "slstt_mean": {"scale": "frame"}, "slstt_lstm": {"flow": "short"}}
     model = create_model(name, 4, seed=3, **{"dims": (16, 24)} if "tsfmicro" in name else settings.get(name, {})).eval()

@@ -8,7 +8,7 @@ import pytest
 
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.data.tensors import in_order
-from tsfmicro_lab.models import create_model, list_models
+from tsfmicro_lab.models import MODELS, create_model
 from tsfmicro_lab.training import RECIPES, Fold, Run, run_fold
 
 FOLD = Fold("sub01", np.arange(8, 32), np.arange(8))
@@ -20,7 +20,7 @@ def clean():
     """Clear movements of heads, nothing else, with all that any model reads: by size."""
     data = SyntheticMicroExpressions(4, 8, image_size=96, seed=1, distractors=Distractors.none(), amplitude=(3, 3))
     names: dict[int, set[str]] = {}
-    for model in map(create_model, list_models()):
+    for model in map(create_model, MODELS):
         names.setdefault(model.config.image_size, set()).update(model.prepared)
     return {size: prepare(data, size, tensors=in_order([*some]), progress=False) for size, some in names.items()}
 
@@ -30,7 +30,7 @@ def trained(name, clean, recipe, seed=0):
     return run_fold(Run(name, recipe=recipe, seed=seed), samples, FOLD).attrs
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", MODELS)
 def test_a_model_predicts_what_it_learned(name, clean):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "fold .* on its own training clips")

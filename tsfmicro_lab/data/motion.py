@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -22,35 +23,11 @@ LEAD, TAIL = 8, 6
 REFERENCE_SIZE = 224
 Timing = tuple[int, float] | None
 
-# FACS unit, its name (Ekman, Friesen, Hager 2002), and the face units that make it; `*` stands for Left and Right, a
-# number for a weight. mouthPress*, in spite of its name, pulls the corners up and out and is not AU 24.
-# Which face unit shows which action unit is our reading of the manual.
-_TABLE = """
-1  inner brow raiser    | browInnerUp
-2  outer brow raiser    | browOuterUp*
-4  brow lowerer         | browDown*
-5  upper lid raiser     | eyeWide*
-6  cheek raiser         | cheekSquint*
-7  lid tightener        | eyeSquint*
-9  nose wrinkler        | noseSneer*
-10 upper lip raiser     | mouthUpperUp*
-12 lip corner puller    | mouthSmile*
-14 dimpler              | mouthDimple*
-15 lip corner depressor | mouthFrown*
-17 chin raiser          | mouthShrugLower
-18 lip pucker           | mouthPucker
-20 lip stretcher        | mouthStretch*
-23 lip tightener        | mouthPucker:0.7 mouthRollUpper:0.3 mouthRollLower:0.3
-24 lip presser          | mouthPucker:0.3 mouthRollUpper:0.5 mouthRollLower:0.5
-26 jaw drop             | jawOpen
-28 lip suck             | mouthRollUpper mouthRollLower
-43 eyes closed          | eyeBlink*
-45 blink                | eyeBlink*
-"""
+_TABLE = (files(__package__) / "action_units.txt").read_text("utf-8")
 #: Number → name and face units.
 ACTION_UNITS = {
     head.split()[0]: (" ".join(head.split()[1:]), tuple(units.split()))
-    for head, units in (line.split("|") for line in _TABLE.strip().splitlines())
+    for head, units in (line.split("|") for line in _TABLE.splitlines() if line[0] != "#")
 }
 #: Units that one side of a face cannot show together.
 _AGAINST = ({"5", "43"}, {"5", "45"}, {"43", "45"}, {"18", "20"}, {"26", "28"})

@@ -5,27 +5,43 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from tsfmicro_lab.models import shallow, slstt, tsfmicro
 from tsfmicro_lab.models.base import Recognizer, check_word
 from tsfmicro_lab.models.frl_dgt import FRLDGT
+from tsfmicro_lab.models.htnet import HTNet
+from tsfmicro_lab.models.mmnet import MMNet
 from tsfmicro_lab.models.official import fill, from_official, read_weights
-from tsfmicro_lab.models.tsfmicro import PRESETS, TSFmicro
+from tsfmicro_lab.models.tsfmicro import TSFmicro
 from tsfmicro_lab.seeds import seeded
 
 #: Models that ship with the lab, trained on synthetic faces alone; each lies in a folder of its name with a card.
 SHIPPED, _CHECKPOINTS = ("emotions", "action_units", "where_how"), Path(__file__).parents[1] / "checkpoints"
-MODELS: dict[str, type[Recognizer]] = {m.name: m for m in (*tsfmicro.MODELS, *slstt.MODELS, FRLDGT, *shallow.MODELS)}
+MODELS: dict[str, type[Recognizer]] = {
+    m.name: m for m in (*tsfmicro.MODELS, MMNet, *slstt.MODELS, FRLDGT, HTNet, *shallow.MODELS)
+}
 
 
-def list_models() -> list[str]:
-    """Names that :func:`create_model` knows.
+def list_models() -> pd.DataFrame:
+    """The models that :func:`create_model` builds, a row each by its name.
+
+    Returns:
+        `idea`; `year` of the paper; `inputs`, the tensors that are prepared for it; `checked`, whether the logits of
+        its public code are met. What `origin` says more is in the card of a saved model.
 
     Example:
-        >>> list_models()
-        ['tsfmicro_late', 'tsfmicro_early', 'tsfmicro_t2s', 'tsfmicro_s2t', 'tsfmicro_temporal', 'tsfmicro_spatial',
-        'slstt_lstm', 'slstt_mean', 'frl_dgt', 'ststnet', 'off_apexnet']
+        >>> list_models().loc[["tsfmicro_late", "mmnet", "frl_dgt"], ["year", "inputs", "checked"]]
+                       year                         inputs  checked
+        tsfmicro_late  2025                    onset, apex     True
+        mmnet          2022                    onset, apex     True
+        frl_dgt        2023  onset, apex, landmarks, pairs    False
     """
-    return list(MODELS)
+    rows = {
+        name: (str(kind.__doc__).partition("\n")[0], kind.year, ", ".join(create_model(name).prepared), kind.checked)
+        for name, kind in MODELS.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["idea", "year", "inputs", "checked"])
 
 
 def create_model(
@@ -34,7 +50,7 @@ def create_model(
     """Builds a model with fresh weights.
 
     Args:
-        name: One of :func:`list_models`.
+        name: One of those that :func:`list_models` shows.
         num_classes: Emotions to tell apart.
         preset: `base` (the paper's size; 224 px for TSFmicro), `small` (112 px) or `tiny` (56 px, trains on a laptop).
         seed: Makes the weights reproducible without touching the global random state.

@@ -1,9 +1,11 @@
 """What every model of the lab keeps to, so that one program trains, tests, explains, saves and loads them all."""
 
 import json
+import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from importlib.resources import files
 from itertools import compress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -103,6 +105,13 @@ class ModelConfig:
         return bool(self.classes) and all(name.isdigit() for name in self.classes)
 
 
+def sizes(name: str, kind: Callable[..., ModelConfig]) -> dict[str, ModelConfig]:
+    """Configurations of a model by size: `base`, the defaults of its kind, and those of sizes.toml."""
+    table = tomllib.loads((files(__package__) / "sizes.toml").read_text("utf-8"))[name]
+    fields = ({k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} for row in table.values())
+    return {"base": kind()} | dict(zip(table, (kind(**row) for row in fields), strict=True))
+
+
 def cross_entropy(logits: Logits, label: Tensor, weight: Tensor | None = None, focal: float = 0.0) -> Tensor:
     r"""Cross-entropy between classes, (B,) labels; or, (B, units) of 0 and 1, of each action unit by itself.
 
@@ -137,8 +146,11 @@ class Recognizer(nn.Module):
     """
 
     name: ClassVar[str]
-    #: Where the network comes from and how far it was checked, as its card tells.
+    #: Year of the paper; where the network comes from and how far it was checked, as its card tells; and whether it
+    #: meets the logits of a public code.
+    year: ClassVar[int]
     origin: ClassVar[str]
+    checked: ClassVar[bool] = False
     #: Configurations by size: `base` is the paper's.
     presets: ClassVar[Mapping[str, ModelConfig]]
     prepared: tuple[str, ...] = ("onset", "apex")

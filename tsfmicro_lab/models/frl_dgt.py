@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tsfmicro_lab.models import base
 from tsfmicro_lab.models.au_regions import AU_REGIONS, PointsBatch, crop_regions
-from tsfmicro_lab.models.base import Batches, Criterion, Image, Logits, ModelConfig, Recognizer
+from tsfmicro_lab.models.base import Batches, Criterion, Image, Logits, ModelConfig, Recognizer, sizes
 from tsfmicro_lab.models.dgm import DGM, Displacement, self_supervised
 from tsfmicro_lab.models.vit import PatchEmbedding, Tokens, TransformerBlock
 from tsfmicro_lab.preprocess import POINT_NAMES
@@ -62,18 +62,6 @@ class FRLDGTConfig(ModelConfig):
             raise ValueError(f"levels must be some of {LEVELS}, got {tuple(self.levels)}")
 
 
-# In `tiny` nothing moves by more than a pixel, and a share of 0.1 for smoothing smooths all motion away; its weights
-# were found on subjects of seed 100, whom no evaluation tests.
-TINY_WEIGHTS = (10.0, 0.1, 0.01)
-PRESETS = {
-    "base": FRLDGTConfig(),
-    "small": FRLDGTConfig(image_size=112, dgm_width=12, dim=64, crop=24, patch=8),
-    "tiny": FRLDGTConfig(
-        image_size=56, dgm_width=8, dim=32, crop=12, patch=8, mixed=(4, 6, 16), pretrain_epochs=8, weights=TINY_WEIGHTS
-    ),
-}
-
-
 class TransformerFusion(nn.Module):
     """Tokens mixed by one linear layer over their number, and transformer blocks; their mean: (B, N, dim) → (B, dim).
 
@@ -109,9 +97,9 @@ class FRLDGT(Recognizer):
         onset (B, 3, S, S), difference (B, 3, S, S), landmarks (B, 30, 2), pixels → (B, num_classes).
     """
 
-    name = "frl_dgt"
+    name, year = "frl_dgt", 2023
     origin = "rebuilt from the abstract of arXiv 2304.04420 and what others say; no code found; sizes are our choice"
-    presets = PRESETS
+    presets = sizes("frl_dgt", FRLDGTConfig)
     config: FRLDGTConfig
     auxiliary_names = ("landmarks",)
 

@@ -1,9 +1,10 @@
-"""Parameters that were trained elsewhere: checkpoints of the public codes of TSFmicro and SLSTT, and timm's ViTs."""
+"""Parameters that were trained elsewhere: checkpoints of the public codes of our models, and timm's ViTs."""
 
 import re
 import tomllib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from torch.nn import functional as F
 
 from tsfmicro_lab.models import tsfmicro
 from tsfmicro_lab.models.base import Recognizer, check_word
+from tsfmicro_lab.models.htnet import HTNet, HTNetConfig
+from tsfmicro_lab.models.mmnet import MMNet
+from tsfmicro_lab.models.shallow import STSTNet, STSTNetConfig
 from tsfmicro_lab.models.slstt import SLSTT, SLSTTLSTM, SLSTTConfig, SLSTTMean
 from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig
 
@@ -24,17 +28,7 @@ MAX_BYTES = 2 * 2**30
 
 #: For each code, its names of tensors (regular expressions) and ours.
 RULES: dict[str, dict[str, str]] = tomllib.loads((files(__package__) / "official.toml").read_text("utf-8"))
-# What tells a checkpoint of each fusion variant from the next ones, and what in it the public code never uses. The last
-# fits every checkpoint that has a head. T→S classifies behind the transformer: head, expansion and norm of its temporal
-# branch stay unused. The early variant has its own stems instead of the branch's.
-VARIANTS: tuple[tuple[str, type[TSFmicro], str], ...] = (
-    ("ConvStem_T.proj.0.weight", tsfmicro.TSFmicroEarly, r"^main_branch\.patch_embed\."),
-    ("transposed_conv1.weight", tsfmicro.TSFmicroS2T, r"$^"),
-    ("head.weight", tsfmicro.TSFmicroT2S, r"^main_branch\.(proj|norm|head)\."),
-    ("main_branch.head.weight", tsfmicro.TSFmicroLate, r"$^"),
-)
-# Unused in every variant, or derived from the configuration.
-UNUSED = r"^vit_pos\.(cls_token|head\.|to_Mask\.)|\.(decay|angle|relative_pos|Relpos)"
+Tensors = dict[str, Tensor]
 
 
 def rename(name: str, code: str = "tsfmicro") -> str:
@@ -45,7 +39,7 @@ def rename(name: str, code: str = "tsfmicro") -> str:
 
 
 def from_official(state_dict: Mapping[str, Tensor], aggregator: str = "lstm") -> Recognizer:
-    """Recognises a checkpoint of the public codes of TSFmicro, any of its four fusion variants, or SLSTT, and loads it.
+    """Recognises a checkpoint of the public code of TSFmicro (its four variants), MMNet, HTNet, STSTNet or SLSTT.
 
     Read the file with ``torch.load(path, weights_only=True)``: it then executes nothing.
 
@@ -60,7 +54,15 @@ def from_official(state_dict: Mapping[str, Tensor], aggregator: str = "lstm") ->
         ValueError: Tensors are missing, unknown or of another shape; the message lists them.
     """
     given = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
-    model, tensors, unused = _slstt(given, aggregator) if "vit.class_token" in given else _tsfmicro(given)
+    check_word("aggregator", aggregator, HEADS)
+    known = CODES | {"vit.class_token": (f"slstt_{aggregator}", HEADS[aggregator])}
+    mark = next((mark for mark in known if mark in given), None)
+    if mark is None:
+        raise ValueError(f"this is no checkpoint of a public code known here, which all have one of {', '.join(known)}")
+    code, build = known[mark]
+    unused = [name for name in given if re.search(RULES["unused"].get(code, "$^"), name)]
+    tensors = {rename(name, code.partition("_")[0]): x for name, x in given.items() if name not in unused}
+    model = build(tensors)
     fill(model, tensors, f"the checkpoint does not fit {model.name} at base size:")
     if unused:
         names = ", ".join(unused)
@@ -68,32 +70,56 @@ def from_official(state_dict: Mapping[str, Tensor], aggregator: str = "lstm") ->
     return model.eval()
 
 
-def _tsfmicro(given: Mapping[str, Tensor]) -> tuple[Recognizer, dict[str, Tensor], list[str]]:
-    """An empty model for a checkpoint of TSFmicro's code, the tensors that belong in it, and what it never uses."""
-    kind, unused_here = next(((kind, unused) for mark, kind, unused in VARIANTS if mark in given), (None, ""))
-    if kind is None:
-        known = "public TSFmicro code, nor of SLSTT's, which has 'vit.class_token'"
-        raise ValueError(f"no tensor 'main_branch.head.weight': this is no checkpoint of the {known}")
-    unused = [name for name in given if re.search(f"{UNUSED}|{unused_here}", name)]
-    tensors = {rename(name): tensor for name, tensor in given.items() if name not in unused}
-    classes = len(tensors.get("classifier.head.weight", range(5)))
-    return kind(TSFmicroConfig(num_classes=classes, inject="after")), tensors, unused
+def _tsfmicro(kind: type[TSFmicro], tensors: Tensors) -> Recognizer:
+    """An empty model for a checkpoint of TSFmicro's code; of what follows, too, which also shape tensors as ours."""
+    return kind(TSFmicroConfig(num_classes=_classes(tensors, "classifier.head.weight", 5), inject="after"))
 
 
-def _slstt(given: Mapping[str, Tensor], aggregator: str) -> tuple[Recognizer, dict[str, Tensor], list[str]]:
-    """The same for SLSTT's code, whose three projections of attention are joined to one."""
-    check_word("aggregator", aggregator, ("lstm", "mean"))
-    tensors = {rename(name, "slstt"): tensor for name, tensor in given.items()}
+def _mmnet(tensors: Tensors) -> Recognizer:
+    form = "three" if "spatial.vit.blocks.2.norm1.bias" in tensors else "base"
+    return MMNet.from_preset(form, num_classes=_classes(tensors, "classifier.head.bias", 5))
+
+
+def _htnet(tensors: Tensors) -> Recognizer:
+    for name, x in tensors.items():  # here layers on tokens are what there are norms and 1×1 convolutions
+        if name == "patches.weight" and x.shape[1:] == (147, 1, 1):
+            tensors[name] = rearrange(x, "o (y x c) 1 1 -> o c y x", y=7, x=7)
+        elif x.shape[2:] == (1, 1):
+            tensors[name] = x.flatten() if len(x) == 1 else x.flatten(1)
+    blocks = {tuple(name.split(".")[1:4:2]) for name in tensors if ".layers." in name}
+    depths = [sum(level == str(n) for level, _ in blocks) for n in range(3)]
+    return HTNet(HTNetConfig(num_classes=_classes(tensors, "head.bias", 3), depths=depths))
+
+
+def _ststnet(tensors: Tensors) -> Recognizer:
+    return STSTNet(STSTNetConfig(num_classes=_classes(tensors, "head.bias", 3), form="public"))
+
+
+def _slstt(kind: type[SLSTT], last: str, tensors: Tensors) -> Recognizer:
     for name in [name for name in tensors if ".attention.q." in name]:
         parts = [name.replace(".q.", f".{x}.") for x in "qkv"]
         if all(part in tensors for part in parts):  # else they are reported as unknown
             tensors[name.replace(".q.", ".qkv.")] = torch.cat([tensors.pop(part) for part in parts])
-    unused = [name for name in tensors if re.match(r"head\." if aggregator == "lstm" else r"(lstm|fc1|fc2)\.", name)]
-    tensors = {name: tensor for name, tensor in tensors.items() if name not in unused}
-    classes = len(tensors.get("fc2.bias" if aggregator == "lstm" else "head.bias", range(3)))
-    position = tensors.get("vit.embed.position", torch.zeros(1, 577, 768))
-    config = SLSTTConfig(num_classes=classes, image_size=16 * round((position.shape[1] - 1) ** 0.5), scale="frame")
-    return (SLSTTLSTM if aggregator == "lstm" else SLSTTMean)(config), tensors, unused
+    tokens = tensors.get("vit.embed.position", torch.zeros(1, 577, 768)).shape[1]
+    classes = _classes(tensors, last, 3)
+    return kind(SLSTTConfig(num_classes=classes, image_size=16 * round((tokens - 1) ** 0.5), scale="frame"))
+
+
+def _classes(tensors: Tensors, last: str, otherwise: int) -> int:
+    return len(tensors.get(last, range(otherwise)))
+
+
+#: What builds a model of a checkpoint's tensors, by a tensor that no code has which comes later.
+CODES: dict[str, tuple[str, Callable[[Tensors], Recognizer]]] = {
+    "conv_act.0.weight": ("mmnet", _mmnet),
+    "to_patch_embedding.1.weight": ("htnet", _htnet),
+    "bn3.weight": ("ststnet", _ststnet),
+    "ConvStem_T.proj.0.weight": ("tsfmicro_early", partial(_tsfmicro, tsfmicro.TSFmicroEarly)),
+    "transposed_conv1.weight": ("tsfmicro", partial(_tsfmicro, tsfmicro.TSFmicroS2T)),
+    "head.weight": ("tsfmicro_t2s", partial(_tsfmicro, tsfmicro.TSFmicroT2S)),
+    "main_branch.head.weight": ("tsfmicro", partial(_tsfmicro, tsfmicro.TSFmicroLate)),
+}
+HEADS = {"lstm": partial(_slstt, SLSTTLSTM, "fc2.bias"), "mean": partial(_slstt, SLSTTMean, "head.bias")}
 
 
 def load_imagenet(model: SLSTT, weights: Path | str = IMAGENET) -> SLSTT:

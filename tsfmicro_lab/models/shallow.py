@@ -3,9 +3,10 @@
 Liong, Gan, See, Khor, Huang, "Shallow Triple Stream Three-dimensional CNN (STSTNet) for Micro-expression Recognition",
 FG 2019, arXiv 1902.03634; Gan, Liong, Yau, Huang, Tan, "OFF-ApexNet on Micro-expression Recognition System", Signal
 Processing: Image Communication 74 (2019), arXiv 1805.08699. Both read TV-L1 flow from onset to apex at 28 px. They have
-one size. STSTNet is that of the paper's Table I with ReLU. Its public code (christy1206/STSTNet) has more: batch norm
-after each ReLU, and dropout of 0.5 after each stream; in PyTorch convolutions padded by 2, and (strain, v, u) as bytes,
-each stretched to 0..255. Off-ApexNet follows what others wrote anew, without dropout; its paper's body was not read.
+one size. STSTNet is that of the paper's Table I with ReLU, or, `form="public"`, that of its public code in PyTorch
+(christy1206/STSTNet, no licence), whose logits it meets: batch norm after each ReLU, and dropout of 0.5 after each
+stream; convolutions padded by 2, and (strain, v, u) as bytes, each stretched to 0..255. Off-ApexNet follows what others
+wrote anew, without dropout; its paper's body was not read.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.base import Logits, ModelConfig, Recognizer
+from tsfmicro_lab.models.base import Image, Logits, ModelConfig, Recognizer, sizes
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,29 @@ def strain(flow: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch 
     return (ux**2 + vy**2 + (uy + vx) ** 2 / 2 + 1e-12).sqrt() - 1e-6
 
 
-class _Shallow(Recognizer):
-    """What both share: flow in hundredths of the image's side."""
+def planes(flow: Float[Tensor, "batch 2 height width"], stretched: bool = False) -> Image:
+    """Flow and its strain as a picture (u, v, strain).
 
-    presets = dict.fromkeys(("base", "small", "tiny"), ShallowConfig())
+    Or, as public codes have it on file, (strain, v, u), each `stretched` to 0..255 from its own least to its own
+    greatest, picture by picture: that throws away how strong a movement is.
+
+    Example:
+        >>> weak = torch.randn(1, 2, 28, 28)
+        >>> torch.allclose(planes(weak, True), planes(9 * weak, True), atol=1e-3)
+        True
+    """
+    three = torch.cat((flow, strain(flow)), 1)
+    if not stretched:
+        return three
+    least, most = three.amin((2, 3), keepdim=True), three.amax((2, 3), keepdim=True)
+    return (255 * (three - least) / (most - least).clamp_min(1e-9)).flip(1)
+
+
+class Shallow(Recognizer):
+    """What they and HTNet share: flow in hundredths of the image's side."""
+
     config: ShallowConfig
-    input_names = ("flow",)
+    input_names: tuple[str, ...] = ("flow",)
 
     def __init__(self, c: ShallowConfig) -> None:
         super().__init__(c)
@@ -58,34 +76,56 @@ class _Shallow(Recognizer):
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Displacement in hundredths of the side."""
-        return {"flow": batch[self.prepared[0]].float() * (100 / self.config.image_size)}
+        flow = {"flow": batch[self.prepared[-1]].float() * (100 / self.config.image_size)}
+        return flow | {name: batch[name].float() for name in self.auxiliary_names}
 
 
-class STSTNet(_Shallow):
+@dataclass(frozen=True)
+class STSTNetConfig(ShallowConfig):
+    """Settings of STSTNet: `form` is that of its `paper` or of the `public` code in PyTorch."""
+
+    form: str = "paper"
+    CHOICES: ClassVar = ShallowConfig.CHOICES | {"form": ("paper", "public")}
+
+
+class STSTNet(Shallow):
     """Three streams of 3, 5 and 8 filters on (u, v, strain), pooled and joined; one linear layer."""
 
-    name = "ststnet"
-    origin = "written from its paper; unlike its public code it has no batch norm, no dropout, and other input scales"
+    name, year, checked = "ststnet", 2019, True
+    origin = (
+        "written from its paper (arXiv 1902.03634), without the batch norm, the dropout and the input's scale of its "
+        "public code, which has no licence; with form='public' it has them, and meets that code's logits"
+    )
+    presets = sizes("ststnet", STSTNetConfig)
+    config: STSTNetConfig
 
-    def __init__(self, c: ShallowConfig) -> None:
+    def __init__(self, c: STSTNetConfig) -> None:
         super().__init__(c)
-        self.streams = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(3, n, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 3, padding=1)) for n in (3, 5, 8)
-        )
-        self.pool = nn.AvgPool2d(2)
-        self.head = nn.Linear(16 * ((c.image_size + 2) // 3 // 2) ** 2, c.num_classes)
+        self.public = c.form == "public"
+
+        def stream(n: int) -> nn.Sequential:
+            conv, pool = nn.Conv2d(3, n, 3, padding=1 + self.public), nn.MaxPool2d(3, 3, padding=1)
+            more = (nn.BatchNorm2d(n), pool, nn.Dropout()) if self.public else (pool,)
+            return nn.Sequential(conv, nn.ReLU(), *more)
+
+        self.streams, self.pool = nn.ModuleList(map(stream, (3, 5, 8))), nn.AvgPool2d(2)
+        self.head = nn.Linear(16 * ((c.image_size + 2 + 2 * self.public) // 3 // 2) ** 2, c.num_classes)
+
+    def answer(self, picture: Image) -> Logits:
+        """Returns the logits of flow and strain."""
+        maps = torch.cat([stream(picture) for stream in self.streams], 1)
+        return self.head(self.pool(maps).flatten(1))
 
     def forward(self, flow: Float[Tensor, "batch 2 height width"]) -> Logits:
         """Returns the logits."""
-        three = torch.cat((flow, strain(flow)), 1)
-        maps = torch.cat([stream(three) for stream in self.streams], 1)
-        return self.head(self.pool(maps).flatten(1))
+        return self.answer(planes(flow, self.public))
 
 
-class OffApexNet(_Shallow):
+class OffApexNet(Shallow):
     """Horizontal and vertical flow in two streams of 5×5 convolutions (6, then 16 filters); two layers of 1024."""
 
-    name = "off_apexnet"
+    name, year = "off_apexnet", 2019
+    presets = sizes("off_apexnet", ShallowConfig)
     origin = "written from what others say of its paper, without dropout; not checked against any code"
 
     def __init__(self, c: ShallowConfig) -> None:

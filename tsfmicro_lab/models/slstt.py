@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.base import Logits, ModelConfig, Recognizer, mean_std
+from tsfmicro_lab.models.base import Logits, ModelConfig, Recognizer, mean_std, sizes
 from tsfmicro_lab.models.vit import PatchEmbedding, ViT
 
 Frames = Float[Tensor, "batch frames 3 height width"]
@@ -57,15 +57,6 @@ class SLSTTConfig(ModelConfig):
     CHOICES: ClassVar = {"flow": ("long", "short"), "scale": ("clip", "frame")}
 
 
-PRESETS = {
-    "base": SLSTTConfig(),
-    "small": SLSTTConfig(image_size=112, patch_size=8, dim=192, depth=6, heads=6, hidden=128, imagenet=False),
-    "tiny": SLSTTConfig(
-        image_size=56, patch_size=14, dim=32, depth=2, heads=4, hidden=32, lstm_layers=1, imagenet=False
-    ),
-}
-
-
 def colour_code(flow: Float[Tensor, "*batch frames 2 height width"], scale: str = "clip") -> Tensor:
     """Flow (dx, dy) as colours: the hue is the direction, the brightness the length between the least and the greatest.
 
@@ -97,8 +88,9 @@ class SLSTT(Recognizer):
     All frames of all clips go through the transformer as one batch: colour-coded flow (B, frames, 3, S, S) → logits.
     """
 
-    origin = "written from arXiv 2112.05851; the mean aggregator meets the reference logits of its public code"
-    presets = PRESETS
+    origin = "written from arXiv 2112.05851; the mean aggregator meets the reference logits of its public code (MIT)"
+    year = 2022
+    presets = sizes("slstt", SLSTTConfig)
     config: SLSTTConfig
     input_names = ("flow",)
 
@@ -107,7 +99,7 @@ class SLSTT(Recognizer):
         self.prepared = (f"{c.flow}_flow",)
         self.input_shapes = {"flow": (c.frames, 3, c.image_size, c.image_size)}
         embed = PatchEmbedding(c.image_size, c.patch_size, c.dim, class_token=True)
-        self.vit = ViT(embed, c.depth, c.heads, c.dropout, gelu="tanh")
+        self.vit = ViT(embed, c.depth, c.heads, dropout=c.dropout, gelu="tanh")
         self.vit.checkpointing = c.checkpointing
         if c.freeze_encoder:
             self.vit.embed.requires_grad_(False)
@@ -132,7 +124,7 @@ class SLSTT(Recognizer):
 class SLSTTMean(SLSTT):
     """SLSTT with a linear head per frame and the mean of its logits."""
 
-    name = "slstt_mean"
+    name, checked = "slstt_mean", True
 
     def __init__(self, c: SLSTTConfig) -> None:
         super().__init__(c)

@@ -23,11 +23,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.base import Image, Logits, ModelConfig, Recognizer
+from tsfmicro_lab.models.base import Image, Logits, ModelConfig, Recognizer, sizes
+from tsfmicro_lab.models.blocks import Map, draw_linear
 from tsfmicro_lab.models.retention import RetentionBlock
 from tsfmicro_lab.models.vit import ThumbnailViT, to_map, to_tokens
-
-Map = Float[Tensor, "batch dim grid_h grid_w"]
 
 
 @dataclass(frozen=True)
@@ -64,29 +63,6 @@ class TSFmicroConfig(ModelConfig):
     def grid(self) -> int:
         """Side of the last grid, in tokens."""
         return self.image_size >> len(self.dims)
-
-
-PRESETS = {
-    "base": TSFmicroConfig(),
-    "small": TSFmicroConfig(
-        image_size=112,
-        dims=(48, 96, 192),
-        depths=(1, 2, 1),
-        decomposed=(True, False, False),
-        spreads=(4.0, 6.0, 6.0),
-        init_std=0.05,
-    ),
-    "tiny": TSFmicroConfig(
-        image_size=56,
-        dims=(16, 48),
-        depths=(1, 1),
-        decomposed=(True, False),
-        spreads=(6.0, 6.0),
-        spatial_depth=1,
-        spatial_heads=3,
-        init_std=0.1,
-    ),
-}
 
 
 class ConvStem(nn.Sequential):
@@ -176,8 +152,9 @@ class TSFmicro(Recognizer):
     A variant names its parts, in the order in which a seed draws their weights, and joins them in `forward`.
     """
 
-    origin = "written from arXiv 2505.16372; meets the reference logits of its public code at base size"
-    presets = PRESETS
+    origin = "written from arXiv 2505.16372; at base size late and early meet the logits of its public code (GPL)"
+    year = 2025
+    presets = sizes("tsfmicro", TSFmicroConfig)
     parts: ClassVar[tuple[str, ...]] = ()
     config: TSFmicroConfig
     stem: ConvStem
@@ -202,18 +179,13 @@ class TSFmicro(Recognizer):
         }
         for part in self.parts:
             self.add_module(part, constructors[part]())
-        self.apply(self._init_weights)
-
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=self.config.init_std)
-            nn.init.zeros_(module.bias)
+        draw_linear(self, c.init_std)
 
 
 class TSFmicroEarly(TSFmicro):
     """T-S early fusion: each frame has a stem of its own, their maps are added, one retention pyramid reads them."""
 
-    name = "tsfmicro_early"
+    name, checked = "tsfmicro_early", True
     parts = ("stem", "onset_stem", "fuse", "temporal", "classifier")
 
     def forward(self, onset: Image, difference: Image) -> Logits:
@@ -225,7 +197,7 @@ class TSFmicroEarly(TSFmicro):
 class TSFmicroLate(TSFmicro):
     """T-S late fusion, the paper's proposal: both branches in parallel, their maps added, one classifier."""
 
-    name = "tsfmicro_late"
+    name, checked = "tsfmicro_late", True
     parts = ("stem", "temporal", "spatial", "fuse", "classifier")
 
     def forward(self, onset: Image, difference: Image) -> Logits:
@@ -242,7 +214,7 @@ class TSFmicroT2S(TSFmicroLate):
     code adds it *after*, just before the last layer norm, where no token hears of another (`inject` chooses).
     """
 
-    name = "tsfmicro_t2s"
+    name, checked = "tsfmicro_t2s", False
 
     def forward(self, onset: Image, difference: Image) -> Logits:
         """Returns the logits."""

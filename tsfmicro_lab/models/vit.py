@@ -1,8 +1,10 @@
 """A plain pre-norm vision transformer encoder (Dosovitskiy et al., arXiv 2010.11929).
 
-TSFmicro's spatial branch ("where", a transformer over a thumbnail of the onset frame), SLSTT's encoder and the
-transformers of FRL-DGT are made of it.
+The spatial branch of MMNet and TSFmicro ("where", a transformer over a thumbnail of the onset frame), SLSTT's encoder,
+and the transformers of FRL-DGT and HTNet are made of it.
 """
+
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -15,14 +17,15 @@ Tokens = Float[Tensor, "batch n dim"]
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention, every token over all tokens: (B, N, dim) → the same."""
+    """Multi-head self-attention, every token over all tokens: (B, N, dim) → the same.
 
-    def __init__(self, dim: int, heads: int) -> None:
+    A head has dim // heads channels; queries, keys and values may have a `bias`.
+    """
+
+    def __init__(self, dim: int, heads: int, bias: bool = True) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"dim ({dim}) must be a multiple of heads ({heads})")
-        self.heads = heads
-        self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.heads, inside = heads, dim // heads * heads
+        self.qkv, self.proj = nn.Linear(dim, 3 * inside, bias), nn.Linear(inside, dim)
 
     def forward(self, x: Tokens) -> Tokens:
         """Returns what each token gathered from all tokens."""
@@ -42,17 +45,28 @@ class TransformerBlock(nn.Module):
     """Pre-norm block: attention, then a two-layer perceptron, each added to what it read: (B, N, dim) → the same.
 
     Args:
-        dim: Channels of a token; the perceptron widens them by four.
+        dim: Channels of a token.
         heads: Attention heads.
         dropout: Share of what is added that training leaves out.
         gelu: Form of GELU: `none` is exact, `tanh` the approximation of the first vision transformers.
+        widen: How many times wider the perceptron is inside.
+        eps, bias: Of the layer norms, and of the attention.
     """
 
-    def __init__(self, dim: int, heads: int, dropout: float = 0.0, gelu: str = "none") -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        dropout: float = 0.0,
+        gelu: str = "none",
+        widen: int = 4,
+        eps: float = 1e-6,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(dim, eps=1e-6), nn.LayerNorm(dim, eps=1e-6)
-        self.attention = SelfAttention(dim, heads)
-        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(gelu), nn.Linear(4 * dim, dim))
+        self.norm1, self.norm2 = nn.LayerNorm(dim, eps), nn.LayerNorm(dim, eps)
+        self.attention = SelfAttention(dim, heads, bias)
+        self.mlp = nn.Sequential(nn.Linear(dim, widen * dim), nn.GELU(gelu), nn.Linear(widen * dim, dim))
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tokens) -> Tokens:
@@ -90,17 +104,17 @@ class PatchEmbedding(nn.Module):
 
 
 class ViT(nn.Module):
-    """Patch tokens → `depth` blocks (:class:`TransformerBlock`) → layer norm: (B, 3, H, W) → (B, N, dim).
+    """Patch tokens → `depth` blocks (:class:`TransformerBlock`, its settings) → layer norm: (B, 3, H, W) → (B, N, dim).
 
     Attributes:
         checkpointing: Whether training computes each block a second time instead of keeping what is inside it, which
             saves memory for time.
     """
 
-    def __init__(self, embed: PatchEmbedding, depth: int, heads: int, dropout: float = 0.0, gelu: str = "none") -> None:
+    def __init__(self, embed: PatchEmbedding, depth: int, heads: int, **settings: Any) -> None:
         super().__init__()
         self.embed, dim, self.checkpointing = embed, embed.position.shape[-1], False
-        self.blocks = nn.Sequential(*(TransformerBlock(dim, heads, dropout, gelu) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(TransformerBlock(dim, heads, **settings) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Tokens:
@@ -123,16 +137,19 @@ def to_map(tokens: Tokens) -> Float[Tensor, "batch dim side side"]:
 
 
 class Thumbnail(nn.Module):
-    """Shrinks an image to a few pixels, without aliasing: (B, 3, H, W) → (B, 3, side, side)."""
+    """Shrinks an image to a few pixels: (B, 3, H, W) → (B, 3, side, side).
 
-    def __init__(self, side: int) -> None:
+    Without antialias only the pixels in the middle of each field count, as in MMNet, whose library knew no other way.
+    """
+
+    def __init__(self, side: int, antialias: bool = True) -> None:
         super().__init__()
-        self.side = side
+        self.side, self.antialias = side, antialias
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 side side"]:
         """Returns the thumbnail."""
         # In float32: a CPU has no kernel of half precision for it.
-        return F.interpolate(image.float(), [self.side] * 2, mode="bilinear", antialias=True)
+        return F.interpolate(image.float(), [self.side] * 2, mode="bilinear", antialias=self.antialias)
 
 
 class ThumbnailViT(nn.Module):
@@ -142,10 +159,12 @@ class ThumbnailViT(nn.Module):
     tokens comes out: (B, 3, H, W) → (B, dim, grid, grid).
     """
 
-    def __init__(self, grid: int, dim: int, depth: int = 2, heads: int = 4) -> None:
+    def __init__(
+        self, grid: int, dim: int, depth: int = 2, heads: int = 4, widen: int = 4, antialias: bool = True
+    ) -> None:
         super().__init__()
-        self.thumbnail = Thumbnail(grid)
-        self.vit = ViT(PatchEmbedding(grid, 1, dim), depth, heads)
+        self.thumbnail = Thumbnail(grid, antialias)
+        self.vit = ViT(PatchEmbedding(grid, 1, dim), depth, heads, widen=widen)
 
     def forward(self, onset: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim grid grid"]:
         """Returns a map of what lies where."""

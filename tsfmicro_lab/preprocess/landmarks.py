@@ -3,10 +3,11 @@
 import atexit
 import hashlib
 import os
-import re
+import tomllib
 from collections.abc import Callable
 from functools import cache
 from http.client import HTTPException
+from importlib.resources import files
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,9 @@ import numpy as np
 from tsfmicro_lab.clips import Frame, Points
 from tsfmicro_lab.files import write_whole
 
-#: The named points and their indices in MediaPipe's face mesh of 478 points, part by part of the face.
-#: Left and right are the subject's own, as in FACS: the subject's right eye is on the image's left.
-_POINTS = """
-right_brow_outer 70, right_brow_middle 105, right_brow_inner 107
-left_brow_inner 336, left_brow_middle 334, left_brow_outer 300
-right_eye_outer 33, right_eye_top 159, right_eye_inner 133, right_eye_bottom 145
-left_eye_inner 362, left_eye_top 386, left_eye_outer 263, left_eye_bottom 374
-nose_root 168, nose_tip 4, nose_base 2, right_nose_wing 129, left_nose_wing 358
-right_mouth_corner 61, left_mouth_corner 291
-upper_lip_top 0, upper_lip_bottom 13, lower_lip_top 14, lower_lip_bottom 17
-right_cheek 50, left_cheek 280, right_jaw 172, left_jaw 397, chin 152
-"""
-FACE_POINTS = {name: int(index) for name, index in re.findall(r"(\w+) (\d+)", _POINTS)}
+#: The named points and their indices in MediaPipe's face mesh of 478 points, and regions of the face around some.
+FACE = tomllib.loads((files(__package__) / "face.toml").read_text("utf-8"))
+FACE_POINTS: dict[str, int] = FACE["points"]
 POINT_NAMES = tuple(FACE_POINTS)
 POINT_INDEX = {name: i for i, name in enumerate(POINT_NAMES)}
 
