@@ -102,7 +102,9 @@ def test_regions_lie_where_they_are_called_to():
 
 
 def test_levels_that_do_not_fit_the_picture_are_refused():
-    with pytest.raises(ValueError, match="4 levels halve a grid of patches 3 times, which 28 px in patches of 7 px"):
+    with pytest.raises(
+        ValueError, match=r"\(28\) must be a multiple of patch_size \(7\) times 8, since 4 levels"
+    ):
         create_model("htnet", depths=(1, 1, 1, 1))
 
 

@@ -9,18 +9,12 @@ import numpy as np
 from tsfmicro_lab.data.hair import STRANDS, along_with, locks
 from tsfmicro_lab.data.mesh import SKIN_ROWS, Vertices, head_mesh, places_of
 from tsfmicro_lab.data.rendering import Surface
-from tsfmicro_lab.data.skin import collar, hairline, paint
+from tsfmicro_lab.data.skin import LOOKS, collar, hairline, paint
 
 #: How strongly a local mode is drawn: the standard deviation of its largest movement, millimetres, and of its weight.
 _SPREAD, _LARGEST = 1.7, 0.33
 #: Lengths of hair, millimetres, and how many men and women wear it so: our estimate.
 _LENGTHS = ((1, 3, 8, 13), (0.20, 0.25, 0.35, 0.20), (0.08, 0.17, 0.35, 0.40))
-#: Modes that are drawn less far, by a part of their name: those that look like an expression, or like no person.
-_TIGHT = {
-    "eyes": 0.6, "asym": 0.25, "asym-mouth-1": 0.2, "asym-brow": 0.4, "eyebrows-angle": 0.12, "mouth-angles": 0.0,
-    "lip-middle": 0.3, "lip-ext": 0.4, "lip-volume": 0.6, "lowerlip-height": 0.5, "nose-point": 0.5, "nose-base": 0.7,
-    "septumangle": 0.5, "prognathism": 0.5, "jaw-drop": 0.5, "nubian": 0.6,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ class Person:
         shape = {name: (1 - variation) * weight for name, weight in cls.mean().shape.items()}
         for name, delta in head_mesh().modes.items():
             weight = min(_LARGEST, _SPREAD / np.abs(delta).max()) * np.clip(rng.normal(), -1.8, 1.8)
-            weight *= np.prod([less for part, less in _TIGHT.items() if part in name])
+            weight *= np.prod([less for part, less in LOOKS["tight"].items() if part in name])
             if name.startswith("people-"):
                 shape[name] = shape.get(name, 0.0) + variation * np.prod([shares[p] for p in name.split("-")[1:]])
             else:

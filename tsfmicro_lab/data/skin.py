@@ -5,8 +5,11 @@ modelled by what absorbs light in it: melanin and blood, each a map, as powers o
 people without a number in `Person` (how the iris is streaked) comes from their seed.
 """
 
+import tomllib
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -19,24 +22,11 @@ from tsfmicro_lab.data.rendering import EYE_LEVEL, SCALE, Camera
 if TYPE_CHECKING:
     from tsfmicro_lab.data.heads import Person
 
-Line = tuple[tuple[float, float], ...]
+Line = Sequence[Sequence[float]]
 Map = Float32[np.ndarray, "rows columns"]
-#: Edge of the hair around the face: columns from the middle, and the row down to which hair grows.
-_HAIRLINE = np.array([
-    (0, 168), (60, 165), (120, 168), (165, 186), (195, 230), (212, 280), (232, 306), (262, 318), (290, 335), (318, 375),
-    (345, 378), (352, 300), (385, 275), (430, 300), (470, 380), (512, 420),
-])  # fmt: skip
-#: Outlines and lines of the right half of the picture, mirrored on the left: columns from the middle, rows.
-_BEARD = ((0, 452), (55, 445), (100, 470), (150, 500), (220, 490), (295, 440), (318, 330), (345, 330), (330, 540),
-          (200, 590), (0, 618))  # fmt: skip
-_LID = ((74, 329.2), (84, 330.7), (97, 331.2), (111, 332.2), (120, 330.7), (129, 326.2), (135, 322.2))
-_SEAM = ((0, 488), (20, 486), (50, 489), (74, 493))
-_FOLDS: dict[str, list[Line]] = {
-    "forehead": [((0, r + 5), (30, r + 3), (90, r - 1), (150, r + 9)) for r in (192, 214, 236)],
-    "eyes": [((178, 322), (200, 312), (222, 298)), ((180, 328), (205, 327), (228, 324)),
-             ((45, 345), (70, 362), (110, 366), (150, 352))],
-    "mouth": [((48, 405), (66, 425), (88, 462), (98, 500))],
-}  # fmt: skip
+#: Tables of looks.toml.
+LOOKS: dict[str, Any] = tomllib.loads((files(__package__) / "looks.toml").read_text("utf-8"))
+_OUTLINES: dict[str, Line] = LOOKS["outlines"]
 #: Depth of those folds in the oldest, and in the youngest people.
 _DEPTH = {"forehead": (1.3, 0.04), "eyes": (1.2, 0.03), "mouth": (0.9, 0.12)}
 _Y, _X = np.mgrid[:SKIN_ROWS, :TEXTURE].astype(np.float32)
@@ -97,19 +87,19 @@ def _masks() -> dict[str, Map]:
     masks["flush"] += 0.8 * ears + 0.25 * _spot(0, 240, 130, 40)
     masks["under"], masks["socket"] = _spot(88, 352, 42, 14), _spot(50, 318, 22, 26) + 0.5 * _spot(90, 302, 55, 12)
     masks["chin"] = _step((_Y - 590 + 0.00035 * _SIDE**2) / 60) * _step((800 - _Y) / 150)
-    masks["seam"] = _drawn(_SEAM) + 0.5 * _spot(75, 493, 7, 5)
-    masks["lashes"] = _drawn(_LID, blur=0.7)
+    masks["seam"] = _drawn(_OUTLINES["seam"]) + 0.5 * _spot(75, 493, 7, 5)
+    masks["lashes"] = _drawn(_OUTLINES["lid"], blur=0.7)
     beard = np.zeros((SKIN_ROWS, TEXTURE), np.uint8)
     for side in (1, -1):
-        cv2.fillPoly(beard, [_pixels(np.array(_BEARD) * (side, 1) + (FRONT, 0), 0)], 255)
+        cv2.fillPoly(beard, [_pixels(np.array(_OUTLINES["beard"]) * (side, 1) + (FRONT, 0), 0)], 255)
     masks["beard"] = cv2.GaussianBlur(beard, (0, 0), 11) / np.float32(255) * (1 - masks["lips"])
     masks["beard"] *= 1 - 0.75 * _spot(48, 520, 26, 12) - 0.3 * _spot(190, 520, 60, 40)
-    return masks | {name: _drawn(*folds) for name, folds in _FOLDS.items()}
+    return masks | {name: _drawn(*folds) for name, folds in LOOKS["folds"].items()}
 
 
 def hairline(person: "Person", column: np.ndarray, row: np.ndarray) -> np.ndarray:
     """How far inside the hair a place of the texture lies, pixels; negative on the face."""
-    at, down = _HAIRLINE.T.astype(np.float32)
+    at, down = np.array(_OUTLINES["hairline"], np.float32).T
     down = down - person.receding * (25 * np.exp(-((at / 150) ** 4)) + 62 * np.exp(-(((at - 150) / 60) ** 2)))
     edge = cv2.GaussianBlur(np.interp(abs(np.arange(TEXTURE) - FRONT), at, down)[None], (0, 0), 5)[0]
     slope, column = np.sqrt(1 + np.gradient(edge) ** 2), column.clip(0, TEXTURE - 1).astype(int)

@@ -15,16 +15,10 @@ from tsfmicro_lab.data.motion import FPS, REFERENCE_SIZE, Distractors, Motion, u
 from tsfmicro_lab.data.moving_face import MovingFace
 from tsfmicro_lab.data.rendering import Camera, Light, Surface
 from tsfmicro_lab.data.schema import check_annotations, describe
+from tsfmicro_lab.data.skin import LOOKS
 
-#: Which action units show an emotion. The table is ours, in the spirit of FACS prototypes and of CASME II's classes
-#: (Yan et al., PLoS ONE 9(1): e86041, 2014), where "others" holds movements without a clear emotion.
-PROTOTYPES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "happiness": (("12",), ("6", "12"), ("6", "12"), ("L12",), ("R12",)),
-    "disgust": (("9",), ("4", "9"), ("4", "7", "9"), ("7", "9"), ("9", "17")),
-    "repression": (("15",), ("17",), ("15", "17"), ("14",), ("14", "17"), ("L15",), ("R15",)),
-    "surprise": (("1", "2"), ("1", "2", "5"), ("2",), ("5",)),
-    "others": (("4",), ("4", "7"), ("7",), ("L14",), ("R14",), ("24",), ("4", "24")),
-}
+#: Which action units show an emotion (looks.toml tells why).
+PROTOTYPES = {emotion: tuple(map(tuple, ways)) for emotion, ways in LOOKS["prototypes"].items()}
 #: The units of `where="needed"`, each on one side of the face.
 _NEEDED = {"happiness": "12", "disgust": "10", "repression": "15", "surprise": "1 2", "others": "4 14"}
 #: What a clip may show: the whole face, upright; or a close-up that nobody has aligned.
@@ -37,8 +31,6 @@ _ZOOM, _EDGE, _TRACE = (1.6, 3.2), 0.25, 7.0
 CLASS_COUNTS = {"happiness": 32, "disgust": 63, "repression": 27, "surprise": 25, "others": 99}
 #: How MEGC2019 joins them to three classes; it leaves "others" out.
 MEGC = {"happiness": "positive", "disgust": "negative", "repression": "negative", "surprise": "surprise"}
-
-
 #: How clips are dealt to the classes: like CASME II, all alike, or unevenly to each subject, as recordings are.
 BALANCES = ("casme2", "uniform", "uneven")
 

@@ -82,11 +82,9 @@ class HTNet(Shallow):
         self.prepared = ("landmarks", *self.prepared)
         self.input_shapes["landmarks"] = (len(POINT_NAMES), 2)
         above, grid = len(c.depths) - 1, c.image_size // c.patch_size
-        if c.image_size % c.patch_size or grid % 2**above or c.image_size % 2:
-            raise ValueError(
-                f"{len(c.depths)} levels halve a grid of patches {above} times, which {c.image_size} px in patches of "
-                f"{c.patch_size} px do not allow: change depths, patch_size or image_size"
-            )
+        if c.image_size % (c.patch_size << above):
+            sizes = f"image_size ({c.image_size}) must be a multiple of patch_size ({c.patch_size})"
+            raise ValueError(f"{sizes} times {1 << above}, since {above + 1} levels halve the grid {above} times")
         #: Tokens that attend to one another.
         self.tokens = (grid >> above) ** 2
         self.patches = nn.Conv2d(3, c.dim, c.patch_size, stride=c.patch_size)

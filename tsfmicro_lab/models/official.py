@@ -1,4 +1,4 @@
-"""Parameters that were trained elsewhere: checkpoints of the public codes of our models, and timm's ViTs."""
+"""Parameters that were trained elsewhere: checkpoints of the public codes of our models."""
 
 import re
 import tomllib
@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tsfmicro_lab.models import tsfmicro
 from tsfmicro_lab.models.base import Recognizer, check_word
@@ -21,8 +20,6 @@ from tsfmicro_lab.models.shallow import STSTNet, STSTNetConfig
 from tsfmicro_lab.models.slstt import SLSTT, SLSTTLSTM, SLSTTConfig, SLSTTMean
 from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig
 
-#: SLSTT's starting point in timm's names: ViT-B/16 at 384 px, ImageNet-21k, then 1k.
-IMAGENET = "timm/vit_base_patch16_384.augreg_in21k_ft_in1k"
 #: Largest file of weights that is read: ViT-B in single precision has 350 MB.
 MAX_BYTES = 2 * 2**30
 
@@ -122,34 +119,6 @@ CODES: dict[str, tuple[str, Callable[[Tensors], Recognizer]]] = {
 HEADS = {"lstm": partial(_slstt, SLSTTLSTM, "fc2.bias"), "mean": partial(_slstt, SLSTTMean, "head.bias")}
 
 
-def load_imagenet(model: SLSTT, weights: Path | str = IMAGENET) -> SLSTT:
-    """Gives SLSTT's transformer parameters that were trained on ImageNet, in timm's names.
-
-    Args:
-        model: Of the transformer's size (`base` for the default); it is changed, the positions stretched to its grid.
-        weights: A local file, `.safetensors` or a state dict of `torch.save`, of which nothing is executed; or the name
-            of a repository of the Hugging Face hub, from which it is downloaded and kept.
-
-    Raises:
-        OSError: The hub cannot be reached.
-        ValueError: The file is missing, broken or too large, or its tensors do not fit.
-    """
-    path = Path(weights)
-    if path.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
-        path = Path(torch.hub.get_dir(), path, "model.safetensors")
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(f"https://huggingface.co/{weights}/resolve/main/{path.name}", str(path))
-    expected = model.vit.state_dict()
-    given = {rename(name, "timm"): tensor for name, tensor in read_weights(path).items()}
-    used = {name: tensor for name, tensor in given.items() if name in expected}
-    if "embed.position" in used:
-        used["embed.position"] = stretch(used["embed.position"], expected["embed.position"].shape[1])
-    size = f"{len(model.vit.blocks)} blocks and {model.config.dim} channels"
-    fill(model.vit, used, f"{path} does not fit a transformer of {size}:")
-    return model
-
-
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a file, safetensors or of `torch.save`, of which nothing is executed.
 
@@ -168,16 +137,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         why = str(error).partition("\n")[0]
         raise ValueError(f"no weights can be read from {path} ({why}): give a whole .safetensors file") from error
-
-
-def stretch(position: Tensor, count: int) -> Tensor:
-    """Position embeddings (1, 1 + n, dim) of a square grid for another one of `count` tokens, class token included."""
-    if position.shape[1] == count:
-        return position
-    old, new = round((position.shape[1] - 1) ** 0.5), round((count - 1) ** 0.5)
-    grid = rearrange(position[:, 1:], "b (y x) d -> b d y x", y=old)
-    grid = F.interpolate(grid, (new, new), mode="bicubic", antialias=True)
-    return torch.cat((position[:, :1], rearrange(grid, "b d y x -> b (y x) d")), 1)
 
 
 def fill(module: nn.Module, given: Mapping[str, Tensor], wrong: str) -> None:
