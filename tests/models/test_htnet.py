@@ -102,9 +102,7 @@ def test_regions_lie_where_they_are_called_to():
 
 
 def test_levels_that_do_not_fit_the_picture_are_refused():
-    with pytest.raises(
-        ValueError, match=r"\(28\) must be a multiple of patch_size \(7\) times 8, since 4 levels"
-    ):
+    with pytest.raises(ValueError, match=r"\(28\) must be a multiple of patch_size \(7\) times 8, since 4 levels"):
         create_model("htnet", depths=(1, 1, 1, 1))
 
 
