@@ -5,8 +5,11 @@ import functools
 import importlib.util
 import io
 import sys
+from pathlib import Path
 
-from course_folder import ASSIGNMENTS, read
+import nbformat
+
+ASSIGNMENTS = Path(__file__).parents[2] / "notebooks" / "assignments"
 
 #: Cells that draw data or train: not needed to define functions.
 SKIPPED = {
@@ -53,7 +56,7 @@ def hidden_checks(name):
 def solutions(name, without=()):
     """Names that the solution cells of an assignment define; those in `without` are left undefined."""
     scope = {"seed": 3}
-    for cell in read(ASSIGNMENTS / "source" / name / f"{name}.ipynb").cells:
+    for cell in nbformat.read(ASSIGNMENTS / "source" / name / f"{name}.ipynb", 4).cells:
         meta = cell.metadata.get("nbgrader", {})
         wanted = meta.get("solution") or meta.get("grade_id") == f"{name}-setup"
         if cell.cell_type == "code" and wanted and meta["grade_id"].split("-", 1)[1] not in {*SKIPPED, *without}:

@@ -14,14 +14,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from assignments.solutions import checks, hidden_checks, solutions
+from assignments.solutions import ASSIGNMENTS, checks, hidden_checks, solutions
 from tsfmicro_lab.data import SyntheticMicroExpressions
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.preprocess import FLOWS, align_clip, apply_alignment, estimate_alignment, optical_flow
 from tsfmicro_lab.training import fit, leave_one_subject_out, predict, subject_interval
 
 from checking import CheckFailed, check, compare, expect, variant
-from course_folder import ASSIGNMENTS
 
 reference = functools.cache(solutions)
 ps1, ps2, ps3, ps4, ps5 = (checks(f"ps{n}") for n in range(1, 6))

@@ -1,373 +1,618 @@
-"""The whole way for real: released, handed in, marked by nbgrader in the sandbox, and read from its gradebook."""
+"""The whole way by nbgrader: released, collected, repaired, marked in bubblewrap, shown, exported."""
 
 import ast
-import json
+import copy
+import itertools
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
+import psutil
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from nbgrader.api import Gradebook
-from typer.testing import CliRunner
+from nbgrader.apps import NbGraderAPI
+from traitlets.config.loader import PyFileConfigLoader
 
-import course_folder
-import gradebook
-import sandbox
-from course import app
-from course_folder import ASSIGNMENTS, read
-from soundness import inspect, solve
+from assignments.solutions import ASSIGNMENTS
+
+import containment
+import exporting
+import mark
+import marking
+import report
+from harmless import ForStudents, Harmless
+from repair import Repair, key
 
 NAMES = ["ps1", "ps2", "ps3", "ps4", "ps5"]
-SEED = 7
-
-EACH_FRAME_ALONE = """
-def align(frames, landmarks, size):
-    pairs = zip(frames, landmarks, strict=True)
-    return np.stack([apply_alignment(f, estimate_alignment(p, size), size) for f, p in pairs])
+ROSTER = """id,first_name,last_name,email,lms_user_id
+ada,Ada,Lovelace,ada@example.org,4711
+ben,Ben,Nevis,ben@example.org,4712
+cleo,Cleo,de Mérode,cleo@example.org,4713
+gus,Gus,Gorman,gus@example.org,4714
+kim,=Kim,Possible,kim@example.org,4715
+zoe,Zoe,Absent,zoe@example.org,4716
 """
-# Knows by heart what the visible check asks; anything else is a guess.
-HARD_CODED = """
-from sklearn.metrics import f1_score
-
-known = {}
-for i, missing in enumerate(["", "", "c", "a"]):
-    t = drawn_table(i)
-    t = t[(t.truth != missing) & (t.predicted != missing)]
-    known[tuple(t.truth)] = f1_score(t.truth, t.predicted, labels=list("abc"), average="macro", zero_division=0)
 
 
-def uf1(truth, predicted, classes):
-    return known.get(tuple(truth), 0.5)
-"""
-ENDLESS = """
-while True:
+def contained():
     try:
-        print("x" * 1000)
-    except RuntimeError:
-        pass
-"""
+        containment.refuse_without(manager := containment.ContainedKernelManager())
+        manager.temporary.cleanup()
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+WHY_NOT = contained()
+needs_bwrap = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+
+
+def nbgrader(folder, *command):
+    line = [sys.executable, "-W", "ignore", "-m", "nbgrader", *command]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True)
+
+
+def open_course(folder, names=NAMES):
+    """A copy of the course with its assignments released, in this process: a command needs seconds to start."""
+    made = shutil.ignore_patterns("release", "submitted", "autograded", "feedback", "downloaded", "*.db", "__pycache__")
+    shutil.copytree(ASSIGNMENTS, folder, dirs_exist_ok=True, ignore=made)
+    if WHY_NOT:
+        config = folder / "nbgrader_config.py"
+        config.write_text(config.read_text().replace('tool = "bwrap"', 'tool = "trust"'))
+    for path in (folder / "source").glob("*/*.ipynb"):
+        path.write_text(path.read_text().replace('"course = 1"', '"course = 7"'))  # as a teacher does every term
+    path, here = list(sys.path), Path.cwd()
+    api = NbGraderAPI(config=PyFileConfigLoader("nbgrader_config.py", path=str(folder)).load_config())
+    for name in names:
+        result = api.generate_assignment(name)
+        assert result["success"], result
+    sys.path[:] = path
+    assert Path.cwd() == here
+    return folder
+
+
+def read(folder, name, step="release"):
+    return nbformat.read(folder / step / name / f"{name}.ipynb", 4)
+
+
+def meta(cell):
+    return cell.metadata.get("nbgrader", {})
+
+
+def solve(folder, name, student, only=None, edit=None):
+    """Hands in the release with the solutions, or with some of them."""
+    released = read(folder, name)
+    answers = {key(c): c.source for c in read(folder, name, "source").cells if meta(c).get("solution")}
+    for cell in released.cells:
+        if meta(cell).get("solution") and (only is None or key(cell).split("-", 1)[1] in only):
+            cell.source = answers[key(cell)]
+        if cell.source.startswith("me = "):
+            cell.source = f'me = "{student}"'
+    put(folder, name, student, (edit or (lambda notebook: None))(released) or released)
+
+
+def put(folder, name, student, notebook):
+    path = folder / "submitted" / student / name / f"{name}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+
+
+def cell_of(notebook, grade_id):
+    return next(c for c in notebook.cells if key(c) == grade_id)
+
+
+def scores(folder, student, name):
+    with Gradebook(f"sqlite:///{folder}/gradebook.db") as book:
+        grades = book.find_submission_notebook(name, name, student).grades
+        return {grade.name.removeprefix(f"{name}-"): grade.score for grade in grades}
+
+
+def total(folder, student, name):
+    return sum(scores(folder, student, name).values())
+
+
 HOSTILE = """
 def uf1(truth, predicted, classes):
     return 1.0
 
-import os, shutil, subprocess, sys, checking, checks
+import os, socket, subprocess, sys
 from pathlib import Path
 
-did = []
-def attempt(what):
+did, course = {}, Path(COURSE)
+
+def attempt(name, action):
     try:
-        did.append(repr(what()))
+        did[name] = str(action())
     except BaseException as error:
-        did.append(type(error).__name__)
-attempt(lambda: shutil.rmtree({folder!r}))
-attempt(lambda: subprocess.run(["rm", "-rf", {folder!r}]).returncode)
-attempt(lambda: Path({folder!r}, "gradebook.db").write_text("gone"))
-attempt(lambda: open({hidden!r}).read())
-attempt(lambda: open({source!r}).read())
-attempt(lambda: __import__("urllib.request").request.urlopen("http://127.0.0.1:9", timeout=2))
-attempt(lambda: print("y" * 50_000_000))
-attempt(lambda: [0] * 10**11)
-attempt(lambda: [Path(name).write_text("check = check_uf1 = print") for name in ("checks.py", "checking.py")])
-checks.check_uf1 = checks.check_pooled = checks.check_folds = lambda function: None
-checking.check = checking.expect = lambda *anything: None
+        did[name] = type(error).__name__
+
+attempt("gradebook", lambda: (course / "gradebook.db").read_bytes())
+attempt("source", lambda: (course / "source/ps4/ps4.ipynb").read_text())
+attempt("others", lambda: (course / "submitted/ada/ps4/ps4.ipynb").read_text())
+attempt("notebooks", lambda: [str(p) for p in Path("/").rglob("*.ipynb") if "site-packages" not in str(p)])
+attempt("write system", lambda: Path("/usr/x").write_text("x"))
+attempt("write root", lambda: Path("/x").write_text("x"))
+attempt("write packages", lambda: Path(sys.prefix, "x").write_text("x"))
+attempt("write checks", lambda: Path("/given/checks.py").write_text("x"))
+attempt("write devices", lambda: Path("/dev/x").write_text("x"))
+pattern = Path("/proc/sys/kernel/core_pattern")
+attempt("write kernel", lambda: pattern.write_text(pattern.read_text()))
+attempt("write own", lambda: Path("checks.py").write_text("check_uf1 = print"))
+attempt("network", lambda: socket.create_connection(("192.0.2.1", 80), 2))
+attempt("docker", lambda: socket.socket(socket.AF_UNIX).connect("/var/run/docker.sock"))
+attempt("bus", lambda: socket.socket(socket.AF_UNIX).connect("/run/dbus/system_bus_socket"))
+attempt("others run", lambda: len([p for p in os.listdir("/proc") if p.isdigit()]))
+attempt("secrets", lambda: os.environ["SECRET_OF_THE_TEACHER"])
+attempt("kill parent", lambda: [os.kill(os.getppid(), 9), os.kill(1, 9)])
+attempt("too much memory", lambda: bytearray(10**11))
+attempt("fill the disk", lambda: [Path(f"/tmp/{i}").write_bytes(bytes(60 << 20)) for i in range(20)])
+attempt("stray", lambda: len([subprocess.Popen(["sleep", "4242"], start_new_session=True) for i in range(50)]))
 raise ValueError(str(did))
+"""
+TAMPER = """
+import numpy as np
+get_ipython().input_transformers_cleanup.append(lambda lines: ["print('✓ all is right')"])
+np.allclose = lambda *a, **k: True
 """
 
 
-def put(folder, student, notebook, name="ps1"):
-    path = folder / "submitted" / student / name / f"{name}.ipynb"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, path) if not isinstance(notebook, str) else path.write_text(notebook)
+def breaks(notebook):
+    """An honest student's accidents: a doubled cell, a changed id, lost metadata, an answer in a new cell."""
+    cells = notebook.cells
+    doubled = copy.deepcopy(cell_of(notebook, "ps4-uf1"))
+    doubled.source, doubled.id = "def uf1(truth, predicted, classes):\n    return 0.5", "first-try"
+    cells.insert(cells.index(cell_of(notebook, "ps4-uf1")), doubled)
+    cell_of(notebook, "ps4-pooled").metadata.nbgrader.grade_id = "ps4-renamed"
+    lost = cell_of(notebook, "ps4-folds")
+    lost.metadata, lost.id = {}, "other"
+    new = new_code_cell(
+        "from sklearn.linear_model import LogisticRegression\n\n" + cell_of(notebook, "ps4-honest").source
+    )
+    cells.insert(cells.index(cell_of(notebook, "ps4-honest")) + 1, new)
+    cell_of(notebook, "ps4-honest").source = "def evaluate(*data):\n    # later\n    raise NotImplementedError()"
+    cells.remove(cell_of(notebook, "ps4-honest-check"))
+    cell_of(notebook, "ps4-leak-hidden").source = "pass"
+    cell_of(
+        notebook, "ps4-words"
+    ).source = "It <b>leaks</b>.<script>run()</script><img src=x onerror=run()> [a](javascript:run()) and so on"
 
 
-def answer(notebook, cell_id, source):
-    next(c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") == cell_id).source = source
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    return open_course(tmp_path_factory.mktemp("courses") / "autumn")
+
+
+@pytest.fixture(scope="module")
+def marked(course):
+    """A class, collected and marked by the commands of the teacher's guide."""
+    (course / "roster.csv").write_text(ROSTER)
+    for name in NAMES:
+        solve(course, name, "ada")
+    solve(course, "ps4", "ben", only=[])
+    solve(course, "ps4", "cleo", edit=breaks)
+    hostile = HOSTILE.replace("COURSE", repr(str(course)))
+    solve(course, "ps4", "gus", ["folds"], lambda n: cell_of(n, "ps4-uf1").update(source=hostile) and None)
+    solve(course, "ps4", "kim", [], lambda n: cell_of(n, "ps4-uf1").update(source=TAMPER) and None)
+    (course / "submitted/lea/ps4").mkdir(parents=True)
+    (course / "submitted/lea/ps4/ps4.ipynb").write_text("this is no notebook")
+    os.environ["SECRET_OF_THE_TEACHER"] = "x"
+    done = nbgrader(course, "db", "student", "import", "roster.csv")
+    assert done.returncode == 0, done.stderr
+    said = {name: mark.main(course, name, 2) for name in NAMES}
+    del os.environ["SECRET_OF_THE_TEACHER"]
+    return SimpleNamespace(course=course, said=said)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_solution_gets_all_points(marked, name):
+    checks = {q: s for q, s in scores(marked.course, "ada", name).items() if q != "words"}
+    assert sum(checks.values()) == 16, checks
+
+
+def test_the_untouched_release_gets_none_and_no_words_wait(marked):
+    assert total(marked.course, "ben", "ps4") == 0
+    with Gradebook(f"sqlite:///{marked.course}/gradebook.db") as book:
+        waits = {s: book.find_submission("ps4", s).needs_manual_grade for s in ("ada", "ben")}
+    assert waits == {"ada": True, "ben": False}
+
+
+def test_an_honest_students_accidents_cost_nothing_and_are_told(marked):
+    assert total(marked.course, "cleo", "ps4") == 16
+    told = " ".join(nbformat.read(marked.course / "autograded/cleo/ps4/ps4.ipynb", 4).metadata.told)
+    for cell in ("ps4-uf1", "ps4-pooled", "ps4-folds", "ps4-honest"):
+        assert f"{cell}: repaired" in told
+    assert nbformat.read(marked.course / "autograded/ada/ps4/ps4.ipynb", 4).metadata.told == []
+
+
+@needs_bwrap
+def test_hostile_code_loses_its_own_points_and_reaches_nothing(marked):
+    got = scores(marked.course, "gus", "ps4")
+    assert got["uf1-check"] == got["uf1-hidden"] == 0, "files of its own are not taken for the checks"
+    assert got["folds-check"] == 2
+    cell = cell_of(nbformat.read(marked.course / "autograded/gus/ps4/ps4.ipynb", 4), "ps4-uf1")
+    did = ast.literal_eval(next(o.evalue for o in cell.outputs if o.output_type == "error"))
+    assert {did.pop(name) for name in ("gradebook", "source", "others", "docker", "bus")} == {"FileNotFoundError"}
+    assert did.pop("notebooks") == "[]", "not even its own: hidden tests are in it"
+    assert {did.pop(name) for name in list(did) if name.startswith("write") and name != "write own"} == {"OSError"}
+    assert int(did.pop("others run")) <= 3
+    assert did.pop("stray") == "50"
+    assert did.pop("kill parent") == "[None, None]", "it is not the parent that it sees"
+    expected = {"network": "OSError", "secrets": "KeyError", "too much memory": "MemoryError"}
+    assert did.items() >= {**expected, "fill the disk": "OSError"}.items(), did
+    assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "4242"]]
+    assert not list(Path("/tmp").glob("marking-*/sockets"))
+
+
+def test_cells_that_are_run_otherwise_get_no_points_and_are_told(marked):
+    assert total(marked.course, "kim", "ps4") == 0
+    told = nbformat.read(marked.course / "autograded/kim/ps4/ps4.ipynb", 4).metadata.told
+    assert "the notebook changes how cells are run: a person must look at it" in told
+
+
+def test_an_odd_file_is_named_and_stops_nobody(marked):
+    assert marked.said["ps4"][0].startswith("lea: NOT MARKED, nothing was written: ")
+    assert "NotJSONError: Notebook does not appear to be JSON: 'this is no notebook'" in marked.said["ps4"][0]
+    assert marked.said["ps4"][-1] == "ps4: 5 marked, 1 not marked, 5 pages written"
+    table = report.collect(marked.course, "ps4")[0]
+    assert "lea" not in set(table.student)
+
+
+def test_only_what_changed_is_marked_and_written_again(marked):
+    course = marked.course
+    assert mark.main(course, "ps2", 1)[-1] == "ps2: 0 marked, 0 not marked, 0 pages written"
+    with Gradebook(f"sqlite:///{course}/gradebook.db") as book:
+        grade = book.find_grade("ps2-words", "ps2", "ps2", "ada")
+        grade.manual_score, grade.needs_manual_grade = 3, False
+        book.find_comment("ps2-words", "ps2", "ps2", "ada").manual_comment = "well argued"
+        book.db.commit()
+    assert mark.main(course, "ps2", 1)[-1] == "ps2: 0 marked, 0 not marked, 1 pages written"
+    assert "well argued" in (course / "feedback/ada/ps2/ps2.html").read_text()
+    assert total(course, "ada", "ps2") == 19
+
+
+def test_feedback_shows_messages_and_neither_hidden_tests_nor_active_content(marked):
+    pages = {p.parts[-3]: p.read_text() for p in (marked.course / "feedback").glob("*/ps4/ps4.html")}
+    assert set(pages) == {"ada", "ben", "cleo", "gus", "kim"}
+    assert "there is nothing here yet" in pages["ben"]
+    hidden = [
+        re.findall("BEGIN HIDDEN TESTS\n(.*?)###", c.source, re.S) for c in read(marked.course, "ps4", "source").cells
+    ]
+    lines = {line.strip() for part in itertools.chain(*hidden) for line in part.splitlines() if len(line) > 20}
+    assert lines
+    for page in pages.values():
+        text = re.sub("<[^>]*>", "", page)
+        assert not [line for line in lines if line in text]
+        assert "BEGIN HIDDEN" not in page
+    page = pages["cleo"]
+    assert "<script>run" not in page
+    assert not re.search(r"<img[^>]*onerror", page)
+    assert not re.search(r"href=.javascript", page)
+    assert "leaks" in page
+
+
+def test_marks_for_learning_platforms_leave_what_waits_empty(marked, monkeypatch):
+    course = marked.course
+    monkeypatch.chdir(course)
+    done = nbgrader(course, "export", "--exporter=exporting.Moodle", "--to=moodle.csv")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(course / "moodle.csv").set_index("ID number")
+    assert pd.isna(table.loc["ada", "ps4"]), "its words wait for a mark"
+    assert table.loc["ben", "ps4"] == 0
+    assert pd.isna(table.loc["zoe", "ps4"]), "who handed in nothing has no mark, not zero"
+    assert table.loc["kim", "First name"] == "'=Kim", "no spreadsheet takes a name for a formula"
+    with Gradebook(f"sqlite:///{course}/gradebook.db") as book:
+        exporting.Canvas(to="canvas.csv", assignment=["ps4"]).export(book)
+    canvas = pd.read_csv("canvas.csv", dtype=str)
+    assert canvas.iloc[0, [0, -1]].tolist() == ["    Points Possible", "20"]
+    assert canvas.set_index("SIS User ID").loc["ben", ["Student", "ID", "ps4"]].tolist() == ["Nevis, Ben", "4712", "0"]
+
+
+def test_the_class_report_counts_messages_and_says_what_to_look_at(marked):
+    text = report.main(marked.course, "ps4").read_text()
+    for expected in ("ps4-uf1-check", "there is nothing here yet", "discrimination", "changes how cells are run"):
+        assert expected in text
+    table, _ = report.collect(marked.course, "ps4")
+    questions = report.questions(table)
+    assert questions.difficulty.between(0, 1).all()
+    assert questions.loc["ps4-folds-check", "difficulty"] == 0.6, "three of five have it"
+    wrong = report.misconceptions(table)
+    assert wrong.students.max() >= 1
+    assert not wrong.message.str.contains(r"\d\.\d").any(), "the same mistake with another number is the same mistake"
+
+
+@pytest.fixture
+def repair(course, monkeypatch):
+    """What Repair makes of a notebook of ps4, and what it tells."""
+    monkeypatch.chdir(course)
+
+    def run(notebook):
+        resources = {"nbgrader": {"assignment": "ps4", "notebook": "ps4"}}
+        repaired, _ = Repair().preprocess(copy.deepcopy(notebook), resources)
+        return repaired, repaired.metadata.told
+
+    return run
+
+
+def answered(course):
+    solve(course, "ps4", "repair")
+    notebook = nbformat.read(course / "submitted/repair/ps4/ps4.ipynb", 4)
+    shutil.rmtree(course / "submitted/repair")
     return notebook
 
 
-@pytest.fixture(scope="module")
-def released(tmp_path_factory):
-    """The bundle, by the command."""
-    out = tmp_path_factory.mktemp("release") / "bundle"
-    result = CliRunner().invoke(app, ["release", str(out), "--seed", str(SEED)])
-    assert result.exit_code == 0, result.output
-    return out
+def sources(notebook):
+    return {key(c): c.source for c in notebook.cells if meta(c)}
 
 
-@pytest.fixture(scope="module")
-def graded(released, tmp_path_factory):
-    """A class whose submissions were marked: everybody is somebody's kind of mistake."""
-    folder = tmp_path_factory.mktemp("course")
-    notebooks = {name: read(released / name / f"{name}.ipynb") for name in NAMES}
-    sources = {name: read(ASSIGNMENTS / "source" / name / f"{name}.ipynb") for name in NAMES}
-
-    def solved(name, **settings):
-        return solve(notebooks[name], sources[name], **settings)
-
-    for name in NAMES:
-        put(folder, "ada", solved(name), name)
-        put(folder, "ben", notebooks[name], name)
-    cleo = answer(solved("ps1"), "ps1-align", EACH_FRAME_ALONE)
-    put(
-        folder, "cleo", answer(cleo, "ps1-words", "It <b>trembles</b>. <script>run()</script><img src=x onerror=run()>")
-    )
-    tampered = solved("ps1", only=["difference"])
-    for cell in tampered.cells:
-        if cell.metadata.get("nbgrader", {}).get("grade_id", "").endswith("-check"):
-            cell.source = "pass"
-    tampered.cells = [c for c in tampered.cells if c.metadata.get("nbgrader", {}).get("grade_id") != "ps1-align-hidden"]
-    put(folder, "dan", tampered)
-    put(folder, "eve", answer(solved("ps4", only=["folds"]), "ps4-uf1", HARD_CODED), "ps4")
-    put(folder, "hal", "this is no notebook")
-    table = course_folder.grade(folder, SEED, progress=False)
-    secrets = {"hidden": str(ASSIGNMENTS / "hidden_checks/ps4.py"), "source": str(folder / "source/ps4/ps4.ipynb")}
-    hostile = HOSTILE.format(folder=str(folder), **secrets)
-    put(folder, "finn", answer(solved("ps4", only=["uf1"]), "ps4-leak", ENDLESS), "ps4")
-    put(folder, "gus", answer(solved("ps4", only=["folds"]), "ps4-uf1", hostile), "ps4")
-    (folder / "submitted" / "ida_ps9.ipynb").write_text("{}")
-    with pytest.raises(ValueError, match="of no known assignment"):
-        course_folder.grade(folder, SEED, progress=False)
-    (folder / "submitted" / "ida_ps9.ipynb").unlink()
-    before = {path: path.read_bytes() for path in (folder / "autograded").rglob("*.ipynb")}
-    table = course_folder.grade(folder, SEED, timeout=10, seconds=60, progress=False)
-    assert all(path.read_bytes() == content for path, content in before.items()), "what is marked is not marked again"
-    return folder, table
+def test_a_sound_notebook_stays_as_it_is(course, repair):
+    notebook = answered(course)
+    notebook.cells.insert(6, new_code_cell("def helper():\n    return 1"))
+    repaired, told = repair(notebook)
+    assert [c.source for c in repaired.cells] == [c.source for c in notebook.cells]
+    assert told == []
 
 
-def scores(folder, student, name):
-    """Points of each question in nbgrader's gradebook."""
-    with Gradebook(f"sqlite:///{folder}/gradebook.db") as book:
-        grades = book.find_submission_notebook(name, name, student).grades
-        return {grade.name.removeprefix(f"{name}-"): (grade.score, grade.max_score) for grade in grades}
+@pytest.mark.parametrize("accident", ["all ids and metadata", "order", "one cell", "copies", "Jupyter ids", "a check"])
+def test_accidents_are_repaired(course, repair, accident):
+    notebook, whole = answered(course), sources(answered(course))
+    if accident == "all ids and metadata":
+        for cell in notebook.cells:
+            cell.metadata, cell.id = {}, f"x{id(cell)}"
+    elif accident == "order":
+        notebook.cells = notebook.cells[::-1]
+    elif accident == "one cell":
+        answers = [c for c in notebook.cells if meta(c).get("solution") and c.cell_type == "code"]
+        notebook.cells.append(new_code_cell("\n".join(c.source for c in answers)))
+        notebook.cells = [c for c in notebook.cells if c not in answers]
+    elif accident == "copies":
+        notebook.cells += copy.deepcopy(notebook.cells)
+    elif accident == "Jupyter ids":
+        for cell in notebook.cells:
+            cell.id = f"x{id(cell)}"
+    else:
+        notebook.cells.remove(cell_of(notebook, "ps4-uf1-hidden"))
+    repaired, told = repair(notebook)
+    assert [key(c) for c in repaired.cells if meta(c)] == list(whole)
+    for name, text in sources(repaired).items():
+        assert text == whole[name] or (accident == "one cell" and whole[name] in text), name
+    assert bool(told) == (accident != "Jupyter ids")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_solution_gets_all_points_and_the_untouched_release_none(graded, name):
-    folder, table = graded
-    checks = {q: s for q, s in scores(folder, "ada", name).items() if q != "words"}
-    assert sum(of for _, of in checks.values()) == 16
-    assert all(points == of for points, of in checks.values()), checks
-    assert all(points == 0 for points, _ in scores(folder, "ben", name).values())
-    mine = table[(table.assignment == name) & (table.question == "words")].set_index("student")
-    assert mine.waits["ada"], "an answer in words waits for a person"
-    assert not mine.waits["ben"], "an answer that nobody gave does not"
-
-
-def test_a_plausible_mistake_costs_its_own_points(graded):
-    got = scores(graded[0], "cleo", "ps1")
-    lost = {question for question, (points, of) in got.items() if points < of} - {"words"}
-    assert lost == {"align-check", "align-hidden"}
-    page = (graded[0] / "feedback/cleo/ps1/ps1.html").read_text()
-    assert "aligned on its own: a still face now moves by" in page
-    assert "<b>trembles</b>" in page
-    assert "<script>run" not in page
-    assert "<img src=x" not in page
-    assert not re.search(r"<img[^>]*onerror", page), "what a student wrote must not run in the teacher's browser"
-
-
-def test_edited_and_deleted_checks_are_restored(graded):
-    folder, table = graded
-    got = scores(folder, "dan", "ps1")
-    assert {q for q, (points, _) in got.items() if points} == {"difference-check", "difference-hidden"}
-    note = table[(table.student == "dan")].note.iloc[0]
-    assert "align-check" in note
-    assert "align-hidden" in note
-    assert "restored" in note
-
-
-def test_an_answer_known_by_heart_fails_the_hidden_check(graded):
-    got = scores(graded[0], "eve", "ps4")
-    assert got["uf1-check"] == (2, 2)
-    assert got["uf1-hidden"] == (0, 2)
-    assert got["folds-hidden"] == (1, 1)
-
-
-def test_an_endless_loop_is_stopped_and_costs_only_itself(graded):
-    folder, table = graded
-    got = scores(folder, "finn", "ps4")
-    assert got["leak-hidden"][0] == 0
-    assert got["uf1-hidden"] == (2, 2)
-    assert "ran too long" in table[table.student == "finn"].note.iloc[0]
-    assert (folder / "autograded/finn/ps4/ps4.ipynb").stat().st_size < 4 * 2**20
-
-
-def test_a_hostile_submission_loses_its_points_and_nothing_else(graded):
-    folder, table = graded
-    got = scores(folder, "gus", "ps4")
-    assert got["uf1-check"][0] == got["uf1-hidden"][0] == 0, "its own check functions and files are not believed"
-    assert got["folds-check"] == (2, 2)
-    assert "names the checks" in table[table.student == "gus"].note.iloc[0]
-    assert (folder / "source/ps1/ps1.ipynb").exists()
-    run = read(folder / "autograded/gus/ps4/ps4.ipynb")
-    cell = next(c for c in run.cells if c.metadata.get("nbgrader", {}).get("grade_id") == "ps4-uf1")
-    assert sum(len(o.get("text", "")) for o in cell.outputs) < 2 * sandbox.MEGABYTE
-    did = ast.literal_eval(next(o.evalue for o in cell.outputs if o.output_type == "error"))
-    assert did[0] == did[2] == "PermissionError", did
-    assert did[8] != "PermissionError", "files of its own folder are its own"
-    assert did[5] in ("PermissionError", "URLError"), "there is no network"
-    if sandbox.landlock_version():
-        assert did[3] == did[4] == "PermissionError", "neither hidden checks nor solutions can be read"
-    if sys.platform == "linux":
-        assert did[7] == "MemoryError", did
-
-
-def test_a_path_of_the_teachers_neither_hides_nor_shows_the_checks(released, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(ASSIGNMENTS)]))
-    notebook, source = read(released / "ps2/ps2.ipynb"), read(ASSIGNMENTS / "source/ps2/ps2.ipynb")
-    put(tmp_path, "ada", solve(notebook, source), "ps2")
-    peek = answer(read(released / "ps2/ps2.ipynb"), "ps2-parallel", "import hidden_checks")
-    put(tmp_path, "ivy", peek, "ps2")
-    table = course_folder.grade(tmp_path, SEED, progress=False)
-    assert table[table.student == "ada"].points.sum() == 16
-    outputs = [o for c in read(tmp_path / "autograded/ivy/ps2/ps2.ipynb").cells for o in c.get("outputs", [])]
-    assert "No module named 'hidden_checks'" in str(outputs)
-
-
-def test_a_file_that_is_no_notebook_gets_a_page_and_no_points(graded):
-    folder, table = graded
-    assert table[table.student == "hal"].points.sum() == 0
-    assert "no Jupyter notebook" in (folder / "feedback/hal/ps1/ps1.html").read_text()
-    assert not table[table.student == "hal"].waits.any()
-
-
-def test_tables_picture_and_pages_for_the_class(graded):
-    folder, table = graded
-    assert pd.read_csv(folder / "grades.csv").points.sum() == table.points.sum()
-    totals = pd.read_csv(folder / "totals.csv", index_col="student")
-    assert totals.loc["ada"].tolist() == [16] * 5
-    assert (folder / "grades.png").read_bytes()[:4] == b"\x89PNG"
-    for page in (folder / "feedback").rglob("*.html"):
-        text = page.read_text()
-        assert "hidden_checks" not in text or "gus" in str(page), page
-        assert "BEGIN HIDDEN" not in text
-        assert "SEEDS" not in text
-    assert "Hidden: other faces" in (folder / "feedback/ada/ps1/ps1.html").read_text()
-
-
-def test_marks_by_hand_come_from_a_table(graded):
-    folder, _ = graded
-    marks = pd.read_csv(folder / "manual.csv")
-    assert {"ada", "cleo"} <= set(marks.student)
-    assert not {"ben", "hal"} & set(marks.student)
-    ours = (marks.student == "ada") & (marks.assignment == "ps2")
-    marks["comment"] = marks.comment.astype(object)
-    marks.loc[ours, ["points", "comment"]] = [4, "well argued"]
-    marks.to_csv(folder / "manual.csv", index=False)
-    table = course_folder.grade(folder, SEED, progress=False)
-    assert scores(folder, "ada", "ps2")["words"] == (4, 4)
-    mine = table[(table.student == "ada") & (table.assignment == "ps2")]
-    assert mine.points.sum() == mine.of.sum() == 20
-    assert "well argued" in (folder / "feedback/ada/ps2/ps2.html").read_text()
-    marks.loc[ours, "points"] = 5
-    marks.to_csv(folder / "manual.csv", index=False)
-    with pytest.raises(ValueError, match=r"ada, ps2-words: 5 points of 4"):
-        course_folder.grade(folder, SEED, progress=False)
-    marks.loc[ours, "points"] = 4
-    marks.to_csv(folder / "manual.csv", index=False)
-
-
-def test_nbgraders_own_commands_work_in_a_course_folder(graded):
-    folder, _ = graded
-    done = subprocess.run(
-        [sys.executable, "-m", "nbgrader", "export", "--to", "own.csv"], cwd=folder, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    own = pd.read_csv(folder / "own.csv")
-    assert own[(own.student_id == "ada") & (own.assignment == "ps1")].score.item() == 16
-
-
-def test_the_bundle_gives_nothing_away_and_can_be_installed(released):
-    assert {path.name for path in released.iterdir()} > {*NAMES, "README.md", "constraints.txt", "course.json"}
-    assert (released / "notebooks/00_tour.ipynb").exists()
-    assert not [path for path in released.rglob("*") if path.name in ("source", "hidden_checks", "__pycache__")]
-    wheel = next(released.glob("*.whl"))
-    packed = zipfile.ZipFile(wheel).namelist()
-    assert not [name for name in packed if "assignments" in name or "hidden" in name or name.endswith(".ipynb")]
-    for name in NAMES:
-        programs = [f"program_{i}.py" for i in range(1, 5)] if name == "ps4" else []
-        files = {path.name for path in (released / name).iterdir()}
-        assert files == {f"{name}.ipynb", "checks.py", "checking.py", *programs}
-        text = (released / name / f"{name}.ipynb").read_text()
-        assert "hidden_checks" not in text
-        assert "SOLUTION" not in text
-        assert f"course = {SEED}" in text
-    code = "import sys, checks, tsfmicro_lab as lab; print(lab.__file__); assert 'nbgrader' not in sys.modules"
-    environment = {"PYTHONPATH": str(wheel), "PATH": "/usr/bin:/bin"}
-    for name in NAMES:
-        command = [sys.executable, "-B", "-c", code]
-        done = subprocess.run(command, env=environment, cwd=released / name, capture_output=True, text=True)
-        assert done.stdout.startswith(str(wheel)), done.stderr
-
-
-def test_bad_folders_are_refused_with_a_remedy(released, graded, tmp_path):
-    with pytest.raises(ValueError, match="is not empty"):
-        course_folder.release(released)
-    with pytest.raises(ValueError, match="begun with seed 7, not 8: give --seed 7"):
-        course_folder.grade(graded[0], 8)
-    result = CliRunner().invoke(app, ["grade", str(tmp_path)])
-    assert result.exit_code == 1
-    assert "holds nothing" in result.output
-    (tmp_path / "submitted" / "kim" / "ps1").mkdir(parents=True)
-    (tmp_path / "submitted" / "kim" / "ps1" / "ps1.ipynb").symlink_to("/etc/passwd")
-    assert "a link" in course_folder._unreadable(tmp_path / "submitted/kim/ps1/ps1.ipynb")
-
-
-def test_the_check_command_marks_solution_and_untouched_notebook():
-    result = CliRunner().invoke(app, ["check", "ps2"])
-    assert result.exit_code == 0, result.output
-    assert re.search(r"ps2\D+16\D+16\D+0\b", result.output)
-    result = CliRunner().invoke(app, ["check", "ps9"])
-    assert result.exit_code == 1
-    assert "no such assignment; there are ps1" in result.output
-
-
-def test_loose_files_are_sorted_in(tmp_path):
-    for name in ("ada_ps1.ipynb", "ben_ps2 (1).ipynb", "cleo/ps1-Copy1.ipynb", "Dan Dare_ps3.ipynb"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("{}")
-    assert gradebook.sort_in(tmp_path, NAMES) == [
-        ("Dan_Dare", "ps3"),
-        ("ada", "ps1"),
-        ("ben", "ps2"),
-        ("cleo", "ps1"),
-    ]
-    (tmp_path / "ada_ps1.ipynb").write_text("{}")
-    with pytest.raises(ValueError, match="ada has handed in ps1 already"):
-        gradebook.sort_in(tmp_path, NAMES)
+def test_of_several_answers_the_last_that_is_no_stub_wins(course, repair):
+    notebook = answered(course)
+    cell = cell_of(notebook, "ps4-uf1")
+    stub = cell_of(read(course, "ps4"), "ps4-uf1").source
+    for text in ("def uf1(*a):\n    return 1", "def uf1(*a):\n    return 2", stub):
+        other = copy.deepcopy(cell)
+        other.source = text
+        notebook.cells.append(other)
+    repaired, told = repair(notebook)
+    assert cell_of(repaired, "ps4-uf1").source == "def uf1(*a):\n    return 2"
+    assert "ps4-uf1: repaired, the last of 4 cells counts" in told
 
 
 @pytest.mark.parametrize(
-    ("file", "message"),
+    "text",
     [
-        (".._ps1.ipynb", r"'\.\.' cannot be a name"),
-        ("-rf_ps1.ipynb", "'-rf' cannot be a name"),
-        ("a;b_ps1.ipynb", "'a;b' cannot be a name"),
-        ("_ps1.ipynb", "no known assignment"),
-        ("ada.zip", "holds ada.zip: unpack archives"),
-        ("ada/notes.txt", "holds no notebook"),
+        "<script>run()</script>",
+        "<iframe src=x></iframe>",
+        "<img src=x onerror=run()>",
+        "<style>body{display:none}</style>",
+        "<svg onload=run()>",
+        "<scr<script>ipt>run()</script>",
+        "[a](javascript:run())",
+        "<a href='java\nscript:run()'>a</a>",
+        "<!--><img src=x onerror=run()>-->",
+        "<math><mi xlink:href='javascript:run()'>",
     ],
 )
-def test_names_that_lead_elsewhere_and_archives_are_refused(tmp_path, file, message):
-    path = tmp_path / "submitted" / file
-    path.parent.mkdir(parents=True)
-    path.write_text("{}")
-    with pytest.raises(ValueError, match=message):
-        gradebook.sort_in(tmp_path / "submitted", NAMES)
-    assert path.exists()
-    assert [p.name for p in tmp_path.iterdir()] == ["submitted"], "nothing is moved out of the folder"
+def test_active_content_is_gone_before_anybody_renders_it(text):
+    from nbconvert.exporters import HTMLExporter
+
+    outputs = [
+        new_output(
+            "display_data", {"text/html": text, "text/latex": text, "text/markdown": text, "image/svg+xml": text}
+        ),
+        new_output("display_data", {"image/png": f'">{text}', "application/javascript": text, "text/plain": text}),
+        new_output("display_data", {"image/png": "aGk="}, metadata={"image/png": {"width": f'1">{text}'}}),
+        new_output("stream", text=text),
+        new_output("error", ename="E", evalue=text, traceback=[text]),
+    ]
+    cells = [new_markdown_cell(text), new_code_cell(f"# {text}", outputs=outputs)]
+    notebook = new_notebook(cells=cells, metadata={"widgets": {"x": text}, "told": ["a word"]})
+    clean, _ = Harmless()(notebook, {})
+    page = HTMLExporter(template_name="basic").from_notebook_node(clean)[0]
+    shown = re.sub(r"<(script|style)[^>]*(mathjax|require)[^>]*>.*?</\1>", "", page, flags=re.S | re.I)
+    assert not re.search(r"<(script|iframe|style|svg|math|img (?!alt|src=.data:image/png))", shown, re.I), shown
+    assert not re.search(r"<[^>]*(onerror|onload|javascript:)", shown)
+    assert clean.metadata == {"told": ["a word"]}
+
+
+def test_tables_pictures_and_plain_text_stay():
+    table = "<table><tbody><tr><td>1 &lt; 2</td></tr></tbody></table>"
+    outputs = [new_output("display_data", {"text/html": table, "image/png": "aGk=", "text/plain": "a < b"})]
+    cells = [new_markdown_cell("1 < 2 and > quote, `a < b`"), new_code_cell("", outputs=outputs)]
+    clean, _ = Harmless()(new_notebook(cells=copy.deepcopy(cells)), {})
+    assert clean.cells[0].source == "1 < 2 and > quote, `a < b`"
+    assert clean.cells[1].outputs[0].data == outputs[0].data
+
+
+def test_a_feedback_page_has_no_output_but_those_of_checks():
+    said = [new_output("stream", text="the hidden test is …")]
+    graded = {"nbgrader": {"grade": True, "solution": False, "grade_id": "x", "points": 1}}
+    text = "# 1 point\n### BEGIN HIDDEN TESTS\nsecret()\n### END HIDDEN TESTS"
+    cells = [new_code_cell("1", outputs=said), new_code_cell(text, outputs=said, metadata=graded)]
+    page, _ = ForStudents()(new_notebook(cells=cells), {})
+    assert page.cells[0].outputs == []
+    assert page.cells[1].outputs == said
+    assert "secret" not in page.cells[1].source
+
+
+ARCHIVE = {
+    "Ada Lovelace_101_assignsubmission_file_/homework final (1).ipynb": "ada",
+    "deméroecleo_LATE_4713_900_ps4.ipynb": "cleo",
+    "gormangus_4714_901_ps4.ipynb": "gus, his first",
+    "gormangus_4714_902_ps4-2.ipynb": "gus",
+    "kim_ps4.ipynb": "kim",
+    "ben/ps4-Copy1.ipynb": "ben",
+    "Nobody Known_ps4.ipynb": "Nobody_Known",
+    "ps4.ipynb": "lost",
+    "ben/notes.txt": "no notebook",
+}
+
+
+def test_files_of_moodle_canvas_and_people_find_their_student(course, tmp_path):
+    folder = open_course(tmp_path / "course", names=["ps4"])
+    (folder / "roster.csv").write_text(ROSTER)
+    archive = folder / "downloaded/ps4/archive"
+    archive.mkdir(parents=True)
+    with zipfile.ZipFile(archive / "all.zip", "w") as packed:
+        for name, text in ARCHIVE.items():
+            packed.writestr(name, text)
+    assert nbgrader(folder, "db", "student", "import", "roster.csv").returncode == 0
+    done = nbgrader(folder, "zip_collect", "ps4", "--force")
+    assert done.returncode == 0, done.stderr
+    found = {p.parts[-3]: p.read_text() for p in (folder / "submitted").rglob("*.ipynb")}
+    assert found == {name: name for name in ("ada", "cleo", "gus", "kim", "ben", "Nobody_Known")}
+    assert "ps4.ipynb: not collected, its name says no student: rename it" in done.stderr
+    assert "Nobody Known is not on the roster, collected as Nobody_Known" in done.stderr
+    assert "an earlier attempt than" in done.stderr
+
+
+def lone(folder, code, **settings):
+    """Marks one submission of ps4 in this process, its first answer replaced by some code."""
+    solve(folder, "ps4", "lone", ["uf1", "pooled"], lambda n: cell_of(n, "ps4-folds").update(source=code) and None)
+    config = PyFileConfigLoader("nbgrader_config.py", path=str(folder)).load_config()
+    for name, value in settings.items():
+        part, trait = name.split("__")
+        config[part][trait] = value
+    return NbGraderAPI(config=config).autograde("ps4", "lone")
+
+
+@pytest.fixture
+def small(course, tmp_path):
+    """A course with ps4 alone, its gradebook not yet begun."""
+    return open_course(tmp_path / "small", names=["ps4"])
+
+
+def not_marked(folder, result, why):
+    assert not result["success"]
+    assert why in result["log"] + result["error"]
+    assert not (folder / "autograded/lone/ps4").exists()
+    with Gradebook(f"sqlite:///{folder}/gradebook.db") as book:
+        assert all(grade.auto_score is None for grade in book.find_submission("ps4", "lone").notebooks[0].grades)
+        assert exporting.score(book, "ps4", "lone") == "", "no mark is not zero points"
+
+
+@needs_bwrap
+def test_what_ends_the_program_costs_only_what_comes_after_it(small):
+    tries = "try:\n        print('x' * 10**6)\n        time.sleep(0.1)\n    except BaseException:\n        pass"
+    result = lone(small, f"import time\nwhile True:\n    {tries}", Execute__timeout=20, Contained__seconds=25)
+    assert result["success"], result
+    assert scores(small, "lone", "ps4")["uf1-check"] == 2
+    assert scores(small, "lone", "ps4")["folds-check"] == 0
+    page = small / "autograded/lone/ps4/ps4.ipynb"
+    assert page.stat().st_size < 4 * 2**20
+    assert "the program was ended" in nbformat.read(page, 4).metadata.told[0]
+    shared = "import mmap\nm = mmap.mmap(-1, 6 << 30)\nwhile m.tell() < 6 << 30:\n    m.write(bytes(1 << 20))"
+    shutil.rmtree(small / "autograded")
+    lone(small, shared)
+    told = nbformat.read(page, 4).metadata.told
+    assert told == ["the program was ended: more than 4096 MB of memory"]
+    assert scores(small, "lone", "ps4")["uf1-check"] == 2
+
+
+def test_errors_of_ours_mark_nothing_and_say_so(small, monkeypatch):
+    broken = small / "source/ps4/checks.py"
+    text = broken.read_text()
+    broken.write_text(
+        text + "\nclass CheckBroken(Exception): ...\ndef check_uf1(f): raise CheckBroken('a table is lost')\n"
+    )
+    not_marked(small, lone(small, "pass"), "a check is broken, so nothing is marked: a table is lost")
+    broken.write_text(text)
+
+    def full(*arguments, **settings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(containment.shutil, "copytree", full)
+    not_marked(small, lone(small, "pass"), "No space left on device")
+    monkeypatch.undo()
+    monkeypatch.setattr(containment, "SYSTEM", ["/nowhere"])
+    if not WHY_NOT:
+        not_marked(small, lone(small, "pass"), "student code is not run here: bwrap does not work")
+    not_marked(
+        small, lone(small, "pass", ContainedKernelManager__tool="podman"), "podman does not work on this machine"
+    )
+
+
+def test_an_interrupt_marks_nothing_and_says_so(small):
+    solve(
+        small, "ps4", "lone", [], lambda n: cell_of(n, "ps4-uf1").update(source="import time\ntime.sleep(99)") and None
+    )
+    before = set(Path("/tmp").glob("marking-*/sockets/*"))
+    line = [sys.executable, "-W", "ignore", "-m", "nbgrader", "autograde", "ps4", "--student=lone"]
+    running = subprocess.Popen(line, cwd=small, stderr=subprocess.PIPE, text=True)
+    while not set(Path("/tmp").glob("marking-*/sockets/*")) - before and running.poll() is None:
+        time.sleep(0.1)
+    time.sleep(1)
+    running.send_signal(signal.SIGINT)
+    said = running.communicate(timeout=60)[1]
+    assert running.returncode
+    not_marked(small, {"success": False, "log": said, "error": ""}, "Canceled")
+    assert not set(Path("/tmp").glob("marking-*/sockets/*")) - before
+
+
+@pytest.mark.parametrize(
+    ("outputs", "points"),
+    [
+        ([("display_data", {"metadata": {"receipt": "r"}})], True),
+        ([("display_data", {"metadata": {"receipt": "other"}})], False),
+        ([("execute_result", {"data": {"text/plain": "3"}})], False),
+        ([], False),
+        ([("error", {"ename": "CheckFailed", "evalue": "x"}), ("display_data", {"metadata": {"receipt": "r"}})], False),
+        ([("stream", {"name": "stderr", "text": "a warning"}), ("display_data", {"metadata": {"receipt": "r"}})], True),
+    ],
+)
+def test_a_point_is_given_because_a_check_said_so(outputs, points):
+    counted = marking.verdict([new_output(kind, **settings) for kind, settings in outputs], "r")
+    assert all(o.output_type != "error" for o in counted) == points
+    assert len(counted) == 1
+
+
+def test_the_seed_is_that_of_the_name_in_the_notebook(course):
+    from checking import variant
+
+    resources = {"nbgrader": {"student": "4711_file", "db_url": f"sqlite:///{course}/gradebook.db"}}
+    notebook = new_notebook(cells=[new_code_cell("import x\n\ncourse = 3"), new_code_cell("me = 'Ada L.'  # name")])
+    assert marking.seed_of(notebook, resources) == variant("Ada L.", 3)
+    assert "'Ada L.' and was handed in by 4711_file" in notebook.metadata.told[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_source_that_lacks_a_part_is_refused(released, name):
-    source, given = read(ASSIGNMENTS / "source" / name / f"{name}.ipynb"), read(released / name / f"{name}.ipynb")
-    inspect(name, source, given)
-    for part, message in (("*Rubric:", "no rubric"), ("20 points, about", "its head"), ("## Go further", "Go further")):
-        broken = nbformat.from_dict(json.loads(json.dumps(source).replace(part, "")))
-        with pytest.raises(ValueError, match=message):
-            inspect(name, broken, given)
-    with pytest.raises(ValueError, match=r"the release shows hidden checks; the release shows solutions"):
-        inspect(name, source, source)
+def test_a_source_has_all_its_parts_and_its_release_gives_nothing_away(course, name):
+    source, released = read(course, name, "source"), read(course, name)
+    text, given = ("\n".join(cell.source for cell in notebook.cells) for notebook in (source, released))
+    points = sum(meta(cell).get("points", 0) for cell in source.cells)
+    for part in (f"{points:g} points, about", "*Rubric:", "## Go further", "### BEGIN HIDDEN TESTS"):
+        assert part in text
+    assert any(meta(c).get("grade") and meta(c).get("solution") for c in source.cells), (
+        "one question is read by a person"
+    )
+    for part in ("SOLUTION", "HIDDEN TESTS", "hidden_checks"):
+        assert part not in given
+    for cell in source.cells:
+        for part in re.findall("### BEGIN (?:SOLUTION|HIDDEN TESTS)\n(.*?)### END", cell.source, re.S):
+            assert not [line for line in part.splitlines() if len(line.strip()) > 30 and line.strip() in given]
+    programs = {f"program_{i}.py" for i in range(1, 5)} if name == "ps4" else set()
+    files = {path.name for path in (course / "release" / name).iterdir()}
+    assert files == {f"{name}.ipynb", "checks.py", "checking.py", *programs}
