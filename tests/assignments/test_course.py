@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -51,6 +52,10 @@ def contained():
     except RuntimeError as error:
         return str(error)
     return ""
+
+
+def kernels():
+    return set(Path(tempfile.gettempdir()).glob("marking-*/sockets/*"))
 
 
 WHY_NOT = contained()
@@ -208,9 +213,10 @@ def marked(course):
     os.environ["SECRET_OF_THE_TEACHER"] = "x"
     done = nbgrader(course, "db", "student", "import", "roster.csv")
     assert done.returncode == 0, done.stderr
+    before = kernels()
     said = {name: mark.main(course, name, 2) for name in NAMES}
     del os.environ["SECRET_OF_THE_TEACHER"]
-    return SimpleNamespace(course=course, said=said)
+    return SimpleNamespace(course=course, said=said, kernels=before)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -250,7 +256,7 @@ def test_hostile_code_loses_its_own_points_and_reaches_nothing(marked):
     expected = {"network": "OSError", "secrets": "KeyError", "too much memory": "MemoryError"}
     assert did.items() >= {**expected, "fill the disk": "OSError"}.items(), did
     assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "4242"]]
-    assert not list(Path("/tmp").glob("marking-*/sockets"))
+    assert kernels() <= marked.kernels
 
 
 def test_cells_that_are_run_otherwise_get_no_points_and_are_told(marked):
@@ -559,17 +565,17 @@ def test_an_interrupt_marks_nothing_and_says_so(small):
     solve(
         small, "ps4", "lone", [], lambda n: cell_of(n, "ps4-uf1").update(source="import time\ntime.sleep(99)") and None
     )
-    before = set(Path("/tmp").glob("marking-*/sockets/*"))
+    before = kernels()
     line = [sys.executable, "-W", "ignore", "-m", "nbgrader", "autograde", "ps4", "--student=lone"]
     running = subprocess.Popen(line, cwd=small, stderr=subprocess.PIPE, text=True)
-    while not set(Path("/tmp").glob("marking-*/sockets/*")) - before and running.poll() is None:
+    while not kernels() - before and running.poll() is None:
         time.sleep(0.1)
     time.sleep(1)
     running.send_signal(signal.SIGINT)
     said = running.communicate(timeout=60)[1]
     assert running.returncode
     not_marked(small, {"success": False, "log": said, "error": ""}, "Canceled")
-    assert not set(Path("/tmp").glob("marking-*/sockets/*")) - before
+    assert not kernels() - before
 
 
 @pytest.mark.parametrize(
