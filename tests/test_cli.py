@@ -18,7 +18,7 @@ def plain(result):
 def test_doctor_says_what_is_there_and_how_to_get_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setenv("TSFMICRO_FACE_LANDMARKER", str(tmp_path / "gone.task"))
     result = run.invoke(app, ["doctor"])
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     text = plain(result)
     for name in ("Python", "PyTorch", "GPU", "OpenCV", "JupyterLab", "landmarker model"):
         assert name in text

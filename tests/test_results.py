@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from tsfmicro_lab.cli import app
 from tsfmicro_lab.results import explain_clip, find_results, load_frames, read_results, run_table
 from tsfmicro_lab.training import Recipe, Run, cross_validate, score_table, subject_interval
+from tsfmicro_lab.training.metrics import has_units
 from tsfmicro_lab.training.predictions import write_predictions
 from tsfmicro_lab.widgets import ResultsExplorer
 
@@ -98,6 +99,35 @@ def test_runs_of_one_name_are_told_apart_by_their_place(folder, tmp_path):
     assert plain(result.output).count(str(there)) == 2, "in the table of scores and in the comparison"
 
 
+def test_an_unfinished_run_says_so_and_what_is_there_is_verified(folder, tmp_path):
+    """Two of three folds are no pooled score; a file that somebody was writing is no fold."""
+    there = tmp_path / "runs" / "cut"
+    shutil.copytree(sorted(folder.glob("*/run.json"))[0].parent, there)
+    result = run.invoke(app, ["verify", str(there)])
+    assert result.exit_code == 0, result.output
+    assert "3 of 3 folds are whole, 3 with their model" in result.output
+    (there / "folds" / "sub03.csv").rename(there / "folds" / ".sub03-77.csv")
+    result = run.invoke(app, ["score", str(there)])
+    assert result.exit_code == 0, result.output
+    assert "cut lacks 1 folds (sub03): its scores are not final" in plain(result.output)
+    [found] = find_results(there)
+    assert {*found.predictions.subject} == {"sub01", "sub02"}
+    assert run_table([found]).missing[0] == 1
+    assert run.invoke(app, ["verify", str(there)]).exit_code == 1
+    shutil.rmtree(there / "folds")
+    result = run.invoke(app, ["score", str(there)])
+    assert result.exit_code == 1
+    assert "no fold is finished" in plain(result.output)
+
+
+def test_labels_of_no_class_are_no_action_units():
+    table = pd.DataFrame({"truth": ["happy", "sad"], "predicted": ["happy", "Sad"]})
+    assert not has_units(table.assign(predicted="happy"), ("happy", "sad"))
+    assert has_units(pd.DataFrame({"truth": ["4+12", ""], "predicted": ["4", "12"]}), ("4", "12"))
+    with pytest.raises(ValueError, match="Sad: labels that are none of the classes happy, sad"):
+        has_units(table, ("happy", "sad"))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -126,7 +156,11 @@ def test_folders_without_runs_or_with_broken_ones_are_one_sentence(tmp_path):
     (tmp_path / "r" / "run.json").write_text("{}")
     result = run.invoke(app, ["results", str(tmp_path)])
     assert result.exit_code == 1
-    assert "holds no finished run" in plain(result.output)
+    assert "no run below" in plain(result.output)
+    (tmp_path / "r" / "folds.jsonl").touch()
+    result = run.invoke(app, ["results", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "holds no run of" in plain(result.output)
     with pytest.raises(ValueError, match=r"lacks clip, model, predicted, seed, subject, truth"):
         read_results(fold)
 

@@ -16,8 +16,8 @@ from tsfmicro_lab.data.samples import Samples, open_store
 from tsfmicro_lab.data.schema import KEY
 from tsfmicro_lab.explain.attribution import WhereHow, where_how
 from tsfmicro_lab.models import from_pretrained
-from tsfmicro_lab.models.base import STREAMS
-from tsfmicro_lab.training.cross_validation import fold_is_whole, model_folder
+from tsfmicro_lab.models.base import STREAMS, WEIGHTS
+from tsfmicro_lab.training.cross_validation import fold_table, is_whole, model_folder
 from tsfmicro_lab.training.metrics import calibration, has_units, score_table
 from tsfmicro_lab.training.predictions import MAX_BYTES, read_predictions
 from tsfmicro_lab.training.protocols import LEAKY, samples_digest
@@ -31,7 +31,8 @@ NEEDED = {"model", "seed", "subject", "clip", "truth", "predicted"}
 class Result:
     """Predictions of one model and seed, a row per clip.
 
-    `about` is what `cross_validate` wrote beside them (`run`, `classes`, `data`), empty for somebody else's log.
+    `about` is what `cross_validate` wrote beside them (`run`, `classes`, `data`), empty for somebody else's log; of a
+    run that is not finished, `missing` names the folds to come.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Result:
     about: dict[str, Any]
     predictions: pd.DataFrame
     classes: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
     @property
     def leaky(self) -> bool:
@@ -48,7 +50,7 @@ class Result:
     @property
     def units(self) -> bool:
         """Whether action units are detected, several in a clip."""
-        return has_units(self.predictions, self.classes)
+        return self.about.get("units", has_units(self.predictions, self.classes))
 
     @property
     def missed(self) -> pd.DataFrame:
@@ -96,7 +98,7 @@ def find_results(folder: Path | str) -> list[Result]:
     Raises:
         ValueError: There is none.
     """
-    places = [path.parent for path in Path(folder).rglob("run.json") if any(path.parent.glob("folds/*.csv"))]
+    places = [path.parent for path in Path(folder).rglob("run.json") if (path.parent / "folds.jsonl").exists()]
     if not places:
         raise ValueError(f"no run below {folder}: `tsfmicro-lab evaluate --out {folder}` makes some")
     return read_results(*sorted(places))
@@ -106,20 +108,21 @@ def run_table(results: Iterable[Result]) -> pd.DataFrame:
     """One row per run: what it is and what it is worth, computed from its predictions.
 
     Returns:
-        Columns `run`, `model`, `selection`, `seed`, `subjects`, `clips`, `uf1` with the ends `low` and `high` of its
-        95 % interval over subjects, `uar`, `accuracy`, `ece`. A run that chose by its test clips says leaky.
+        Columns `run`, `model`, `selection`, `seed`, `subjects`, `clips`, `missing` (folds to come), `uf1` with the ends
+        `low` and `high` of its 95 % interval over subjects, `uar`, `accuracy`, `ece`. A run that chose by its test
+        clips says leaky.
     """
     rows = []
     for r in results:
         table, selection = r.predictions, r.about.get("run", {}).get("selection", "unknown")
         row = score_table(table, r.classes).iloc[0].to_dict() | {"run": r.name, "subjects": table.subject.nunique()}
-        row["selection"] = LEAKY if r.leaky else selection
+        row |= {"selection": LEAKY if r.leaky else selection, "missing": len(r.missing)}
         if not r.units and row["subjects"] > 1:
             row["low"], row["high"] = subject_interval(table, r.classes)[1:]
         if not r.units and table.columns.str.startswith("p_").any():
             row["ece"] = calibration(table)[1]
         rows.append(row)
-    order = "run model selection seed subjects clips uf1 low high uar accuracy ece"
+    order = "run model selection seed subjects clips missing uf1 low high uar accuracy ece"
     return pd.DataFrame(rows).reindex(columns=order.split())
 
 
@@ -140,19 +143,50 @@ def compare(results: Sequence[Result]) -> tuple[pd.DataFrame, float] | None:
     return compare_models(table, first.name, first.classes), least
 
 
-def _read_run(folder: Path) -> Result:
+def verify(folder: Path) -> pd.DataFrame:
+    """Which folds of a run are there, and are what was written.
+
+    Returns:
+        A row for each expected fold: `fold`, `clips`, and whether its `table` and its `model` are whole, missing or
+        altered. Not every run keeps models.
+
+    Raises:
+        ValueError: The folder is none of `cross_validate`.
+    """
+    rows = []
+    for fold, clips in _read_about(folder)["folds"].items():
+        files = {"table": fold_table(folder, fold), "model": model_folder(folder, fold) / WEIGHTS}
+        rows.append({"fold": fold, "clips": clips} | {kind: _state(path, folder) for kind, path in files.items()})
+    return pd.DataFrame(rows)
+
+
+def _state(path: Path, folder: Path) -> str:
+    return "missing" if not path.exists() else "whole" if is_whole(path, folder) else "altered"
+
+
+def _read_about(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError("run.json is larger than any run's")
-        about = json.loads(path.read_text())
-        name, classes = f"{folder.parent.name}/{folder.name}", tuple(map(str, about["classes"]))
-        if broken := [fold.name for fold in folder.glob("folds/*.csv") if not fold_is_whole(fold)]:
-            raise ValueError(f"{', '.join(broken)} was truncated or altered: start the run again, it trains them anew")
-        table = pd.concat(map(_read_table, sorted(folder.glob("folds/*.csv"))), ignore_index=True)
-        return Result(name, folder, about, table, classes)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{folder} holds no finished run of `cross_validate` ({error})") from error
+        about = json.loads(path.read_text(encoding="utf-8"))
+        return about | {"folds": dict(about["folds"]), "classes": tuple(map(str, about["classes"]))}
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{folder} holds no run of `cross_validate` ({error})") from error
+
+
+def _read_run(folder: Path) -> Result:
+    about, state = _read_about(folder), verify(folder)
+    if broken := ", ".join(state.fold[(state.table == "altered") | (state.model == "altered")]):
+        raise ValueError(f"{folder}: {broken} truncated or altered: start the run again, it trains them anew")
+    done = state.fold[state.table == "whole"]
+    if done.empty:
+        raise ValueError(f"{folder}: no fold is finished: start the run again, it goes on")
+    table = pd.concat([_read_table(fold_table(folder, fold)) for fold in done], ignore_index=True)
+    if has_units(table, about["classes"]) and not about["units"]:
+        raise ValueError(f"{folder}: one class for each clip was expected, and some have none or several")
+    name, missing = f"{folder.parent.name}/{folder.name}", tuple(state.fold[state.table == "missing"])
+    return Result(name, folder, about, table, about["classes"], missing)
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from tsfmicro_lab.data import prepare
+from tsfmicro_lab.files import alone
+from tsfmicro_lab.models import from_pretrained
 from tsfmicro_lab.results import read_results
 from tsfmicro_lab.training import (
     Recipe,
@@ -173,7 +175,7 @@ def test_a_fold_that_was_cut_off_is_trained_again_and_scored_by_nobody(samples, 
     content = fold.read_bytes()
     for end in (0, content.index(b"\n") + 1, content.rindex(b"\n", 0, -1) + 1, len(content) - 1):
         fold.write_bytes(content[:end])
-        with pytest.raises(ValueError, match=r"sub02\.csv was truncated or altered"):
+        with pytest.raises(ValueError, match="sub02 truncated or altered"):
             read_results(tmp_path)
     pd.testing.assert_frame_equal(cross_validate(samples, run, folder=tmp_path, progress=False), whole)
     assert fold.read_bytes() == content
@@ -249,6 +251,26 @@ def test_models_are_kept_when_asked_for(samples, tmp_path):
     fold = leave_one_subject_out(samples.annotations)[1]
     columns = [f"p_{c}" for c in samples.classes]
     assert np.allclose(predict(model, samples, fold.test), table.loc[table.subject == "sub02", columns], atol=1e-6)
+
+
+def test_a_model_that_was_altered_is_trained_again(samples, tmp_path):
+    options = {"folder": tmp_path, "keep_models": True, "progress": False}
+    run = Run("tsfmicro_spatial", recipe=Recipe(epochs=1))
+    cross_validate(samples, run, **options)
+    weights = tmp_path / "models" / "sub02" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-4] + b"\x00\x00\xc0\x7f")  # a number becomes NaN
+    with pytest.raises(ValueError, match="not finite"):
+        from_pretrained(weights.parent)
+    with pytest.raises(ValueError, match="sub02 truncated or altered"):
+        read_results(tmp_path)
+    cross_validate(samples, run, **options)
+    assert weights.read_bytes() == content
+
+
+def test_two_runs_on_one_folder_are_refused(samples, tmp_path):
+    with alone(tmp_path), pytest.raises(OSError, match="another run is writing to"):
+        cross_validate(samples, QUICK, folder=tmp_path, progress=False)
 
 
 def test_names_that_are_paths_stay_in_the_folder_of_the_run(samples, tmp_path):

@@ -5,7 +5,7 @@ import typer
 from tsfmicro_lab.cli.data import app as data_app
 from tsfmicro_lab.cli.doctor import doctor
 from tsfmicro_lab.cli.output import PlainErrors
-from tsfmicro_lab.cli.results import results, score
+from tsfmicro_lab.cli.results import results, score, verify
 from tsfmicro_lab.cli.run import analyze_video, demo, evaluate
 
 app = typer.Typer(
@@ -16,5 +16,5 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.command(name="analyze")(analyze_video)
-for command in (demo, evaluate, score, results, doctor):
+for command in (demo, evaluate, score, results, verify, doctor):
     app.command()(command)

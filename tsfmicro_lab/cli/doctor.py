@@ -7,9 +7,11 @@ import subprocess
 from collections.abc import Callable
 from importlib.metadata import packages_distributions, version
 
+import typer
+
 
 def doctor() -> None:
-    """Say what is there, what is missing, and how to get it."""
+    """Say what is there, what is missing, and how to get it; the exit code is 1 where something is missing."""
     remedies = []
     for name, check in CHECKS.items():
         try:
@@ -20,6 +22,7 @@ def doctor() -> None:
             remedies.append(f"• {name}: {error}")
         print(f"{name:20}{state}")
     print(*remedies, sep="\n")
+    raise typer.Exit(1 if remedies else 0)
 
 
 def _gpu() -> str:

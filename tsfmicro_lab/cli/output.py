@@ -16,9 +16,12 @@ class PlainErrors(TyperGroup):
         """Runs the chosen command."""
         try:
             return super().invoke(ctx)
-        except (ValueError, OSError, ImportError) as error:
+        except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
             typer.secho(str(error), fg="red", err=True)
             raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            typer.secho("stopped; what was finished is kept, and the same command goes on from there", err=True)
+            raise typer.Exit(130) from None
 
 
 def print_table(table: "pd.DataFrame", title: str = "") -> None:

@@ -1,4 +1,4 @@
-"""`tsfmicro-lab score` and `results`: what predictions are worth, and what runs there are."""
+"""`tsfmicro-lab score`, `results` and `verify`: what predictions are worth, what runs there are, and whether whole."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +10,8 @@ from tsfmicro_lab.cli.output import print_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tsfmicro_lab.results import Result
+
 
 def score(
     files: Annotated[list[Path], typer.Argument(help="Folders of runs, CSV tables, or logs of MEGC2019.")],
@@ -20,7 +22,8 @@ def score(
     from tsfmicro_lab.training.metrics import class_table, fold_table, score_table
 
     results = read_results(*files)
-    print_table(_short(run_table(results)), "all folds pooled; 95 % intervals over subjects")
+    print_table(_short(run_table(results)), "folds pooled; 95 % intervals over subjects")
+    _warn(results)
     first = results[0]
     if not first.units:
         guess = score_table(first.predictions, first.classes).iloc[1:]
@@ -52,12 +55,35 @@ def results(
     table = run_table(found)
     table = table[table.model.str.contains(model, regex=False) & table.selection.str.contains(selection, regex=False)]
     print_table(_short(table), f"{len(table)} of {len(found)} runs")
+    _warn(found)
     if csv:
         table.to_csv(csv, index=False)
     if latex:
         latex.write_text(table.to_latex(index=False, float_format="%.3f", escape=True), encoding="utf-8")
     for i in table.index if html else ():
         print(run_report(found[i], load_frames(found[i])))
+
+
+def verify(folder: Annotated[Path, typer.Argument(help="Folder of one run.")]) -> None:
+    """Compare a run with its manifest: expected folds, and the hash of every file; the exit code tells."""
+    from tsfmicro_lab.results import verify as verify_run
+
+    state = verify_run(folder)
+    wrong = state[(state.table != "whole") | (state.model == "altered")]
+    if not wrong.empty:
+        print_table(wrong, "Folds that are not whole: started again, the run trains them")
+    print(f"{len(state) - len(wrong)} of {len(state)} folds are whole, {sum(state.model == 'whole')} with their model")
+    raise typer.Exit(0 if wrong.empty else 1)
+
+
+def _warn(results: "list[Result]") -> None:
+    """Says which runs are not finished."""
+    for result in results:
+        if lacking := result.missing:
+            known = f"{', '.join(lacking[:3])}{' …' * (len(lacking) > 3)}"
+            typer.secho(
+                f"{result.name} lacks {len(lacking)} folds ({known}): its scores are not final", fg="red", err=True
+            )
 
 
 def _short(table: "pd.DataFrame") -> "pd.DataFrame":

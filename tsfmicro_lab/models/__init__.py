@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from tsfmicro_lab.models import shallow, slstt, tsfmicro
-from tsfmicro_lab.models.base import Recognizer, check_word
+from tsfmicro_lab.models.base import WEIGHTS, Recognizer, check_word
 from tsfmicro_lab.models.frl_dgt import FRLDGT
 from tsfmicro_lab.models.htnet import HTNet
 from tsfmicro_lab.models.mmnet import MMNet
@@ -99,6 +99,6 @@ def from_pretrained(name: Path | str) -> Recognizer:
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         remedy = f"give a folder of save_pretrained, or one of {', '.join(SHIPPED)}"
         raise ValueError(f"{folder} holds no model of this lab ({error}): {remedy}") from error
-    tensors = read_weights(folder / "model.safetensors")
+    tensors = read_weights(folder / WEIGHTS)
     fill(model, tensors, f"the weights in {folder} do not fit its config.json: save the model again")
     return model.eval()

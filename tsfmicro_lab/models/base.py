@@ -27,6 +27,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STREAMS = {"onset": "where", "difference": "how"}
 #: What a model says where it is not sure enough.
 UNSURE = "cannot tell"
+#: Parameters of a saved model, in its folder.
+WEIGHTS = "model.safetensors"
 
 Image = Float[Tensor, "batch 3 height width"]
 Logits = Float[Tensor, "batch classes"]
@@ -253,7 +255,7 @@ class Recognizer(nn.Module):
 
         (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
         tensors = {name: x.contiguous() for name, x in self.state_dict().items()}
-        (folder / "model.safetensors").write_bytes(save(tensors))
+        (folder / WEIGHTS).write_bytes(save(tensors))
         config = json.dumps({"name": self.name, **asdict(self.config)}, sort_keys=True, indent=2)
         (folder / "config.json").write_text(config, encoding="utf-8")
         (folder / "README.md").write_text(model_card(self, **facts), encoding="utf-8")

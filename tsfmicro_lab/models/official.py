@@ -140,7 +140,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def fill(module: nn.Module, given: Mapping[str, Tensor], wrong: str) -> None:
-    """Loads tensors into a module, or lists those that are missing, unknown or of another shape.
+    """Loads tensors into a module, or lists those that are missing, unknown, of another shape, or not finite.
 
     Raises:
         ValueError: They do not fit; the message begins with `wrong`.
@@ -151,6 +151,7 @@ def fill(module: nn.Module, given: Mapping[str, Tensor], wrong: str) -> None:
         for name in sorted(found | expected)
         if found.get(name) != expected.get(name)
     ]
+    problems += [f"  {name} holds numbers that are not finite" for name, x in given.items() if not x.isfinite().all()]
     if problems:
         raise ValueError(f"{wrong}\n" + "\n".join(problems))
     module.load_state_dict(given)

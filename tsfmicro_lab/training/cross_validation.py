@@ -13,14 +13,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from tsfmicro_lab.data.samples import Samples, prepare
 from tsfmicro_lab.data.schema import KEY, Dataset
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
-from tsfmicro_lab.files import file_digest, safe_name, write_whole
-from tsfmicro_lab.models.base import check_word
+from tsfmicro_lab.files import alone, file_digest, safe_name, write_whole
+from tsfmicro_lab.models.base import WEIGHTS, check_word
 from tsfmicro_lab.models.card import model_card
 from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.provenance import environment
@@ -69,7 +70,7 @@ def cross_validate(
     Raises:
         ValueError: A subject stands on both sides of a fold, the folder holds another run, or two runs have one name
             and seed.
-        OSError: A fold cannot be written; earlier folds stay whole.
+        OSError: A fold cannot be written, and earlier folds stay whole; or another run is writing to the folder.
         MemoryError: A batch does not fit the device; the message says how many clips may.
 
     Example:
@@ -86,14 +87,13 @@ def cross_validate(
     if len(set(names)) < len(names):
         raise ValueError(f"two runs have one name and seed: {', '.join(sorted(names))}")
     folds = leave_one_subject_out(samples.annotations) if folds is None else checked(folds, samples.annotations)
-    with TemporaryDirectory() as passing:
-        place = Path(folder or passing)
+    with TemporaryDirectory() as passing, alone(place := Path(folder or passing)):
         by_run = []
         for run, name in zip(several, names, strict=True):
             own = place / name if isinstance(runs, Sequence) else place
             _open_run(own, run, samples, folds)
             by_run.append([_Job(run, own, fold, keep_models, checkpoints) for fold in folds])
-        todo = [job for jobs in by_run for job in jobs if not fold_is_whole(job.path("folds", ".csv"))]
+        todo = [job for jobs in by_run for job in jobs if not job.is_done()]
         what = f"{several[0].label}, seed {several[0].seed}" if len(several) == 1 else f"{len(several)} runs"
         with tqdm(desc=f"{what}: folds", total=len(several) * len(folds), disable=not progress) as bar:
             bar.update(bar.total - len(todo))
@@ -201,9 +201,14 @@ def _take_gpu(numbers: Any) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = str(numbers.get())
 
 
-def fold_is_whole(path: Path) -> bool:
-    """Whether a fold's table is there with the hash that the run's `folds.jsonl` holds; else it is trained again."""
-    log = path.parents[1] / "folds.jsonl"
+def fold_table(folder: Path, fold: str) -> Path:
+    """Where a run keeps what it predicted in a fold."""
+    return folder / "folds" / f"{safe_name(fold)}.csv"
+
+
+def is_whole(path: Path, folder: Path) -> bool:
+    """Whether a file is there with a hash that the run's `folds.jsonl` holds; else its fold is trained again."""
+    log = folder / "folds.jsonl"
     return path.exists() and log.exists() and file_digest(path) in log.read_text(encoding="utf-8")
 
 
@@ -216,23 +221,34 @@ class _Job(NamedTuple):
     keep_model: bool
     keep_checkpoints: bool
 
-    def path(self, kind: str, ending: str = "") -> Path:
-        return self.place / kind / f"{safe_name(self.fold.name)}{ending}"
+    @property
+    def table(self) -> Path:
+        return fold_table(self.place, self.fold.name)
+
+    @property
+    def model(self) -> Path:
+        return model_folder(self.place, self.fold.name)
+
+    def is_done(self) -> bool:
+        files = [self.table, *[self.model / WEIGHTS] * self.keep_model]
+        return all(is_whole(path, self.place) for path in files)
 
     def train(self, samples: Samples) -> pd.DataFrame:
-        model, states = self.path("models"), self.path("checkpoints")
-        kept = model if self.keep_model else None, states if self.keep_checkpoints else None
+        states = self.place / "checkpoints" / safe_name(self.fold.name)
+        kept = self.model if self.keep_model else None, states if self.keep_checkpoints else None
         return run_fold(self.run, samples, self.fold, *kept)
 
     def keep(self, rows: pd.DataFrame) -> None:
         """Writes what the fold predicted; its checkpoints are then needed no more."""
-        path = self.path("folds", ".csv")
-        what = f"fold {self.fold.name} could not be saved to {path}"
+        what = f"fold {self.fold.name} could not be saved to {self.table}"
         with space_advice(what, "the folds that are finished are kept"):
-            write_predictions(rows, path)
+            write_predictions(rows, self.table)
+        known = rows.attrs | {"sha256": file_digest(self.table)}
+        if self.keep_model:
+            known["model_sha256"] = file_digest(self.model / WEIGHTS)
         with (self.place / "folds.jsonl").open("a") as log:
-            log.write(json.dumps(rows.attrs | {"sha256": file_digest(path)}) + "\n")
-        shutil.rmtree(self.path("checkpoints"), ignore_errors=True)
+            log.write(json.dumps(known) + "\n")
+        shutil.rmtree(self.place / "checkpoints" / safe_name(self.fold.name), ignore_errors=True)
 
 
 def _train_all(samples: Samples, jobs: list[_Job], executor: Executor | None) -> Iterator[tuple[_Job, pd.DataFrame]]:
@@ -255,25 +271,30 @@ def _train_all(samples: Samples, jobs: list[_Job], executor: Executor | None) ->
 
 def _collect(jobs: Sequence[_Job], samples: Samples) -> pd.DataFrame:
     """Table of a run; tells the cards of its models what all folds together scored, which nobody knew before."""
-    rows = pd.concat([read_predictions(job.path("folds", ".csv")) for job in jobs], ignore_index=True)
+    rows = pd.concat([read_predictions(job.table) for job in jobs], ignore_index=True)
     table = samples.table[KEY].merge(rows, on=KEY, validate="one_to_many")
     if jobs[0].keep_model:
         model, scores = jobs[0].run.create(len(samples.classes)), card_scores(table, samples.classes).to_dict("records")
         for job in jobs:
             card = model_card(model, **card_facts(job.run, samples, job.fold), scores=scores)
-            _write_text(job.path("models") / "README.md", card)
+            _write_text(job.model / "README.md", card)
     return table
 
 
 def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -> None:
     """Creates the folder of a run, or checks that it holds this very run on these very samples."""
-    split = repr([(f.name, f.train.tolist(), f.test.tolist(), f.validation.tolist()) for f in folds])
+    split = hashlib.sha256()
+    for fold in folds:
+        split.update(repr((fold.name, *(rows.size for rows in (fold.train, fold.test, fold.validation)))).encode())
+        split.update(np.concatenate([fold.train, fold.test, fold.validation]).astype(np.int64).tobytes())
     about = {
         "run": asdict(run),
         "classes": list(samples.classes),
+        "units": samples.label.ndim > 1,
         "samples": samples_digest(samples),
         "data": samples.source,
-        "folds": hashlib.sha256(split.encode()).hexdigest(),
+        "folds": {fold.name: len(fold.test) for fold in folds},
+        "split": split.hexdigest(),
     }
     path = folder / "run.json"
     if not path.exists():

@@ -182,8 +182,15 @@ def uf1_of_counts(counts: Counts, absent: float = np.nan) -> Float[np.ndarray, "
 
 
 def has_units(predictions: pd.DataFrame, classes: Sequence[str]) -> bool:
-    """Whether these are action units, of which a clip may have several or none."""
-    return not {*predictions.truth, *predictions.predicted} <= {*classes}
+    """Whether these are action units, of which a clip may have several or none.
+
+    Raises:
+        ValueError: A label is neither a class nor made of classes.
+    """
+    labels = {*predictions.truth, *predictions.predicted}
+    if unknown := {name for label in labels - {*classes} for name in str(label).split("+")} - {*classes, ""}:
+        raise ValueError(f"{', '.join(sorted(unknown))}: labels that are none of the classes {', '.join(classes)}")
+    return not labels <= {*classes}
 
 
 def _one_hot(labels: pd.Series, classes: Sequence[str]) -> Int[np.ndarray, "clips classes"]:
