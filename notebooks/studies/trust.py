@@ -21,6 +21,7 @@ if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from studies.intervals import group_interval
+from studies.plots import intervals_chart
 from studies.script import Clips, Save, Seeds, Subjects, Workers, one_sentence
 from studies.stored import Stored, provenance_of, writable
 from studies.trials import (
@@ -43,7 +44,6 @@ from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.data.synthetic import CLASS_COUNTS
 from tsfmicro_lab.explain import where_how
-from tsfmicro_lab.explain.charts import intervals_chart
 from tsfmicro_lab.processes import process_pool, usable_cores
 from tsfmicro_lab.training import Run, fit
 from tsfmicro_lab.training.predictions import read_predictions, write_predictions

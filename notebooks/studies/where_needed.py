@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from studies.compare import Comparison
-from tsfmicro_lab.explain.charts import intervals_chart
+from studies.plots import intervals_chart
 
 STORED = Path(__file__).parents[1] / "results" / "comparison.json"
 #: Settings of the comparison, by what the stream of the motion reads in them.

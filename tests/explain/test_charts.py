@@ -5,13 +5,13 @@ import pandas as pd
 import plotly.io as pio
 import pytest
 
+from studies.plots import intervals_chart
 from tsfmicro_lab.explain.charts import (
     COLOURS,
     TEMPLATE,
     bars_chart,
     confusion_chart,
     folds_chart,
-    intervals_chart,
     reliability_chart,
     scores_chart,
     shares_chart,

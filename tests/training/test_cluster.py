@@ -83,7 +83,7 @@ def test_a_worker_killed_at_work_changes_nothing(samples, tmp_path, alone):
     assert len(grid) == 3 * len(samples)
     pd.testing.assert_frame_equal(grid.iloc[: len(samples)][list(alone)], alone, check_dtype=False)
     names = {"tsfmicro_spatial-0", "tsfmicro_temporal-0", "tsfmicro_temporal-1"}
-    assert {p.name for p in (tmp_path / "grid").iterdir()} == names
+    assert {p.name for p in (tmp_path / "grid").glob("[!.]*")} == names
     assert set(grid[grid.model == "tsfmicro_temporal"].seed) == {0, 1}
 
 

@@ -16,6 +16,8 @@ class PlainErrors(TyperGroup):
         """Runs the chosen command."""
         try:
             return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):  # which are runtime errors, too
+            raise
         except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
             typer.secho(str(error), fg="red", err=True)
             raise typer.Exit(1) from error

@@ -52,7 +52,7 @@ def bars_chart(table: pd.DataFrame, x: str, y: str, color: str) -> go.Figure:
         >>> [(trace.type, trace.name) for trace in bars_chart(table, "model", "uf1", "what").data]
         [('bar', 'intact'), ('bar', 'how off')]
     """
-    table = _short(table)
+    table = short_names(table)
     means = table.groupby([x, color], sort=False)[y].mean().reset_index()
     how = {"x": x, "y": y, "color": color, "template": TEMPLATE}
     figure = px.bar(means, pattern_shape=color, barmode="group", hover_data={y: ":.3f"}, **how)
@@ -60,28 +60,6 @@ def bars_chart(table: pd.DataFrame, x: str, y: str, color: str) -> go.Figure:
         dots = px.scatter(table, hover_data=[c for c in ("seed",) if c in table], **how)
         dots.for_each_trace(lambda dot: dot.update(offsetgroup=dot.name, marker={"color": GREY, "size": 5}))
         figure.add_traces(dots.update_traces(showlegend=False).data).update_layout(scattermode="group")
-    return figure
-
-
-def intervals_chart(
-    table: pd.DataFrame, x: str, y: str, low: str, high: str, color: str | None = None, *, title: str | None = None
-) -> go.Figure:
-    """A dot and its 95 % interval for each row, the first row on top; a line at zero, where an interval meets it.
-
-    Columns hold the dots (`x`), their names (`y`), the ends of the intervals, and the series (`color`), which lie side
-    by side where several have one name. The x-axis has the title `title`, or the column's name.
-    """
-    shown = _short(table).assign(more=table[high] - table[x], less=table[x] - table[low])
-    hover = {"more": False, "less": False} | dict.fromkeys((x, low, high), ":.3f")
-    series = {"color": color, "symbol": color, "hover_data": hover, "height": 140 + 26 * len(shown)}
-    figure = px.scatter(shown, x=x, y=y, error_x="more", error_x_minus="less", template=TEMPLATE, **series)
-    figure.update_traces(marker_size=8).update_layout(xaxis_title=title or x)
-    if shown[y].duplicated().any():
-        figure.for_each_trace(lambda dots: dots.update(orientation="h", offsetgroup=dots.name))
-        figure.update_layout(scattermode="group")
-    figure.update_yaxes(type="category", autorange="reversed", categoryorder="array", categoryarray=shown[y].unique())
-    if table[low].min() <= 0 <= table[high].max():
-        figure.add_vline(0, line_dash="dot", line_color="grey")
     return figure
 
 
@@ -121,14 +99,6 @@ def shares_chart(shares: pd.DataFrame) -> go.Figure:
     return _diagonal(figure, top, "chance")
 
 
-def when_chart(table: pd.DataFrame, apex: int) -> go.Figure:
-    """A map of *when* (`explain.over_time`): probability of each class with the apex in each frame; and the apex."""
-    how = {"hover_data": {"logit": ":.2f", "probability": ":.0%"}, "template": TEMPLATE}
-    figure = px.line(table, x="frame", y="probability", color="class", line_dash="class", **how)
-    figure.update_yaxes(range=[0, 1], tickformat=".0%").update_xaxes(title="frame taken for the apex")
-    return figure.add_vline(apex, line_dash="dot", line_color="grey", annotation_text="apex")
-
-
 def folds_chart(predictions: pd.DataFrame, classes: Sequence[str], by: str = "subject") -> go.Figure:
     """UF1 and accuracy of each subject, or what else is a fold, the hardest first; of one model and seed."""
     table = fold_table(predictions, classes, by).sort_values(["accuracy", "uf1"]).rename(columns={"uf1": "UF1"})
@@ -154,5 +124,6 @@ def _diagonal(figure: go.Figure, top: float, name: str) -> go.Figure:
     return figure.add_scatter(x=[0, top], y=[0, top], mode="lines", name=name, line=line, hoverinfo="skip")
 
 
-def _short(table: pd.DataFrame) -> pd.DataFrame:
+def short_names(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with models named without the `tsfmicro_` that most begin with."""
     return table.assign(model=table["model"].astype(str).str.removeprefix("tsfmicro_")) if "model" in table else table

@@ -1,7 +1,7 @@
 """Pictures of clips and maps, drawn without a browser; every map of a figure shares one scale."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -113,24 +113,6 @@ def maps_figure(faces: Sequence[np.ndarray], maps: Sequence[WhereHow], titles: S
     for axis, name in zip(axes[:, 0], names, strict=True):
         axis.set_ylabel(stream_title(name), fontsize=11)
     _scale(figure, axes, np.s_[:], image, MAP_LABEL)
-    return figure
-
-
-def strip_figure(rows: Mapping[str, Sequence[np.ndarray]], limit: float | None = None) -> Picture:
-    """Rows of small pictures, one column per frame: RGB images, or maps in orange (for) and purple (against).
-
-    Maps (H, W) have full colour at `limit`, by default the largest value of their row.
-    """
-    columns = max(len(pictures) for pictures in rows.values())
-    figure = Picture(figsize=(1.1 * columns, 1.25 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-    for line, (name, pictures) in zip(axes, rows.items(), strict=True):
-        full = limit or max(float(np.abs(p).max()) for p in pictures) or 1.0
-        for axis, picture in zip(line, pictures, strict=False):  # a row may be shorter
-            axis.imshow(picture, cmap=DIVERGING, vmin=-full, vmax=full)
-        line[0].set_ylabel(name, fontsize=8)
     return figure
 
 
