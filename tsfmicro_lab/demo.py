@@ -8,7 +8,6 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from tsfmicro_lab.data.samples import Samples, prepare
-from tsfmicro_lab.data.schema import KEY
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 from tsfmicro_lab.explain.attribution import mass_inside, where_how
 from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
@@ -17,8 +16,9 @@ from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.preprocess.alignment import align_clip
 from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker
 from tsfmicro_lab.reports import Report
-from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, decide, fold_processes, predict, score_table
+from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_processes, score_table
 from tsfmicro_lab.training.predictions import write_predictions
+from tsfmicro_lab.training.protocols import prediction_table
 
 
 def run_demo(
@@ -73,10 +73,7 @@ def _show_clips(report: Report, seed: int) -> None:
 def _shipped(data: SyntheticMicroExpressions, model: Recognizer, seed: int) -> pd.DataFrame:
     """What a shipped model predicts."""
     samples = prepare(data, model.config.image_size, tensors=model.prepared)
-    said = decide(p := predict(model, samples, np.arange(len(samples))))
-    table = samples.table[KEY].assign(model="emotions, as shipped", seed=seed, truth=samples.names(samples.label))
-    names = {f"p_{name}": p[:, i] for i, name in enumerate(samples.classes)}
-    return table.assign(predicted=[samples.classes[i] for i in said], **names)
+    return prediction_table(model, samples, np.arange(len(samples))).assign(model="emotions, as shipped", seed=seed)
 
 
 def _explain(report: Report, data: SyntheticMicroExpressions, samples: Samples, model: Recognizer) -> None:

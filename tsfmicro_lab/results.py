@@ -16,8 +16,8 @@ from tsfmicro_lab.data.samples import Samples, open_store
 from tsfmicro_lab.data.schema import KEY
 from tsfmicro_lab.explain.attribution import WhereHow, where_how
 from tsfmicro_lab.models import from_pretrained
-from tsfmicro_lab.models.base import STREAMS, WEIGHTS
-from tsfmicro_lab.training.cross_validation import fold_table, is_whole, model_folder
+from tsfmicro_lab.models.base import STREAMS
+from tsfmicro_lab.training.cross_validation import fold_files, is_whole
 from tsfmicro_lab.training.metrics import calibration, has_units, score_table
 from tsfmicro_lab.training.predictions import MAX_BYTES, read_predictions
 from tsfmicro_lab.training.protocols import LEAKY, samples_digest
@@ -155,9 +155,8 @@ def verify(folder: Path) -> pd.DataFrame:
     """
     rows = []
     for fold, clips in _read_about(folder)["folds"].items():
-        files = {"table": fold_table(folder, fold), "model": model_folder(folder, fold) / WEIGHTS}
-        rows.append({"fold": fold, "clips": clips} | {kind: _state(path, folder) for kind, path in files.items()})
-    return pd.DataFrame(rows)
+        rows.append([fold, clips, *(_state(path, folder) for path in fold_files(folder, fold))])
+    return pd.DataFrame(rows, columns=["fold", "clips", "table", "model"])
 
 
 def _state(path: Path, folder: Path) -> str:
@@ -182,7 +181,7 @@ def _read_run(folder: Path) -> Result:
     done = state.fold[state.table == "whole"]
     if done.empty:
         raise ValueError(f"{folder}: no fold is finished: start the run again, it goes on")
-    table = pd.concat([_read_table(fold_table(folder, fold)) for fold in done], ignore_index=True)
+    table = pd.concat([_read_table(fold_files(folder, fold)[0]) for fold in done], ignore_index=True)
     if has_units(table, about["classes"]) and not about["units"]:
         raise ValueError(f"{folder}: one class for each clip was expected, and some have none or several")
     name, missing = f"{folder.parent.name}/{folder.name}", tuple(state.fold[state.table == "missing"])
@@ -218,7 +217,7 @@ def explain_clip(result: Result, samples: Samples, row: pd.Series) -> tuple[Clip
     i = int(np.flatnonzero((samples.table[KEY] == row[KEY]).all(axis=1))[0])
     frames = [x[i].permute(1, 2, 0).numpy() for x in (samples.onset, samples.apex)]
     clip = Clip(str(row["clip"]), row.subject, frames, 0, 1, 1, emotion=row.truth)
-    folder = model_folder(result.folder, row.fold)
+    folder = fold_files(result.folder, row.fold)[1].parent
     model = from_pretrained(folder) if folder.is_dir() else None
     if model is None or not STREAMS.keys() <= {*model.input_names}:
         return clip, None

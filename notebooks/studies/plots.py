@@ -1,14 +1,19 @@
 """Charts and figures of the lessons: intervals, a map of *when*, rows of small maps."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import plotly.express as px
 import plotly.graph_objects as go
+import torch
 
+from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.explain.charts import TEMPLATE, short_names
 from tsfmicro_lab.explain.figures import DIVERGING, Picture
+from tsfmicro_lab.models import Recognizer
+from tsfmicro_lab.preprocess.alignment import onset_landmarks
 
 
 def intervals_chart(
@@ -33,8 +38,22 @@ def intervals_chart(
     return figure
 
 
+def over_time(model: Recognizer, clip: Clip, classes: Sequence[str]) -> pd.DataFrame:
+    """A map of *when*: what the model says as the apex slides over the frames of a clip, from onset to offset.
+
+    The face of a clip without landmarks is found once, in the onset frame.
+
+    Returns:
+        One row per frame and class: `frame`, `class`, `logit`, `probability` (softmax).
+    """
+    clip, frames = replace(clip, landmarks=onset_landmarks(clip)), range(clip.onset, clip.offset + 1)
+    logits = torch.cat([model.logits(replace(clip, apex=i)) for i in frames])
+    rows = pd.MultiIndex.from_product([frames, classes], names=["frame", "class"]).to_frame(index=False)
+    return rows.assign(logit=logits.numpy().ravel(), probability=logits.softmax(-1).numpy().ravel())
+
+
 def when_chart(table: pd.DataFrame, apex: int) -> go.Figure:
-    """A map of *when* (`explain.over_time`): probability of each class with the apex in each frame; and the apex."""
+    """A map of *when* (:func:`over_time`): probability of each class with the apex in each frame; and the apex."""
     how = {"hover_data": {"logit": ":.2f", "probability": ":.0%"}, "template": TEMPLATE}
     figure = px.line(table, x="frame", y="probability", color="class", line_dash="class", **how)
     figure.update_yaxes(range=[0, 1], tickformat=".0%").update_xaxes(title="frame taken for the apex")

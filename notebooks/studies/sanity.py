@@ -13,10 +13,10 @@ from captum.metrics import sensitivity_max
 from jaxtyping import UInt8
 from torch import Tensor
 
+from studies.truth import rank_correlation
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.explain.attribution import WhereHow
 from tsfmicro_lab.explain.methods import Mask, Tensors
-from tsfmicro_lab.explain.truth import rank_correlation
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.seeds import seeded
 

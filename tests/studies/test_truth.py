@@ -4,9 +4,8 @@ import torch
 from toy_models import Linear
 
 from studies.infidelity import relative_infidelity
-from studies.truth import impute, perturbation_curves, truth_scores
+from studies.truth import impute, perturbation_curves, pointing, rank_correlation, truth_scores
 from tsfmicro_lab.explain import WhereHow, where_how
-from tsfmicro_lab.explain.truth import pointing, rank_correlation
 from tsfmicro_lab.preprocess import align_clip
 
 

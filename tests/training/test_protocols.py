@@ -28,7 +28,7 @@ from tsfmicro_lab.training import (
     score_table,
     subject_interval,
 )
-from tsfmicro_lab.training.cross_validation import model_folder
+from tsfmicro_lab.training.cross_validation import fold_files
 from tsfmicro_lab.training.metrics import has_units
 from tsfmicro_lab.training.splits import nested_leave_one_subject_out, subject_k_fold
 
@@ -282,7 +282,7 @@ def test_names_that_are_paths_stay_in_the_folder_of_the_run(samples, tmp_path):
     assert set(table.subject) == {"../esc", "a/b", "006", "sub04"}
     assert list(tmp_path.iterdir()) == [folder]
     assert len(list((folder / "folds").iterdir())) == len(list((folder / "models").iterdir())) == 4
-    assert all(model_folder(folder, subject).is_dir() for subject in set(table.subject))
+    assert all(fold_files(folder, subject)[1].is_file() for subject in set(table.subject))
     pd.testing.assert_frame_equal(cross_validate(other, run, **options), table)
 
 

@@ -1,19 +1,16 @@
 """Attribution: which pixels of its inputs a prediction rests on, for every model; where-how, of TSFmicro's two."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.explain import methods
 from tsfmicro_lab.explain.methods import METHODS, InFrames, InOrder, Mask, Settings, Tensors
 from tsfmicro_lab.models.base import STREAMS, Recognizer
-from tsfmicro_lab.preprocess.alignment import onset_landmarks
 from tsfmicro_lab.seeds import seeded
 
 #: A map: (H, W), or of a row of frames (frames, H, W).
@@ -210,17 +207,3 @@ def mass_inside(heat: Heat, region: Bool[np.ndarray, "_ _"]) -> tuple[float, flo
         raise ValueError(f"map {heat.shape} and region {region.shape} differ: align the clip to the model's size")
     mass = np.abs(heat)
     return float(mass[..., region].sum() / max(float(mass.sum()), TINY)), float(region.mean())
-
-
-def over_time(model: Recognizer, clip: Clip, classes: Sequence[str]) -> pd.DataFrame:
-    """A map of *when*: what the model says as the apex slides over the frames of a clip, from onset to offset.
-
-    The face of a clip without landmarks is found once, in the onset frame.
-
-    Returns:
-        One row per frame and class: `frame`, `class`, `logit`, `probability` (softmax).
-    """
-    clip, frames = replace(clip, landmarks=onset_landmarks(clip)), range(clip.onset, clip.offset + 1)
-    logits = torch.cat([model.logits(replace(clip, apex=i)) for i in frames])
-    rows = pd.MultiIndex.from_product([frames, classes], names=["frame", "class"]).to_frame(index=False)
-    return rows.assign(logit=logits.numpy().ravel(), probability=logits.softmax(-1).numpy().ravel())

@@ -93,7 +93,7 @@ def cross_validate(
             own = place / name if isinstance(runs, Sequence) else place
             _open_run(own, run, samples, folds)
             by_run.append([_Job(run, own, fold, keep_models, checkpoints) for fold in folds])
-        todo = [job for jobs in by_run for job in jobs if not job.is_done()]
+        todo = [job for jobs in by_run for job in jobs if not all(is_whole(path, job.place) for path in job.files)]
         what = f"{several[0].label}, seed {several[0].seed}" if len(several) == 1 else f"{len(several)} runs"
         with tqdm(desc=f"{what}: folds", total=len(several) * len(folds), disable=not progress) as bar:
             bar.update(bar.total - len(todo))
@@ -177,11 +177,6 @@ def run_name(run: Run) -> str:
     return safe_name("-".join([run.model, *settings, *["leaky"] * run.leaky, str(run.seed)]))
 
 
-def model_folder(folder: Path, fold: str) -> Path:
-    """Where a run keeps the model of a fold, which is named by the subject that it never saw."""
-    return folder / "models" / safe_name(fold)
-
-
 def fold_processes(workers: int | None = None, *, gpus: int = 0) -> ProcessPoolExecutor:
     """Processes that each train one fold on one core, which is faster for small models than one fold on all cores.
 
@@ -201,9 +196,10 @@ def _take_gpu(numbers: Any) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = str(numbers.get())
 
 
-def fold_table(folder: Path, fold: str) -> Path:
-    """Where a run keeps what it predicted in a fold."""
-    return folder / "folds" / f"{safe_name(fold)}.csv"
+def fold_files(folder: Path, fold: str) -> tuple[Path, Path]:
+    """Where a run keeps a fold's predictions and its model's parameters; a fold is named by whom it never saw."""
+    name = safe_name(fold)
+    return folder / "folds" / f"{name}.csv", folder / "models" / name / WEIGHTS
 
 
 def is_whole(path: Path, folder: Path) -> bool:
@@ -222,33 +218,25 @@ class _Job(NamedTuple):
     keep_checkpoints: bool
 
     @property
-    def table(self) -> Path:
-        return fold_table(self.place, self.fold.name)
+    def files(self) -> tuple[Path, ...]:
+        return fold_files(self.place, self.fold.name)[: 1 + self.keep_model]
 
     @property
-    def model(self) -> Path:
-        return model_folder(self.place, self.fold.name)
-
-    def is_done(self) -> bool:
-        files = [self.table, *[self.model / WEIGHTS] * self.keep_model]
-        return all(is_whole(path, self.place) for path in files)
+    def checkpoints(self) -> Path:
+        return self.place / "checkpoints" / safe_name(self.fold.name)
 
     def train(self, samples: Samples) -> pd.DataFrame:
-        states = self.place / "checkpoints" / safe_name(self.fold.name)
-        kept = self.model if self.keep_model else None, states if self.keep_checkpoints else None
+        kept = self.files[1].parent if self.keep_model else None, self.checkpoints if self.keep_checkpoints else None
         return run_fold(self.run, samples, self.fold, *kept)
 
     def keep(self, rows: pd.DataFrame) -> None:
         """Writes what the fold predicted; its checkpoints are then needed no more."""
-        what = f"fold {self.fold.name} could not be saved to {self.table}"
+        what = f"fold {self.fold.name} could not be saved to {self.files[0]}"
         with space_advice(what, "the folds that are finished are kept"):
-            write_predictions(rows, self.table)
-        known = rows.attrs | {"sha256": file_digest(self.table)}
-        if self.keep_model:
-            known["model_sha256"] = file_digest(self.model / WEIGHTS)
+            write_predictions(rows, self.files[0])
         with (self.place / "folds.jsonl").open("a") as log:
-            log.write(json.dumps(known) + "\n")
-        shutil.rmtree(self.place / "checkpoints" / safe_name(self.fold.name), ignore_errors=True)
+            log.write(json.dumps(rows.attrs | {"sha256": [*map(file_digest, self.files)]}) + "\n")
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
 def _train_all(samples: Samples, jobs: list[_Job], executor: Executor | None) -> Iterator[tuple[_Job, pd.DataFrame]]:
@@ -271,13 +259,13 @@ def _train_all(samples: Samples, jobs: list[_Job], executor: Executor | None) ->
 
 def _collect(jobs: Sequence[_Job], samples: Samples) -> pd.DataFrame:
     """Table of a run; tells the cards of its models what all folds together scored, which nobody knew before."""
-    rows = pd.concat([read_predictions(job.table) for job in jobs], ignore_index=True)
+    rows = pd.concat([read_predictions(job.files[0]) for job in jobs], ignore_index=True)
     table = samples.table[KEY].merge(rows, on=KEY, validate="one_to_many")
     if jobs[0].keep_model:
         model, scores = jobs[0].run.create(len(samples.classes)), card_scores(table, samples.classes).to_dict("records")
         for job in jobs:
             card = model_card(model, **card_facts(job.run, samples, job.fold), scores=scores)
-            _write_text(job.model / "README.md", card)
+            _write_text(job.files[1].with_name("README.md"), card)
     return table
 
 

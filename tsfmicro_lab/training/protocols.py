@@ -120,7 +120,7 @@ def run_fold(
         model.load_state_dict(best["state"])
     columns: dict[str, Any] = {"model": run.label, "seed": run.seed, "selection": LEAKY if run.leaky else run.selection}
     columns |= {"epoch": best["epoch"], "candidate": best["candidate"], "fold": fold.name}
-    rows = _predictions(model, samples, fold.test).assign(**columns)
+    rows = prediction_table(model, samples, fold.test).assign(**columns)
     facts: dict[Any, Any] = {
         "fold": fold.name,
         "device": device_name(next(model.parameters()).device),
@@ -195,13 +195,14 @@ def _alone() -> Iterator[None]:
 
 
 def _uf1(model: Recognizer, samples: Samples, rows: np.ndarray) -> float:
-    table = _predictions(model, samples, rows)
+    table = prediction_table(model, samples, rows)
     if samples.label.ndim > 1:
         return float(class_table(table, samples.classes).f1.mean())
     return float(uf1_of_counts(confusion(table, samples.classes)))
 
 
-def _predictions(model: Recognizer, samples: Samples, rows: np.ndarray) -> pd.DataFrame:
+def prediction_table(model: Recognizer, samples: Samples, rows: np.ndarray) -> pd.DataFrame:
+    """What a model predicts of some samples: subject, clip, onset, truth, predicted, p_<class>."""
     p = predict(model, samples, rows)
     table = samples.table.loc[rows, KEY].reset_index(drop=True)
     table["truth"] = samples.names(samples.label[rows])

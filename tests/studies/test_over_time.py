@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from studies.plots import when_chart
-from tsfmicro_lab.explain import over_time
+from studies.plots import over_time, when_chart
 from tsfmicro_lab.models import create_model
 
 
