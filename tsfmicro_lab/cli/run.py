@@ -57,11 +57,10 @@ def evaluate(
     from tsfmicro_lab.training import evaluate as run_experiment
     from tsfmicro_lab.training.protocols import LEAKY
 
-    drawing: dict[str, Any] = {"layout_variation": layout_variation, "where": where}
-    drawing["distractors"] = Distractors.parse(distractors)
+    drawing: dict[str, Any] = {"where": where, "distractors": Distractors.parse(distractors)}
 
     def draw(seed: int) -> SyntheticMicroExpressions:
-        return SyntheticMicroExpressions(subjects, clips, seed=seed, **drawing)
+        return SyntheticMicroExpressions(subjects, clips, seed=seed, layout_variation=layout_variation, **drawing)
 
     recipe = RECIPES.get(preset, RECIPES["tiny"])  # an unknown preset is told with the models
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
