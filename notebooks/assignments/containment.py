@@ -78,7 +78,8 @@ class ContainedKernelManager(AsyncKernelManager):
                 inner += ["--setenv", name, value]
             return ["prlimit", *(f"--{k}={v}" for k, v in limits.items()), "bwrap", *inner, "sh", "-c", START, "sh"]
         if self.tool == "trust":
-            return ["env", *(f"{k}={v}" for k, v in environment(str(given)).items()), "sh", "-c", '"$@"', "sh"]
+            where = str(self.folder / "work")
+            return ["env", *(f"{k}={v}" for k, v in environment(str(given), where).items()), "sh", "-c", '"$@"', "sh"]
         inner = ["run", "--rm", "--network=none", "--read-only", "--cap-drop=ALL", f"--pids-limit={self.processes}"]
         inner += ["--security-opt=no-new-privileges", f"--memory={self.memory}m", f"--memory-swap={self.memory}m"]
         inner += [f"--tmpfs={path}:size={size},mode=1777" for path in ("/tmp", "/home/student")]
@@ -106,7 +107,7 @@ class ContainedKernelManager(AsyncKernelManager):
         if hidden.exists():
             shutil.copytree(hidden, self.folder / "given" / "hidden_checks", ignore=kept_back)
         refuse_without(self)
-        where = self.folder / ("given" if self.tool == "trust" else "")
+        where = shutil.copytree(self.folder / "given", self.folder / "work")
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         assert self.kernel_spec is not None
         self.kernel_spec.interrupt_mode = "message"  # a signal would reach the tool, too
@@ -163,13 +164,13 @@ def readable() -> list[str]:
     return list(dict.fromkeys(SYSTEM + sorted(path for path in own if path not in ("/", "/home", "/root"))))
 
 
-def environment(given: str = "/given") -> dict[str, str]:
+def environment(given: str = "/given", home: str = "/home/student") -> dict[str, str]:
     """Variables of a kernel; those of the teacher may hold secrets."""
     lab, packages = places()
     kept = {name: os.environ[name] for name in ("LANG", "OMP_NUM_THREADS", "OMP_WAIT_POLICY") if name in os.environ}
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-    imports = ":".join([given, str(lab.parent), *packages, "/home/student"])
-    return {**kept, "PATH": path, "HOME": "/home/student", "PYTHONPATH": imports}
+    imports = ":".join([given, str(lab.parent), *packages, home])
+    return {**kept, "PATH": path, "HOME": home, "PYTHONPATH": imports}
 
 
 def refuse_without(manager: ContainedKernelManager) -> None:

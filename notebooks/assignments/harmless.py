@@ -5,6 +5,7 @@ from typing import Any
 
 from nbconvert.preprocessors.sanitize import SanitizeHTML
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
 from nbgrader.preprocessors import ClearHiddenTests
 from nbgrader.utils import is_grade
 
@@ -53,6 +54,13 @@ class ForStudents(ClearHiddenTests):
 
     Students have the outputs of their own cells. Code that ran beside a hidden test could have printed it.
     """
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
+        """Says at its top what was repaired."""
+        nb, resources = super().preprocess(nb, resources)
+        repaired = [f"- {text}" for text in nb.metadata.get("told", []) if "repaired" in text or "together" in text]
+        nb.cells[:0] = [new_markdown_cell("\n".join(repaired))] if repaired else []
+        return nb, resources
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict[str, Any], index: int) -> tuple[NotebookNode, Any]:
         """Empties the outputs of cells that are no checks."""

@@ -47,7 +47,8 @@ class Repair(NbGraderPreprocessor):
                 written = [c for c in strange if c.cell_type == "markdown" and len(c.source) > 80]
             answer = (written or mine or [cell])[-1] if editable else cell
             if written and editable and ([key(c) for c in mine] != [key(cell)] or answer is not mine[0]):
-                tell(nb, self.log, f"{key(cell)}: repaired, the last of {max(len(mine), len(written))} cells counts")
+                among = f"the last of {len(written)} cells counts" if len(written) > 1 else "it was in another cell"
+                tell(nb, self.log, f"{key(cell)}: repaired, {among}")
             cells[key(cell)] = [nbformat.from_dict({**cell, "source": answer.source})]
             used += written[-1:]
         last = key(given.cells[0])

@@ -9,6 +9,10 @@ import pandas as pd
 from nbgrader.api import Gradebook
 from nbgrader.utils import is_grade
 
+ABOUT = (
+    "<p>Difficulty: share of the points that the class has, 1 is easy. Discrimination: correlation with the "
+    "other points; near 0 or below, the question asks something else. Wait: answers without a mark.</p>"
+)
 COLUMNS = ["student", "question", "points", "of", "message"]
 
 
@@ -49,8 +53,11 @@ def questions(table: pd.DataFrame) -> pd.DataFrame:
     rest = points.rsub(points.sum(axis="columns"), axis="index")
     varies = [q for q in points if points[q].std() > 0 and rest[q].std() > 0]
     discrimination = pd.Series({q: points[q].corr(rest[q]) for q in varies}, dtype=float)
-    difficulty = points.mean() / of[points.columns]
-    result = pd.DataFrame({"of": of[points.columns], "difficulty": difficulty, "discrimination": discrimination})
+    waits = table.points.isna().groupby(table.question).sum()[points.columns]
+    difficulty = (points.mean() / of[points.columns]).where(waits == 0)
+    result = pd.DataFrame(
+        {"of": of[points.columns], "wait": waits, "difficulty": difficulty, "discrimination": discrimination}
+    )
     return result.loc[list(dict.fromkeys(q for q in table.question if q in points))].round(2).rename_axis("question")
 
 
@@ -66,9 +73,12 @@ def main(course: Path, name: str) -> Path:
     """Writes the page."""
     table, told = collect(course, name)
     parts = {"Questions": questions(table).reset_index(), "Misconceptions": misconceptions(table), "To look at": told}
-    tables = "".join(f"<h2>{title}</h2>{part.to_html(index=False, escape=True)}" for title, part in parts.items())
+    tables = "".join(
+        f"<h2>{title}</h2>{part.to_html(index=False, escape=True, na_rep='–', justify='left')}"
+        for title, part in parts.items()
+    )
     page = course / f"{name}.html"
-    page.write_text(f"<!doctype html><meta charset=utf-8><title>{name}</title><h1>{name}</h1>{tables}", "utf-8")
+    page.write_text(f"<!doctype html><meta charset=utf-8><title>{name}</title><h1>{name}</h1>{ABOUT}{tables}", "utf-8")
     return page
 
 

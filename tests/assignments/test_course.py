@@ -5,6 +5,7 @@ import copy
 import itertools
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -30,7 +31,9 @@ import containment
 import exporting
 import mark
 import marking
+import oral
 import report
+import similarity
 from harmless import ForStudents, Harmless
 from repair import Repair, key
 
@@ -194,7 +197,9 @@ def breaks(notebook):
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    return open_course(tmp_path_factory.mktemp("courses") / "autumn")
+    folder = open_course(tmp_path_factory.mktemp("courses") / "autumn")
+    shutil.copytree(folder, folder.parent / "untouched")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -304,6 +309,8 @@ def test_feedback_shows_messages_and_neither_hidden_tests_nor_active_content(mar
     assert not re.search(r"<img[^>]*onerror", page)
     assert not re.search(r"href=.javascript", page)
     assert "leaks" in page
+    assert "ps4-uf1: repaired, the last of 2 cells counts" in page
+    assert "repaired" not in pages["ada"]
 
 
 def test_marks_for_learning_platforms_leave_what_waits_empty(marked, monkeypatch):
@@ -404,7 +411,7 @@ def test_of_several_answers_the_last_that_is_no_stub_wins(course, repair):
         notebook.cells.append(other)
     repaired, told = repair(notebook)
     assert cell_of(repaired, "ps4-uf1").source == "def uf1(*a):\n    return 2"
-    assert "ps4-uf1: repaired, the last of 4 cells counts" in told
+    assert "ps4-uf1: repaired, the last of 3 cells counts" in told
 
 
 @pytest.mark.parametrize(
@@ -477,22 +484,75 @@ ARCHIVE = {
 }
 
 
-def test_files_of_moodle_canvas_and_people_find_their_student(course, tmp_path):
-    folder = open_course(tmp_path / "course", names=["ps4"])
+def test_the_guides_commands_take_files_of_moodle_canvas_and_people(tmp_path):
+    """The ten commands, as they are printed; those that install are left out. The files are no notebooks here."""
+    folder = open_course(tmp_path / "course", names=[])
     (folder / "roster.csv").write_text(ROSTER)
     archive = folder / "downloaded/ps4/archive"
     archive.mkdir(parents=True)
     with zipfile.ZipFile(archive / "all.zip", "w") as packed:
         for name, text in ARCHIVE.items():
             packed.writestr(name, text)
-    assert nbgrader(folder, "db", "student", "import", "roster.csv").returncode == 0
-    done = nbgrader(folder, "zip_collect", "ps4", "--force")
-    assert done.returncode == 0, done.stderr
+    block = re.search("```\n(.*?)```", (ASSIGNMENTS / "TEACHER.md").read_text(), re.S)[1].replace("ps1", "ps4")
+    lines = [shlex.split(line) for line in block.splitlines()]
+    assert len(lines) == 10
+    said = {}
+    for program, *words in lines[3:]:
+        if program == "nbgrader":
+            done = nbgrader(folder, *words)
+        else:
+            done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == (words[0] == "mark.py"), (words, done.stderr)
+        said[words[0]] = done.stdout + done.stderr
     found = {p.parts[-3]: p.read_text() for p in (folder / "submitted").rglob("*.ipynb")}
     assert found == {name: name for name in ("ada", "cleo", "gus", "kim", "ben", "Nobody_Known")}
-    assert "ps4.ipynb: not collected, its name says no student: rename it" in done.stderr
-    assert "Nobody Known is not on the roster, collected as Nobody_Known" in done.stderr
-    assert "an earlier attempt than" in done.stderr
+    assert "ps4.ipynb: not collected, its name says no student: rename it" in said["zip_collect"]
+    assert "Nobody Known is not on the roster, collected as Nobody_Known" in said["zip_collect"]
+    assert "an earlier attempt than" in said["zip_collect"]
+    assert said["mark.py"].count("NOT MARKED, nothing was written: NotJSONError") == 6
+    assert "ada: " not in said["mark.py"].splitlines()[-1]
+    assert pd.read_csv(folder / "moodle.csv").ps4.isna().all()
+    assert "NOT MARKED" in (folder / "ps4.html").read_text()
+
+
+def test_a_copy_with_other_names_is_more_alike_than_any_other_pair(tmp_path):
+    lines = (
+        "def f({a}, {b}, {c}):",
+        "    {d} = []",
+        "    for {e} in {c}:",
+        "        {d}.append(sum(({a} == {e}) & ({b} == {e})))",
+    )
+    loop = "\n".join([*lines, "    return {d}"])
+    codes = {
+        "ada": loop.format(a="t", b="p", c="names", d="s", e="c"),
+        "eve": "# mine\n" + loop.format(a="x", b="y", c="k", d="out", e="j"),
+        "ben": "def f(t, p, names):\n    return [((t == c) & (p == c)).sum() for c in names]",
+        "cleo": "def f(t, p, names):\n    m = confusion(t, p)\n    return 2 * m.diagonal() / (m.sum(0) + m.sum(1))",
+        "syntax": "def f(t, p, names:",
+    }
+    info = {"nbgrader": {"grade_id": "ps4-uf1", "solution": True, "grade": False}}
+    for student, code in codes.items():
+        path = tmp_path / "autograded" / student / "ps4" / "ps4.ipynb"
+        path.parent.mkdir(parents=True)
+        nbformat.write(new_notebook(cells=[new_code_cell(code, metadata=info)]), path)
+    table = similarity.pairs(tmp_path, "ps4")
+    assert table.loc[0, ["one", "other", "alike"]].tolist() == ["ada", "eve", 1.0]
+    assert (table.alike[1:] < 0.5).all()
+
+
+def test_oral_questions_are_about_a_students_own_lines(course):
+    code = {
+        key(c): c.source
+        for c in read(course, "ps4", "source").cells
+        if meta(c).get("solution") and c.cell_type == "code"
+    }
+    asked = oral.questions(code, "ps4/ada")
+    assert len(set(asked)) == 5
+    assert asked == oral.questions(code, "ps4/ada") != oral.questions(code, "ps4/ben")
+    for question in asked:
+        name, line, quoted = re.match(r"(\S+), line (\d+): .*?`(.*)`", question).groups()
+        assert quoted in code[name].splitlines()[int(line) - 1]
+    assert oral.questions({"x": "def f(:"}, "ada") == []
 
 
 def lone(folder, code, **settings):
@@ -507,8 +567,8 @@ def lone(folder, code, **settings):
 
 @pytest.fixture
 def small(course, tmp_path):
-    """A course with ps4 alone, its gradebook not yet begun."""
-    return open_course(tmp_path / "small", names=["ps4"])
+    """A course in which nobody has handed in."""
+    return Path(shutil.copytree(course.parent / "untouched", tmp_path / "small"))
 
 
 def not_marked(folder, result, why):
@@ -545,6 +605,8 @@ def test_errors_of_ours_mark_nothing_and_say_so(small, monkeypatch):
         text + "\nclass CheckBroken(Exception): ...\ndef check_uf1(f): raise CheckBroken('a table is lost')\n"
     )
     not_marked(small, lone(small, "pass"), "a check is broken, so nothing is marked: a table is lost")
+    broken.unlink()
+    not_marked(small, lone(small, "pass"), "a check is broken, so nothing is marked: No module named 'checks'")
     broken.write_text(text)
 
     def full(*arguments, **settings):
