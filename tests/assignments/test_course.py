@@ -72,11 +72,11 @@ def nbgrader(folder, *command):
 
 def open_course(folder, names=NAMES):
     """A copy of the course with its assignments released, in this process: a command needs seconds to start."""
+    slow = "c.Execute.timeout, c.Contained.seconds = 300, 900  # a machine that others use, too\n"
     made = shutil.ignore_patterns("release", "submitted", "autograded", "feedback", "downloaded", "*.db", "__pycache__")
     shutil.copytree(ASSIGNMENTS, folder, dirs_exist_ok=True, ignore=made)
-    if WHY_NOT:
-        config = folder / "nbgrader_config.py"
-        config.write_text(config.read_text().replace('tool = "bwrap"', 'tool = "trust"'))
+    with (folder / "nbgrader_config.py").open("a") as config:
+        config.write(slow + ('c.ContainedKernelManager.tool = "trust"\n' if WHY_NOT else ""))
     for path in (folder / "source").glob("*/*.ipynb"):
         path.write_text(path.read_text().replace('"course = 1"', '"course = 7"'))  # as a teacher does every term
     path, here = list(sys.path), Path.cwd()
@@ -310,7 +310,7 @@ def test_feedback_shows_messages_and_neither_hidden_tests_nor_active_content(mar
     assert not re.search(r"href=.javascript", page)
     assert "leaks" in page
     assert "ps4-uf1: repaired, the last of 2 cells counts" in page
-    assert "repaired" not in pages["ada"]
+    assert "repaired, " not in pages["ada"]
 
 
 def test_marks_for_learning_platforms_leave_what_waits_empty(marked, monkeypatch):
@@ -336,7 +336,7 @@ def test_the_class_report_counts_messages_and_says_what_to_look_at(marked):
         assert expected in text
     table, _ = report.collect(marked.course, "ps4")
     questions = report.questions(table)
-    assert questions.difficulty.between(0, 1).all()
+    assert questions.difficulty.dropna().between(0, 1).all()
     assert questions.loc["ps4-folds-check", "difficulty"] == 0.6, "three of five have it"
     wrong = report.misconceptions(table)
     assert wrong.students.max() >= 1
