@@ -169,17 +169,17 @@ def test_the_browser_filters_draws_and_explains(folder, tmp_path):
     browser = ResultsExplorer(folder)
     assert len(browser.table) == 3
     assert bytes(browser.picture.value).startswith(b"\x89PNG")
-    assert bytes(browser.clip.value).startswith(b"\x89PNG"), "frames were kept beside the run"
-    first = bytes(browser.clip.value)
-    browser.missed.value = 1
-    assert bytes(browser.clip.value) != first
-    browser.selection.value = "leaky: chosen on the test clips"
+    assert bytes(browser.shown.value).startswith(b"\x89PNG"), "frames were kept beside the run"
+    first = bytes(browser.shown.value)
+    browser.missed = 1
+    assert bytes(browser.shown.value) != first
+    browser.selection = "leaky: chosen on the test clips"
     assert len(browser.table) == 1
     assert "leaky" in browser.rows.value
-    assert "leaky" in browser.run.options[0][0]
-    browser.model.value = "tsfmicro_late"
+    assert "leaky" in browser.controls["run"][0].options[0][0]
+    browser.model = "tsfmicro_late"
     assert browser.table.empty
-    assert not browser.run.options
+    assert not browser.controls["run"][0].options
     assert bytes(browser.picture.value) == b""
 
 

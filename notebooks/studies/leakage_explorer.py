@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
+import traitlets
 from IPython.display import Image
 from matplotlib.patches import Patch
 
@@ -87,28 +88,32 @@ class LeakageExplorer(Explorer):
         leakage: What was measured.
 
     Attributes:
-        noise: Slider: which share of the labels is noise.
-        epochs: Slider: how many epochs are looked at.
-        subjects: Slider: how many subjects are scored.
+        noise: Which labels are read: true, half noise or noise.
+        epochs: How many epochs are looked at.
+        subjects: How many subjects are scored.
         table: The gains that are shown.
 
     Example:
         >>> from studies.leakage_scores import Leakage
         >>> explorer = LeakageExplorer(Leakage.load("notebooks/results/leakage.json"))
-        >>> explorer.epochs.value = 2
+        >>> explorer.epochs = 2
         >>> explorer.table.labels.unique().tolist()
         ['noise']
     """
+
+    noise = traitlets.Unicode()
+    epochs, subjects = traitlets.Int(), traitlets.Int()
 
     def __init__(self, leakage: Leakage) -> None:
         self.leakage, self.picture = leakage, widgets.Image(format="png")
         epochs, people = len(leakage.clips.epochs[0]), leakage.clips.subject.nunique()
         names = [("none", "true"), ("half", "half noise"), ("all", "noise")]
-        self.noise = labelled(widgets.SelectionSlider(options=names, value="noise"), "labels that are noise")
-        self.epochs = slider("epochs looked at", epochs, 1, epochs, wait=True)
-        self.subjects = slider("subjects scored", people, 2, people, wait=True)
-        controls = [self.noise, self.epochs, self.subjects]
-        super().__init__([[controls]], [[self.picture]])
+        controls = {
+            "noise": labelled(widgets.SelectionSlider(options=names, value="noise"), "labels that are noise"),
+            "epochs": slider("epochs looked at", epochs, 1, epochs, wait=True),
+            "subjects": slider("subjects scored", people, 2, people, wait=True),
+        }
+        super().__init__(controls, [[self.picture]])
         self.when(controls, self._show, "scoring")
         self._show()
 
@@ -117,6 +122,6 @@ class LeakageExplorer(Explorer):
         return Image(data=bytes(self.picture.value), format="png")
 
     def _show(self) -> None:
-        chosen = self.noise.value
-        self.table = gains(self.leakage.scores(self.epochs.value, self.subjects.value, chosen))
+        chosen = self.noise
+        self.table = gains(self.leakage.scores(self.epochs, self.subjects, chosen))
         self.picture.value = leaks_figure(self.table, [chosen])._repr_png_()

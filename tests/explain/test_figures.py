@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from matplotlib import image as mpl_image
 
+from studies.pictures import maps_figure
 from studies.plots import strip_figure
-from tsfmicro_lab.explain import WhereHow, clips_figure, maps_figure, where_how_figure
+from tsfmicro_lab.explain import WhereHow, clips_figure, where_how_figure
 from tsfmicro_lab.explain.figures import Picture, shared_limit
 from tsfmicro_lab.preprocess import align_clip
 

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from studies.pictures import frame_table
 from tsfmicro_lab.data.motion import ACTION_UNITS
 from tsfmicro_lab.explain import WhereHow, where_how
-from tsfmicro_lab.explain.regions import clip_regions, frame_table, region_table, shared_out
+from tsfmicro_lab.explain.regions import clip_regions, region_table, shared_out
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.preprocess import align_clip
 

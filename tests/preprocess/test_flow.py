@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from warping import warp
 
+from studies.pictures import magnify
 from tsfmicro_lab.clips import ClipError
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions
 from tsfmicro_lab.preprocess.alignment import align_clip
@@ -12,7 +13,6 @@ from tsfmicro_lab.preprocess.flow import (
     clip_flow,
     endpoint_error,
     flow_colours,
-    magnify,
     optical_flow,
     resize_flow,
     square_crop,

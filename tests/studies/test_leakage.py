@@ -122,13 +122,13 @@ def test_the_sliders_score_the_same_runs_anew(stored):
     explorer = LeakageExplorer(stored)
     first = explorer.picture.value
     wide = explorer.table.set_index("leak").gain
-    explorer.epochs.value = 1
+    explorer.epochs = 1
     narrow = explorer.table.set_index("leak").gain
     assert explorer.picture.value != first
     assert narrow["best F1 of each subject"] == 0 < wide["best F1 of each subject"]
     assert narrow[COPIED] != 0, "copies leak from the first epoch on"
-    explorer.subjects.value = 3
-    explorer.noise.value = "true"
+    explorer.subjects = 3
+    explorer.noise = "true"
     assert set(explorer.table.labels) == {"true"}
     wanted = gains(stored.scores(1, 3, "true"))
     pd.testing.assert_frame_equal(explorer.table, wanted)

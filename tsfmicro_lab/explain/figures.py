@@ -47,7 +47,7 @@ def clips_figure(clips: Sequence[Clip], gain: float | None = None, flow: str = "
     `gain` are the grey levels at which the difference is fully coloured; the largest 99.5th percentile by default.
     """
     motion_title = "true motion" if all(clip.truth for clip in clips) else "optical flow"
-    figure, axes = _grid(len(clips), ("onset frame", "apex frame", "difference", motion_title))
+    figure, axes = picture_grid(len(clips), ("onset frame", "apex frame", "difference", motion_title))
     pairs = [(clip.frame(onset), clip.frame(apex)) for clip in clips for onset, apex in [clip.key_frames]]
     differences = [difference_frame(*pair).mean(-1) for pair in pairs]
     limit = gain or max(float(np.quantile(np.abs(d), 0.995)) for d in differences) or 1.0
@@ -61,8 +61,8 @@ def clips_figure(clips: Sequence[Clip], gain: float | None = None, flow: str = "
         _outline(clip, row[3:])
         units = f"AU {' + '.join(clip.action_units)}" if clip.action_units else ""
         row[0].set_ylabel(f"{clip.emotion or clip.name}\n{units}", fontsize=11)
-    _scale(figure, axes, np.s_[2:3], signed, "change of brightness, grey levels")
-    _scale(figure, axes, np.s_[3:4], motion, "displacement, px")
+    colour_bar(figure, axes, np.s_[2:3], signed, "change of brightness, grey levels")
+    colour_bar(figure, axes, np.s_[3:4], motion, "displacement, px")
     return figure
 
 
@@ -73,7 +73,7 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
     frames are summed over them. Maps are stretched over the face of aligned clips.
     """
     names = list(maps[0]) if maps else []
-    figure, axes = _grid(len(clips), ("onset frame", "difference", *map(stream_title, names)))
+    figure, axes = picture_grid(len(clips), ("onset frame", "difference", *map(stream_title, names)))
     limit = shared_limit(maps)
     for row, clip, attribution in zip(axes, clips, maps, strict=True):
         onset, apex = map(clip.frame, clip.key_frames)
@@ -86,33 +86,7 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
         _outline(clip, row[1:])
         name = f"truth: {clip.emotion}" if clip.emotion else clip.name
         row[0].set_ylabel(f"{name}\nexplained: {classes[attribution.target]}", fontsize=11)
-    _scale(figure, axes, np.s_[2 if len(names) > 1 else 1 :], image, MAP_LABEL)
-    return figure
-
-
-def maps_figure(faces: Sequence[np.ndarray], maps: Sequence[WhereHow], titles: Sequence[str]) -> Picture:
-    """Maps of several clips, methods or models over their faces: a column for each, a row per input, one scale for all.
-
-    Maps of different methods are drawn as shares of their own attribution. A map of zeros says so. There is a face,
-    0 to 255, for each explanation, or one for all.
-
-    Raises:
-        ValueError: There is no map, titles and faces are not as many, or a map is not finite.
-    """
-    faces = [*faces] * len(maps) if len(faces) == 1 else list(faces)
-    if not maps or len(titles) != len(maps) or len(faces) != len(maps):
-        raise ValueError(f"there are {len(maps)} explanations, {len(faces)} faces and {len(titles)} titles")
-    names = list(maps[0])
-    figure, axes = _grid(len(names), titles, side=2.6 if len(titles) < 7 else 1.7)
-    if len({m.method for m in maps}) > 1:
-        maps = [m.as_shares() for m in maps]
-    limit = shared_limit(maps)
-    for column, face, one in zip(axes.T, faces, maps, strict=True):
-        for axis, name in zip(column, names, strict=True):
-            image = overlay_map(axis, face, one[name], limit)
-    for axis, name in zip(axes[:, 0], names, strict=True):
-        axis.set_ylabel(stream_title(name), fontsize=11)
-    _scale(figure, axes, np.s_[:], image, MAP_LABEL)
+    colour_bar(figure, axes, np.s_[2 if len(names) > 1 else 1 :], image, MAP_LABEL)
     return figure
 
 
@@ -197,7 +171,7 @@ def _outline(clip: Clip, axes: np.ndarray) -> None:
             axis.contour(clip.truth.moved, [0.5], colors="black", linewidths=1.0)
 
 
-def _grid(rows: int, titles: Sequence[str], side: float = 2.6) -> tuple[Picture, np.ndarray]:
+def picture_grid(rows: int, titles: Sequence[str], side: float = 2.6) -> tuple[Picture, np.ndarray]:
     """A grid of pictures with a thin row for the colour bars below."""
     if not rows:
         raise ValueError("there is no clip to draw")
@@ -210,7 +184,7 @@ def _grid(rows: int, titles: Sequence[str], side: float = 2.6) -> tuple[Picture,
     return figure, axes[:-1]
 
 
-def _scale(figure: Figure, axes: np.ndarray, columns: slice, image: Any, label: str) -> None:
+def colour_bar(figure: Figure, axes: np.ndarray, columns: slice, image: Any, label: str) -> None:
     """A colour bar below some columns, in solid colours whatever transparency the last map had."""
     bar = figure.add_subplot(axes[0, 0].get_gridspec()[-1, columns])
     solid, ticks = mpl.cm.ScalarMappable(image.norm, image.cmap), image.norm.inverse(np.linspace(0, 1, 5))

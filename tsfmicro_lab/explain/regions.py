@@ -65,20 +65,6 @@ def region_table(maps: WhereHow, regions: Mapping[str, Mask], *, signed: bool = 
     return pd.DataFrame({"region": weights.keys(), **inside, "area": [w.mean() for w in weights.values()]})
 
 
-def frame_table(heat: Float[np.ndarray, "frames _ _"], regions: Mapping[str, Mask]) -> pd.DataFrame:
-    """Share of all attribution in each region of each frame, such as of SLSTT's flow; shared pixels are shared out.
-
-    Example:
-        >>> heat = np.array([[[3.0, 0.0]], [[0.0, -1.0]]])
-        >>> frame_table(heat, {"left": np.array([[True, False]])}).share.tolist()
-        [0.75, 0.0, 0.0, 0.25]
-    """
-    mass = np.abs(heat) / max(float(np.abs(heat).sum()), TINY)
-    weights = shared_out(regions).items()
-    rows = [(i, name, float((frame * w).sum())) for i, frame in enumerate(mass) for name, w in weights]
-    return pd.DataFrame(rows, columns=["frame", "region", "share"])
-
-
 def without_motion(difference: Float[Tensor, "1 3 height width"], region: Mask) -> Float[Tensor, "1 3 height width"]:
     """A difference frame as it would be, had nothing moved inside a region.
 

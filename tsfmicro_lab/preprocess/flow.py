@@ -125,32 +125,6 @@ def clip_flow(clip: Clip, size: int, *, short: bool = False) -> Float[np.ndarray
     return np.stack([resize_flow(optical_flow(*pair, "farneback", iterations=3, sigma=1.2), size) for pair in pairs])
 
 
-def magnify(frame: Frame, flow: Field, factor: float) -> Frame:
-    """The frame with its motion since the onset, of which `flow` tells, made larger.
-
-    Each pixel is carried on along its flow, (factor - 1) times as far again. At 1 nothing changes, at 0 the face is
-    back at rest. A picture to look at: what the flow missed stays small, what it made up grows.
-
-    Example:
-        >>> frame = np.zeros((1, 6, 3), np.uint8)
-        >>> frame[:, 2] = 200  # a point that came one pixel from the left
-        >>> right = np.stack([np.ones((1, 6)), np.zeros((1, 6))])
-        >>> magnify(frame, right, 3)[0, :, 0].tolist()
-        [0, 0, 0, 0, 200, 0]
-    """
-    y, x = np.mgrid[: len(frame), : frame.shape[1]].astype(np.float32)
-
-    def read(image: np.ndarray, back: np.ndarray, how: int) -> np.ndarray:
-        return cv2.remap(image, x - back[..., 0], y - back[..., 1], how, borderMode=cv2.BORDER_REFLECT)
-
-    # The flow is known where a point was at rest; here it is wanted where the magnified point arrives.
-    at_rest = np.ascontiguousarray(np.moveaxis(flow, 0, -1), np.float32)
-    arriving = at_rest
-    for _ in range(3):
-        arriving = read(at_rest, factor * arriving, cv2.INTER_LINEAR)
-    return read(frame, (factor - 1) * arriving, cv2.INTER_CUBIC)
-
-
 def flow_colours(flow: Field, limit: float) -> Frame:
     """Flow as colours: the hue is the direction, the strength of the colour the length, full at `limit` pixels.
 

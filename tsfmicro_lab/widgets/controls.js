@@ -120,6 +120,5 @@ function times(viewer) {
 
 function build(viewer) {
   viewer.inputs = {};
-  viewer.grid = make("div", { class: "tsf-grid" });
   viewer.el.append(modes(viewer), looks(viewer), viewer.grid, times(viewer), ...timeline(viewer));
 }

@@ -10,6 +10,7 @@ import cv2
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
+import traitlets
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.heads import Person, draw_head
@@ -19,10 +20,9 @@ from tsfmicro_lab.data.photographs import find_portrait, packaged_portraits, pho
 from tsfmicro_lab.data.rendering import Camera, Light, Surface
 from tsfmicro_lab.data.video import Video
 from tsfmicro_lab.models import Recognizer
-from tsfmicro_lab.preprocess.flow import flow_colours
 from tsfmicro_lab.preprocess.keyframes import difference_frame
-from tsfmicro_lab.widgets.explorer import REFUSALS, Explorer, button, labelled, menu, model_and_classes, player, slider
-from tsfmicro_lab.widgets.tiles import Bars, Tile, show_all, signed
+from tsfmicro_lab.widgets.explorer import REFUSALS, Explorer, button, labelled, menu, model_and_classes, slider
+from tsfmicro_lab.widgets.tiles import Bars, Pane, Pictures, checked_size
 from tsfmicro_lab.widgets.webcam import WebcamRecorder
 
 SOURCES = {"a head": "head", "a photograph": "photograph", "a picture of the webcam": "webcam"}
@@ -35,7 +35,7 @@ STRONGEST |= {"gaze": 3.5, "blinks": 10.0}
 class FaceStudio(Explorer):
     """Choose a face, action units, their strength and timing, and watch: frames, difference, motion, a prediction.
 
-    Frames are `size` pixels wide, 64 to 512; `seed` is the person drawn first; `model` predicts the clip, by default
+    Frames are `size` pixels wide, 32 to 1024; `seed` is the person drawn first; `model` predicts the clip, by default
     the one of emotions that ships. What cannot be done is told in the message, and the pictures stay.
 
     Attributes:
@@ -51,49 +51,48 @@ class FaceStudio(Explorer):
         moving: The renderer behind the pictures.
     """
 
+    source, photograph, side = (traitlets.Unicode() for _ in range(3))
+    person, duration, frame = (traitlets.Int() for _ in range(3))
+    layout_variation, rise = traitlets.Float(), traitlets.Float()
     legend = "difference: orange brighter, purple darker; true motion: colour is direction, strength is length"
 
     def __init__(self, size: int = 224, seed: int = 1, model: Recognizer | None = None) -> None:
-        self.size, (self.model, classes) = size, model_and_classes(model, None)
-        self.source = menu("face", SOURCES)
-        self.person = slider("person", seed, 0, 200, wait=True)
-        self.layout_variation = slider("layout variation", 1, 0, 2, 0.25, wait=True)
+        self.size, (self.model, classes) = checked_size(size), model_and_classes(model, None)
         names = list(packaged_portraits())
         own = widgets.Combobox(names[0], options=names, continuous_update=False, placeholder="or path of a picture")
-        self.photograph, self.webcam = labelled(own, "photograph"), WebcamRecorder("webcam.webm", seconds=1)
+        controls = {"source": menu("face", SOURCES), "person": slider("person", seed, 0, 200, wait=True)}
+        controls |= {"layout_variation": slider("layout variation", 1, 0, 2, 0.25, wait=True)}
+        controls |= {"photograph": labelled(own, "photograph"), "side": menu("moves on", FACE_SIDES)}
+        controls |= {"duration": slider("duration, ms", 300, 100, 500, 5, wait=True)}
+        controls |= {"rise": slider("rises for (share)", 0.45, 0.2, 0.8, 0.05, wait=True)}
+        controls |= {"frame": slider("frame", 0, 0, 1)}
         self.units = {
             unit: slider(f"{unit} {name}", 2 if unit == "12" else 0, 0, 4, 0.25, wait=True)
             for unit, (name, *_) in ACTION_UNITS.items()
         }
-        self.side = menu("moves on", FACE_SIDES)
-        self.duration = slider("duration, ms", 300, 100, 500, 5, wait=True)
-        self.rise = slider("rises for (share)", 0.45, 0.2, 0.8, 0.05, wait=True)
         self.distractors = {name: slider(f"{name} ×", 0, 0, top, 0.25, wait=True) for name, top in STRONGEST.items()}
-        self.frame = slider("frame", 0, 0, 1)
-        self.play = player(self.frame, 40)
+        self.webcam, self.play = WebcamRecorder("webcam.webm", seconds=1), widgets.Play(interval=40)
+        widgets.jslink((self.play, "value"), (controls["frame"], "value"))
         self.folder = labelled(widgets.Text("my_clips/clip01"), "save to folder")
-        self.tiles = [Tile(t, size) for t in ("onset", "this frame", "difference", "true motion")]
-        self.bars = Bars(classes)
-        units, distractors = list(self.units.values()), list(self.distractors.values())
-        controls = [
-            [
-                [self.source, self.person, self.layout_variation, self.photograph, self.webcam],
-                [self.side, self.duration, self.rise],
-            ],
-            [units[:10], units[10:], distractors],
-            [[self.frame], [self.play]],
-        ]
-        super().__init__(controls, [self.tiles, [self.bars, self.folder, button("save as data", "save", self.save)]])
-        self.when([self.source, self.person, self.layout_variation, self.photograph], self._new_face, "drawing")
+        self.pictures, self.bars = Pictures(), Bars(classes)
+        moving = [*self.units.values(), *self.distractors.values()]
+        saving = [self.bars, self.folder, button("save as data", "save", self.save)]
+        super().__init__(controls, [[self.webcam, self.play], [self.pictures], moving, saving])
+        more = {f"AU {unit}": c for unit, c in self.units.items()} | self.distractors
+        self.offer(**{name: (control, "value") for name, control in more.items()})
+        self.when(["source", "person", "layout_variation", "photograph"], self._new_face, "drawing")
         self.webcam.observe(self._recorded, "state")
-        self.when([self.side], self._new_side)
-        self.when([self.duration, self.rise, *units, *distractors], self._new_motion)
-        self.when([self.frame], self._update)
+        self.when(["side"], self._new_side)
+        self.when(["duration", "rise", *moving], self._new_motion)
+        self.when(["frame"], self._update)
         self._new_face()
 
     def clip(self) -> Clip:
         """What is shown, as a clip with its truth."""
         return self.moving.clip(Path(self.folder.value).name or "studio", self._subject)
+
+    def clear(self) -> None:
+        """What was shown stays."""
 
     def save(self) -> Path:
         """Writes each frame as a PNG and the annotation as CSV into the folder; an OSError if that holds something."""
@@ -111,11 +110,10 @@ class FaceStudio(Explorer):
         return folder
 
     def _new_face(self) -> None:
-        controls = {"head": [self.person, self.layout_variation], "photograph": [self.photograph]}
-        for kind, own in (controls | {"webcam": [self.webcam]}).items():
-            for control in own:
-                control.layout.display = None if kind == self.source.value else "none"
-        self._face, self._light, self._subject = self._chosen()
+        for name, kind in {"person": "head", "layout_variation": "head", "photograph": "photograph"}.items():
+            self.controls[name][0].layout.display = None if kind == self.source else "none"
+        self.webcam.layout.display = None if self.source == "webcam" else "none"
+        self._face, self._light, self._subject = self._asked()
         self._new_side()
 
     def _recorded(self, change: Any) -> None:
@@ -123,14 +121,14 @@ class FaceStudio(Explorer):
             with suppress(*REFUSALS), self.telling("looking for the face"):
                 self._new_face()
 
-    def _chosen(self) -> tuple[Surface, Light, str]:
+    def _asked(self) -> tuple[Surface, Light, str]:
         """The face that is asked for, its light and its name."""
-        if self.source.value == "head":
-            number = self.person.value
-            head = draw_head(Person.draw(number, self.layout_variation.value))
+        if self.source == "head":
+            number = self.person
+            head = draw_head(Person.draw(number, self.layout_variation))
             return head, Light.draw(np.random.default_rng(number)), f"person{number:03d}"
-        if self.source.value == "photograph":
-            name = self.photograph.value.strip()
+        if self.source == "photograph":
+            name = self.photograph.strip()
             portrait = find_portrait(packaged_portraits().get(name, name), name)
             return photographed(portrait, self.size), Light(), Path(name).stem
         if not Path(self.webcam.path).exists():
@@ -142,7 +140,7 @@ class FaceStudio(Explorer):
         """Lets no slider ask for more than skin can do on this side of this face."""
         still, self._face_is_new = MovingFace(self._face, self._motion({}), Camera(self.size)), True
         for unit, control in self.units.items():
-            reach = still.reach(self.side.value + unit) * REFERENCE_SIZE / self.size
+            reach = still.reach(self.side + unit) * REFERENCE_SIZE / self.size
             control.max = np.floor(reach / control.step) * control.step
         self._face_is_new = False
         self._new_motion()
@@ -151,24 +149,29 @@ class FaceStudio(Explorer):
         if self._face_is_new:  # its sliders are being bounded
             return
         scale = self.size / REFERENCE_SIZE
-        motion = self._motion({self.side.value + u: scale * s.value for u, s in self.units.items() if s.value})
+        motion = self._motion({self.side + u: scale * s.value for u, s in self.units.items() if s.value})
         self.moving = MovingFace(self._face, motion, Camera(self.size), self._light)
-        self.frame.max = self.play.max = motion.frames - 1
+        self.controls["frame"][0].max = self.play.max = motion.frames - 1
         self.bars.show(self.model, self.model.logits(self.clip())[0])
-        if self.frame.value == motion.apex:
+        if self.frame == motion.apex:
             self._update()
-        self.frame.value = motion.apex
+        self.frame = motion.apex
 
     def _motion(self, units: dict[str, float]) -> Motion:
-        timing = round(self.duration.value / 1e3 * FPS), self.rise.value
+        timing = round(self.duration / 1e3 * FPS), self.rise
         strength = {name: control.value for name, control in self.distractors.items()}
-        return Motion.draw(units, replace(Distractors.none(), **strength), [self.person.value], timing)
+        return Motion.draw(units, replace(Distractors.none(), **strength), [self.person], timing)
 
     def _update(self) -> None:
-        motion, i = self.moving.motion, self.frame.value
+        motion, i = self.moving.motion, self.frame
         onset, now, field = self.moving.render(motion.onset), self.moving.render(i), self.moving.displacement(i)
-        difference = signed(difference_frame(onset, now).mean(-1), 20)
-        show_all(self.tiles, onset, now, difference, flow_colours(field, 3 * self.size / REFERENCE_SIZE))
+        change, full = difference_frame(onset, now).mean(-1), 3 * self.size / REFERENCE_SIZE
+        self.pictures.show(
+            Pane("onset", onset),
+            Pane(f"frame {i}", now),
+            Pane("difference", values=change, limit=20, unit="grey levels", smooth=True),
+            Pane("true motion", values=field, limit=full, kind="flow", unit="px", smooth=True),
+        )
         key = {motion.onset: "onset", motion.apex: "apex", motion.offset: "offset"}.get(i, "")
         size = f"strength {motion.intensity(i):.0%}, largest displacement {np.hypot(*field).max():.2f} px"
         coded = " + ".join(u + self.moving.facs_intensity(u) for u in motion.units) or "nothing"

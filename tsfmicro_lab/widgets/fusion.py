@@ -3,19 +3,16 @@
 import copy
 from collections.abc import Mapping
 
-import ipywidgets as widgets
 import numpy as np
 import torch
+import traitlets
 
-from tsfmicro_lab.clips import Frame
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.explain.streams import StreamActivations, fuse_of, stream_activations, stream_weights
 from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.models.retention import ManhattanRetention
-from tsfmicro_lab.widgets.explorer import Explorer, button, menu, slider
-from tsfmicro_lab.widgets.tiles import Bars, Tile, over_face, show_all, signed, strength
-
-TILES = ("onset", "difference", "stream of how", "stream of where", "evidence")
+from tsfmicro_lab.widgets.explorer import Explorer, button, clip_menu, menu, model_and_classes, slider
+from tsfmicro_lab.widgets.tiles import Bars, Pane, Pictures
 
 
 class FusionExplorer(Explorer):
@@ -26,7 +23,7 @@ class FusionExplorer(Explorer):
     name, or None for `where_how` that ships, are copied: the sliders do not touch yours.
 
     Attributes:
-        clip, onset_from: The sample, and whose onset frame is read; below 0 its own.
+        clip, onset_from: Number of the sample, and of the one whose onset frame is read; None for its own.
         how_weight, where_weight: Factors of the difference's and the onset frame's stream, 1 in training.
         penalty: How fast retention forgets with distance, × what it was trained with; at 0 it does not.
         target: The class whose evidence is shown; the predicted one by default.
@@ -36,6 +33,8 @@ class FusionExplorer(Explorer):
         ValueError: A model has one stream only, or the samples are of another size.
     """
 
+    clip, onset_from, target = traitlets.Int(), traitlets.Int(allow_none=True), traitlets.Unicode()
+    how_weight, where_weight, penalty = (traitlets.Float(1) for _ in range(3))
     legend = "orange brighter, purple darker; streams: bright stands out; evidence: orange for, purple against"
 
     def __init__(self, models: Recognizer | Mapping[str, Recognizer] | None, samples: Samples, index: int = 0) -> None:
@@ -44,54 +43,52 @@ class FusionExplorer(Explorer):
             models = {models.name.removeprefix("tsfmicro_"): models}
         for model in models.values():
             fuse_of(model)
+            model_and_classes(model, samples.classes)
         self.models = {name: copy.deepcopy(model).cpu().eval() for name, model in models.items()}
         self.samples, self.activations = samples, dict[str, StreamActivations]()
         layers = (layer for model in self.models.values() for layer in model.modules())
         self._decays = {layer: layer.gamma for layer in layers if isinstance(layer, ManhattanRetention)}
-        last = len(samples) - 1
-        self.clip = slider("clip", index, 0, last)
-        self.onset_from = slider("onset of clip", -1, -1, last)
-        self.how_weight = slider("weight of how", 1, 0, 2, 0.05)
-        self.where_weight = slider("weight of where", 1, 0, 2, 0.05)
-        self.penalty = slider("distance penalty ×", 1, 0, 5, 0.1)
-        self.target = menu("evidence for", ["predicted", *samples.classes])
-        self.tiles = {name: [Tile(f"{name}: {t}" if t == TILES[0] else t) for t in TILES] for name in self.models}
+        donors = [("its own", None), *clip_menu(samples, 0).options]
+        controls = {"clip": clip_menu(samples, index), "onset_from": menu("onset frame of", donors)}
+        controls |= {"how_weight": slider("weight of how", 1, 0, 2, 0.05)}
+        controls |= {"where_weight": slider("weight of where", 1, 0, 2, 0.05)}
+        controls |= {"penalty": slider("distance penalty ×", 1, 0, 5, 0.1)}
+        controls |= {"target": menu("evidence for", ["predicted", *samples.classes])}
+        self.pictures = {name: Pictures() for name in self.models}
         self.bars = {name: Bars(samples.classes) for name in self.models}
-        controls = (self.clip, self.onset_from, self.how_weight, self.where_weight, self.penalty, self.target)
-        rows = [row for n in self.models for row in ([widgets.HTML(f"<b>{n}</b>")], [*self.tiles[n], self.bars[n]])]
-        super().__init__([[controls[:3], controls[3:], [button("as trained", "undo", self.reset)]]], rows)
+        reset = button("as trained", "undo", self.reset)
+        super().__init__(
+            controls, [part for n in self.models for part in ([self.pictures[n]], [self.bars[n]])] + [[reset]]
+        )
         self.when(controls, self._update)
         self._update()
 
     def reset(self) -> None:
         """Brings streams and decay back to what the model was trained with."""
-        self.onset_from.value, self.how_weight.value, self.where_weight.value, self.penalty.value = -1, 1, 1, 1
+        self.onset_from, self.how_weight, self.where_weight, self.penalty = None, 1, 1, 1
 
     def _update(self) -> None:
-        i = self.clip.value
-        donor = self.onset_from.value if self.onset_from.value >= 0 else i
+        i, samples = self.clip, self.samples
+        donor = i if self.onset_from is None else self.onset_from
         for layer, gamma in self._decays.items():
-            layer.set_decay(gamma**self.penalty.value)
-        truth = self.samples.classes[int(self.samples.label[i])]
-        borrowed = "" if donor == i else f", onset frame of {self.samples.subjects[donor]}"
-        self.story.value = f"subject {self.samples.subjects[i]}{borrowed}, label <b>{truth}</b>"
+            layer.set_decay(gamma**self.penalty)
+        borrowed = "" if donor == i else f", onset frame of {samples.subjects[donor]}"
+        label = f"label <b>{samples.names(samples.label[[i]])[0]}</b>"
+        self.story.value = f"subject {samples.subjects[i]}{borrowed}, {label}"
+        face = samples.onset[donor].permute(1, 2, 0).numpy()
         for name, model in self.models.items():
-            inputs = model.inputs_of(self.samples, [i])
-            inputs["onset"] = model.inputs_of(self.samples, [donor])["onset"]
-            as_trained = stream_activations(model, inputs)
-            with stream_weights(model, onset=self.where_weight.value, difference=self.how_weight.value):
-                self.activations[name] = stream_activations(model, inputs)
-            self._show(name, donor, signed(inputs["difference"][0].mean(0).numpy()), as_trained)
-
-    def _show(self, name: str, donor: int, moved: Frame, as_trained: StreamActivations) -> None:
-        now, classes = self.activations[name], self.samples.classes
-        chosen = int(now.logits.argmax()) if self.target.value == "predicted" else classes.index(self.target.value)
-        face = self.samples.onset[donor].permute(1, 2, 0).numpy()
-        largest = max(float(stream.max()) for stream in as_trained.streams.values())
-        evidence, most = now.evidence[chosen], float(np.abs(as_trained.evidence).max())
-        onset, *tiles = self.tiles[name]
-        onset.show(face, smooth=True)
-        streams = (strength(now.streams[name], largest) for name in ("difference", "onset"))
-        end = over_face(face, signed(evidence, most), np.sqrt(np.abs(evidence) / max(most, 1e-12)))
-        show_all(tiles, moved, *streams, end)
-        self.bars[name].show(self.models[name], torch.as_tensor(now.logits))
+            inputs = model.inputs_of(samples, [i])
+            inputs["onset"] = model.inputs_of(samples, [donor])["onset"]
+            before = stream_activations(model, inputs)
+            with stream_weights(model, onset=self.where_weight, difference=self.how_weight):
+                now = self.activations[name] = stream_activations(model, inputs)
+            target = int(now.logits.argmax()) if self.target == "predicted" else samples.classes.index(self.target)
+            most = max(float(stream.max()) for stream in before.streams.values())
+            self.pictures[name].show(
+                Pane(f"{name}: onset", face),
+                Pane("difference", None, inputs["difference"][0].mean(0).numpy(), unit="deviations", smooth=True),
+                Pane("stream of how", None, now.streams["difference"], most, "strength"),
+                Pane("stream of where", None, now.streams["onset"], most, "strength"),
+                Pane("evidence", face, now.evidence[target], float(np.abs(before.evidence).max()), unit="logit"),
+            )
+            self.bars[name].show(model, torch.as_tensor(now.logits))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import traitlets
@@ -20,7 +19,7 @@ from tsfmicro_lab.preprocess.flow import FLOWS, optical_flow, resize_flow
 from tsfmicro_lab.preprocess.keyframes import difference_frame
 from tsfmicro_lab.preprocess.landmarks import Landmarker
 from tsfmicro_lab.widgets.explorer import Explorer, clip_menu, menu, model_and_classes
-from tsfmicro_lab.widgets.tiles import Bars
+from tsfmicro_lab.widgets.tiles import Bars, checked_size
 from tsfmicro_lab.widgets.viewer import FrameViewer
 
 #: Recorded frames that are kept in memory, bytes; side of the flow that is sent, pixels.
@@ -37,8 +36,7 @@ class OnsetApexExplorer(Explorer):
 
     Attributes:
         onset, apex: Frames at the handles: traits that can be set, observed and linked; what is set pushes the other.
-        state: All that is chosen, a dictionary: keep it, and assign it, or a part of it, to come back to a view.
-        clip, flow: Menus: which clip, and how optical flow is computed.
+        clip, flow: Number of the clip, and how optical flow is computed.
         viewer: Timeline and pictures.
         difference, motion: Of the apex from the onset, in grey levels and pixels.
 
@@ -47,7 +45,8 @@ class OnsetApexExplorer(Explorer):
     """
 
     legend = "difference: orange brighter, purple darker; flow: colour is direction, strength is length"
-    onset, apex, state = traitlets.Int(), traitlets.Int(), traitlets.Dict()
+    onset, apex = traitlets.Int(), traitlets.Int()
+    clip, flow = traitlets.Int(), traitlets.Unicode()
 
     def __init__(
         self,
@@ -60,24 +59,14 @@ class OnsetApexExplorer(Explorer):
         index: int = 0,
     ) -> None:
         self.data = [data] if isinstance(data, Clip) else data
-        if not len(self.data):
-            raise ValueError("there is no clip to explore")
-        if not 32 <= size <= 1024:
-            raise ValueError(f"pictures of {size} pixels cannot be explored: give a size of 32 to 1024")
         self.model, names = model_and_classes(model, classes)
-        self.landmarker, self.size, self.viewer, self.bars = landmarker, size, FrameViewer(), Bars(names)
-        self.clip, self.flow = clip_menu(self.data, index), menu("flow", list(FLOWS))
-        super().__init__([[[self.clip], [self.flow]]], [[self.viewer], [self.bars]])
-        self._chosen = {"clip": (self.clip, "value"), "flow": (self.flow, "value")}
-        self._chosen |= {name: (self.viewer, name) for name in ("view", "onset", "apex")}
+        self.landmarker, self.size, self.viewer, self.bars = landmarker, checked_size(size), FrameViewer(), Bars(names)
+        controls = {"clip": clip_menu(self.data, index), "flow": menu("flow", list(FLOWS))}
+        super().__init__(controls, [[self.viewer], [self.bars]])
+        self.offer(**{name: (self.viewer, name) for name in ("view", "onset", "apex")})
         self._new_clip()
-        for name in ("onset", "apex"):
-            traitlets.link((self.viewer, name), (self, name))
-        self.when([self.clip], self._new_clip, "reading the clip")
-        self.when([self.viewer], self._update, names=["onset", "apex"])
-        self.when([self.flow], self._update)
-        self.when([self.viewer], self._tell, names="view")
-        self.when([self], self._restore, names="state")
+        self.when(["clip"], self._new_clip, "reading the clip")
+        self.when(["flow", "onset", "apex"], self._update)
 
     def reset(self) -> None:
         """Goes back to the annotated onset and apex (or the spotted one, where none is annotated)."""
@@ -85,32 +74,28 @@ class OnsetApexExplorer(Explorer):
 
     def clear(self) -> None:
         """Takes flow, prediction and line away when something is refused."""
-        self.viewer.flow, self.bars.value, self.story.value = {}, "", ""
+        super().clear()
+        self.viewer.flow = {}
 
     def snapshot(self) -> Image:
         """Onset, apex, difference and flow as a still picture, the curve with its key frames, and the line."""
         info, last = self.viewer.info, max(self.apex, self.shown.offset)
         clip = replace(self.shown, onset=self.onset, apex=self.apex, offset=last, truth=None)
-        figure = clips_figure([clip], self.viewer.view.get("gain", 20), self.flow.value)
+        figure = clips_figure([clip], self.viewer.view.get("gain", 20), self.flow)
         figure.set_size_inches(10.4, 5.6)
         figure.set_layout_engine("constrained", rect=(0, 0.36, 1, 0.64))
         curve = figure.add_axes((0.06, 0.17, 0.93, 0.15), xlabel="frame", ylabel="grey levels", facecolor="none")
         curve.plot(self.viewer.numbers, info["levels"])
         curve.axvspan(self.onset, self.apex, alpha=0.2, label="onset to apex")
-        marks = [n for n in info["annotated"] if n is not None]
-        curve.plot(marks, [0] * len(marks), "g^", label="annotated")
+        curve.plot(info["annotated"], [0, 0, 0], "g^", label="annotated")
         curve.plot(info["spotted"], max(info["levels"]), "mv", label="spotted apex")
         curve.legend(fontsize=8)
         figure.text(0.01, 0.02, self.story_text(), fontsize=9)
         return Image(data=figure._repr_png_(), format="png")
 
-    @traitlets.validate("onset", "apex")  # type: ignore[untyped-decorator]
-    def _sent(self, proposal: dict[str, Any]) -> int:
-        return min(self.viewer.numbers, key=lambda n: abs(n - proposal["value"]))
-
     def _new_clip(self) -> None:
         self.viewer.frames = []
-        clip = self.data[self.clip.value]
+        clip = self.data[self.clip]
         read = lru_cache(max(16, KEPT_BYTES // clip.frame(clip.onset).nbytes))(clip.frame)
         landmarks = onset_landmarks(clip, self.landmarker)
         self.recorded = replace(clip, frames=LazyFrames(read, range(len(clip.frames))), landmarks=landmarks)
@@ -124,27 +109,13 @@ class OnsetApexExplorer(Explorer):
     def _update(self) -> None:
         i, j = self.viewer.onset, self.viewer.apex
         onset, apex = self.shown.frame(i), self.shown.frame(j)
-        self.difference, self.motion = difference_frame(onset, apex), optical_flow(onset, apex, self.flow.value)
+        self.difference, self.motion = difference_frame(onset, apex), optical_flow(onset, apex, self.flow)
         logits = self.model.logits(replace(self.recorded, onset=i, apex=j, offset=max(j, self.recorded.offset)))[0]
         small = resize_flow(self.motion, min(self.size, FLOW_SIDE))
         sent = {"data": (small * 256).clip(-32768, 32767).astype("<i2").tobytes(), "shape": small.shape[1:]}
-        self.viewer.flow = sent | {"title": f"optical flow ({self.flow.value})", "pair": [i, j]}
+        self.viewer.flow = sent | {"title": f"optical flow ({self.flow})", "pair": [i, j]}
         self.bars.show(self.model, logits)
         units = " + ".join(self.shown.action_units) or "not annotated"
         label = f"{self.shown.id}: label <b>{self.shown.emotion or 'none'}</b>, action units {units}"
         longest = f"longest flow {np.quantile(np.hypot(*self.motion), 0.995):.2f} px"
         self.story.value = f"{label}; onset {i} to apex {j}: {(j - i) / self.shown.fps * 1e3:.0f} ms, {longest}"
-        self._tell()
-
-    def _told(self) -> dict[str, Any]:
-        return {name: getattr(widget, trait) for name, (widget, trait) in self._chosen.items()}
-
-    def _tell(self) -> None:
-        self.state = self._told()
-
-    def _restore(self) -> None:
-        wanted = self._told() | self.state
-        if wanted != self._told():
-            for name, (widget, trait) in self._chosen.items():
-                setattr(widget, trait, wanted[name])
-        self._tell()

@@ -6,6 +6,7 @@ const COLOURS = {
   dark: "e4dcff b9a8f5 8a72d8 5c45a3 33275c 161616 5a3208 99570a d98218 ffb347 ffe3b3".split(" "),
 };
 const CPU = { willReadFrequently: true }; // pixels come from numbers and never rest in a graphics card
+const BLUE = "#00a3b4"; // of outlines, landmarks, arrows and the cross
 const CACHE = 192 * 2 ** 20; // bytes of decoded frames
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);

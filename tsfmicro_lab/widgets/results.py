@@ -4,6 +4,7 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import ipywidgets as widgets
+import traitlets
 from IPython.display import Image
 
 from tsfmicro_lab.data.samples import Samples
@@ -27,18 +28,19 @@ class ResultsExplorer(Explorer):
         ValueError: There is no run.
     """
 
+    model, selection = traitlets.Unicode(), traitlets.Unicode()
+    run, missed = traitlets.Any(), traitlets.Any()
+
     def __init__(self, folder: Path | str | Sequence[Result], samples: Samples | None = None) -> None:
         self.results = find_results(folder) if isinstance(folder, Path | str) else list(folder)
         self.samples, self._all = samples, run_table(self.results)
-        self.model = menu("model", ["all", *self._all.model.unique()])
-        self.selection = menu("selection", ["all", *self._all.selection.unique()])
-        self.run, self.missed, self.rows = menu("run", []), menu("missed clip", []), widgets.HTML()
-        self.picture, self.clip = widgets.Image(format="png"), widgets.Image(format="png")
-        controls = [[[self.model], [self.selection]], [[self.rows, self.run, self.picture, self.missed]]]
-        super().__init__(controls, [[self.clip]])
-        self.when([self.model, self.selection], self._filter)
-        self.when([self.run], self._show)
-        self.when([self.missed], self._explain, "explaining")
+        columns = {name: menu(name, ["all", *self._all[name].unique()]) for name in ("model", "selection")}
+        controls = columns | {"run": menu("run", []), "missed": menu("missed clip", [])}
+        self.rows, self.picture, self.shown = widgets.HTML(), widgets.Image(format="png"), widgets.Image(format="png")
+        super().__init__(controls, [[self.rows], [self.picture], [self.shown]])
+        self.when(["model", "selection"], self._filter)
+        self.when(["run"], self._show)
+        self.when(["missed"], self._explain, "explaining")
         self._filter()
 
     def snapshot(self) -> Image:
@@ -47,37 +49,36 @@ class ResultsExplorer(Explorer):
 
     def _filter(self) -> None:
         keep = self._all.model.notna()
-        for control, column in ((self.model, "model"), (self.selection, "selection")):
-            if control.value != "all":
-                keep &= self._all[column] == control.value
+        for column in ("model", "selection"):
+            keep &= (getattr(self, column) == "all") | (self._all[column] == getattr(self, column))
         self.table = self._all[keep].reset_index(drop=True)
         self.rows.value = self.table.round(3).to_html(index=False, border=0, na_rep="")
-        _fill(self.run, [(f"{row.run}: {row.model}", i) for i, row in self._all[keep].iterrows()])
+        _fill(self.controls["run"][0], [(f"{row.run}: {row.model}", i) for i, row in self._all[keep].iterrows()])
 
     def _show(self) -> None:
-        if self.run.value is None:
+        if self.run is None:
             self.picture.value = b""
-            _fill(self.missed, [])
+            _fill(self.controls["missed"][0], [])
             return
-        result = self.results[self.run.value]
+        result = self.results[self.run]
         self.picture.value = run_figure(result.predictions, result.classes)._repr_png_()
         names = [f"{r.subject}/{r['clip']}: {r.truth} taken for {r.predicted}" for _, r in result.missed.iterrows()]
-        _fill(self.missed, [(name, i) for i, name in enumerate(names)])
+        _fill(self.controls["missed"][0], [(name, i) for i, name in enumerate(names)])
 
     def _explain(self) -> None:
-        self.clip.value, self.story.value = b"", ""
-        if self.run.value is None or self.missed.value is None:
+        self.shown.value, self.story.value = b"", ""
+        if self.run is None or self.missed is None:
             return
-        result = self.results[self.run.value]
+        result = self.results[self.run]
         samples = self.samples or load_frames(result)
         if samples is None:
             self.story.value = "No frames were kept with this run: give samples= to see the clip."
             return
-        clip, heat = explain_clip(result, samples, result.missed.iloc[self.missed.value])
+        clip, heat = explain_clip(result, samples, result.missed.iloc[self.missed])
         if heat is None:
             self.story.value = "No model of two streams was kept with this run, so there is no map."
         else:
-            self.clip.value = where_how_figure([clip], [heat], result.classes)._repr_png_()
+            self.shown.value = where_how_figure([clip], [heat], result.classes)._repr_png_()
 
 
 def _fill(menu: widgets.Dropdown, options: list[tuple[str, Hashable]]) -> None:

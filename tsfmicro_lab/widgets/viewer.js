@@ -1,6 +1,6 @@
 // Frames of a clip, sent once: scrubbing, playing and comparing happen here and need no kernel. What handles and
 // switches are set to goes to the kernel when they come to rest; from there come the frames and the optical flow.
-// One module with pictures.js and controls.js, which come before.
+// One module with pictures.js, controls.js and panes.js, which come before.
 
 // Ways to compare, and what the slider sets in each: name in the view, label, least, most and step.
 const MODES = {
@@ -21,10 +21,10 @@ function ticks(last, about) {
   return Array.from({ length: Math.floor(last / step + 1e-9) + 1 }, (_, i) => i * step);
 }
 
-class Viewer {
+class Viewer extends Panes {
   constructor(model, el) {
-    Object.assign(this, { model, el, panes: [], cross: null, first: true, playing: 0, view: { ...VIEW, ...DRAWN } });
-    el.classList.add("tsf-viewer");
+    super(el);
+    Object.assign(this, { model, first: true, playing: 0, view: { ...VIEW, ...DRAWN } });
     build(this);
     const calls = { frames: () => this.open(), flow: () => this.readFlow(), view: () => this.restore() };
     calls.onset = calls.apex = () => this.grab({ onset: model.get("onset"), apex: model.get("apex") });
@@ -32,20 +32,9 @@ class Viewer {
       calls[name] = () => this.telling || call(); // what this viewer tells, it knows
       model.on(`change:${name}`, calls[name]);
     }
-    // Arrows and Enter are the viewer's, not the notebook's; Ctrl + S still saves.
-    const keys = ({ target, ctrlKey, metaKey, altKey }) => {
-      const own = el.contains(target) && !ctrlKey && !metaKey && !altKey;
-      if (el.contains(target)) target.toggleAttribute("data-lm-suppress-shortcuts", own);
-    };
-    window.addEventListener("keydown", keys, true);
-    const sizes = new ResizeObserver(() => this.refresh(true));
-    sizes.observe(this.grid);
-    const themes = new MutationObserver(() => this.refresh(true));
-    themes.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
     this.close = () => {
       for (const [name, call] of Object.entries(calls)) model.off(`change:${name}`, call);
-      for (const observer of [sizes, themes]) observer.disconnect();
-      window.removeEventListener("keydown", keys, true);
+      this.release();
       this.stop();
       clearInterval(this.blinking);
       this.film.open = false;
@@ -223,11 +212,7 @@ class Viewer {
   lay() {
     const kinds = this.view.mode === "side by side" ? ["onset", "apex"] : [this.view.mode];
     kinds.push("difference", ...(this.flow ? ["flow"] : []));
-    this.panes = kinds.map((kind, i) => ({ ...(this.panes[i] || this.pane()), kind, key: null, told: "" }));
-    this.grid.style.setProperty("--columns", this.panes.length);
-    const figures = this.panes.map((pane) => pane.figure);
-    const stay = figures.length === this.grid.children.length && figures.every((f, i) => f === this.grid.children[i]);
-    if (!stay) this.grid.replaceChildren(...figures); // which takes the focus
+    this.fill(kinds);
     clearInterval(this.blinking);
     this.blinking = this.view.mode === "blink" && setInterval(() => {
       this.first = !this.first;
@@ -235,77 +220,14 @@ class Viewer {
     }, this.view.interval);
     this.refresh(true);
   }
-  pane() {
-    const settings = { tabindex: 0, role: "img" };
-    const help = "wheel, + and −: zoom; drag, Shift + arrows: move; arrows: cross; double click: whole picture";
-    const canvas = make("canvas", { ...settings, title: help });
-    const title = make("figcaption");
-    const bar = make("div", { class: "tsf-bar" }, make("span"), make("canvas"), make("span"));
-    const share = (e) => {
-      const box = canvas.getBoundingClientRect();
-      return this.inside([(e.clientX - box.left) / box.width, (e.clientY - box.top) / box.height]);
-    };
-    const on = (name, call) => canvas.addEventListener(name, call, { passive: false });
-    on("pointerleave", () => this.point((this.aimed = null)));
-    on("blur", () => this.point(null));
-    on("dblclick", () => this.zoom(0));
-    on("pointerdown", (e) => canvas.setPointerCapture(e.pointerId));
-    on("pointermove", (e) => {
-      this.aimed = this.aimed || e.movementX || e.movementY; // and not the page that scrolls below the pointer
-      if (!e.buttons) this.point(share(e));
-      else if (this.view.mode === "swipe" && this.view.zoom === 1) this.set({ divider: share(e)[0] });
-      else this.pan(-e.movementX / canvas.clientWidth, -e.movementY / canvas.clientHeight);
-    });
-    on("wheel", (e) => {
-      if (!this.aimed || (e.deltaY > 0 && this.view.zoom === 1)) return;
-      e.preventDefault();
-      this.zoom(1.2 ** -Math.sign(e.deltaY), share(e));
-    });
-    on("keydown", (e) => {
-      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[e.key];
-      const [x, y] = this.cross || this.view.centre;
-      const { width, height } = this.film.info;
-      if ("+=".includes(e.key)) this.zoom(1.5, [x, y]);
-      else if (e.key === "-") this.zoom(1 / 1.5, [x, y]);
-      else if (e.key === "Escape") this.zoom(0);
-      else if (!step) return;
-      else if (e.shiftKey) this.pan(step[0] / 10, step[1] / 10);
-      else this.point([x + step[0] / width, y + step[1] / height].map((s) => clamp(s, 0, 0.9999)));
-      e.preventDefault();
-    });
-    return { canvas, title, bar, figure: make("figure", {}, title, canvas, bar), source: new OffscreenCanvas(1, 1) };
-  }
-  // From shares of the pane to shares of the picture.
-  inside(place) {
-    const { zoom, centre } = this.view;
-    return place.map((share, i) => clamp(centre[i] + (share - 0.5) / zoom, 0, 0.9999));
-  }
-  pan(dx, dy) {
-    const { zoom, centre } = this.view;
-    this.set({ centre: [dx, dy].map((by, i) => clamp(centre[i] + by / zoom, 0.5 / zoom, 1 - 0.5 / zoom)) });
-  }
-  // Zooms so that a place stays where it is; 0 shows the whole picture.
-  zoom(by, place = this.view.centre) {
-    const zoom = by ? clamp(this.view.zoom * by, 1, 32) : 1;
-    const centre = this.view.centre.map((c, i) => place[i] + ((c - place[i]) * this.view.zoom) / zoom);
-    this.view = { ...this.view, zoom, centre };
-    this.pan(0, 0);
-  }
-  point(place) {
-    this.cross = place;
-    this.refresh();
-  }
-  // Draws with the next picture of the screen; `all` computes every picture anew.
-  refresh(all = false) {
-    this.stale = this.stale || all;
-    this.due = this.due || requestAnimationFrame(() => {
-      this.due = 0;
-      if (!this.film.open) return;
-      if (!this.track.clientWidth) setTimeout(() => this.refresh(), 500); // while the page is hidden
-      else if (this.film.bytes.length) this.draw();
-    });
+  // A drag moves the divider of a swipe.
+  dragged(place) {
+    const swipes = this.view.mode === "swipe" && this.view.zoom === 1;
+    if (swipes) this.set({ divider: place[0] });
+    return swipes;
   }
   draw() {
+    if (!this.film.open || !this.film.bytes.length) return;
     const { film, view, onset, apex, handles, first } = this;
     const ms = (frames) => `${Math.round((frames / film.info.fps) * 1000)} ms`;
     if (this.stale) this.drawAxis();
@@ -334,13 +256,12 @@ class Viewer {
       flow: this.flow && this.flow.title,
     };
     for (const pane of this.panes) {
-      const { kind, title, figure, canvas, source } = pane;
+      const { kind, title, figure, canvas } = pane;
       const key = READS[kind].split(" ").map((name) => ({ ...view, onset, apex, first, fresh })[name]).join();
       if (this.stale || pane.key !== key) {
         const picture = PICTURES[kind]({ a, b, view, first, flow: this.flow, fresh }, pane);
-        Object.assign(source, { width: picture.width, height: picture.height });
-        source.getContext("2d", CPU).putImageData(picture, 0, 0);
-        this.scale(pane);
+        this.pixels(pane, picture);
+        this.bar(pane);
         pane.key = key;
         pane.painted = null;
       }
@@ -350,27 +271,19 @@ class Viewer {
       title.textContent = titles[kind] + (past ? whose : "") + (kind in values ? ` · ${values[kind]}` : "");
       const told = `${pane.told || titles[kind]}; ${film.info.name}, onset ${onset}, apex ${apex}`;
       canvas.setAttribute("aria-label", told);
-      this.paint(pane);
+      this.lines(pane);
     }
     this.stale = false;
   }
-  // What the colours of a pane mean: a bar of grey levels, or a wheel of directions.
-  scale({ kind, bar }) {
-    const [left, canvas, right] = bar.children;
-    const key = [kind, this.view.gain, this.view.arrows, theme()].join();
-    if (bar.key === key) return;
-    bar.key = key;
-    bar.classList.toggle("tsf-hidden", kind !== "difference" && (kind !== "flow" || this.view.arrows));
-    bar.classList.toggle("tsf-wheel", kind === "flow");
-    const wheel = kind === "flow";
-    const picture = painted(wheel ? { width: 18, height: 18 } : { width: 101, height: 1 }, (i) => {
-      const [x, y] = [(((i >> 2) % 18) - 8.5) / 9, (Math.floor((i >> 2) / 18) - 8.5) / 9];
-      return wheel ? direction(x, y) : diverging((i >> 2) / 50 - 1);
-    });
-    Object.assign(canvas, { width: picture.width, height: picture.height });
-    canvas.getContext("2d").putImageData(picture, 0, 0);
-    left.textContent = wheel ? "" : `−${this.view.gain}`;
-    right.textContent = wheel ? `direction; full at ${this.flow.full.toFixed(1)} px` : `+${this.view.gain} grey levels`;
+  // What the colours of a pane mean.
+  bar(pane) {
+    const { gain, arrows } = this.view;
+    const key = [pane.kind, gain, arrows, theme()].join();
+    if (pane.bar.key === key) return;
+    pane.bar.key = key;
+    if (pane.kind === "difference") this.scale(pane, diverging, `−${gain}`, `+${gain} grey levels`);
+    else if (pane.kind !== "flow" || arrows) this.scale(pane, null, "", "");
+    else this.scale(pane, diverging, "", `direction; full at ${this.flow.full.toFixed(1)} px`, true);
   }
   // What is under the cross: grey levels, their change, displacement.
   values({ data: a, width, height }, { data: b }, fresh) {
@@ -383,45 +296,17 @@ class Viewer {
     if (fresh) values.flow = this.flow.planes.map((plane) => signed(plane[y * width + x])).join(", ") + " px";
     return values;
   }
-  // Draws a pane: its pixels as zoomed, arrows, outlines, landmarks and the cross.
-  paint(pane) {
-    const { kind, canvas, source } = pane;
+  // Draws a pane with outlines, landmarks and arrows, where anything changed.
+  lines(pane) {
     const { width, height, outlines, points } = this.film.info;
-    const scale = window.devicePixelRatio || 1;
-    const wide = Math.round(canvas.clientWidth * scale);
-    const high = Math.round((wide * height) / width);
-    const { zoom, centre, outline, points: dots } = this.view;
-    const key = [pane.key, wide, zoom, centre, outline, dots, this.cross].join("|");
-    if (!wide || pane.painted === key) return;
+    const { zoom, centre, outline, points: dots, arrows } = this.view;
+    const key = [pane.key, pane.canvas.clientWidth, zoom, centre, outline, dots, this.cross].join("|");
+    if (pane.painted === key) return;
     pane.painted = key;
-    if (canvas.width !== wide || canvas.height !== high) Object.assign(canvas, { width: wide, height: high });
-    const context = canvas.getContext("2d", CPU);
-    const factor = (wide / width) * this.view.zoom;
-    const left = wide / 2 - centre[0] * width * factor;
-    const top = high / 2 - centre[1] * height * factor;
-    context.setTransform(factor, 0, 0, factor, left, top);
-    context.imageSmoothingEnabled = factor < 4;
-    context.drawImage(source, 0, 0);
-    context.strokeStyle = context.fillStyle = "#00a3b4";
-    context.lineWidth = (1.5 * scale) / factor;
-    const rings = (outlines || {})[this.view.outline] || [];
-    const arrows = kind === "flow" && this.view.arrows ? this.arrows(width, height) : [];
-    for (const line of [...rings.map((ring) => [...ring, ring[0]]), ...arrows]) {
-      context.beginPath();
-      for (const [x, y] of line) context.lineTo(x + 0.5, y + 0.5);
-      context.stroke();
-    }
-    for (const [x, y] of this.view.points ? points : []) {
-      context.beginPath();
-      context.arc(x + 0.5, y + 0.5, (2.5 * scale) / factor, 0, 7);
-      context.fill();
-    }
-    context.resetTransform();
-    if (!this.cross) return;
-    context.globalAlpha = 0.8;
-    context.fillRect(left + this.cross[0] * width * factor, 0, scale, high);
-    context.fillRect(0, top + this.cross[1] * height * factor, wide, scale);
-    context.globalAlpha = 1;
+    const rings = (outlines || {})[outline] || [];
+    const drawn = pane.kind === "flow" && arrows ? this.arrows(width, height) : [];
+    const lines = [...rings.map((ring) => [...ring, ring[0]]), ...drawn].map((line) => [BLUE, line]);
+    this.paint(pane, lines, dots ? points : [], width, height);
   }
   // The flow as arrows, four times as long as it is.
   arrows(width, height) {

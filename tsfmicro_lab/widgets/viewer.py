@@ -12,7 +12,7 @@ from traitlets import Bytes, Dict, Int, List
 
 from tsfmicro_lab.clips import Clip, Frame
 from tsfmicro_lab.preprocess.keyframes import block_difference, farthest, small_grey
-from tsfmicro_lab.widgets.tiles import outline, png
+from tsfmicro_lab.widgets.tiles import outline, png, scripts
 
 #: Most that is sent of one clip: frames, and bytes of them.
 MAX_FRAMES, MAX_BYTES = 300, 8 * 2**20
@@ -35,7 +35,7 @@ class FrameViewer(anywidget.AnyWidget):  # type: ignore[misc]
         info: All else that is shown, such as `levels` of the curve, `annotated` key frames, the `spotted` apex.
     """
 
-    _esm = "\n".join(Path(__file__).with_name(f"{n}.js").read_text("utf-8") for n in ("pictures", "controls", "viewer"))
+    _esm = scripts("pictures", "controls", "panes", "viewer")
     _css = Path(__file__).with_name("viewer.css")
     frames, numbers = List(Bytes()).tag(sync=True), List(Int(), [0]).tag(sync=True)
     info, flow, view = (Dict().tag(sync=True) for _ in range(3))
