@@ -103,9 +103,6 @@ class ContainedKernelManager(AsyncKernelManager):
         """
         kept_back = shutil.ignore_patterns("*.ipynb", "__pycache__", "timestamp.txt", ".*")
         shutil.copytree(settings.pop("cwd"), self.folder / "given", ignore=kept_back, dirs_exist_ok=True)
-        hidden = Path(__file__).parent / "hidden_checks"
-        if hidden.exists():
-            shutil.copytree(hidden, self.folder / "given" / "hidden_checks", ignore=kept_back)
         refuse_without(self)
         where = shutil.copytree(self.folder / "given", self.folder / "work")
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

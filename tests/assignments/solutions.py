@@ -10,7 +10,6 @@ from pathlib import Path
 import nbformat
 
 ASSIGNMENTS = Path(__file__).parents[2] / "notebooks" / "assignments"
-
 #: Cells that draw data or train: not needed to define functions.
 SKIPPED = {
     "seed",
@@ -27,6 +26,14 @@ SKIPPED = {
     "find",
     "effect",
 }
+
+
+@functools.cache
+def cells(name):
+    """Code cells of an assignment by their grade_id without its name: metadata of nbgrader and source."""
+    notebook = nbformat.read(ASSIGNMENTS / "source" / name / f"{name}.ipynb", 4)
+    code = [(c.metadata.get("nbgrader"), c.source) for c in notebook.cells if c.cell_type == "code"]
+    return {meta["grade_id"].split("-", 1)[1]: (meta, source) for meta, source in code if meta}
 
 
 @functools.cache
@@ -48,18 +55,11 @@ def beside(name):
         del sys.modules["checks"]
 
 
-def hidden_checks(name):
-    with beside(name):
-        return importlib.import_module(f"hidden_checks.{name}")
-
-
 def solutions(name, without=()):
     """Names that the solution cells of an assignment define; those in `without` are left undefined."""
     scope = {"seed": 3}
-    for cell in nbformat.read(ASSIGNMENTS / "source" / name / f"{name}.ipynb", 4).cells:
-        meta = cell.metadata.get("nbgrader", {})
-        wanted = meta.get("solution") or meta.get("grade_id") == f"{name}-setup"
-        if cell.cell_type == "code" and wanted and meta["grade_id"].split("-", 1)[1] not in {*SKIPPED, *without}:
+    for cell, (meta, source) in cells(name).items():
+        if (meta["solution"] or cell == "setup") and cell not in {*SKIPPED, *without}:
             with contextlib.redirect_stdout(io.StringIO()), beside(name):
-                exec(cell.source, scope)
+                exec(source, scope)
     return scope
