@@ -20,12 +20,14 @@ from tqdm.auto import tqdm
 from studies.anatomy import cost
 from studies.floors import FLOORS, floor
 from studies.interventions import intervene, intervention_scores
+from studies.neighbours import IDEAS
 from studies.new_subjects import (
     FLOW,
     HEADS,
     PHOTOGRAPHS,
     SETTINGS,
     SIDE,
+    WHOLE,
     Drawn,
     Setting,
     draw_all,
@@ -62,15 +64,29 @@ FUSIONS = (
 VARIANTS = (*FUSIONS, Run(TEMPORAL), Run(SPATIAL))
 #: Two small networks on DIS flow, which is at hand; their papers have TV-L1.
 SHALLOW = (Run("ststnet", settings={"flow": "dis"}), Run("off_apexnet", settings={"flow": "dis"}))
+#: Neighbours: MMNet with its attention and, in the same body, with retention; and ideas whose papers were not read.
+FUSING, PROPOSING, TWO_BRANCHES = (model.name for model in IDEAS)
+NEIGHBOURS = (
+    Run("mmnet"),
+    Run("mmnet", settings={"temporal": "retention"}),
+    Run("ststnet", settings={"flow": "dis", "form": "public"}),
+    Run(PROPOSING, settings={"flow": "dis"}),
+    Run(TWO_BRANCHES),
+)
 #: Models whose inputs take longer to prepare than to learn from: on the few clean clips only. FRL-DGT is a
 #: reimplementation from its description.
 OTHERS = (
+    Run("htnet", settings={"flow": "dis"}),
+    Run("htnet", settings={"flow": "dis", "depths": (1, 3)}),
+    Run(FUSING),
     Run("slstt_mean"),
     Run("slstt_mean", settings={"flow": "short"}),
     Run("slstt_lstm"),
     Run("frl_dgt"),
     Run("frl_dgt", settings={"displacement": "dis"}),
 )
+#: The setting in which whole clips are prepared, for LBP-TOP.
+SEQUENCES = "clean"
 #: A second protocol on the clips that are trained on, to be compared with new subjects.
 LOSO = "leave one subject out"
 #: Models whose learning curves are drawn, over epochs and over so many parts of the clips, with so many seeds.
@@ -182,8 +198,9 @@ def compare(
     todo = [t for t in every if minutes and not t.path(folder).exists() and (not only or t.run.label in only)]
     for own in settings:
         mine = [trial for trial in todo if trial.setting == own]
-        missing = {s for s in range(seeds) if not _floors_path(folder, own, s).exists()}
+        missing = {s for s in range(seeds) if _lacking(folder, own, s)}
         also = {name for trial in mine for name in trial.run.create(2).prepared} - {"onset", "apex", FLOW}
+        also |= {WHOLE} if missing and own.name == SEQUENCES else set()
         draw_all(folder, own, sorted(missing | {trial.run.seed for trial in mine}), workers, sorted(also))
     with fold_processes(workers, gpus=accelerator == "cuda") as pool:
         jobs = [pool.submit(_floors, folder, own, seed) for seed in range(seeds) for own in settings]
@@ -197,7 +214,7 @@ def trials(setting: Setting, seed: int, epochs: int | None, accelerator: str) ->
     """Everything that is trained with one seed, so that a study which is stopped early is whole for some."""
     recipe = replace(setting.recipe, epochs=epochs or setting.recipe.epochs)
     known: dict[str, Any] = {"recipe": recipe, "seed": seed, "accelerator": accelerator}
-    runs = (*VARIANTS, *SHALLOW, *(OTHERS if setting.name == "clean" else ()))
+    runs = (*VARIANTS, *SHALLOW, *NEIGHBOURS, *(OTHERS if setting.name == "clean" else ()))
     if setting.motion == "flow":  # only whether the onset frame helps
         runs = (*FUSIONS, Run(TEMPORAL))
     found = [Trial(setting, replace(run, **known)) for run in runs]
@@ -228,7 +245,7 @@ def _train(folder: Path, trial: Trial, end: float) -> None:
     fit(model, train, index, run.recipe, seed=run.seed, accelerator=run.accelerator, after_epoch=look)
     if curve:
         write_predictions(pd.DataFrame(curve).assign(clips=len(train)), trial.path(folder, "curve"))
-    if run.model in {r.model for r in FUSIONS} and trial.parts is None:
+    if run.model in {r.model for r in (*FUSIONS, NEIGHBOURS[0])} and trial.parts is None:
         heads = tests[HEADS].to(next(model.parameters()).device)
         streams = intervention_scores(intervene(model, heads, np.arange(len(heads)), seed=run.seed), heads.classes)
         write_predictions(streams, trial.path(folder, "streams"))
@@ -240,7 +257,7 @@ def _train(folder: Path, trial: Trial, end: float) -> None:
 def _as_read(model: Recognizer, samples: Samples) -> Samples:
     """What a network reads: DIS flow of another size is made of that which is at hand."""
     size = model.config.image_size
-    return shrunk(samples, size) if size != SIDE and model.prepared == (FLOW,) else samples
+    return shrunk(samples, size) if size != SIDE and FLOW in model.prepared else samples
 
 
 def _look(model: Recognizer, tests: Samples, curve: list[dict[str, Any]], epochs: int) -> Callable[[int, float], None]:
@@ -268,16 +285,24 @@ def _floors_path(folder: Path, setting: Setting, seed: int) -> Path:
     return folder / "trials" / f"{setting.name.partition(',')[0]}-floors-{seed}.csv"
 
 
+def _lacking(folder: Path, setting: Setting, seed: int) -> list[str]:
+    """Floors that were not computed yet: one of them reads whole clips, which only one setting prepares."""
+    path = _floors_path(folder, setting, seed)
+    there = {*read_predictions(path, "faces").model} if path.exists() else set[str]()
+    return [name for name in FLOORS if name not in there and (name != "lbp_top" or setting.name == SEQUENCES)]
+
+
 def _floors(folder: Path, setting: Setting, seed: int) -> None:
     """Floors and ceiling of a setting and seed, and of fewer clips for the learning curve."""
-    path = _floors_path(folder, setting, seed)
-    if path.exists():
+    path, lacking = _floors_path(folder, setting, seed), _lacking(folder, setting, seed)
+    if not lacking:
         return
     tests: dict[str, Drawn] = {faces: drawn(folder, setting, seed, faces) for faces in setting.faces}
-    samples, tables = {faces: d.samples for faces, d in tests.items()}, []
+    samples = {faces: d.samples for faces, d in tests.items()}
+    tables = [read_predictions(path, "faces")] if path.exists() else []
     for parts in (*(SHARES if setting.name == "distractors" else ()), setting.parts):
         train = drawn(folder, setting, seed, parts=parts)
-        for model in FLOORS:
+        for model in lacking:
             rows = _rows(floor(model, train, tests), samples, model, seed)
             tables.append(rows.assign(parts=parts, learnt=len(train.samples), device=device_name()))
     write_predictions(pd.concat(tables, ignore_index=True), path)

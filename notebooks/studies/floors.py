@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 
-from studies.new_subjects import FLOW, Drawn
+from studies.new_subjects import FLOW, WHOLE, Drawn
 
 #: A linear model sees the mean of each of 7 × 7 fields of the picture.
 FIELDS = 7
@@ -40,6 +40,24 @@ def main_directions(flow: Float[np.ndarray, "n 2 side side"], cells: int = 6) ->
     return np.concatenate(means, -1)
 
 
+def lbp_top(frames: UInt8[np.ndarray, "n time 3 side side"], cells: int = 4) -> Float[np.ndarray, "n features"]:
+    """LBP-TOP: how often each local pattern occurs in three planes of the clip, picture, rows and columns over time.
+
+    Of 4 neighbours, brighter or not: 16 patterns, their shares in a grid of fields (Zhao, Pietikäinen, IEEE TPAMI
+    29(6), 2007). Others interpolate clips to one length; here 11 frames stand for each.
+    """
+    grey = frames.astype(np.int16).sum(2)
+    found = []
+    for a, b in ((2, 3), (1, 3), (1, 2)):
+        ways = ((a, 1), (b, 1), (a, -1), (b, -1))
+        code = sum((np.roll(grey, step, axis) >= grey).astype(np.uint8) << bit for bit, (axis, step) in enumerate(ways))
+        inside = np.asarray(code)[:, 1:-1, 1:-1, 1:-1]  # what was rolled in at the edges does not count
+        side = inside.shape[-1] // cells
+        parts = inside[..., : side * cells, : side * cells].reshape(len(grey), -1, cells, side, cells, side)
+        found += [(parts == pattern).mean((1, 3, 5)).reshape(len(grey), -1) for pattern in range(16)]
+    return np.concatenate(found, 1)
+
+
 def _difference(drawn: Drawn) -> np.ndarray:
     frames = [drawn.samples[name].float().numpy() for name in ("onset", "apex")]
     return pooled((frames[1] - frames[0]).mean(1, keepdims=True))
@@ -60,6 +78,7 @@ FLOORS: dict[str, tuple[Callable[[Drawn], np.ndarray], Callable[[], object]]] = 
     "linear_difference": (_difference, _logistic),
     "linear_flow": (lambda d: pooled(_flow(d)), _logistic),
     "mdmo": (lambda d: main_directions(_flow(d)), lambda: SVC(C=3)),
+    "lbp_top": (lambda d: lbp_top(d.samples[WHOLE].numpy()), lambda: LinearSVC(C=0.01)),
     ORACLE: (lambda d: d.oracle, _logistic),
 }
 

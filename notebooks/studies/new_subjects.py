@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from studies import dynamic_images
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data import Distractors, PhotographMicroExpressions, Samples, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.data.tensors import KEY_FRAMES
@@ -23,7 +24,7 @@ from tsfmicro_lab.training import RECIPES, Recipe
 
 #: Side of the prepared frames, pixels.
 SIDE = 56
-FLOW = "flow_dis"
+FLOW, WHOLE = "flow_dis", dynamic_images.WHOLE
 #: What a model may be tested on.
 HEADS, PHOTOGRAPHS = "new heads", "photographs"
 
@@ -128,9 +129,12 @@ def joined(several: Sequence[Samples]) -> Samples:
 
 
 def shrunk(samples: Samples, size: int) -> Samples:
-    """The same samples with DIS flow at another size, for networks that read no frames."""
+    """The same samples with DIS flow, and landmarks if there are any, at another size: for networks without frames."""
     flow = np.stack([resize_flow(f.astype(np.float32), size) for f in samples[FLOW].numpy()])
-    return replace(samples, tensors={FLOW: torch.from_numpy(flow).half()})
+    tensors, side = {FLOW: torch.from_numpy(flow).half()}, samples[FLOW].shape[-1]
+    if "landmarks" in samples.tensors:
+        tensors["landmarks"] = (samples["landmarks"] + 0.5) * (size / side) - 0.5
+    return replace(samples, tensors=tensors)
 
 
 def data_of(setting: Setting, seed: int, group: str) -> SyntheticMicroExpressions:

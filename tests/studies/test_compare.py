@@ -28,7 +28,7 @@ def made(tmp_path_factory):
 
 def test_networks_stand_between_floors_and_an_oracle(made):
     _, found = made
-    assert set(found.intervals.model) == {*ONLY, *FLOORS}
+    assert set(found.intervals.model) == {*ONLY, *FLOORS} - {"lbp_top"}, "whole clips are read in one setting"
     assert (found.scores.groupby("model").seed.nunique() == 2).all()
     assert set(found.scores.faces) == {HEADS}
     uf1 = found.intervals.set_index("model").uf1

@@ -1,8 +1,8 @@
 """Prepared tensors: what models read, made of a clip once and kept by name.
 
-A model lists the names it needs as `prepared`. A name stands for one of three kinds, and any axes may stand in front
-(frames of a clip, candidates for a key frame): an `image` (…, 3, S, S) from 0 to 255, a `flow` (…, 2, S, S), which is a
-displacement in pixels, or `points` (…, P, 2) in pixels.
+A model lists the names it needs as `prepared`. A name stands for one of four kinds, and any axes may stand in front
+(frames of a clip, candidates for a key frame): an `image` (…, 3, S, S) from 0 to 255, the same `signed`, such as a
+difference of images, a `flow` (…, 2, S, S), which is a displacement in pixels, or `points` (…, P, 2) in pixels.
 """
 
 import zlib
@@ -26,10 +26,11 @@ STRONGEST = ("strongest_onset", "strongest_apex")
 #: Random pairs of frames of each clip.
 PAIRS = 4
 
-Kind = Literal["image", "flow", "points"]
+Kind = Literal["image", "signed", "flow", "points"]
 #: How each kind is kept: type of its numbers and axes of one item, where 0 stands for the side of the frames.
 KEPT: dict[Kind, tuple[Any, tuple[int, ...]]] = {
     "image": (np.uint8, (3, 0, 0)),
+    "signed": (np.float16, (3, 0, 0)),
     "flow": (np.float16, (2, 0, 0)),
     "points": (np.float32, (len(POINT_NAMES), 2)),
 }
