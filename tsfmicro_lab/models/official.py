@@ -53,10 +53,9 @@ def from_official(state_dict: Mapping[str, Tensor], aggregator: str = "lstm") ->
     given = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
     check_word("aggregator", aggregator, HEADS)
     known = CODES | {"vit.class_token": (f"slstt_{aggregator}", HEADS[aggregator])}
-    mark = next((mark for mark in known if mark in given), None)
-    if mark is None:
+    if not (marks := [mark for mark in known if mark in given]):
         raise ValueError(f"this is no checkpoint of a public code known here, which all have one of {', '.join(known)}")
-    code, build = known[mark]
+    code, build = known[marks[0]]
     unused = [name for name in given if re.search(RULES["unused"].get(code, "$^"), name)]
     tensors = {rename(name, code.partition("_")[0]): x for name, x in given.items() if name not in unused}
     model = build(tensors)
