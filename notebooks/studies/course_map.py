@@ -14,7 +14,15 @@ if not __package__:  # run as a script, it finds its neighbours
 FOLDER = Path(__file__).parents[1]
 README = FOLDER.parent / "README.md"
 #: Parts of the course, by the number of their first lesson, in the order in which they are best read.
-PARTS = {0: "First look", 2: "The model", 7: "Its numbers", 9: "Its maps", 11: "Its neighbours", 13: "Your own work", 15: "More neighbours"}
+PARTS = {
+    0: "First look",
+    2: "The model",
+    7: "Its numbers",
+    9: "Its maps",
+    11: "Its neighbours",
+    13: "Your own work",
+    15: "More neighbours",
+}
 INTRODUCTION = """# The course
 
 A **micro-expression** lasts less than half a second and moves the skin by a pixel or two. In this course you see how a
