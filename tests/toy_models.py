@@ -27,7 +27,6 @@ class Symmetric(TSFmicro):
 
     def __init__(self, c):
         super().__init__(c)
-        self.apply(self._init_weights)
         self.conv, self.curve, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Softplus(), nn.Linear(4, 2)
 
     def forward(self, onset, difference):

@@ -1,7 +1,8 @@
 """Answers of many kinds to every question, and whether the checks tell right from wrong.
 
 An entry of `bank/psN.py` is (question, kind, what it does, answer, words of the message that a wrong one deserves).
-`PYTHONPATH=tests:notebooks:notebooks/assignments:. python -m assignments.mutants` shows what each of them is told.
+`PYTHONPATH=tests:notebooks:notebooks/assignments:. python -m assignments.mutants` prints the table, and with
+`ps1` or `ps1/align` what each answer is told.
 """
 
 import contextlib
@@ -120,8 +121,16 @@ def wrong(entry, message):
     return bool(message) != (entry.kind in WRONG) or not re.search(entry.message, message, re.DOTALL)
 
 
+def show(row):
+    """A line of the table, for a page of the documentation."""
+    return "| " + " | ".join(row) + " |"
+
+
 if __name__ == "__main__":
-    for assignment, _, question in (name.partition("/") for name in sys.argv[1:] or QUESTIONS):
+    if not sys.argv[1:]:
+        first, *rows = table()
+        print(show(first), show(["---"] * len(first)), *map(show, rows), sep="\n")
+    for assignment, _, question in (name.partition("/") for name in sys.argv[1:]):
         for entry in (e for e in bank(assignment) if question in ("", e.question)):
             begun = time.process_time()
             try:
