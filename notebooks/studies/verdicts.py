@@ -44,7 +44,7 @@ def verdict(comparison: Comparison, setting: str, model: str, against: str = TEM
     told = "wins" if row.gain > 0 else "loses"
     found = f"it {told}" if row.p_holm < 0.05 else "the two cannot be told apart"
     ends = f"{row.gain_low:+.2f} to {row.gain_high:+.2f}"
-    return f"{setting}: {scores}; gain {row.gain:+.2f} ({ends}), {seeds}, p (Holm) {row.p_holm:.2f}: {found}."
+    return f"{setting}: {scores}; gain {row.gain:+.2f} ({ends}), {seeds}, p (Holm) {row.p_holm:.3f}: {found}."
 
 
 def stream_verdict(comparison: Comparison, setting: str, model: str) -> str:

@@ -33,7 +33,7 @@ def comparison(streams=()):
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ("early", "gain +0.10 (+0.05 to +0.15), 5 seeds, p (Holm) 0.01: it wins"),
+        ("early", "gain +0.10 (+0.05 to +0.15), 5 seeds, p (Holm) 0.010: it wins"),
         ("late", "the two cannot be told apart"),
         ("s2t", "from 1 seed: an observation, not tested"),
         ("t2s", "has not been measured yet"),
