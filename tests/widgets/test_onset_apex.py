@@ -151,7 +151,7 @@ def test_a_clip_too_large_for_png_is_sent_as_jpeg_and_then_in_part():
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 255, (128, 128, 3)).astype(np.uint8) for _ in range(4)]
     smooth = [cv2.GaussianBlur(frame, (0, 0), 1) for frame in noise]
-    for frames, count, whole in ((smooth, 260, True), ([cv2.resize(f, (512, 512)) for f in noise], 120, False)):
+    for frames, count, whole in ((smooth, 100, True), ([cv2.resize(f, (512, 512)) for f in noise], 120, False)):
         film = Clip("film", "me", LazyFrames(lambda i, f=frames: f[i % 4], range(count)), 21, 33, 55)
         viewer = FrameViewer(film)
         assert viewer.info["type"] == "image/jpeg"

@@ -15,9 +15,9 @@ from tsfmicro_lab.preprocess.keyframes import block_difference, farthest, small_
 from tsfmicro_lab.widgets.tiles import outline, png, scripts
 
 #: Most that is sent of one clip: frames, and bytes of them.
-MAX_FRAMES, MAX_BYTES = 300, 8 * 2**20
+MAX_FRAMES, MAX_BYTES = 300, 2 * 2**20
 #: Full colour resolution, too: what changes is a grey level or two.
-JPEG = [cv2.IMWRITE_JPEG_QUALITY, 98, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 
 
 class FrameViewer(anywidget.AnyWidget):  # type: ignore[misc]
