@@ -39,6 +39,8 @@ from harmless import ForStudents, Harmless
 from repair import Repair, key
 
 NAMES = ["ps1", "ps2", "ps3", "ps4", "ps5"]
+#: Marked by nbgrader from end to end; all of them in the nightly check.
+MARKED = NAMES if os.environ.get("TSFMICRO_SEEDS") else ["ps2", "ps4"]
 ROSTER = """id,first_name,last_name,email,lms_user_id
 ada,Ada,Lovelace,ada@example.org,4711
 ben,Ben,Nevis,ben@example.org,4712
@@ -208,7 +210,7 @@ def course(tmp_path_factory):
 def marked(course):
     """A class, collected and marked by the commands of the teacher's guide."""
     (course / "roster.csv").write_text(ROSTER)
-    for name in NAMES:
+    for name in MARKED:
         solve(course, name, "ada")
     solve(course, "ps4", "ben", only=[])
     solve(course, "ps4", "cleo", edit=breaks)
@@ -221,12 +223,12 @@ def marked(course):
     done = nbgrader(course, "db", "student", "import", "roster.csv")
     assert done.returncode == 0, done.stderr
     before = kernels()
-    said = {name: mark.main(course, name, 2) for name in NAMES}
+    said = {name: mark.main(course, name, 2) for name in MARKED}
     del os.environ["SECRET_OF_THE_TEACHER"]
     return SimpleNamespace(course=course, said=said, kernels=before)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MARKED)
 def test_the_solution_gets_all_points(marked, name):
     checks = {q: s for q, s in scores(marked.course, "ada", name).items() if q != "words"}
     assert sum(checks.values()) == 16, checks
