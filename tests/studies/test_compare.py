@@ -69,10 +69,11 @@ def test_nobody_is_trained_on_and_tested(made):
     train, tested = (drawn(folder, SMALL, 0, faces).samples for faces in ("train", HEADS))
     faces = {x[0].float().mean().item() for s in (train, tested) for x in s["onset"].split(10)}
     assert len(faces) == 6
-    seeds = {data_of(s, seed, g).seed for s in SETTINGS.values() for seed in range(10) for g in s.groups()[:-1]}
-    tested = {data_of(s, seed, f"{HEADS} {i}").seed for s in SETTINGS.values() for seed in range(10) for i in range(2)}
+    some = (0, 1, 9)  # assembling a data set takes a tenth of a second
+    seeds = {data_of(s, seed, g).seed for s in SETTINGS.values() for seed in some for g in s.groups()[:-1]}
+    tested = {data_of(s, seed, f"{HEADS} {i}").seed for s in SETTINGS.values() for seed in some for i in range(2)}
     assert not tested & {100, 101}, "the recipe was chosen on these"
-    assert len(seeds) == 10 * (8 + 2)  # settings share heads, seeds and groups do not
+    assert len(seeds) == 3 * (8 + 2)  # settings share heads, seeds and groups do not
 
 
 def test_flow_in_place_of_the_difference_is_the_flow(made):
