@@ -51,18 +51,18 @@ def family(names: Sequence[str] = tuple(MODELS)) -> pd.DataFrame:
 
 
 def family_tree(table: pd.DataFrame) -> Picture:
-    """The family as a picture: years from left to right, an arrow from the model that shares most, and what is new."""
+    """The family as a picture: years from left to right, a line from the model that shares most, and what is new."""
     years = sorted({*table.year})
     figure = Picture(figsize=(10, 0.42 * len(table) + 0.6), layout="constrained")
-    axis, place = (
-        figure.subplots(),
-        {name: (years.index(row.year), -i) for i, (name, row) in enumerate(table.iterrows())},
-    )
+    axis = figure.subplots()
+    place = {name: (years.index(row.year), -i) for i, (name, row) in enumerate(table.iterrows())}
+    parents = [name for name in table.index if name in set(table.after)]
     for name, row in table.iterrows():
         x, y = place[name]
         if row.after:
-            style = {"arrowstyle": "->", "color": "#0072B2", "connectionstyle": "arc3,rad=0.25", "shrinkB": 5}
-            axis.annotate("", (x, y), place[row.after], arrowprops=style)
+            from_x, from_y = place[row.after]
+            beside = from_x - 0.08 * (1 + sum(place[p][0] == from_x for p in parents[: parents.index(row.after)]))
+            axis.plot([from_x, beside, beside, x], [from_y, from_y, y, y], color="#0072B2", linewidth=1, zorder=0)
         new = row.new if len(row.new) < 60 else row.new[:60].rpartition(",")[0] + ", …"
         axis.plot(x, y, "o", color="#D55E00", markersize=5)
         axis.text(x + 0.1, y, f"{name}  + {new}" if new else str(name), va="center", fontsize=8)

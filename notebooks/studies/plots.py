@@ -72,7 +72,9 @@ def strip_figure(rows: Mapping[str, Sequence[np.ndarray]], limit: float | None =
         axis.set(xticks=[], yticks=[])
     for line, (name, pictures) in zip(axes, rows.items(), strict=True):
         full = limit or max(float(np.abs(p).max()) for p in pictures) or 1.0
-        for axis, picture in zip(line, pictures, strict=False):  # a row may be shorter
+        for axis in line[len(pictures) :]:  # a row may be shorter
+            axis.set_visible(False)
+        for axis, picture in zip(line, pictures, strict=False):
             axis.imshow(picture, cmap=DIVERGING, vmin=-full, vmax=full)
         line[0].set_ylabel(name, fontsize=8)
     return figure
