@@ -536,7 +536,8 @@ CUT = """root => [...root.querySelectorAll("label, button, figcaption, span, sel
         if (part.tagName !== "SELECT") return part.scrollWidth > part.clientWidth + 1 && style.display !== "inline";
         const pen = document.createElement("canvas").getContext("2d");
         pen.font = style.font;
-        return pen.measureText(part.selectedOptions[0]?.text || "").width > part.clientWidth - 16;
+        const chosen = part.selectedOptions[0]?.text; // a menu that shows nothing is as bad as a cut one
+        return !chosen || pen.measureText(chosen).width > part.clientWidth - 16;
     }).map(part => `${part.className}: ${part.textContent.slice(0, 40)}`)"""
 
 

@@ -14,6 +14,9 @@ from tsfmicro_lab.models.retention import ManhattanRetention
 from tsfmicro_lab.widgets.explorer import Explorer, button, clip_menu, menu, model_and_classes, slider
 from tsfmicro_lab.widgets.tiles import Bars, Pane, Pictures
 
+#: A menu whose value is None would show nothing.
+OWN = "its own"
+
 
 class FusionExplorer(Explorer):
     """Sliders over the streams of fusion variants; logits and maps follow.
@@ -23,7 +26,7 @@ class FusionExplorer(Explorer):
     name, or None for `where_how` that ships, are copied: the sliders do not touch yours.
 
     Attributes:
-        clip, onset_from: Number of the sample, and of the one whose onset frame is read; None for its own.
+        clip, onset_from: Number of the sample, and of the one whose onset frame is read, or `its own`.
         how_weight, where_weight: Factors of the difference's and the onset frame's stream, 1 in training.
         penalty: How fast retention forgets with distance, × what it was trained with; at 0 it does not.
         target: The class whose evidence is shown; the predicted one by default.
@@ -33,7 +36,7 @@ class FusionExplorer(Explorer):
         ValueError: A model has one stream only, or the samples are of another size.
     """
 
-    clip, onset_from, target = traitlets.Int(), traitlets.Int(allow_none=True), traitlets.Unicode()
+    clip, onset_from, target = traitlets.Int(), traitlets.Any(OWN), traitlets.Unicode()
     how_weight, where_weight, penalty = (traitlets.Float(1) for _ in range(3))
     legend = "orange brighter, purple darker; streams: bright stands out; evidence: orange for, purple against"
 
@@ -48,7 +51,7 @@ class FusionExplorer(Explorer):
         self.samples, self.activations = samples, dict[str, StreamActivations]()
         layers = (layer for model in self.models.values() for layer in model.modules())
         self._decays = {layer: layer.gamma for layer in layers if isinstance(layer, ManhattanRetention)}
-        donors = [("its own", None), *clip_menu(samples, 0).options]
+        donors = [(OWN, OWN), *clip_menu(samples, 0).options]
         controls = {"clip": clip_menu(samples, index), "onset_from": menu("onset frame of", donors)}
         controls |= {"how_weight": slider("weight of how", 1, 0, 2, 0.05)}
         controls |= {"where_weight": slider("weight of where", 1, 0, 2, 0.05)}
@@ -65,11 +68,11 @@ class FusionExplorer(Explorer):
 
     def reset(self) -> None:
         """Brings streams and decay back to what the model was trained with."""
-        self.onset_from, self.how_weight, self.where_weight, self.penalty = None, 1, 1, 1
+        self.onset_from, self.how_weight, self.where_weight, self.penalty = OWN, 1, 1, 1
 
     def _update(self) -> None:
         i, samples = self.clip, self.samples
-        donor = i if self.onset_from is None else self.onset_from
+        donor = i if self.onset_from == OWN else self.onset_from
         for layer, gamma in self._decays.items():
             layer.set_decay(gamma**self.penalty)
         borrowed = "" if donor == i else f", onset frame of {samples.subjects[donor]}"
