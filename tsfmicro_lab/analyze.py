@@ -1,10 +1,11 @@
 """Your own video: landmarks, alignment, spotted moments, a model's prediction and its where-how maps, on one page."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 
+import jinja2
 import numpy as np
 import pandas as pd
 import torch
@@ -102,7 +103,7 @@ def analyze(
         table["probability"] = p.amax(1).tolist()
         if STREAMS.keys() <= {*model.input_names}:
             maps = [where_how(model, model.inputs_of(clip)) for clip in clips]
-    certain, notes = model.config.certain if model else 0.0, list(_notes(video, trace, table))
+    certain, notes = model.config.certain if model else 0.0, _notes(video, trace, table)
     return Analysis(video, trace, strictness, clips, table, maps, classes, notes, certain)
 
 
@@ -131,33 +132,14 @@ def _moments(trace: MotionTrace, spots: pd.DataFrame, clips: list[Clip]) -> pd.D
     return table.assign(duration=1e3 * (table.offset - table.onset), strength=spots.strength, head=spots["head"])
 
 
-def _notes(video: Video, trace: MotionTrace, table: pd.DataFrame) -> Iterator[str]:
-    """On the frame rate, on the faces, and on the moments."""
-    steps, faces = np.diff(trace.times), trace.searches.faces
-    usual = float(np.median(steps)) if len(steps) else 1.0
-    if usual > 0.011:
-        rate = f"{1 / usual:.0f} frames per second: a movement of a fifth of a second is in {0.2 / usual:.0f} frames."
-        yield f"{rate} Recordings of the field have 100 to 200; short movements are lost here."
-    if (late := steps > 1.5 * usual).any():
-        longer = f"{100 * late.mean():.1f} % of the steps are longer than the usual {1e3 * usual:.0f} ms"
-        yield f"The frame rate varies: {longer}, the longest {1e3 * steps.max():.0f} ms. Times are those of the frames."
-    if len(trace.times) < 0.98 * video.claimed:
-        yield f"Only {len(trace.times)} of {video.claimed} announced frames could be read: the file may be cut off."
-    if (several := faces > 1).any():
-        share = f"more than one is in {100 * several.mean():.0f} % of the searched frames"
-        yield f"{faces.max()} faces: {share}. The one that was largest at first was followed."
-    if (lost := faces == 0).any():
-        first = trace.times[trace.searches.frame[lost].iloc[0]]
-        yield f"No face in {100 * lost.mean():.0f} % of the searched frames, for the first time at {first:.1f} s."
-    if spans := unknown_spans(trace):
-        listed = ", ".join(f"{a:.1f} to {b:.1f} s" for a, b in spans[:5]) + (" and more" if len(spans) > 5 else "")
-        share = f"{100 * np.isnan(trace.curve).mean():.0f} % of the time ({listed})"
-        yield f"Nothing can be spotted in {share}: the head moved, or no face was seen."
-    if trace.segments:
-        right, left = (trace.segments[0].landmarks[POINT_INDEX[f"{side}_eye_outer"]] for side in ("right", "left"))
-        if (wide := float(np.hypot(*(left - right)))) < 50:
-            yield f"The face is small, {wide:.0f} px from eye to eye: what moves it by less than a pixel is lost."
-    if (moved := table.moment[table["head"] > 1]).any():
-        yield f"The head moved by more than a pixel during {', '.join(moved)}: the difference shows that, too."
-    if (long := table.moment[table.duration > 500]).any():
-        yield f"Longer than half a second, so no micro-expression by the usual definition: {', '.join(long)}."
+def _notes(video: Video, trace: MotionTrace, table: pd.DataFrame) -> list[str]:
+    """On the frame rate, on the faces, and on the moments: the sentences are those of a template, a line each."""
+    steps = np.diff(trace.times) if len(trace.times) > 1 else np.ones(1)
+    eyes = [POINT_INDEX[f"{side}_eye_outer"] for side in ("right", "left")]
+    wide = np.hypot(*np.diff(trace.segments[0].landmarks[eyes], axis=0)[0]) if trace.segments else np.inf
+    facts = {"steps": steps, "usual": np.median(steps), "faces": trace.searches.faces, "spans": unknown_spans(trace)}
+    facts |= {"read": len(trace.times), "claimed": video.claimed, "wide": wide, "gone": np.isnan(trace.curve).mean()}
+    facts["lost"] = trace.times[trace.searches.frame[trace.searches.faces == 0]]
+    facts |= {"moved": table.moment[table["head"] > 1], "long": table.moment[table.duration > 500]}
+    text = files("tsfmicro_lab").joinpath("templates/notes.jinja").read_text("utf-8")
+    return [line for line in jinja2.Template(text).render(facts).splitlines() if line.strip()]

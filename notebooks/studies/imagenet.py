@@ -7,8 +7,9 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from tsfmicro_lab.models.official import fill, read_weights, rename
+from studies.official import rename
 from tsfmicro_lab.models.slstt import SLSTT
+from tsfmicro_lab.models.weights import fill, read_weights
 
 #: SLSTT's starting point in timm's names: ViT-B/16 at 384 px, ImageNet-21k, then 1k.
 IMAGENET = "timm/vit_base_patch16_384.augreg_in21k_ft_in1k"

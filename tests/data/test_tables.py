@@ -126,9 +126,49 @@ def test_without_the_readers_of_excel_one_sentence_says_what_to_install(workbook
         read_table(workbook)
 
 
-def test_a_missing_sheet_lists_those_there_are(workbook):
-    with pytest.raises(ValueError, match=r"t\.xlsx has no sheet 'label'; found Sheet1"):
-        read_table(workbook, "label")
+def test_a_missing_sheet_lists_those_there_are(tmp_path, workbook):
+    with pd.ExcelWriter(tmp_path / "two.xlsx") as book:
+        for name in ("Sheet1", "Sheet2"):
+            ROWS.to_excel(book, sheet_name=name, index=False)
+    with pytest.raises(ValueError, match=r"two\.xlsx has no sheet 'label'; found Sheet1, Sheet2"):
+        read_table(tmp_path / "two.xlsx", "label")
+    assert len(read_table(workbook, "label")) == 2  # the only sheet of a copy that was saved anew
+
+
+def text(*lines):
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    ("encoding", "remark"),
+    [("utf-8", "é中"), ("utf-8-sig", "é"), ("utf-16", "é中"), ("cp1252", "geändert, é"), ("gb2312", "备注")],
+)
+def test_every_dialect_of_spreadsheets_is_read(tmp_path, separator, encoding, remark):
+    rows = pd.DataFrame([["01", "4,12", remark], ["02", "", ""]], columns=["Subject", "AU", "Note"])
+    rows.to_csv(tmp_path / "t.csv", sep=separator, encoding=encoding, index=False)
+    assert read_table(tmp_path / "t.csv", names=["subject", "au"]).values.tolist() == rows.values.tolist()
+
+
+def test_the_header_is_found_wherever_it_stands(tmp_path):
+    (tmp_path / "t.csv").write_text(text("AD = descriptor,,", "Subject of it,,", "Subject,Onset,AU", "01,2,4"))
+    table = read_table(tmp_path / "t.csv", names=["Subject", "Onset"])
+    assert table.to_dict("list") == {"Subject": ["01"], "Onset": ["2"], "AU": ["4"]}
+    assert table.attrs["above"] == ["AD = descriptor", "Subject of it"]
+
+
+def test_trailing_separators_shift_nothing_and_a_comma_in_a_cell_is_told(tmp_path):
+    (tmp_path / "t.csv").write_text(text("Subject,Onset", "01,2,", "02,3,,"))
+    assert read_table(tmp_path / "t.csv", names=["Subject"]).values.tolist() == [["01", "2"], ["02", "3"]]
+    (tmp_path / "t.csv").write_text(text("Subject,AU,Onset", "01,4,12,46"))
+    with pytest.raises(ValueError, match=r"t\.csv, line 2 has 4 cells under 3 columns; a cell holds the separator"):
+        read_table(tmp_path / "t.csv", names=["Subject"])
+
+
+def test_a_line_of_separators_alone_does_not_fill_the_memory(tmp_path):
+    (tmp_path / "t.csv").write_text(text("a,b", "," * 10**6))
+    with pytest.raises(ValueError, match="more than 20000 rows or 702 columns"):
+        read_table(tmp_path / "t.csv")
 
 
 def test_columns_go_by_name_whatever_their_order_capitals_and_blanks():

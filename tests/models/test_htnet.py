@@ -7,7 +7,8 @@ import pytest
 import torch
 from public_code import checkpoint, error
 
-from tsfmicro_lab.models import create_model, from_official
+from studies.official import from_official
+from tsfmicro_lab.models import create_model
 from tsfmicro_lab.models.htnet import REGIONS, HTNet, HTNetConfig
 from tsfmicro_lab.models.shallow import planes
 from tsfmicro_lab.preprocess import POINT_NAMES

@@ -9,10 +9,11 @@ import torch
 from public_code import checkpoint, error
 from torch.nn import functional as F
 
+from studies.official import from_official
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.explain import where_how
 from tsfmicro_lab.explain.streams import stream_activations, stream_weights
-from tsfmicro_lab.models import create_model, from_official
+from tsfmicro_lab.models import create_model
 from tsfmicro_lab.models.mmnet import MMNet
 from tsfmicro_lab.training import Recipe, fit
 

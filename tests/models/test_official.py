@@ -7,8 +7,7 @@ import pytest
 import torch
 from public_code import checkpoint, error
 
-from tsfmicro_lab.models import from_official
-from tsfmicro_lab.models.official import rename
+from studies.official import from_official, rename
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from public_code import checkpoint, error
 from safetensors.torch import save_file
 
 from studies.imagenet import load_imagenet
+from studies.official import RULES, from_official
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
-from tsfmicro_lab.models import create_model, from_official
+from tsfmicro_lab.models import create_model
 from tsfmicro_lab.models.base import MEAN, STD
-from tsfmicro_lab.models.official import RULES
 from tsfmicro_lab.models.slstt import SLSTTLSTM, SLSTTConfig, SLSTTMean, colour_code
 from tsfmicro_lab.preprocess import flow_colours
 from tsfmicro_lab.training import Recipe, fit

@@ -1,11 +1,13 @@
 """Action units as coders write them: one-sided, doubtful, alternative, with intensities and remarks between them."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pandas as pd
 
-_UNIT = re.compile(r"(?P<side>[LRTB])?(?:AU)?(?P<number>\d{1,2})[A-E]?", re.IGNORECASE)
+_UNIT = re.compile(r"(?P<side>[LRTB])?(?:AU|AD|M)?(?P<number>\d{1,2})[A-E]?", re.IGNORECASE)
 #: Commas, full-width and Chinese ones among them, plus, ampersand, semicolon, slash.
 _SEPARATORS = re.compile(r"[+,&;/，、；＋]")
 
@@ -16,12 +18,18 @@ class Coding(NamedTuple):
     names: tuple[str, ...]  #: such as `12`, or one-sided `L12` (left), `R12`, `T12` (top) or `B12`, each once
     doubt: str  #: what is doubtful, in words; nothing where all is clear
 
+    @property
+    def known(self) -> bool:
+        """Whether every word was understood: else a unit that is not named may move all the same."""
+        return bool(self.names) and not self.doubt
 
-def parse_action_units(text: str) -> Coding:
+
+def parse_action_units(text: str, words: Mapping[str, str] = MappingProxyType({})) -> Coding:
     """Reads action units as the tables of the field write them; nothing is guessed and no word is lost.
 
     A unit is doubtful where the coder was unsure (`13?`, `(13)`, `12 or 14`) or saw it at rest (`ref(7B)`); its
-    intensity, `A` to `E`, is left aside.
+    intensity, `A` to `E`, is left aside. Action descriptors (`AD19`) and movements of head and eyes (`M55`) count as
+    units, whose numbers they share. `words` are those that a data set's own key explains (see `Card.words`).
 
     Example:
         >>> parse_action_units("R14+17+soft focus")
@@ -34,11 +42,13 @@ def parse_action_units(text: str) -> Coding:
     for part in filter(None, (part.strip() for part in _SEPARATORS.split(text))):
         choices = re.split(r"\s+or\s+", part, flags=re.IGNORECASE)
         for choice in choices:
-            bare = re.sub(r"^ref(?=\()|[()（）?？\s]", "", choice, flags=re.IGNORECASE)
+            bare = re.sub(r"^ref(?=\()|[()（）?？\s]", "", words.get(choice.lower(), choice), flags=re.IGNORECASE)
             if match := _UNIT.fullmatch(bare):
                 name = f"{(match['side'] or '').upper()}{int(match['number'])}"
-                units[name] = units.get(name, False) or len(choices) > 1 or bare != choice
-            else:
+                units[name] = (
+                    units.get(name, False) or len(choices) > 1 or bare not in (choice, words.get(choice.lower()))
+                )
+            elif bare or choice.lower() not in words:
                 remarks.append(f"'{choice}'")
     unsure = ", ".join(name for name, doubtful in units.items() if doubtful)
     doubts = (f"unsure of {unsure}" if unsure else "", ", ".join(remarks))

@@ -39,17 +39,36 @@ class Corrections:
         return pd.DataFrame(self._rows, columns=REPORT_COLUMNS).astype({"onset": "Int64"})
 
 
-def read_annotations(card: Card, labels: Labels, root: Path, report: Corrections) -> pd.DataFrame:
+def grouped(report: pd.DataFrame) -> pd.DataFrame:
+    """A report with one row for each kind of remark: how many clips it concerns, and what is said of the first.
+
+    Example:
+        >>> why = ["onset 46 is no frame on disk", "onset 7 is no frame on disk"]
+        >>> rows = pd.DataFrame({"subject": "01", "clip": ["a", "b"], "what": "doubtful", "why": why})
+        >>> grouped(rows).values.tolist()
+        [['doubtful', 2, '01', 'a', 'onset 46 is no frame on disk']]
+    """
+    kind = report["why"].str.replace(r"'[^']*'|\S*\d\S*", "…", regex=True).rename("kind")
+    first = {name: (name, "first") for name in ("subject", "clip", "why")}
+    return (
+        report.groupby(["what", kind], sort=False).agg(rows=("why", "size"), **first).reset_index().drop(columns="kind")
+    )
+
+
+def read_annotations(
+    card: Card, labels: Labels, root: Path, report: Corrections, as_released: bool = False
+) -> pd.DataFrame:
     """Reads one release of a data set's annotations: the original texts and the class sets of the card besides.
 
-    Each correction, drop and doubt becomes a row of the report.
+    Each correction, drop and doubt becomes a row of the report; `as_released` leaves the known mistakes in.
 
     Raises:
         FileNotFoundError: The root is not what the card describes; the message names what was expected inside.
         ValueError: The table cannot be read, lacks a column, or gives no clip at all.
     """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for raw in _tree_rows(card, labels.tree, root) if labels.tree else _table_rows(card, labels, root):
+    card = card.model_copy(update={"faults": []}) if as_released else card
+    for raw in _tree_rows(card, labels.tree, root) if labels.tree else _table_rows(card, labels, root, report):
         if row := _clip(raw, card, labels, report):
             key = row["subject"], row["clip"], row["onset"]
             if rows.setdefault(key, row) is not row:
@@ -107,18 +126,24 @@ def _tree_rows(card: Card, tree: str, root: Path) -> Iterator[dict[str, str]]:
             yield {**match.groupdict(), **ends, "folder": name}
 
 
-def _table_rows(card: Card, labels: Labels, root: Path) -> Iterator[dict[str, str]]:
+def _table_rows(card: Card, labels: Labels, root: Path, report: Corrections) -> Iterator[dict[str, str]]:
     path = find_table(card, labels.files, root)
-    table = pick_columns(read_table(path, labels.sheet, labels.header), labels.columns, path.name)
+    names = None if labels.headless else map(str, labels.columns.values())
+    table = pick_columns(read_table(path, labels.sheet, names), labels.columns, path.name)
+    whole = table["subject"].str.extract(r"^(\d+)(?:\.0+)?$")[0].str.zfill(card.digits).fillna(table["subject"])
+    if (bare := table["subject"] != whole).any() and card.digits:
+        such = f"such as {table['subject'][bare].iloc[0]} for {whole[bare].iloc[0]}"
+        report.add("corrected", f"{bare.sum()} rows name a subject without its zeros, {such}")
+        table["subject"] = whole
     for name, lookup in labels.lookups.items():
-        names = read_table(path, lookup.sheet, header=None)
-        if max(lookup.key, lookup.value) >= names.shape[1]:
-            raise ValueError(f"sheet '{lookup.sheet}' of {path.name} has only {names.shape[1]} columns")
+        pairs = read_table(path, lookup.sheet, None)
+        if max(lookup.key, lookup.value) >= pairs.shape[1]:
+            raise ValueError(f"sheet '{lookup.sheet}' of {path.name} has only {pairs.shape[1]} columns")
         part = table[lookup.of].str.extract(f"({lookup.pattern})", expand=False)
-        table[name] = part.map(dict(zip(names[lookup.key], names[lookup.value], strict=True))).fillna("")
+        table[name] = part.map(dict(zip(pairs[lookup.key], pairs[lookup.value], strict=True))).fillna("")
     if labels.side:
         beside = find_table(card, labels.side.files, root)
-        side = pick_columns(read_table(beside), labels.side.columns, beside.name)
+        side = pick_columns(read_table(beside, names=labels.side.columns.values()), labels.side.columns, beside.name)
         table = table.merge(side.drop_duplicates(["subject", "clip"]), how="left", on=["subject", "clip"]).fillna("")
     for field, value in labels.keep.items():
         table = table[table[field].str.lower() == value]
@@ -147,18 +172,24 @@ def _clip(raw: dict[str, str], card: Card, labels: Labels, report: Corrections) 
             say("dropped" if fault.drop else "doubtful", fault.why)
         if fault.drop:
             return None
-        for field, value in fault.correct.items():
-            if frames[field] != value:
-                say("corrected", f"{field} {frames[field]} → {value}: {fault.why}")
-                frames[field] = value
+        for field, (wrong, right) in fault.correct.items():
+            if frames[field] == wrong:
+                say("corrected", f"{field} {wrong} → {right}: {fault.why}")
+                frames[field] = right
+            else:
+                say("doubtful", f"{field} {frames[field]} is different here already, not {wrong}: left as it is")
     if not _order(frames, card, say, spotted="apex" in labels.columns or bool(labels.tree)):
         return None
-    units = parse_action_units(raw.get("action_units", ""))
+    units = parse_action_units(raw.get("action_units", ""), card.words)
     if units.doubt:
         say("doubtful", f"action units '{raw['action_units']}': {units.doubt}")
     row: dict[str, Any] = {
         **{"subject": subject, "clip": clip, **frames, "emotion": _emotion(raw.get("emotion", ""), card, say)},
-        **{"action_units": "+".join(units.names), "fps": _fps(raw.get("fps", ""), card, labels, say)},
+        **{
+            "action_units": "+".join(units.names),
+            "units_known": units.known,
+            "fps": _fps(raw.get("fps", ""), card, labels, say),
+        },
         **{"emotion_text": raw.get("emotion", ""), "action_units_text": raw.get("action_units", "")},
         **{field: text for field, text in raw.items() if field not in (*REQUIRED, *OPTIONAL)},
     }
@@ -184,6 +215,8 @@ def _order(frames: dict[str, int | None], card: Card, say: Say, spotted: bool) -
     if apex is not None and not onset <= apex <= offset:
         frames["apex"] = None
         say("doubtful", f"apex {apex} lies outside {onset} to {offset}: left out, to be spotted when it is prepared")
+    elif apex == onset:
+        say("doubtful", f"apex and onset are one frame, {apex}: difference and flow are zero")
     if card.max_frames and offset - onset >= card.max_frames:
         say("doubtful", f"{offset - onset + 1} frames are long for a micro-expression at {card.fps:g} fps")
     return True

@@ -46,7 +46,7 @@ class Labels(_Strict):
     files: list[str] = []  #: names the table goes by, as patterns below the root; the first that is there is read
     tree: str | None = None  #: instead of a table: a clip's folder, with `{subject}`, `{emotion}`, `{clip}` in it
     sheet: str | None = None  #: sheet of the workbook; the first by default
-    header: int | None = 0  #: row of the header from 0; None: the sheet has none, columns go by position
+    headless: bool = False  #: whether the sheet has no header, so that columns go by position
     columns: dict[str, str | StrictInt] = {}  #: field of the annotations → name (or position) of its column
     keep: dict[str, str] = {}  #: field → value: other rows are no micro-expressions
     lookups: dict[str, Lookup] = {}  #: further fields, found in other sheets
@@ -70,7 +70,7 @@ class Fault(_Strict):
     subject: str  #: subject as the table writes it
     clip: str  #: clip as the table writes it
     onset: int | None = None  #: onset as the table has it; may be left out where subject and clip name one row
-    correct: dict[str, int | None] = {}  #: field → right value. None means: nobody knows
+    correct: dict[str, tuple[int | None, int | None]] = {}  #: field → value that is wrong, right one (None: unknown)
     drop: bool = False  #: whether the row is of no use
     doubt: bool = False  #: whether the row stays as it is but is doubtful
     why: str = Field(min_length=1)  #: the mistake and who says so
@@ -117,6 +117,8 @@ class Card(_Strict):
     labels: dict[str, Labels] = {}  #: releases of the annotations
     frames: FrameFiles = FrameFiles()  #: where the frames lie
     faults: list[Fault] = []  #: known mistakes
+    digits: int = 0  #: of a subject's number, whose zeros a spreadsheet may have dropped; 0 where it has none
+    words: dict[str, str] = {}  #: word between action units → the unit it stands for; nothing: it stands for none
     max_frames: int | None = None  #: A longer expression is doubtful
     parts: list[Part] = []  #: of a composite, its data sets
     expected: Expected = Expected()  #: how much a complete composite holds

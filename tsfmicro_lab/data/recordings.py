@@ -11,7 +11,7 @@ import pandas as pd
 from tsfmicro_lab.clips import Clip, ClipError, LazyFrames, read_image
 from tsfmicro_lab.data.annotations import Corrections, read_annotations
 from tsfmicro_lab.data.cards import Card, read_card
-from tsfmicro_lab.data.frame_files import find_frames, list_frames
+from tsfmicro_lab.data.frame_files import find_folders, find_frames, list_frames
 from tsfmicro_lab.data.schema import describe, tally
 
 
@@ -27,13 +27,18 @@ class Recordings:
         card: What is known of it.
         root: Its folder.
         labels: Which release of the annotations; may be left out where there is one.
+        frames: A part of a folder's name, such as `Cropped`, where the release has frames of several kinds; by default
+            the kind that most clips have.
+        as_released: Whether the known mistakes of the release are left in.
 
     Raises:
         ValueError: The release is not in the card, or the table is not what the card says.
         FileNotFoundError: The root is the wrong folder.
     """
 
-    def __init__(self, card: Card, root: Path | str, labels: str | None = None) -> None:
+    def __init__(
+        self, card: Card, root: Path | str, labels: str | None = None, frames: str = "", as_released: bool = False
+    ) -> None:
         if labels is None and len(card.labels) == 1:
             labels = next(iter(card.labels))
         if labels not in card.labels:
@@ -44,11 +49,12 @@ class Recordings:
         release, report = card.labels[labels], Corrections()
         list_frames.cache_clear()  # what is on disk may have changed since the last time
         where = card.frames.model_copy(update={"folders": ["{folder}"]}) if release.tree else card.frames
-        table = read_annotations(card, release, self.root, report)
+        table = read_annotations(card, release, self.root, report, as_released)
+        rows = table.astype(object).where(table.notna(), None).to_dict("records")
         self._frames = []
-        for row in table.astype(object).where(table.notna(), None).to_dict("records"):
+        for row, folder in zip(rows, find_folders(self.root, where, rows, frames, report.add), strict=True):
             say = partial(report.add, subject=row["subject"], clip=row["clip"], onset=row["onset"])
-            self._frames.append(find_frames(self.root, where, row, say))
+            self._frames.append(find_frames(folder, where, row, say))
         self.annotations = table.assign(frames=list(map(len, self._frames)))
         self.report = report.table
 
@@ -82,9 +88,11 @@ class Recordings:
         return f"{name}: {describe(self, f' in {self.root}')}\n    frames of {frames} clips; report: {report}"
 
 
-def load(name: str, root: Path | str, labels: str | None = None) -> Recordings:
+def load(
+    name: str, root: Path | str, labels: str | None = None, frames: str = "", as_released: bool = False
+) -> Recordings:
     """Loads a recorded data set by the name of its card; `tsfmicro-lab data list` shows all (see :class:`Recordings`).
 
     `load("casme2", "FOLDER", labels="2014")` reads CASME II with the labels of 2014.
     """
-    return Recordings(read_card(name), root, labels)
+    return Recordings(read_card(name), root, labels, frames, as_released)

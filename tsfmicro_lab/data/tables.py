@@ -4,8 +4,8 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,12 @@ from typing import Any
 import pandas as pd
 
 #: Far above any table of the field, far below what fills a machine.
-MAX_BYTES, MAX_ENTRIES, MAX_ROWS = 32 * 2**20, 1000, 20_000
+MAX_BYTES, MAX_ENTRIES, MAX_ROWS, MAX_COLUMNS = 32 * 2**20, 1000, 20_000, 702
+#: Rows among which the header is looked for.
+MAX_PREAMBLE = 50
+#: What texts are tried as, in this order. Both bytes of a Chinese letter are large in gb2312, while an accent of cp1252
+#: stands between ASCII letters, so neither is taken for the other.
+ENCODINGS = ("utf-8-sig", "gb2312", "cp1252")
 #: A cell in a column of three letters: 16,384 of them a row is how a small file fills a large memory.
 _WIDE = re.compile(rb"""<(?:\w+:)?c\s[^>]*?\br=["'][A-Za-z]{3,}""")
 
@@ -22,16 +27,19 @@ class TableRefused(ValueError):
     """A table was understood and refused; the message names it and says why."""
 
 
-def read_table(path: Path, sheet: str | None = None, header: int | None = 0) -> pd.DataFrame:
+def read_table(path: Path, sheet: str | None = None, names: Iterable[str] | None = ()) -> pd.DataFrame:
     """Reads a table with every cell as text; formulas give the value that was stored with them.
 
     Args:
-        path: An xlsx, xls or csv file, told by its content, not by its name.
-        sheet: Sheet of a workbook; the first by default.
-        header: Row of the header, counted from 0; None where there is none.
+        path: An xlsx, xls or csv file, told by its content, not by its name; csv of any separator and encoding that
+            spreadsheets write.
+        sheet: Sheet of a workbook; the first by default, and the only one where there is one.
+        names: Columns by which the header is found, wherever it stands: the first row that has most of them. None: the
+            table has no header.
 
     Returns:
-        The cells, stripped; empty ones are empty text. Columns without a name are left out.
+        The cells, stripped; empty ones are empty text. Columns without a name are left out. `attrs["above"]` holds the
+        lines above the header.
 
     Raises:
         ValueError: The file is too large or no table, or the sheet is not in it.
@@ -40,22 +48,32 @@ def read_table(path: Path, sheet: str | None = None, header: int | None = 0) -> 
         raise TableRefused(f"{path} is larger than {MAX_BYTES >> 20} MiB, which no table of the field is")
     with path.open("rb") as file:
         read = {b"PK\3\4": _read_xlsx, b"\xd0\xcf\x11\xe0": _read_xls}.get(file.read(4), _read_csv)
+    above: list[str] = []
     try:
         rows = [[_text(cell) for cell in row] for row in islice(read(path, sheet), MAX_ROWS + 1)]
+        if len(rows) > MAX_ROWS or max(map(len, rows)) > MAX_COLUMNS:
+            limits = f"{MAX_ROWS} rows or {MAX_COLUMNS} columns"
+            raise TableRefused(f"{path} has more than {limits}, which no table of the field has")
         table = pd.DataFrame(zip(*zip_longest(*rows, fillvalue=""), strict=True))  # all rows as long as the longest
-        if header is not None:
-            names = [" ".join(name.split()) for name in table.iloc[header]]
-            table = table.iloc[header + 1 :].set_axis(names, axis=1).loc[:, [name != "" for name in names]]
+        if names is not None:
+            wanted = set(map(_plain, names))
+            there = [len(wanted & set(map(_plain, row))) for row in rows[:MAX_PREAMBLE]]
+            header = there.index(max(there))
+            if read is _read_csv:
+                _refuse_shifted(path, rows, header)
+            above = [" ".join(filter(None, row)) for row in rows[:header]]
+            titles = [" ".join(name.split()) for name in table.iloc[header]]
+            table = table.iloc[header + 1 :].set_axis(titles, axis=1).loc[:, [name != "" for name in titles]]
     except TableRefused:
         raise
     except ImportError as error:
         raise TableRefused(f"{path} is an Excel table: pip install 'tsfmicro-lab[recordings]'") from error
     except Exception as error:  # the readers raise whatever a broken file leads them to
-        why = error or type(error).__name__
-        raise TableRefused(f"{path} cannot be read as a table: {why}; copy it again from the data set") from error
-    if len(rows) > MAX_ROWS:
-        raise TableRefused(f"{path} has more than {MAX_ROWS} rows, which no table of the field has")
-    return table[(table != "").any(axis=1)].reset_index(drop=True)
+        remedy = "copy it again from the data set, or save it as CSV in UTF-8"
+        raise TableRefused(f"{path} cannot be read as a table: {error or type(error).__name__}; {remedy}") from error
+    table = table[(table != "").any(axis=1)].reset_index(drop=True)
+    table.attrs["above"] = above
+    return table
 
 
 def pick_columns(table: pd.DataFrame, columns: Mapping[str, str | int], source: str) -> pd.DataFrame:
@@ -79,8 +97,22 @@ def pick_columns(table: pd.DataFrame, columns: Mapping[str, str | int], source: 
 
 
 def _read_csv(path: Path, sheet: str | None) -> Iterator[Any]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        yield from csv.reader(file, strict=True)
+    data = path.read_bytes()
+    text = ""
+    for encoding in ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ENCODINGS:
+        with suppress(UnicodeDecodeError):
+            text = data.decode(encoding)
+            break
+    yield from csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=max(",;\t", key=text.count))
+
+
+def _refuse_shifted(path: Path, rows: list[list[str]], header: int) -> None:
+    """Refuses a row with more cells than there are columns: a comma within a cell has shifted all behind it."""
+    width = len(rows[header])
+    for number, row in enumerate(rows[header + 1 :], start=header + 2):
+        if any(row[width:]):
+            remedy = "a cell holds the separator: save the table again with quotes, or as xlsx"
+            raise TableRefused(f"{path}, line {number} has {len(row)} cells under {width} columns; {remedy}")
 
 
 def _read_xlsx(path: Path, sheet: str | None) -> Iterator[Any]:
@@ -109,9 +141,9 @@ def _read_xls(path: Path, sheet: str | None) -> Iterator[Any]:
 
 
 def _sheet_name(path: Path, sheet: str | None, names: list[str]) -> str:
-    if sheet is not None and sheet not in names:
+    if sheet is not None and sheet not in names and len(names) > 1:
         raise TableRefused(f"{path} has no sheet '{sheet}'; found {', '.join(names)}")
-    return sheet or names[0]
+    return sheet if sheet in names else names[0]
 
 
 def _text(cell: Any) -> str:

@@ -1,4 +1,4 @@
-"""Models of the lab: created by name, saved as safetensors, loaded back or from the public TSFmicro code."""
+"""Models of the lab: created by name, saved as safetensors, loaded back."""
 
 import json
 from contextlib import nullcontext
@@ -12,8 +12,8 @@ from tsfmicro_lab.models.base import WEIGHTS, Recognizer, check_word
 from tsfmicro_lab.models.frl_dgt import FRLDGT
 from tsfmicro_lab.models.htnet import HTNet
 from tsfmicro_lab.models.mmnet import MMNet
-from tsfmicro_lab.models.official import fill, from_official, read_weights
 from tsfmicro_lab.models.tsfmicro import TSFmicro
+from tsfmicro_lab.models.weights import fill, read_weights
 from tsfmicro_lab.seeds import seeded
 
 #: Models that ship with the lab, trained on synthetic faces alone; each lies in a folder of its name with a card.

@@ -5,12 +5,11 @@ import tomllib
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
 from tsfmicro_lab.models import tsfmicro
 from tsfmicro_lab.models.base import Recognizer, check_word
@@ -19,12 +18,10 @@ from tsfmicro_lab.models.mmnet import MMNet
 from tsfmicro_lab.models.shallow import STSTNet, STSTNetConfig
 from tsfmicro_lab.models.slstt import SLSTT, SLSTTLSTM, SLSTTConfig, SLSTTMean
 from tsfmicro_lab.models.tsfmicro import TSFmicro, TSFmicroConfig
-
-#: Largest file of weights that is read: ViT-B in single precision has 350 MB.
-MAX_BYTES = 2 * 2**30
+from tsfmicro_lab.models.weights import fill
 
 #: For each code, its names of tensors (regular expressions) and ours.
-RULES: dict[str, dict[str, str]] = tomllib.loads((files(__package__) / "official.toml").read_text("utf-8"))
+RULES: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 Tensors = dict[str, Tensor]
 
 
@@ -116,41 +113,3 @@ CODES: dict[str, tuple[str, Callable[[Tensors], Recognizer]]] = {
     "main_branch.head.weight": ("tsfmicro", partial(_tsfmicro, tsfmicro.TSFmicroLate)),
 }
 HEADS = {"lstm": partial(_slstt, SLSTTLSTM, "fc2.bias"), "mean": partial(_slstt, SLSTTMean, "head.bias")}
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file, safetensors or of `torch.save`, of which nothing is executed.
-
-    Raises:
-        ValueError: The file is missing, too large, or holds anything but tensors.
-    """
-    from safetensors.torch import load_file
-
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"it is larger than {MAX_BYTES >> 30} GiB")
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-        return dict(tensors.get("state_dict", tensors))
-    except Exception as error:
-        why = str(error).partition("\n")[0]
-        raise ValueError(f"no weights can be read from {path} ({why}): give a whole .safetensors file") from error
-
-
-def fill(module: nn.Module, given: Mapping[str, Tensor], wrong: str) -> None:
-    """Loads tensors into a module, or lists those that are missing, unknown, of another shape, or not finite.
-
-    Raises:
-        ValueError: They do not fit; the message begins with `wrong`.
-    """
-    found, expected = ({n: str(tuple(x.shape)) for n, x in d.items()} for d in (given, module.state_dict()))
-    problems = [
-        f"  {name} is {found.get(name, 'missing')}, expected {expected.get(name, 'nothing')}"
-        for name in sorted(found | expected)
-        if found.get(name) != expected.get(name)
-    ]
-    problems += [f"  {name} holds numbers that are not finite" for name, x in given.items() if not x.isfinite().all()]
-    if problems:
-        raise ValueError(f"{wrong}\n" + "\n".join(problems))
-    module.load_state_dict(given)
