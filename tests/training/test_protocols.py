@@ -32,7 +32,13 @@ from tsfmicro_lab.training.cross_validation import fold_files
 from tsfmicro_lab.training.metrics import has_units
 from tsfmicro_lab.training.splits import nested_leave_one_subject_out, subject_k_fold
 
-QUICK = Run("tsfmicro_temporal", recipe=Recipe(epochs=2))
+SMALL = {"image_size": 28}
+QUICK = Run("tsfmicro_temporal", settings=SMALL, recipe=Recipe(epochs=2))
+
+
+@pytest.fixture(scope="module")
+def samples(data):
+    return prepare(data, 28, progress=False)
 
 
 def test_every_clip_is_predicted_once_with_its_probabilities(samples):
@@ -92,7 +98,7 @@ def test_the_oracle_looks_at_the_test_labels_and_says_leaky(samples, tmp_path):
 
 
 def test_a_card_tells_who_chose_the_epoch(samples, tmp_path):
-    run = Run("tsfmicro_spatial", recipe=Recipe(epochs=1), selection="validation")
+    run = Run("tsfmicro_spatial", settings=SMALL, recipe=Recipe(epochs=1), selection="validation")
     cross_validate(samples, run, folder=tmp_path, keep_models=True, progress=False)
     card = (tmp_path / "models" / "sub02" / "README.md").read_text()
     assert "trained on 20 clips of 2 subjects, 10 of others chose the epoch" in card
@@ -130,7 +136,7 @@ def test_other_protocols_predict_what_their_folds_test(samples, tmp_path):
 
 
 def test_action_units_are_detected_side_by_side(data):
-    samples = prepare(data, 56, target="action_units", progress=False)
+    samples = prepare(data, 28, target="action_units", progress=False)
     assert samples.label.shape == (40, len(samples.classes))
     units = [set(text.replace("L", "").replace("R", "").split("+")) for text in data.annotations.action_units]
     assert [set(text.split("+")) for text in samples.annotations.emotion] == units
@@ -162,14 +168,15 @@ import sys, torch
 torch.set_num_threads(1)
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.training import Recipe, Run, cross_validate
-samples = prepare(SyntheticMicroExpressions(4, 10, image_size=96, seed=3), 56, progress=False)
-table = cross_validate(samples, Run("tsfmicro_temporal", recipe=Recipe(epochs=6)), folder=sys.argv[1], progress=False)
+samples = prepare(SyntheticMicroExpressions(4, 10, image_size=96, seed=3), 28, progress=False)
+run = Run("tsfmicro_temporal", settings={"image_size": 28}, recipe=Recipe(epochs=6))
+table = cross_validate(samples, run, folder=sys.argv[1], progress=False)
 table.to_csv(sys.argv[2])
 """
 
 
 def test_a_fold_that_was_cut_off_is_trained_again_and_scored_by_nobody(samples, tmp_path):
-    run = Run("tsfmicro_spatial", recipe=Recipe(epochs=1))
+    run = Run("tsfmicro_spatial", settings=SMALL, recipe=Recipe(epochs=1))
     whole = cross_validate(samples, run, folder=tmp_path, progress=False)
     fold = tmp_path / "folds" / "sub02.csv"
     content = fold.read_bytes()
@@ -188,9 +195,9 @@ def test_labels_that_are_no_text_are_scored_as_text(data, labels):
         annotations = data.annotations.assign(target=[labels[i % 2] for i in range(len(data))])
         __len__, __getitem__ = (lambda self: len(data)), (lambda self, i: data[i])
 
-    samples = prepare(Numbered(), 56, target="target", progress=False)
+    samples = prepare(Numbered(), 28, target="target", progress=False)
     assert samples.classes == tuple(map(str, labels))
-    table = cross_validate(samples, Run("tsfmicro_spatial", recipe=Recipe(epochs=1)), progress=False)
+    table = cross_validate(samples, Run("tsfmicro_spatial", settings=SMALL, recipe=Recipe(epochs=1)), progress=False)
     assert not has_units(table, samples.classes)
     assert score_table(table, samples.classes).uf1[0] > 0
 
@@ -255,7 +262,7 @@ def test_models_are_kept_when_asked_for(samples, tmp_path):
 
 def test_a_model_that_was_altered_is_trained_again(samples, tmp_path):
     options = {"folder": tmp_path, "keep_models": True, "progress": False}
-    run = Run("tsfmicro_spatial", recipe=Recipe(epochs=1))
+    run = Run("tsfmicro_spatial", settings=SMALL, recipe=Recipe(epochs=1))
     cross_validate(samples, run, **options)
     weights = tmp_path / "models" / "sub02" / "model.safetensors"
     content = weights.read_bytes()
