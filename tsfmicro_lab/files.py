@@ -51,6 +51,16 @@ def file_digest(path: Path) -> str:
 
 
 @contextmanager
+def space_advice(what: str, kept: str) -> Iterator[None]:
+    """Turns the complaint of a full disk into advice, and says what was lost and what is kept."""
+    try:
+        yield
+    except OSError as error:
+        advice = f"({error.strerror or error}): free some space and start again"
+        raise OSError(error.errno, f"{what} {advice}, {kept}") from error
+
+
+@contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Keeps a second run from writing to the same folder, which is created; a run that is killed lets go.
 

@@ -1,9 +1,5 @@
 import json
 import resource
-import signal
-import subprocess
-import sys
-import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -163,18 +159,6 @@ def test_processes_give_the_same_bits_however_many_they_are(samples, tmp_path, w
     pd.testing.assert_frame_equal(alone, together, check_dtype=False, check_exact=True)
 
 
-SCRIPT = """
-import sys, torch
-torch.set_num_threads(1)
-from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
-from tsfmicro_lab.training import Recipe, Run, cross_validate
-samples = prepare(SyntheticMicroExpressions(4, 10, image_size=96, seed=3), 28, progress=False)
-run = Run("tsfmicro_temporal", settings={"image_size": 28}, recipe=Recipe(epochs=6))
-table = cross_validate(samples, run, folder=sys.argv[1], progress=False)
-table.to_csv(sys.argv[2])
-"""
-
-
 def test_a_fold_that_was_cut_off_is_trained_again_and_scored_by_nobody(samples, tmp_path):
     run = Run("tsfmicro_spatial", settings=SMALL, recipe=Recipe(epochs=1))
     whole = cross_validate(samples, run, folder=tmp_path, progress=False)
@@ -200,27 +184,6 @@ def test_labels_that_are_no_text_are_scored_as_text(data, labels):
     table = cross_validate(samples, Run("tsfmicro_spatial", settings=SMALL, recipe=Recipe(epochs=1)), progress=False)
     assert not has_units(table, samples.classes)
     assert score_table(table, samples.classes).uf1[0] > 0
-
-
-def test_a_killed_run_goes_on_and_ends_with_the_same_table(tmp_path):
-    def start(folder):
-        return subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path / folder), str(tmp_path / f"{folder}.csv")])
-
-    assert start("whole").wait(300) == 0
-    killed = start("killed")
-    deadline = time.monotonic() + 200
-    log = tmp_path / "killed" / "folds.jsonl"  # written after the table of a fold
-    while not log.exists() or not log.read_text().endswith("\n"):
-        assert killed.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    kept = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "killed" / "folds").glob("sub*.csv")}
-    assert 1 <= len(kept) < 4
-    assert start("killed").wait(300) == 0
-    assert {name: (tmp_path / "killed" / "folds" / name).stat().st_mtime_ns for name in kept} == kept
-    assert (tmp_path / "whole.csv").read_bytes() == (tmp_path / "killed.csv").read_bytes()
 
 
 def test_a_folder_of_another_run_is_refused(samples, tmp_path):

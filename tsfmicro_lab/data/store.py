@@ -6,7 +6,9 @@ the tensors were made from and their hashes. While it is made, `done.jsonl` note
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import pandas as pd
 from tsfmicro_lab.clips import Clip, LazyFrames
 from tsfmicro_lab.data.schema import Dataset, check_annotations
 from tsfmicro_lab.data.tensors import KEY_FRAMES, PREPARED, in_order, prepare_clip
-from tsfmicro_lab.files import alone, file_digest, safe_name, write_whole
+from tsfmicro_lab.files import alone, file_digest, safe_name, space_advice, write_whole
 from tsfmicro_lab.preprocess.landmarks import Landmarker, find_model
 
 MANIFEST, DONE = "manifest.json", "done.jsonl"
@@ -121,13 +123,18 @@ def _digest(*arrays: np.ndarray) -> str:
 
 def _open_for_writing(place: Path, name: str, size: int, count: int) -> np.memmap[Any, Any]:
     path, shape, dtype = place / f"{name}.npy", (count, *PREPARED[name].shape(size)), PREPARED[name].dtype
-    try:
-        array: np.memmap[Any, Any] = np.load(path, mmap_mode="r+", allow_pickle=False)
-        if (array.shape, array.dtype) == (shape, dtype):
-            return array
-    except (OSError, ValueError):
-        pass  # none yet, or cut off: a new one, which the hashes of the finished clips do not fit
-    return np.lib.format.open_memmap(path, "w+", dtype, shape)
+    array: np.memmap[Any, Any] | None = None
+    with suppress(
+        OSError, ValueError
+    ):  # none yet, or cut off: a new one, which the hashes of finished clips do not fit
+        array = np.load(path, mmap_mode="r+", allow_pickle=False)
+    with space_advice(f"{path} could not be made", "the clips that are finished are kept"):
+        if array is None or (array.shape, array.dtype) != (shape, dtype):
+            array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+        if hasattr(os, "posix_fallocate"):  # else the system would end the process once the disk is full
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _read_done(path: Path, arrays: dict[str, np.memmap[Any, Any]]) -> dict[int, str]:

@@ -1,8 +1,7 @@
 """The state of a training on disk, whole or not at all, so that it goes on where it was as if nothing had happened."""
 
 import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tsfmicro_lab.files import write_whole
+from tsfmicro_lab.files import space_advice, write_whole
 
 #: Parts of a state that have a `state_dict`.
 PARTS = ("model", "optimizer", "schedule", "scaler")
@@ -57,16 +56,6 @@ class State:
         torch.set_rng_state(saved["random"][0])
         if len(saved["random"]) > 1 and self.device.type == "cuda":
             torch.cuda.set_rng_state(saved["random"][1], self.device)
-
-
-@contextmanager
-def space_advice(what: str, kept: str) -> Iterator[None]:
-    """Turns the complaint of a full disk into advice, and says what was lost and what is kept."""
-    try:
-        yield
-    except OSError as error:
-        advice = f"({error.strerror or error}): free some space and start again"
-        raise OSError(error.errno, f"{what} {advice}, {kept}") from error
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,11 @@ from tqdm.auto import tqdm
 from tsfmicro_lab.data.samples import Samples, prepare
 from tsfmicro_lab.data.schema import KEY, Dataset
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
-from tsfmicro_lab.files import alone, file_digest, safe_name, write_whole
+from tsfmicro_lab.files import alone, file_digest, safe_name, space_advice, write_whole
 from tsfmicro_lab.models.base import WEIGHTS, check_word
 from tsfmicro_lab.models.card import model_card
 from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.provenance import environment
-from tsfmicro_lab.training.checkpoint import space_advice
 from tsfmicro_lab.training.metrics import score_table
 from tsfmicro_lab.training.predictions import read_predictions, write_predictions
 from tsfmicro_lab.training.protocols import Run, card_facts, run_fold, samples_digest
