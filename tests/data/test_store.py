@@ -1,10 +1,5 @@
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 import warnings
 from dataclasses import replace
 
@@ -92,30 +87,6 @@ def test_harm_is_noticed_and_mended(jpegs, tmp_path, name, harm):
         open_store(place)
     prepare_store(jpegs, 32, tmp_path, progress=False)
     assert torch.equal(open_store(place).apex, prepare(jpegs, 32, progress=False).apex)
-
-
-def test_a_killed_run_goes_on(tmp_path, monkeypatch):
-    script = (
-        "from tsfmicro_lab.data import *\n"
-        f"prepare(SyntheticMicroExpressions(3, 40, image_size=96), 32, folder={str(tmp_path)!r})"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not any(p.read_text().count("\n") > 5 for p in tmp_path.glob("*/done.jsonl")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    [place] = tmp_path.iterdir()
-    with pytest.raises(FileNotFoundError, match="no finished store"):
-        open_store(place)
-    finished = len((place / "done.jsonl").read_text().splitlines())
-    rows = aligned_rows(monkeypatch)
-    data = SyntheticMicroExpressions(3, 40, image_size=96)
-    assert prepare_store(data, 32, tmp_path, progress=False) == place
-    assert 120 - finished <= len(rows) <= 121 - finished
-    assert len((place / "done.jsonl").read_text().splitlines()) == len(open_store(place)) == 120
 
 
 def test_drawn_clips_and_loaded_ones_go_to_other_processes(tmp_path, landmarker):

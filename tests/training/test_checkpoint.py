@@ -11,10 +11,16 @@ import pandas as pd
 import pytest
 import torch
 
+from tsfmicro_lab.data import prepare
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.training import Checkpoint, Recipe, Run, cross_validate, fit, leave_one_subject_out
 
 RECIPE = Recipe(epochs=3)
+
+
+@pytest.fixture(scope="module")
+def samples(data):
+    return prepare(data, 28, progress=False)
 
 
 class Killed(Exception):
@@ -25,14 +31,15 @@ SCRIPT = """
 import sys, torch, numpy as np, pandas as pd
 from pathlib import Path
 from tsfmicro_lab.data import Samples
+from tsfmicro_lab.data import prepare
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.training import Checkpoint, Recipe, fit
 torch.set_num_threads(1)
 torch.manual_seed(0)
-onset, apex = torch.randint(0, 256, (2, 36, 3, 56, 56), dtype=torch.uint8)
+onset, apex = torch.randint(0, 256, (2, 36, 3, 28, 28), dtype=torch.uint8)
 table = pd.DataFrame({"subject": ["s"] * 36})
 samples = Samples({"onset": onset, "apex": apex}, torch.arange(36) % 5, tuple("abcde"), table)
-model = create_model("tsfmicro_late", 5, seed=0)
+model = create_model("tsfmicro_late", 5, seed=0, image_size=28)
 losses = fit(model, samples, np.arange(36), Recipe(epochs=6), checkpoint=Checkpoint(Path(sys.argv[1])))
 torch.save({"losses": losses, **model.state_dict()}, sys.argv[2])
 """
@@ -64,7 +71,7 @@ def test_a_killed_training_ends_bit_for_bit_as_one_that_was_not(tmp_path):
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
 def test_half_precision_goes_on_bit_for_bit_too(samples, tmp_path, precision):
     def go(path, stop=0):
-        model = create_model("tsfmicro_late", 5, seed=0, dims=(8, 24))
+        model = create_model("tsfmicro_late", 5, seed=0, image_size=28, dims=(8, 24))
 
         def look(epoch, _):
             if epoch == stop:
@@ -86,7 +93,7 @@ def test_a_fold_goes_on_in_the_middle_with_what_its_selection_knew(samples, tmp_
     from tsfmicro_lab.training import protocols
 
     recipes = (Recipe(epochs=2, lr=1e-3), Recipe(epochs=3))
-    run = Run("tsfmicro_temporal", selection="validation", candidates=recipes)
+    run = Run("tsfmicro_temporal", settings={"image_size": 28}, selection="validation", candidates=recipes)
     fold = leave_one_subject_out(samples.annotations)[:1]
     whole = cross_validate(samples, run, fold, folder=tmp_path / "whole", progress=False)
 
@@ -111,7 +118,7 @@ def test_a_fold_goes_on_in_the_middle_with_what_its_selection_knew(samples, tmp_
 
 
 def test_the_folder_of_a_run_explains_itself(samples, tmp_path):
-    run = Run("tsfmicro_spatial", recipe=Recipe(epochs=2), seed=4)
+    run = Run("tsfmicro_spatial", settings={"image_size": 28}, recipe=Recipe(epochs=2), seed=4)
     cross_validate(samples, run, folder=tmp_path, progress=False)
     made = json.loads((tmp_path / "environment.json").read_text())
     assert {"command", "commit", "date", "device", "versions"} <= made.keys()
@@ -124,7 +131,7 @@ def test_the_folder_of_a_run_explains_itself(samples, tmp_path):
 
 def test_foreign_and_broken_checkpoints_are_refused(samples, tmp_path):
     def go(about="a", epochs=1):
-        model = create_model("tsfmicro_spatial", 5, seed=0)
+        model = create_model("tsfmicro_spatial", 5, seed=0, image_size=28)
         return fit(
             model, samples, np.arange(8), Recipe(epochs=epochs), checkpoint=Checkpoint(tmp_path / "x.ckpt", about)
         )
@@ -142,7 +149,7 @@ def test_foreign_and_broken_checkpoints_are_refused(samples, tmp_path):
 
 def test_too_little_memory_is_answered_with_a_batch_that_may_fit(samples):
     """A layer that fails above eight clips, as a device does whose memory ends there."""
-    model = create_model("tsfmicro_spatial", 5, seed=0)
+    model = create_model("tsfmicro_spatial", 5, seed=0, image_size=28)
 
     def full(_, inputs):
         if len(inputs[0]) > 8:
@@ -155,7 +162,7 @@ def test_too_little_memory_is_answered_with_a_batch_that_may_fit(samples):
 
 
 def test_other_complaints_pass_as_they_are(samples):
-    model = create_model("tsfmicro_spatial", 5, seed=0)
+    model = create_model("tsfmicro_spatial", 5, seed=0, image_size=28)
     model.spatial.register_forward_pre_hook(lambda *_: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):
         fit(model, samples, np.arange(8), Recipe(epochs=1))
