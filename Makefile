@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 DEVELOPER := $(VENV)/.developer
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --upgrade-strategy only-if-needed -c constraints.txt
 
-.PHONY: demo test lab lint format bench faults constraints clean
+.PHONY: demo test lab lint format bench faults mutants constraints clean
 
 demo: $(INSTALLED) ## draw heads, recognise, explain: build/demo/index.html
 	$(BIN)/tsfmicro-lab demo --out build/demo
@@ -36,6 +36,10 @@ bench: $(DEVELOPER) ## benchmarks: two ways in one run
 
 faults: $(DEVELOPER) ## kills, full disks, flipped bits: many times each
 	$(BIN)/python tests/faults/injection.py --times 40
+
+mutants: $(DEVELOPER) ## small changes to modules: do their tests notice? An hour
+	$(BIN)/pip install --quiet cosmic-ray
+	$(BIN)/python tests/mutants.py
 
 constraints: $(DEVELOPER) ## write down what is installed; the local version of torch exists on no registry
 	$(BIN)/pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > constraints.txt
