@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -8,8 +9,11 @@ from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.preprocess.alignment import align_clip
 from tsfmicro_lab.preprocess.keyframes import (
     apex_frames,
+    block_difference,
     difference_frame,
+    farthest,
     intensity_curve,
+    small_grey,
     spot_apex,
     strongest_pair,
     with_apex,
@@ -35,6 +39,47 @@ def test_intensity_is_zero_at_the_onset_and_bears_flicker_better_than_the_plain_
             shares.append([x[: clip.onset].max() / x[clip.apex] for x in (curve, plain)])
     ours, plain = np.exp(np.log(shares).mean(0))
     assert ours < 0.7 * plain
+
+
+def test_one_bright_frame_is_no_apex_and_a_slow_rise_is():
+    slow = np.exp(-(((np.arange(40) - 25) / 6) ** 2)).astype(np.float32)
+    spiked = slow.copy()
+    spiked[8] = 1.2  # a flash of one frame is higher than the rise, until it is smoothed
+    assert farthest(slow) == farthest(spiked) == 25
+    spiked[7:10] = 1.6
+    assert farthest(spiked) == 8, "three such frames are a movement"
+    assert farthest(np.array([0, 2, 1], np.float32)) == 1
+
+
+def moved(frames, *, dx=0.0, gain=1.0, at=()):
+    """A textured face of 112 px; in some frames a part of a cheek goes down by 3 px."""
+    rng = np.random.default_rng(0)
+    face = cv2.GaussianBlur(rng.uniform(60, 200, (112, 112, 3)), (0, 0), 2)
+    turn = np.array([[1, 0, dx], [0, 1, 0]])
+    made = []
+    for i in range(frames):
+        frame = face.copy()
+        if i in at:
+            frame[60:84, 20:44] = face[57:81, 20:44]
+        made.append(np.clip(gain**i * cv2.warpAffine(frame, turn * [[1, 1, i], [1, 1, 1]], (112, 112)), 0, 255))
+    return [np.rint(f).astype(np.uint8) for f in made]
+
+
+def test_a_shift_and_a_change_of_light_of_the_whole_face_are_taken_out():
+    grey = [small_grey(f) for f in (*moved(2, dx=0.5, gain=1.05), *moved(2, at=[1]))]
+    whole, part = block_difference(grey[1], grey[0]), block_difference(grey[3], grey[2])
+    plain = [np.abs(b - a).mean() for a, b in (grey[:2], grey[2:])]
+    assert block_difference(grey[0], grey[0]) == 0
+    assert part > 4 * whole
+    assert plain[1] < plain[0], "the control: without taking it out, the shift is the larger change"
+
+
+def test_the_apex_lies_between_onset_and_offset():
+    frames = moved(30, at=[12, 13, 14, 24, 25, 26, 27])
+    clip = Clip("a", "s", frames, 6, None, 18)
+    assert spot_apex(clip) == 13
+    assert spot_apex(replace(clip, offset=29)) in range(24, 28)
+    assert spot_apex(replace(clip, onset=13, offset=13)) == 13
 
 
 def test_a_clip_without_an_apex_gets_one_and_keeps_an_annotated_one(data):

@@ -47,6 +47,21 @@ def test_half_of_the_samples_are_flipped_and_none_moved_without_degrees_and_shif
     assert 16 < int(flipped.sum()) < 48
 
 
+def test_angles_and_shifts_fill_their_range_and_no_more():
+    place = Augmentation(56, flip=0.2).draw(20_000)
+    mirrored = torch.linalg.det(place[:, :, :2]) < 0
+    assert mirrored.float().mean() == pytest.approx(0.2, abs=0.015)
+    angle = torch.rad2deg(torch.atan2(place[:, 1, 0], place[:, 1, 1]))
+    shift = place[:, :, 2] / 2  # of a side, which is 2 long
+    for value, most in ((angle, 3.0), (shift[:, 0], 15 / 224), (shift[:, 1], 15 / 224)):
+        assert 0.99 * most < value.max() <= 1.001 * most
+        assert -1.001 * most <= value.min() < -0.99 * most
+        assert value.mean().abs() < 0.02 * most
+        assert value.abs().mean() == pytest.approx(most / 2, rel=0.02), "all are equally likely"
+    assert torch.corrcoef(torch.stack((angle, shift[:, 0], shift[:, 1], mirrored.float()))).triu(1).abs().max() < 0.03
+    assert Augmentation(56).flip == 0.5
+
+
 def test_inputs_are_normalised_as_the_paper_says():
     onset, apex = frames(2), frames(2)
     inputs = to_inputs(onset, apex)
