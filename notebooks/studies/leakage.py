@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
-from sklearn.feature_selection import SelectKBest, f_classif
+from sklearn.feature_selection import SelectKBest, VarianceThreshold, f_classif
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
@@ -25,7 +25,7 @@ if not __package__:  # run as a script, it finds its neighbours
 
 from tqdm.auto import tqdm
 
-from studies.leakage_scores import BY_SUBJECT, COPIES, MODELS, Leakage, gains
+from studies.leakage_scores import BY_SUBJECT, COPIES, MODELS, Leakage, leak_table
 from studies.script import Epochs, Out, Save, Workers, one_sentence
 from studies.stored import provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
@@ -124,15 +124,16 @@ def linear_scores(samples: Samples, labels: str, seed: int) -> pd.DataFrame:
     """
     onset, apex = (x.float().mean(1).flatten(1).numpy() for x in (samples.onset, samples.apex))
     x, truth = np.concatenate((onset, apex - onset), 1), samples.label.numpy()
-    chosen = StandardScaler(), SelectKBest(f_classif, k=60), LogisticRegression(C=0.1, max_iter=2000)
-    plain = chosen[0], chosen[2]
+    best = VarianceThreshold(1e-6), StandardScaler(), SelectKBest(f_classif, k=60)
+    plain = StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)
+    chosen = *best, plain[1]
     by_subject = list(LeaveOneGroupOut().split(x, groups=samples.subjects))
     mixed = list(StratifiedKFold(len(by_subject), shuffle=True, random_state=seed).split(x, truth))
     ways = {
         "linear": (x, plain, by_subject),
         "mean and spread of all subjects": (StandardScaler().fit_transform(x), plain[1:], by_subject),
         "linear, features chosen": (x, chosen, by_subject),
-        "features chosen on all subjects": (make_pipeline(*chosen[:2]).fit_transform(x, truth), chosen[2:], by_subject),
+        "features chosen on all subjects": (make_pipeline(*best).fit_transform(x, truth), plain[1:], by_subject),
         "split by clip instead of subject": (x, plain, mixed),
     }
     rows = []
@@ -252,7 +253,7 @@ def main(
     epochs: Epochs = None,
     workers: Workers = None,
 ) -> None:
-    """Measure what each leak adds to the score, on true labels and on noise. About an hour on two cores."""
+    """Measure what each leak adds to the score, on true labels and on noise. Half an hour on two cores."""
     with one_sentence():
         path = writable(save or out / "leakage.json")
         result = measure(
@@ -265,13 +266,9 @@ def main(
             workers=workers,
         )
         result.save(path)
-    table = gains(result.scores())
-    rows = zip(table.gain, table.low, table.high, strict=True)
-    table["UF1 gained"] = [f"{gain:+.3f} ({low:+.2f} to {high:+.2f})" for gain, low, high in rows]
-    wide = table.pivot_table(index="leak", columns="labels", values="UF1 gained", aggfunc="first", sort=False)
     print_table(
-        wide[["noise", "true"]].dropna().reset_index(),
-        "what each way to score adds on noise and on true labels (leaky, but for last and validation)",
+        leak_table(result),
+        "UF1 that each way to score adds to the last epoch's (leaky, but for last and validation)",
     )
     print(f"everything: {path}")
 

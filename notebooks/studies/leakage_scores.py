@@ -96,6 +96,15 @@ def gains(scores: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     return table.assign(low=table.gain - half, high=table.gain + half, seeds=seeds).reset_index()
 
 
+def leak_table(leakage: Leakage) -> pd.DataFrame:
+    """UF1 that each way to score adds to the honest one, by what the labels are, with 95 % intervals, as text."""
+    table = gains(leakage.scores())
+    rows = zip(table.gain, table.low, table.high, strict=True)
+    cells = table.assign(cell=[f"{gain:+.3f} ({low:+.2f} to {high:+.2f})" for gain, low, high in rows])
+    wide = cells.pivot_table("cell", "leak", "labels", aggfunc="first", sort=False).drop("last").fillna("")
+    return wide[["noise", BY_SUBJECT, "true"]].reset_index()
+
+
 def leak_scores(clips: pd.DataFrame, validation: pd.DataFrame, epochs: int | None = None) -> pd.DataFrame:
     """One experiment, scored honestly and with every leak that picks what to report.
 

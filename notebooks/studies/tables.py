@@ -13,6 +13,7 @@ if not __package__:  # run as a script, it finds its neighbours
 from studies.compare import Comparison
 from studies.coverage import Coverage
 from studies.key_frames import KeyFrames
+from studies.leakage_scores import Leakage, leak_table
 from studies.ship import Ship
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +67,7 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame]] = {
     "streams-needed-flow": lambda: streams("needed, flow"),
     "shipped": shipped,
     "coverage": lambda: Coverage.load(STORED / "coverage.json").table(),
+    "leaks": lambda: leak_table(Leakage.load(STORED / "leakage.json")),
     "key-frames": lambda: KeyFrames.load(STORED / "key_frames.json").table().reset_index(),
 }
 
