@@ -1,7 +1,9 @@
+import base64
 import re
 import shutil
 import warnings
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -18,6 +20,11 @@ run = CliRunner()
 
 def plain(text):
     return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", text))
+
+
+def charts(browser):
+    """Charts as the browser gets them."""
+    return [out["data"]["application/vnd.plotly.v1+json"] for place in browser.charts for out in place.outputs]
 
 
 @pytest.fixture(scope="module")
@@ -168,11 +175,18 @@ def test_folders_without_runs_or_with_broken_ones_are_one_sentence(tmp_path):
 def test_the_browser_filters_draws_and_explains(folder, tmp_path):
     browser = ResultsExplorer(folder)
     assert len(browser.table) == 3
-    assert bytes(browser.picture.value).startswith(b"\x89PNG")
-    assert bytes(browser.shown.value).startswith(b"\x89PNG"), "frames were kept beside the run"
-    first = bytes(browser.shown.value)
+    folds, confusion = charts(browser)
+    assert [bar["name"] for bar in folds["data"]] == ["UF1", "accuracy"]
+    counted = confusion["data"][0]["text"]
+    counts = np.frombuffer(base64.b64decode(counted["bdata"]), counted["dtype"])
+    assert counts.sum() == len(browser.results[browser.run].predictions)
+    onset, change, *maps = browser.pictures.shown
+    assert [pane.title for pane in maps] == ["where: onset", "how: difference"], "frames were kept beside the run"
+    assert len({pane.full for pane in maps}) == 1
     browser.missed = 1
-    assert bytes(browser.shown.value) != first
+    assert not np.array_equal(browser.pictures.shown[0].face, onset.face)
+    assert browser.snapshot().data[1:4] == b"PNG"
+    kept = browser.state
     browser.selection = "leaky: chosen on the test clips"
     assert len(browser.table) == 1
     assert "leaky" in browser.rows.value
@@ -180,7 +194,11 @@ def test_the_browser_filters_draws_and_explains(folder, tmp_path):
     browser.model = "tsfmicro_late"
     assert browser.table.empty
     assert not browser.controls["run"][0].options
-    assert bytes(browser.picture.value) == b""
+    assert not charts(browser)
+    assert not browser.pictures.shown
+    browser.state = kept
+    assert browser.state == kept
+    assert np.array_equal(browser.pictures.shown[1].values, change.values) is (kept["missed"] == 0)
 
 
 def test_action_units_are_browsed_too(data, tmp_path):
@@ -194,5 +212,6 @@ def test_action_units_are_browsed_too(data, tmp_path):
     assert result.units
     assert 0 <= run_table([result]).uf1[0] <= 1
     browser = ResultsExplorer([result], samples)
-    assert bytes(browser.picture.value).startswith(b"\x89PNG")
+    assert [chart["layout"]["xaxis"]["title"]["text"] for chart in charts(browser)] == ["name"]
     assert "so there is no map" in browser.story.value
+    assert browser.snapshot().data[1:4] == b"PNG"

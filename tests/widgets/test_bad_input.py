@@ -95,3 +95,20 @@ def test_samples_that_do_not_fit_are_refused(samples):
     for size in (0, 5000):
         with pytest.raises(ValueError, match=f"pictures of {size} pixels cannot be explored"):
             FaceStudio(size)
+
+
+def test_names_and_errors_are_shown_as_they_are_written(late, clip):
+    trap = "<img src=x onerror=alert(1)>"
+    named = replace(clip, name=trap, subject="<b>me", emotion=trap, action_units=(trap,))
+    for explorer in (
+        OnsetApexExplorer(named, late, [trap, "b", "c"]),
+        WhereHowExplorer(late, [named], [trap, "b", "c"]),
+    ):
+        told = explorer.story.value + explorer.bars.value
+        assert trap not in told
+        assert told.count("&lt;img src=x") > 1
+        assert trap in explorer.story_text()
+    studio = FaceStudio(64)
+    studio.source, studio.photograph = "photograph", trap
+    assert "&lt;img" in studio.message.value
+    assert trap not in studio.message.value

@@ -118,9 +118,19 @@ def test_photographs_and_the_webcams_picture_move(studio, landmarker, tmp_path, 
     assert "no picture yet: look into the camera" in studio.message.value
     assert np.array_equal(pixels(studio, 0), photo), "what was shown stays"
     write_video([astronaut()] * 3, "seen.mkv", 30)
-    studio.webcam.path = "seen.mkv"
-    studio.webcam.state = "done"
+    studio.recording = "seen.mkv"
     assert studio.message.value == ""
+    assert np.abs(pixels(studio, 0).astype(int) - photo).mean() > 10
+    kept = studio.state
+    assert (studio.webcam.path, kept["recording"], kept["source"]) == ("seen.mkv", "seen.mkv", "webcam")
+    write_video([cv2.flip(astronaut(), 1)] * 3, "seen.mkv", 30)
+    before = pixels(studio, 0)
+    studio.webcam.status = "done"
+    assert np.abs(pixels(studio, 0).astype(int) - before).mean() > 2, "recorded anew"
+    another = FaceStudio(size=64)
+    another.state = kept
+    assert another.state == kept
+    assert np.array_equal(pixels(another, 0), pixels(studio, 0))
     studio.source = "photograph"
     studio.photograph = "Eileen Collins"
     assert studio.clip().subject == "Eileen Collins"
@@ -129,9 +139,19 @@ def test_photographs_and_the_webcams_picture_move(studio, landmarker, tmp_path, 
 def test_a_photograph_that_cannot_be_used_is_told(studio, landmarker, tmp_path):
     cv2.imwrite(str(tmp_path / "wall.png"), np.full((200, 200, 3), 90, np.uint8))
     studio.source = "photograph"
-    for name, message in (("wall.png", "wall.png shows no face"), ("missing.png", "missing.png")):
-        studio.photograph = str(tmp_path / name)
+    cv2.imwrite(str(tmp_path / "stamp.png"), np.zeros((20, 20, 3), np.uint8))
+    (tmp_path / "essay.png").write_text("no picture")
+    cv2.imwrite(str(tmp_path / "two.png"), np.hstack([astronaut()[..., ::-1]] * 2))
+    refused = {"wall": "wall.png shows no face", "missing": "missing.png: upload it", "stamp": "is 20×20 px: take one"}
+    refused |= {"essay": "essay.png is no readable image", "two": "two.png shows 2 faces: cut out one"}
+    for name, message in refused.items():
+        studio.photograph = str(tmp_path / f"{name}.png")
         assert message in studio.message.value
+        assert studio.message.value.count("\n") == 0
+    cv2.imwrite(str(tmp_path / "me.png"), astronaut()[..., ::-1])
+    studio.photograph = str(tmp_path / "me.png")
+    assert studio.message.value == ""
+    assert studio.clip().subject == "me"
 
 
 def test_units_that_contradict_one_another_are_told(studio):

@@ -98,10 +98,7 @@ def read_store(place: Path) -> tuple[Arrays, pd.DataFrame, Manifest]:
             if file_digest(file) != manifest["files"][name]:
                 raise ValueError(f"the hash of {file.name} differs")
             arrays[name] = np.load(file, mmap_mode="c", allow_pickle=False)
-            if (arrays[name].dtype, arrays[name].shape) != (
-                kind.dtype,
-                (len(table), *kind.shape(manifest["size"])),
-            ):
+            if (arrays[name].dtype, arrays[name].shape) != (kind.dtype, (len(table), *kind.shape(manifest["size"]))):
                 raise ValueError(f"{file.name} is not what {MANIFEST} says")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{place} is truncated or altered ({error}): prepare the data set again") from error

@@ -6,7 +6,6 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -15,7 +14,6 @@ from tsfmicro_lab.clips import Clip, Field
 from tsfmicro_lab.explain.attribution import Heat, WhereHow
 from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.preprocess import difference_frame, optical_flow
-from tsfmicro_lab.training.metrics import class_table, confusion, has_units
 
 #: Orange for, purple against: told apart by colour-blind readers, and neither is skin.
 DIVERGING = "PuOr_r"
@@ -87,35 +85,6 @@ def where_how_figure(clips: Sequence[Clip], maps: Sequence[WhereHow], classes: S
         name = f"truth: {clip.emotion}" if clip.emotion else clip.name
         row[0].set_ylabel(f"{name}\nexplained: {classes[attribution.target]}", fontsize=11)
     colour_bar(figure, axes, np.s_[2 if len(names) > 1 else 1 :], image, MAP_LABEL)
-    return figure
-
-
-def run_figure(predictions: pd.DataFrame, classes: Sequence[str]) -> Picture:
-    """Accuracy of each subject, the hardest first, and what is taken for what; for action units, F1 of each.
-
-    The predictions are those of one model and seed.
-    """
-    from sklearn.metrics import ConfusionMatrixDisplay
-
-    figure = Picture(figsize=(10, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    figure.suptitle(str(predictions["model"].iloc[0]), fontsize=11)
-    if has_units(predictions, classes):
-        units = class_table(predictions, classes)
-        right.bar(units["name"], units["f1"], color=BLUE)
-        right.set(xlabel="action unit", ylabel="F1", ylim=(0, 1))
-    else:
-        counts = confusion(predictions, classes)
-        share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        style = {"cmap": "Blues", "colorbar": False, "xticks_rotation": 30, "im_kw": {"vmin": 0, "vmax": 1}}
-        shown = ConfusionMatrixDisplay(share, display_labels=classes).plot(ax=right, **style)
-        for text, count in zip(shown.text_.flat, counts.flat, strict=True):
-            text.set_text(count)
-        right.set(xlabel="predicted", ylabel="truth")
-    accuracy = (predictions.truth == predictions.predicted).groupby(predictions.subject).mean().sort_values()
-    left.bar(accuracy.index.astype(str), accuracy, color=BLUE)
-    left.tick_params(axis="x", rotation=90, labelsize=7)
-    left.set(ylabel="accuracy", ylim=(0, 1))
     return figure
 
 

@@ -18,9 +18,7 @@ Displacement = Float[Tensor, "batch 2 height width"]
 
 
 def sample(
-    image: Float32[Tensor, "batch channels height width"],
-    offset: Float32[Tensor, "batch 2 h w"],
-    mode: str = "bicubic",
+    image: Float32[Tensor, "batch channels height width"], offset: Float32[Tensor, "batch 2 h w"], mode: str = "bicubic"
 ) -> Float32[Tensor, "batch channels h w"]:
     """Reads an image at every pixel plus an offset (dx, dy), interpolated as `mode` of `F.grid_sample` says.
 

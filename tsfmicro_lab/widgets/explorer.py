@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from html import escape, unescape
 from itertools import chain, zip_longest
 from textwrap import fill
 from typing import Any
@@ -42,7 +43,7 @@ class Explorer(widgets.VBox):
         self.below, self.controls = below, dict[str, Any]()
         above, *rows = (widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in ([*controls.values()], *below))
         super().__init__([above, self.message, self.story, *rows, widgets.HTML(f"<small>{self.legend}</small>")])
-        self.observe(self._take, "state")
+        self.add_class("tsf-explorer").observe(self._take, "state")
         self.offer(**{name: (control, "value") for name, control in controls.items()})
 
     def offer(self, **controls: Any) -> None:
@@ -61,7 +62,7 @@ class Explorer(widgets.VBox):
         try:
             yield
         except Exception as error:
-            self.message.value = f"<b role='alert'>⚠ {error}</b>"
+            self.message.value = f"<b role='alert'>⚠ {escape(str(error), quote=False)}</b>"
             self.clear()
             raise
         self.message.value = ""
@@ -75,14 +76,15 @@ class Explorer(widgets.VBox):
                 part.past = True
 
     def when(self, controls: Iterable[Any], call: Callable[[], None], busy: str = "") -> None:
-        """Calls something whenever a trait, by name, or a control changes; what is refused is told, without a trace."""
+        """Calls something when a trait (its name), a control or a (widget, trait) changes; tells what is refused."""
 
         def run(_: object) -> None:
             with suppress(*REFUSALS), self.telling(busy):
                 call()
 
         for control in controls:
-            widget, name = (self, control) if isinstance(control, str) else (control, "value")
+            pair = (self, control) if isinstance(control, str) else (control, "value")
+            widget, name = control if isinstance(control, tuple) else pair
             widget.observe(run, name)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
@@ -90,7 +92,7 @@ class Explorer(widgets.VBox):
 
     def story_text(self) -> str:
         """Line and legend as plain text."""
-        return re.sub("<[^>]*>", "", self.story.value or self.message.value) + f"\n{self.legend}"
+        return unescape(re.sub("<[^>]*>", "", self.story.value or self.message.value)) + f"\n{self.legend}"
 
     def snapshot(self) -> Image:
         """All pictures as a still one, with titles, scales, legend and line, to be read without a kernel."""

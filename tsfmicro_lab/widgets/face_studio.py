@@ -1,12 +1,10 @@
 """FaceStudio: a face whose every muscle has a slider, and whose true motion is known."""
 
 from collections import deque
-from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import cv2
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
@@ -21,8 +19,8 @@ from tsfmicro_lab.data.rendering import Camera, Light, Surface
 from tsfmicro_lab.data.video import Video
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.preprocess.keyframes import difference_frame
-from tsfmicro_lab.widgets.explorer import REFUSALS, Explorer, button, labelled, menu, model_and_classes, slider
-from tsfmicro_lab.widgets.tiles import Bars, Pane, Pictures, checked_size
+from tsfmicro_lab.widgets.explorer import Explorer, button, labelled, menu, model_and_classes, slider
+from tsfmicro_lab.widgets.tiles import Bars, Pane, Pictures, checked_size, png
 from tsfmicro_lab.widgets.webcam import WebcamRecorder
 
 SOURCES = {"a head": "head", "a photograph": "photograph", "a picture of the webcam": "webcam"}
@@ -42,7 +40,7 @@ class FaceStudio(Explorer):
         source: Whether a head, a photograph or a picture of the webcam moves.
         person, layout_variation: Seed of the head, and how far its proportions may be from the mean.
         photograph: Name of one of two portraits in the public domain, or the path of a picture of your own.
-        webcam: Records a second, of which the last picture is taken.
+        webcam, recording: Records a second, of which the last picture is taken; the file's path.
         units: By action unit, its largest displacement, pixels of a face of 224 px: as far as skin goes on this face.
         side, duration, rise: Both sides, or one; from onset to offset, ms; share of it before the apex.
         distractors: By name, such as `turn` or `light`, its strength, 1 as in the data set.
@@ -51,7 +49,7 @@ class FaceStudio(Explorer):
         moving: The renderer behind the pictures.
     """
 
-    source, photograph, side = (traitlets.Unicode() for _ in range(3))
+    source, photograph, recording, side = (traitlets.Unicode() for _ in range(4))
     person, duration, frame = (traitlets.Int() for _ in range(3))
     layout_variation, rise = traitlets.Float(), traitlets.Float()
     legend = "difference: orange brighter, purple darker; true motion: colour is direction, strength is length"
@@ -59,7 +57,7 @@ class FaceStudio(Explorer):
     def __init__(self, size: int = 224, seed: int = 1, model: Recognizer | None = None) -> None:
         self.size, (self.model, classes) = checked_size(size), model_and_classes(model, None)
         names = list(packaged_portraits())
-        own = widgets.Combobox(names[0], options=names, continuous_update=False, placeholder="or path of a picture")
+        own = widgets.Combobox(names[0], options=names, continuous_update=False, placeholder="or your file's name")
         controls = {"source": menu("face", SOURCES), "person": slider("person", seed, 0, 200, wait=True)}
         controls |= {"layout_variation": slider("layout variation", 1, 0, 2, 0.25, wait=True)}
         controls |= {"photograph": labelled(own, "photograph"), "side": menu("moves on", FACE_SIDES)}
@@ -79,9 +77,9 @@ class FaceStudio(Explorer):
         saving = [self.bars, self.folder, button("save as data", "save", self.save)]
         super().__init__(controls, [[self.webcam, self.play], [self.pictures], moving, saving])
         more = {f"AU {unit}": c for unit, c in self.units.items()} | self.distractors
-        self.offer(**{name: (control, "value") for name, control in more.items()})
-        self.when(["source", "person", "layout_variation", "photograph"], self._new_face, "drawing")
-        self.webcam.observe(self._recorded, "state")
+        self.offer(recording=(self.webcam, "path"), **{name: (control, "value") for name, control in more.items()})
+        self.when(["source", "person", "layout_variation", "photograph", "recording"], self._new_face, "drawing")
+        self.when([(self.webcam, "status")], self._recorded, "looking for the face")
         self.when(["side"], self._new_side)
         self.when(["duration", "rise", *moving], self._new_motion)
         self.when(["frame"], self._update)
@@ -102,7 +100,7 @@ class FaceStudio(Explorer):
                 raise OSError(f"{folder} is not empty: choose another folder")
             folder.mkdir(parents=True, exist_ok=True)
             for i in range(len(clip.frames)):
-                cv2.imwrite(str(folder / f"img{i:03d}.png"), cv2.cvtColor(clip.frame(i), cv2.COLOR_RGB2BGR))
+                (folder / f"img{i:03d}.png").write_bytes(png(clip.frame(i)))
             row = {"subject": clip.subject, "clip": clip.name, "onset": clip.onset, "apex": clip.apex}
             row |= {"offset": clip.offset, "fps": clip.fps, "action_units": "+".join(clip.action_units)}
             pd.DataFrame([row]).to_csv(folder / "annotation.csv", index=False)
@@ -116,10 +114,9 @@ class FaceStudio(Explorer):
         self._face, self._light, self._subject = self._asked()
         self._new_side()
 
-    def _recorded(self, change: Any) -> None:
-        if change.new == "done":
-            with suppress(*REFUSALS), self.telling("looking for the face"):
-                self._new_face()
+    def _recorded(self) -> None:
+        if self.webcam.status == "done":
+            self._new_face()
 
     def _asked(self) -> tuple[Surface, Light, str]:
         """The face that is asked for, its light and its name."""
@@ -129,7 +126,9 @@ class FaceStudio(Explorer):
             return head, Light.draw(np.random.default_rng(number)), f"person{number:03d}"
         if self.source == "photograph":
             name = self.photograph.strip()
-            portrait = find_portrait(packaged_portraits().get(name, name), name)
+            if name not in (known := packaged_portraits()) and not Path(name).is_file():
+                raise ValueError(f"there is no picture {name}: upload it beside the notebook and type the file's name")
+            portrait = find_portrait(known.get(name, name), name)
             return photographed(portrait, self.size), Light(), Path(name).stem
         if not Path(self.webcam.path).exists():
             raise ValueError("there is no picture yet: look into the camera and press the button that records")
@@ -151,11 +150,12 @@ class FaceStudio(Explorer):
         scale = self.size / REFERENCE_SIZE
         motion = self._motion({self.side + u: scale * s.value for u, s in self.units.items() if s.value})
         self.moving = MovingFace(self._face, motion, Camera(self.size), self._light)
+        self.moving.render = lru_cache(16)(self.moving.render)  # type: ignore[method-assign]
         self.controls["frame"][0].max = self.play.max = motion.frames - 1
-        self.bars.show(self.model, self.model.logits(self.clip())[0])
         if self.frame == motion.apex:
             self._update()
-        self.frame = motion.apex
+        self.frame = motion.apex  # pictures first: what the model says takes as long again
+        self.bars.show(self.model, self.model.logits(self.clip())[0])
 
     def _motion(self, units: dict[str, float]) -> Motion:
         timing = round(self.duration / 1e3 * FPS), self.rise

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from html import escape
 
 import numpy as np
 import torch
@@ -60,9 +61,8 @@ class FusionExplorer(Explorer):
         self.pictures = {name: Pictures() for name in self.models}
         self.bars = {name: Bars(samples.classes) for name in self.models}
         reset = button("as trained", "undo", self.reset)
-        super().__init__(
-            controls, [part for n in self.models for part in ([self.pictures[n]], [self.bars[n]])] + [[reset]]
-        )
+        rows = [[part] for name in self.models for part in (self.pictures[name], self.bars[name])]
+        super().__init__(controls, [*rows, [reset]])
         self.when(controls, self._update)
         self._update()
 
@@ -76,8 +76,8 @@ class FusionExplorer(Explorer):
         for layer, gamma in self._decays.items():
             layer.set_decay(gamma**self.penalty)
         borrowed = "" if donor == i else f", onset frame of {samples.subjects[donor]}"
-        label = f"label <b>{samples.names(samples.label[[i]])[0]}</b>"
-        self.story.value = f"subject {samples.subjects[i]}{borrowed}, {label}"
+        label = f"label <b>{escape(samples.names(samples.label[[i]])[0])}</b>"
+        self.story.value = f"subject {escape(samples.subjects[i] + borrowed)}, {label}"
         face = samples.onset[donor].permute(1, 2, 0).numpy()
         for name, model in self.models.items():
             inputs = model.inputs_of(samples, [i])

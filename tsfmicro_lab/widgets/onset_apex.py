@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from html import escape
 
 import numpy as np
 import traitlets
@@ -22,8 +23,9 @@ from tsfmicro_lab.widgets.explorer import Explorer, clip_menu, menu, model_and_c
 from tsfmicro_lab.widgets.tiles import Bars, checked_size
 from tsfmicro_lab.widgets.viewer import FrameViewer
 
-#: Recorded frames that are kept in memory, bytes; side of the flow that is sent, pixels.
-KEPT_BYTES, FLOW_SIDE = 64 * 2**20, 112
+#: Recorded frames that are kept in memory, bytes; sides at which flow is computed and sent, pixels: from larger frames
+#: it is no nearer to the truth, and takes longer.
+KEPT_BYTES, FLOW_FROM, FLOW_SIDE = 64 * 2**20, 192, 112
 
 
 class OnsetApexExplorer(Explorer):
@@ -99,7 +101,8 @@ class OnsetApexExplorer(Explorer):
         read = lru_cache(max(16, KEPT_BYTES // clip.frame(clip.onset).nbytes))(clip.frame)
         landmarks = onset_landmarks(clip, self.landmarker)
         self.recorded = replace(clip, frames=LazyFrames(read, range(len(clip.frames))), landmarks=landmarks)
-        self.shown = align_clip(self.recorded, self.size)
+        self.shown, small = (align_clip(self.recorded, side) for side in (self.size, min(self.size, FLOW_FROM)))
+        self._frames = lru_cache(16)(lambda n: (self.shown.frame(n), small.frame(n)))
         masks = unit_regions(onset_landmarks(self.shown), self.size)
         moved = [masks[unit.lstrip("LR")] for unit in clip.action_units if unit.lstrip("LR") in masks]
         regions = {"annotated": np.any(moved, 0)} if moved else {}
@@ -108,14 +111,15 @@ class OnsetApexExplorer(Explorer):
 
     def _update(self) -> None:
         i, j = self.viewer.onset, self.viewer.apex
-        onset, apex = self.shown.frame(i), self.shown.frame(j)
-        self.difference, self.motion = difference_frame(onset, apex), optical_flow(onset, apex, self.flow)
+        (onset, first), (apex, last) = map(self._frames, (i, j))
+        flow = optical_flow(first, last, self.flow)
+        self.difference, self.motion = difference_frame(onset, apex), resize_flow(flow, self.size)
         logits = self.model.logits(replace(self.recorded, onset=i, apex=j, offset=max(j, self.recorded.offset)))[0]
-        small = resize_flow(self.motion, min(self.size, FLOW_SIDE))
+        small = resize_flow(flow, min(self.size, FLOW_SIDE))
         sent = {"data": (small * 256).clip(-32768, 32767).astype("<i2").tobytes(), "shape": small.shape[1:]}
         self.viewer.flow = sent | {"title": f"optical flow ({self.flow})", "pair": [i, j]}
         self.bars.show(self.model, logits)
-        units = " + ".join(self.shown.action_units) or "not annotated"
-        label = f"{self.shown.id}: label <b>{self.shown.emotion or 'none'}</b>, action units {units}"
-        longest = f"longest flow {np.quantile(np.hypot(*self.motion), 0.995):.2f} px"
+        units = escape(" + ".join(self.shown.action_units) or "not annotated")
+        label = f"{escape(self.shown.id)}: label <b>{escape(self.shown.emotion or 'none')}</b>, action units {units}"
+        longest = f"longest flow {np.quantile(np.hypot(*flow), 0.995) * self.size / len(flow[0]):.2f} px"
         self.story.value = f"{label}; onset {i} to apex {j}: {(j - i) / self.shown.fps * 1e3:.0f} ms, {longest}"

@@ -4,10 +4,10 @@ class Panes {
     Object.assign(this, { el, panes: [], cross: null, view: { zoom: 1, centre: [0.5, 0.5] } });
     el.classList.add("tsf-viewer");
     this.grid = make("div", { class: "tsf-grid" });
-    // Arrows and Enter are the pictures', not the notebook's; Ctrl + S still saves.
+    // Keys are the explorer's, menus and sliders with it, not the notebook's; Ctrl + S still saves.
     const keys = ({ target, ctrlKey, metaKey, altKey }) => {
-      const own = el.contains(target) && !ctrlKey && !metaKey && !altKey;
-      if (el.contains(target)) target.toggleAttribute("data-lm-suppress-shortcuts", own);
+      if (!this.whole.contains(target)) return;
+      target.toggleAttribute("data-lm-suppress-shortcuts", !ctrlKey && !metaKey && !altKey);
     };
     window.addEventListener("keydown", keys, true);
     const sizes = new ResizeObserver(() => this.refresh(true));
@@ -18,6 +18,20 @@ class Panes {
       for (const observer of [sizes, themes]) observer.disconnect();
       window.removeEventListener("keydown", keys, true);
     };
+  }
+  // The explorer around the pictures.
+  get whole() {
+    return this.el.closest(".tsf-explorer") || this.el;
+  }
+  // Sliders and their numbers have a label, which is no name yet for those who do not see it.
+  name() {
+    for (const part of this.whole.querySelectorAll(".widget-inline-hbox .noUi-handle, .widget-readout")) {
+      part.setAttribute("aria-label", part.closest(".widget-inline-hbox").querySelector(".widget-label").textContent);
+      if (part.isContentEditable) part.setAttribute("role", "textbox");
+    }
+    for (const part of this.whole.querySelectorAll(".widget-play button")) {
+      part.setAttribute("aria-label", part.firstElementChild.className.replace("fa fa-", "")); // play, stop, retweet
+    }
   }
   set(change) {
     this.view = { ...this.view, ...change };
@@ -110,6 +124,7 @@ class Panes {
     this.due = this.due || requestAnimationFrame(() => {
       this.due = 0;
       if (!this.grid.isConnected) return;
+      if (this.stale) this.name();
       if (!this.grid.clientWidth) setTimeout(() => this.refresh(), 500); // while the page is hidden
       else this.draw();
     });

@@ -1,16 +1,30 @@
 """ResultsExplorer: runs as a table, who is hard, what is taken for what, and the clips that were missed."""
 
 from collections.abc import Hashable, Sequence
+from html import escape
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as widgets
+import plotly.express as px
 import traitlets
 from IPython.display import Image
+from plotly.io.base_renderers import PlotlyRenderer
 
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.explain.figures import run_figure, where_how_figure
+from tsfmicro_lab.explain.charts import TEMPLATE, confusion_chart, folds_chart
+from tsfmicro_lab.explain.figures import MAP_LABEL, Picture, shared_limit, stream_title
+from tsfmicro_lab.preprocess.keyframes import difference_frame
 from tsfmicro_lab.results import Result, explain_clip, find_results, load_frames, run_table
+from tsfmicro_lab.training.metrics import class_table
 from tsfmicro_lab.widgets.explorer import Explorer, menu
+from tsfmicro_lab.widgets.tiles import Pane, Pictures
+
+#: Charts without buttons, one of which would send the chart away; their place, and their margins.
+BARE = PlotlyRenderer({"displayModeBar": False})
+PLACE = {"flex": "1 1 22em", "min_width": "0", "min_height": "300px"}
+MARGINS = {"height": 300, "margin": {"t": 20, "b": 40, "l": 50, "r": 10}}
 
 
 class ResultsExplorer(Explorer):
@@ -30,22 +44,38 @@ class ResultsExplorer(Explorer):
 
     model, selection = traitlets.Unicode(), traitlets.Unicode()
     run, missed = traitlets.Any(), traitlets.Any()
+    legend = f"maps: {MAP_LABEL}; difference: orange brighter, purple darker"
 
     def __init__(self, folder: Path | str | Sequence[Result], samples: Samples | None = None) -> None:
         self.results = find_results(folder) if isinstance(folder, Path | str) else list(folder)
         self.samples, self._all = samples, run_table(self.results)
         columns = {name: menu(name, ["all", *self._all[name].unique()]) for name in ("model", "selection")}
         controls = columns | {"run": menu("run", []), "missed": menu("missed clip", [])}
-        self.rows, self.picture, self.shown = widgets.HTML(), widgets.Image(format="png"), widgets.Image(format="png")
-        super().__init__(controls, [[self.rows], [self.picture], [self.shown]])
+        for name in ("run", "missed"):
+            controls[name].layout.width = "32em"
+        self.rows, self.pictures = widgets.HTML(), Pictures()
+        self.charts = [widgets.Output(layout=PLACE) for _ in range(2)]
+        super().__init__(controls, [[self.rows], self.charts, [self.pictures]])
         self.when(["model", "selection"], self._filter)
         self.when(["run"], self._show)
         self.when(["missed"], self._explain, "explaining")
         self._filter()
 
     def snapshot(self) -> Image:
-        """The chosen run's picture as a still one."""
-        return Image(data=bytes(self.picture.value), format="png")
+        """The chosen run as a still picture: accuracy of each subject and, of classes, what is taken for what."""
+        from sklearn.metrics import ConfusionMatrixDisplay
+
+        result = self.results[self.run or 0]
+        table, figure = result.predictions, Picture(figsize=(10, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        accuracy = (table.truth == table.predicted).groupby(table.subject).mean().sort_values()
+        accuracy.plot.bar(ax=left, title=result.name, ylabel="accuracy", ylim=(0, 1))
+        if result.units:
+            class_table(table, result.classes).plot.bar("name", "f1", ax=right, xlabel="action unit", ylim=(0, 1))
+        else:
+            how: Any = {"labels": result.classes, "normalize": "true", "values_format": ".0%", "colorbar": False}
+            ConfusionMatrixDisplay.from_predictions(table.truth, table.predicted, ax=right, cmap="Blues", **how)
+        return Image(data=figure._repr_png_(), format="png")
 
     def _filter(self) -> None:
         keep = self._all.model.notna()
@@ -56,29 +86,35 @@ class ResultsExplorer(Explorer):
         _fill(self.controls["run"][0], [(f"{row.run}: {row.model}", i) for i, row in self._all[keep].iterrows()])
 
     def _show(self) -> None:
-        if self.run is None:
-            self.picture.value = b""
-            _fill(self.controls["missed"][0], [])
-            return
-        result = self.results[self.run]
-        self.picture.value = run_figure(result.predictions, result.classes)._repr_png_()
-        names = [f"{r.subject}/{r['clip']}: {r.truth} taken for {r.predicted}" for _, r in result.missed.iterrows()]
+        names, figures = list[str](), list[Any]()
+        if self.run is not None:
+            result = self.results[self.run]
+            table, classes = result.predictions, result.classes
+            figures = [folds_chart(table, classes), confusion_chart(table, classes)]
+            if result.units:
+                figures = [px.bar(class_table(table, classes), x="name", y="f1", template=TEMPLATE, range_y=(0, 1))]
+            names = [f"{r.subject}/{r['clip']}: {r.truth} taken for {r.predicted}" for _, r in result.missed.iterrows()]
+        for place, figure in zip_longest(self.charts, figures):
+            data = figure and BARE.to_mimebundle(figure.update_layout(MARGINS).to_dict())
+            place.outputs = ({"output_type": "display_data", "metadata": {}, "data": data},) if data else ()
         _fill(self.controls["missed"][0], [(name, i) for i, name in enumerate(names)])
 
     def _explain(self) -> None:
-        self.shown.value, self.story.value = b"", ""
-        if self.run is None or self.missed is None:
-            return
-        result = self.results[self.run]
-        samples = self.samples or load_frames(result)
-        if samples is None:
-            self.story.value = "No frames were kept with this run: give samples= to see the clip."
+        self.pictures.show()
+        result, unseen = self.results[self.run or 0], "No frames were kept with this run: give samples= to see them."
+        samples, self.story.value = self.samples or load_frames(result), "" if self.missed is None else unseen
+        if samples is None or self.missed is None:
             return
         clip, heat = explain_clip(result, samples, result.missed.iloc[self.missed])
-        if heat is None:
-            self.story.value = "No model of two streams was kept with this run, so there is no map."
-        else:
-            self.shown.value = where_how_figure([clip], [heat], result.classes)._repr_png_()
+        face, apex = map(clip.frame, clip.key_frames)
+        change = Pane("difference", None, difference_frame(face, apex).mean(-1), unit="grey levels", smooth=True)
+        self.story.value = "No model of two streams was kept with this run, so there is no map."
+        panes = [Pane("onset", face), change]
+        if heat:
+            how: Any = {"limit": shared_limit([heat]), "unit": "logit", "smooth": True}
+            panes += [Pane(stream_title(name), face, heat[name], **how) for name in heat]
+            self.story.value = f"explained <b>{escape(result.classes[heat.target])}</b>"
+        self.pictures.show(*panes)
 
 
 def _fill(menu: widgets.Dropdown, options: list[tuple[str, Hashable]]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,8 @@ class Pane:
     def sent(self) -> dict[str, Any]:
         """What the browser needs."""
         rings = [(c, [(r / m.shape[::-1]).tolist() for r in outline(m)]) for c, m in self.outlines]
-        sent = {n: getattr(self, n) for n in ("title", "kind", "unit", "smooth")} | {
-            "limit": self.full,
-            "outlines": rings,
-        }
+        sent: dict[str, Any] = {n: getattr(self, n) for n in ("title", "kind", "unit", "smooth")}
+        sent |= {"limit": self.full, "outlines": rings}
         if self.face is not None:
             sent["face"] = _encoded(self.face.shape, self.face.tobytes())
         if self.values is None:
@@ -127,9 +126,10 @@ class Bars(widgets.HTML):
         self.numbers = [f"{p:.0%} (logit {x:+.2f})" for p, x in zip(self.probabilities, logits.tolist(), strict=True)]
         self.said = model.tell(logits[None], self.classes)[0]
         bar = "<td style='width: 9em'><hr style='margin: 0; border-width: 8px 0 0; width: {:.1%}'><td>"
-        parts, most = zip(self.classes, self.probabilities, self.numbers, strict=True), max(self.probabilities)
+        names, most = map(escape, self.classes), max(self.probabilities)
+        parts = zip(names, self.probabilities, self.numbers, strict=True)
         rows = [f"<tr style='font-weight: {600 if p == most else 400}'><td>{n}{bar.format(p)}{x}" for n, p, x in parts]
-        self.value = f"<table style='line-height: 1.4'>{''.join(rows)}</table>the model says: <b>{self.said}</b>"
+        self.value = f"<table style='line-height:1.4'>{''.join(rows)}</table>the model says: <b>{escape(self.said)}</b>"
 
 
 def checked_size(size: int) -> int:

@@ -7,8 +7,8 @@ function render({ model, el }) {
   const note = document.createElement("div");
   el.append(video, button, note);
   let stream = null;
-  function say(state, text) {
-    model.set("state", state);
+  function say(status, text) {
+    model.set("status", status);
     model.save_changes();
     note.textContent = text;
   }
@@ -46,9 +46,9 @@ function render({ model, el }) {
       say("failed", `No recording: ${error.message}. Allow this page the camera, or record with another program.`);
     }
   });
-  model.on("change:state", () => {
-    if (model.get("state") === "done") note.textContent = `kept in ${model.get("path")}, nowhere else`;
-    if (model.get("state") === "cut off") note.textContent = `too large: cut off, kept in ${model.get("path")}`;
+  model.on("change:status", () => {
+    if (model.get("status") === "done") note.textContent = `kept in ${model.get("path")}, nowhere else`;
+    if (model.get("status") === "cut off") note.textContent = `too large: cut off, kept in ${model.get("path")}`;
   });
   return release;
 }

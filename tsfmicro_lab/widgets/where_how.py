@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from html import escape
 from typing import Any
 
 import ipywidgets as widgets
@@ -200,10 +201,9 @@ class WhereHowExplorer(Explorer):
         label, said = self.shown.emotion, self.bars.said
         open_question = not label or said == UNSURE or model.config.units
         right = "" if open_question else ": <b>right</b>" if said == label else ": <b>wrong</b>"
-        answer = f"label <b>{label or 'none'}</b>, the model says <b>{said}</b>{right}"
-        share = f"{self.maps.share('difference'):.0%} of all attribution goes to the difference"
-        explained = f"explained <b>{self.classes[self.maps.target]}</b>"
-        self.story.value = f"{self.shown.id}: {answer}; {explained}; {share}"
+        answer = f"label <b>{escape(label or 'none')}</b>, the model says <b>{escape(said)}</b>{right}"
+        share = f"<b>{escape(self.classes[self.maps.target])}</b>; {self.maps.share('difference'):.0%} of all"
+        self.story.value = f"{escape(self.shown.id)}: {answer}; explained {share} attribution goes to the difference"
 
 
 def _switch(unit: str, name: str) -> widgets.ToggleButton:
