@@ -182,5 +182,5 @@ def labelled(control: widgets.Widget, label: str) -> widgets.Widget:
     """A slider or menu with a label in front, all of one width."""
     control.description = control.tooltip = label
     control.style.description_width = "initial"  # as wide as it is, so that nothing is cut
-    control.layout.width = "21em"
+    control.layout.width = control.layout.width or "21em"
     return control

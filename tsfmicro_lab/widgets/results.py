@@ -21,9 +21,8 @@ from tsfmicro_lab.training.metrics import class_table
 from tsfmicro_lab.widgets.explorer import Explorer, menu
 from tsfmicro_lab.widgets.tiles import Pane, Pictures
 
-#: Charts without buttons, one of which would send the chart away; their place, and their margins.
+#: Charts without buttons, one of which would send the chart away; and their size.
 BARE = PlotlyRenderer({"displayModeBar": False})
-PLACE = {"flex": "1 1 22em", "min_width": "0", "min_height": "300px"}
 MARGINS = {"height": 300, "margin": {"t": 20, "b": 40, "l": 50, "r": 10}}
 
 
@@ -50,11 +49,10 @@ class ResultsExplorer(Explorer):
         self.results = find_results(folder) if isinstance(folder, Path | str) else list(folder)
         self.samples, self._all = samples, run_table(self.results)
         columns = {name: menu(name, ["all", *self._all[name].unique()]) for name in ("model", "selection")}
-        controls = columns | {"run": menu("run", []), "missed": menu("missed clip", [])}
-        for name in ("run", "missed"):
-            controls[name].layout.width = "32em"
+        wide = {"layout": {"width": "32em"}}
+        controls = columns | {"run": menu("run", [], **wide), "missed": menu("missed clip", [], **wide)}
         self.rows, self.pictures = widgets.HTML(), Pictures()
-        self.charts = [widgets.Output(layout=PLACE) for _ in range(2)]
+        self.charts = [widgets.Output() for _ in range(2)]
         super().__init__(controls, [[self.rows], self.charts, [self.pictures]])
         self.when(["model", "selection"], self._filter)
         self.when(["run"], self._show)
@@ -66,15 +64,14 @@ class ResultsExplorer(Explorer):
         from sklearn.metrics import ConfusionMatrixDisplay
 
         result = self.results[self.run or 0]
-        table, figure = result.predictions, Picture(figsize=(10, 3.6), layout="constrained")
+        rows, classes, figure = result.predictions, result.classes, Picture(figsize=(10, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
-        accuracy = (table.truth == table.predicted).groupby(table.subject).mean().sort_values()
+        accuracy = (rows.truth == rows.predicted).groupby(rows.subject).mean().sort_values()
         accuracy.plot.bar(ax=left, title=result.name, ylabel="accuracy", ylim=(0, 1))
         if result.units:
-            class_table(table, result.classes).plot.bar("name", "f1", ax=right, xlabel="action unit", ylim=(0, 1))
+            class_table(rows, classes).plot.bar("name", "f1", ax=right, xlabel="action unit", ylim=(0, 1))
         else:
-            how: Any = {"labels": result.classes, "normalize": "true", "values_format": ".0%", "colorbar": False}
-            ConfusionMatrixDisplay.from_predictions(table.truth, table.predicted, ax=right, cmap="Blues", **how)
+            ConfusionMatrixDisplay.from_predictions(rows.truth, rows.predicted, labels=classes, cmap="Blues", ax=right)
         return Image(data=figure._repr_png_(), format="png")
 
     def _filter(self) -> None:
@@ -111,8 +108,8 @@ class ResultsExplorer(Explorer):
         self.story.value = "No model of two streams was kept with this run, so there is no map."
         panes = [Pane("onset", face), change]
         if heat:
-            how: Any = {"limit": shared_limit([heat]), "unit": "logit", "smooth": True}
-            panes += [Pane(stream_title(name), face, heat[name], **how) for name in heat]
+            limit = shared_limit([heat])
+            panes += [Pane(stream_title(n), face, heat[n], limit, unit="logit", smooth=True) for n in heat]
             self.story.value = f"explained <b>{escape(result.classes[heat.target])}</b>"
         self.pictures.show(*panes)
 

@@ -25,10 +25,7 @@ class WebcamRecorder(anywidget.AnyWidget):  # type: ignore[misc]
     seconds = traitlets.Float(5.0, min=1, max=60).tag(sync=True)
     status = traitlets.Unicode("ready").tag(sync=True)
     _size = 0
-    state = property(
-        lambda self: {"path": self.path, "seconds": self.seconds},
-        lambda self, wanted: [self.set_trait(*one) for one in wanted.items()],  # type: ignore[arg-type]
-    )
+    state = property(lambda s: s.get_state(["path", "seconds"]), lambda s, w: [s.set_trait(*x) for x in w.items()])  # type: ignore[arg-type]
 
     def __init__(self, path: Path | str = "webcam.webm", seconds: float = 5.0) -> None:
         super().__init__(path=str(path), seconds=seconds)
