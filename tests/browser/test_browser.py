@@ -1,6 +1,7 @@
 """The widgets in a real JupyterLab in a real browser: one page and one kernel for all explorers.
 
-Screenshots go to build/screenshots. `TSFMICRO_PICTURES=new pytest tests/browser -k pictures` stores pictures anew.
+Screenshots go to build/screenshots. `TSFMICRO_PICTURES=new pytest tests/browser -k pictures_of` stores all anew: also
+those of explorers further down the page, when one above them grows or shrinks by parts of a pixel.
 """
 
 import json
