@@ -1,8 +1,9 @@
 """Answers of many kinds to every question, and whether the checks tell right from wrong.
 
 An entry of `bank/psN.py` is (question, kind, what it does, answer, words of the message that a wrong one deserves).
-`PYTHONPATH=tests:notebooks:notebooks/assignments:. python -m assignments.mutants` prints the table, and with
-`ps1` or `ps1/align` what each answer is told.
+Those of `answers/psN.txt` (see `assignments.written`) that the checks once misjudged are in the bank, too.
+`PYTHONPATH=tests:notebooks:notebooks/assignments:. python -m assignments.mutants` writes the table of
+docs/assignments.md, and with `ps1` or `ps1/align` prints what each answer is told.
 """
 
 import contextlib
@@ -13,9 +14,11 @@ import re
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from assignments.solutions import beside, cells, solutions
+from assignments.written import answer, written
 
 from checking import CheckFailed
 
@@ -65,7 +68,17 @@ class Entry(NamedTuple):
 @functools.cache
 def bank(name):
     """All entries of an assignment."""
-    return [Entry(name, *row) for row in importlib.import_module(f"assignments.bank.{name}").ENTRIES]
+    listed = importlib.import_module(f"assignments.bank.{name}").ENTRIES
+    return [Entry(name, *row) for row in listed] + second(name, ("survived", "refused"))
+
+
+def second(name, fates):
+    """Entries of the second round with one of these fates."""
+    return [
+        Entry(name, q, RIGHT if kind == RIGHT else "shortcut", what, answer(name, q, body, QUESTIONS[name][q]))
+        for q, kind, fate, what, body in written(name)
+        if fate in fates
+    ]
 
 
 @functools.cache
@@ -103,17 +116,15 @@ def outcomes(name):
 
 
 def table():
-    """Rows of what became of the answers to each question."""
+    """Rows: how many answers to each question are tried, and how the second round went before anything was mended."""
     rows = []
     for name, questions in QUESTIONS.items():
         for question in questions:
-            pairs = [(e, o) for e, o in zip(bank(name), outcomes(name), strict=True) if e.question == question]
-            tried, met = (
-                Counter(e.kind for e, _ in pairs),
-                Counter(e.kind for e, o in pairs if bool(o) == (e.kind in WRONG)),
-            )
-            rows.append([f"{name} {question}", *(f"{met[k]} / {tried[k]}" for k in (*WRONG, RIGHT))])
-    return [["question", "trivial", "shortcuts", "typical", "right"], *rows]
+            tried = Counter(e.kind for e in bank(name) if e.question == question)
+            first = Counter((kind, not fate) for q, kind, fate, *_ in written(name) if q == question)
+            new = [f"{first[k, True]} of {first[k, True] + first[k, False]}" for k in ("wrong", RIGHT)]
+            rows.append([f"{name} {question}", *(str(tried[k]) for k in (*WRONG, RIGHT)), *new])
+    return [["question", "trivial", "shortcuts", "typical", "right", "new wrong, killed", "new right, accepted"], *rows]
 
 
 def wrong(entry, message):
@@ -121,17 +132,25 @@ def wrong(entry, message):
     return bool(message) != (entry.kind in WRONG) or not re.search(entry.message, message, re.DOTALL)
 
 
-def show(row):
-    """A line of the table, for a page of the documentation."""
-    return "| " + " | ".join(row) + " |"
+PAGE = Path(__file__).parents[2] / "docs" / "assignments.md"
+TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def page():
+    """The table as the documentation has it, with sums."""
+    head, *rows = table()
+    parts = [[re.findall(r"\d+", cell) for cell in column] for column in list(zip(*rows, strict=True))[1:]]
+    sums = [" of ".join(str(sum(int(c[i]) for c in column)) for i in range(len(column[0]))) for column in parts]
+    lines = [head, ["---"] * len(head), *rows, ["**all**", *sums]]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 if __name__ == "__main__":
     if not sys.argv[1:]:
-        first, *rows = table()
-        print(show(first), show(["---"] * len(first)), *map(show, rows), sep="\n")
+        PAGE.write_text(TABLE.sub(lambda _: page(), PAGE.read_text()))
     for assignment, _, question in (name.partition("/") for name in sys.argv[1:]):
-        for entry in (e for e in bank(assignment) if question in ("", e.question)):
+        tried = [*bank(assignment), *second(assignment, ("", "passes"))]
+        for entry in (e for e in tried if question in ("", e.question)):
             begun = time.process_time()
             try:
                 said = outcome(assignment, entry.question, entry.answer)

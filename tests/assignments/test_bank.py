@@ -3,6 +3,7 @@
 import ast
 import doctest
 import linecache
+import os
 import random
 import sys
 import types
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from assignments import mutants
 from assignments.mutants import QUESTIONS, RIGHT, WRONG, bank, outcome, outcomes, reference, wrong
 from assignments.solutions import ASSIGNMENTS, beside, cells, checks
 
@@ -31,6 +33,18 @@ def test_right_answers_pass_and_wrong_ones_are_told_why(name, question):
     assert len(tried) >= 20
     assert {e.kind for e, _ in tried} == {*WRONG, RIGHT}
     assert len({e.what for e, _ in tried}) == len(tried)
+
+
+def test_the_table_of_the_documentation_is_current():
+    assert mutants.TABLE.search(mutants.PAGE.read_text())[0] == mutants.page()
+
+
+@pytest.mark.skipif(not os.environ.get("TSFMICRO_SEEDS"), reason="the whole second round is tried every night")
+@pytest.mark.parametrize("name", ASSIGNED)
+def test_the_second_round_is_judged_as_told(name):
+    tried = [(e, fate) for fate in ("", "passes") for e in mutants.second(name, (fate,))]
+    refused = [(e.what, e.kind != RIGHT and not fate, outcome(name, e.question, e.answer)) for e, fate in tried]
+    assert not [f"{what}: {said or 'passed'}" for what, wanted, said in refused if bool(said) != wanted]
 
 
 def messages(source):

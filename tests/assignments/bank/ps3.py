@@ -422,7 +422,7 @@ def written_first(samples, models, recipe, seeds):
         for seed in seeds:
             for name in models:
                 model = models[name](len(samples.classes), seed)
-                fit(model, samples, fold.train, recipe, seed=0)
+                fit(model, samples, fold.train, recipe, seed=seed)
                 for i in fold.test:
                     logits = model.logits(samples, [int(i)])
                     key = samples.table.loc[i, ["subject", "clip", "onset"]].to_dict()
@@ -505,7 +505,7 @@ RUN = [
         "from other seeds",
     ),
     ("shortcut", "the better seed", p(compared, keep=lambda t: t[t.seed == t.seed.min()]), "none chosen"),
-    ("shortcut", "one seed twice", p(compared, own=lambda s, n: [s[0]] * 2, keep=lambda t: t), "none chosen"),
+    ("shortcut", "one seed twice", p(compared, own=lambda s, n: [s[0]] * 2, keep=lambda t: t), "were given"),
     ("shortcut", "two classes, always", p(compared, classes=2), "there are 3|stopped with"),
     ("typical", "trained on all", p(compared, index=everybody), "trained on every subject"),
     ("typical", "trained on the test", p(compared, index=lambda f: f.test), "fold.train holds all clips"),

@@ -1,7 +1,7 @@
 """Checks of ps1: alignment that keeps a still face still, the difference frame, the apex, the error of a flow."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise, product
 
 import cv2
@@ -56,7 +56,12 @@ def _trembling(seed: int, still: bool, frames: int) -> tuple[list[Frame], np.nda
 
 @check
 def check_align(
-    align: Callable[..., np.ndarray], seed: int = 0, sizes: Sequence[int] = (56, 80), frames: int = 5, margin: int = 0
+    align: Callable[..., np.ndarray],
+    seed: int = 0,
+    sizes: Sequence[int] = (56, 80),
+    frames: int = 5,
+    margin: int = 0,
+    lamp: float = 1,
 ) -> None:
     """A still face stays still, a moving one moves, and the eyes are in their places.
 
@@ -66,6 +71,7 @@ def check_align(
         sizes: Sides of the aligned frames.
         frames: Frames of a clip.
         margin: Rows above the face; twice as many columns stand left of it.
+        lamp: Share of the light that is left in the last frame of a moving clip.
     """
     for size in sizes:
         shown, points = _with_margin(*trembling_clip(seed + size, True, frames), margin)
@@ -80,6 +86,8 @@ def check_align(
             f"each frame was treated on its own: a still face now moves by {moved:.1f} px; estimate the transform once",
         )
         shown, points = _with_margin(*trembling_clip(seed + size + 1, False, frames), margin)
+        light = np.linspace(1, lamp, frames)
+        shown = [(frame * share).astype(np.uint8) for frame, share in zip(shown, light, strict=True)]
         got = _aligned_by(align, shown, points, size)
         expect(
             np.ptp(got.astype(int), axis=0).max() > 0, "the movement is gone: align every frame, not the onset alone"
@@ -96,7 +104,15 @@ def check_align(
             "the frames came back in another order": true[::-1],
             "rows and columns are swapped": true.swapaxes(1, 2),
         }
-        compare(got, true, mistakes, "the aligned clip", tolerance=0.02)
+        if not any(abs(got - other.astype(float)).max() <= 5 for other in _sampled(shown, points[0], size)):
+            compare(got, true, mistakes, "the aligned clip", tolerance=0.02)
+
+
+def _sampled(shown: Sequence[Frame], points: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """What other samplings than the lab's give: as good, and other bytes at edges."""
+    matrix = estimate_alignment(points, size)
+    for how, border in product((cv2.INTER_LINEAR, cv2.INTER_CUBIC), (cv2.BORDER_CONSTANT, cv2.BORDER_REFLECT)):
+        yield np.stack([cv2.warpAffine(f, matrix, (size, size), flags=how, borderMode=border) for f in shown])
 
 
 def _aligned_by(align: Callable[..., np.ndarray], shown: Sequence[Frame], points: np.ndarray, size: int) -> np.ndarray:
@@ -219,9 +235,9 @@ def check_endpoint_error(error: Callable[..., float], seed: int = 0, uneven: boo
         region = rng.random(flow.shape[1:]) < 0.4
         region[0, :2] = True
         if uneven:
-            region[:], region[1:4, 2:5] = False, True
+            region[:], region[1:4, 2:5], truth[:, 1] = False, True, 0
             flow = truth + np.where(rng.random(truth.shape) < 0.2, rng.normal(4, 9, truth.shape), 0)
-            flow[:, 2, 3] = truth[:, 2, 3] + (3, -4)
+            flow[:, 2, 3], flow[:, 1, 2] = truth[:, 2, 3] + (3, -4), (2, 1)
             truth[:, ~region] = np.nan
         distance, apart = np.hypot(*(flow - truth)), (flow - truth)[:, region]
         true = distance[region].mean()
@@ -260,7 +276,10 @@ def check_best_flow(name: str, error: float, seed: int) -> None:
     best, error = min(inside, key=lambda m: inside[m]), converted(error, "number", "best_error must be")
     expect(inside[name] <= inside[best] + 0.005, f"on your clip another flow is better than {name}")
     mistakes = {"that is the error over the whole picture, not inside truth.moved": whole[name]}
-    compare(error, inside[name], mistakes, "best_error, pixels", tolerance=0.02, hint="Was `me` changed afterwards?")
+    if abs(error - inside[name]) > 0.0051:  # two digits are enough
+        compare(
+            error, inside[name], mistakes, "best_error, pixels", tolerance=0.02, hint="Was `me` changed afterwards?"
+        )
 
 
 @functools.cache

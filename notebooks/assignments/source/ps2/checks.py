@@ -22,17 +22,17 @@ def _by_the_sum(q: Tensor, k: Tensor, v: Tensor, gamma: float, shift: int = 0, b
 
 
 def _draw(
-    generator: torch.Generator, gamma: float | None = None, shift: float = 0.0
+    generator: torch.Generator, gamma: float | None = None, shift: float = 0.0, longer: int = 0
 ) -> tuple[Tensor, Tensor, Tensor, float]:
     n, d, e = (int(torch.randint(low, high, (), generator=generator)) for low, high in ((5, 12), (2, 6), (3, 7)))
-    q, k, v = (torch.randn(n, width, generator=generator, dtype=torch.float64) + shift for width in (d, d, e))
+    q, k, v = (torch.randn(n + longer, width, generator=generator, dtype=torch.float64) + shift for width in (d, d, e))
     drawn = float(0.5 + 0.4 * torch.rand((), generator=generator))
     return q, k, v, drawn if gamma is None else gamma
 
 
-def _work(function: Callable[..., Any], n: int, *more: int) -> Work:
-    """What a form computes for n positions, all of width 2."""
-    q, k, v = torch.randn(3, n, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+def _work(function: Callable[..., Any], n: int, *more: int, width: int = 2) -> Work:
+    """What a form computes for n positions."""
+    q, k, v = torch.randn(3, n, width, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     work = Work()
     call(function, q, k, v, 0.9, *more, returns="array", work=work)
     return work
@@ -40,7 +40,11 @@ def _work(function: Callable[..., Any], n: int, *more: int) -> Work:
 
 @check
 def check_parallel(
-    parallel: Callable[..., Tensor], seed: int = 0, gammas: Sequence[float | None] = (None,) * 4, shift: float = 0.0
+    parallel: Callable[..., Tensor],
+    seed: int = 0,
+    gammas: Sequence[float | None] = (None,) * 4,
+    shift: float = 0.0,
+    longer: int = 0,
 ) -> None:
     """The parallel form is the sum over all earlier positions, with decay.
 
@@ -49,10 +53,11 @@ def check_parallel(
         seed: Of the sequences that are tried.
         gammas: What the decay is, in sequences one after the other; drawn between 0.5 and 0.9 where it is None.
         shift: What is added to all numbers.
+        longer: How many positions they have besides those drawn, 5 to 11.
     """
     generator = torch.Generator().manual_seed(seed)
     for given in gammas:
-        q, k, v, gamma = _draw(generator, given, shift)
+        q, k, v, gamma = _draw(generator, given, shift, longer)
         logits = (q @ k.T).masked_fill(torch.ones(len(q), len(q)).triu(1).bool(), -torch.inf)
         mistakes = {
             "position n looks into the future: m > n must count nothing (torch.tril)": _by_the_sum(
@@ -80,7 +85,11 @@ def check_parallel(
 
 @check
 def check_recurrent(
-    recurrent: Callable[..., Tensor], seed: int = 0, gammas: Sequence[float | None] = (None,) * 4, shift: float = 0.0
+    recurrent: Callable[..., Tensor],
+    seed: int = 0,
+    gammas: Sequence[float | None] = (None,) * 4,
+    shift: float = 0.0,
+    longer: int = 0,
 ) -> None:
     """The recurrent form gives the same numbers from a running state.
 
@@ -89,10 +98,11 @@ def check_recurrent(
         seed: Of the sequences that are tried.
         gammas: What the decay is, in sequences one after the other; drawn between 0.5 and 0.9 where it is None.
         shift: What is added to all numbers.
+        longer: How many positions they have besides those drawn, 5 to 11.
     """
     generator = torch.Generator().manual_seed(seed)
     for given in gammas:
-        q, k, v, gamma = _draw(generator, given, shift)
+        q, k, v, gamma = _draw(generator, given, shift, longer)
         past = _by_the_sum(q, k, v, gamma) - (q * k).sum(1, keepdim=True) * v
         mistakes = {
             "the state never forgets: multiply it by gamma before you add": _by_the_sum(q, k, v, 1.0),
@@ -103,11 +113,21 @@ def check_recurrent(
         }
         got = call(recurrent, q, k, v, gamma, returns="array", forbids=OWN)
         compare(got, _by_the_sum(q, k, v, gamma), mistakes, f"the output at gamma = {gamma:g}")
-    work = _work(recurrent, 120)
+    work, wide = _work(recurrent, 120), _work(recurrent, 120, width=16)
     expect(
-        work.largest <= 120 * 40 and work.bytes < 120 * 120 * 8,
+        wide.largest <= 120 * 40,
+        "the numbers are right, but of 120 positions of width 16 something as large as all pairs, 120 × 120, or all "
+        "states is kept; keep nothing of the past but one state, d × e",
+    )
+    expect(
+        work.bytes < 120 * 120 * 8,
         "the numbers are right, but this is the parallel form: of 120 positions something as large as 120 × 120 is "
         "computed; keep nothing of the past but the state, d × e",
+    )
+    expect(
+        work.products >= 240 or not work.products,
+        f"the numbers are right, but several positions are computed at once ({work.products} products for 120 "
+        "positions): one after another is the point here",
     )
     expect(
         work.total <= 120 * 80,
@@ -118,7 +138,11 @@ def check_recurrent(
 
 @check
 def check_chunkwise(
-    chunkwise: Callable[..., Tensor], seed: int = 0, gammas: Sequence[float | None] = (None,) * 4, shift: float = 0.0
+    chunkwise: Callable[..., Tensor],
+    seed: int = 0,
+    gammas: Sequence[float | None] = (None,) * 4,
+    shift: float = 0.0,
+    longer: int = 0,
 ) -> None:
     """The chunkwise form gives the same numbers, whatever the chunk, also if the last one is shorter.
 
@@ -127,10 +151,11 @@ def check_chunkwise(
         seed: Of the sequences that are tried.
         gammas: What the decay is, in sequences one after the other; drawn between 0.5 and 0.9 where it is None.
         shift: What is added to all numbers.
+        longer: How many positions they have besides those drawn, 5 to 11.
     """
     generator = torch.Generator().manual_seed(seed)
     for chunk, given in zip((2, 3, 4, 100), gammas, strict=False):
-        q, k, v, gamma = _draw(generator, given, shift)
+        q, k, v, gamma = _draw(generator, given, shift, longer)
         true, alone = _by_the_sum(q, k, v, gamma), torch.zeros(len(q), v.shape[1], dtype=q.dtype)
         for start in range(0, len(q), chunk):
             part = slice(start, start + chunk)
@@ -146,7 +171,7 @@ def check_chunkwise(
         }
         got = call(chunkwise, q, k, v, gamma, chunk, returns="array", forbids=OWN)
         compare(got, true, mistakes, f"the output of {len(q)} positions in chunks of {chunk} at gamma = {gamma:g}")
-    work = _work(chunkwise, 400, 50)
+    work, fine, long = _work(chunkwise, 400, 50), _work(chunkwise, 400, 10), _work(chunkwise, 800, 50)
     expect(
         work.largest <= 2 * 8 * 50 * 50 and work.bytes < 400 * 400 * 4,
         f"the numbers are right, but with 8 chunks of 50 something of {max(work.largest, work.bytes // 8)} numbers is "
@@ -156,6 +181,16 @@ def check_chunkwise(
         work.products < 400,
         f"the numbers are right, but computed one position after another ({work.products} products for 8 chunks of 50 "
         "positions): inside a chunk go parallel",
+    )
+    expect(
+        fine.products >= 2 * work.products,
+        f"the numbers are right, but 40 chunks of 10 take {fine.products} products and 8 chunks of 50 take "
+        f"{work.products}: use the length that is given",
+    )
+    expect(
+        long.total <= 2.6 * work.total,
+        "the numbers are right, but twice as many positions take more than twice the work: chunks read the earlier "
+        "positions again; what these left is in the state",
     )
 
 

@@ -102,13 +102,15 @@ def check_pooled(
         score: `score(table, classes)`; table with columns subject, truth, predicted → UF1.
         seed: Of the predictions that are tried.
         classes: Names of the classes.
-        uneven: Whether one subject has most clips, rows stand in any order, and the last class never occurs.
+        uneven: Whether one subject has most clips and one a single clip, rows stand in any order, and the last class
+            never occurs.
     """
     for i in range(4):
         table = drawn_table(1000 * seed + i, 6, classes[:-1] if uneven else classes)
         if uneven:
             many = drawn_table(1000 * seed + i + 500, 9, classes[:2]).assign(subject="s9")
-            table = pd.concat([table, many]).sample(frac=1, random_state=i).assign(clip="c")
+            lone = drawn_table(1000 * seed + i + 900, 1, classes[:1])[:1].assign(subject="s10", predicted=classes[1])
+            table = pd.concat([table, many, lone]).sample(frac=1, random_state=i).assign(clip="c")
         got = call(score, table, list(classes), returns="number", forbids={"tsfmicro_lab": OWN["tsfmicro_lab"]})
         true = _uf1(table, classes)
         groups = [rows for _, rows in table.groupby("subject")]
@@ -136,6 +138,7 @@ def check_folds(
     people: Sequence[int] = (3, 6),
     clips: tuple[int, int] = (2, 7),
     name: str = "s{}",
+    twins: bool = False,
 ) -> None:
     """Every subject is tested once, whole, and is nowhere in its own training set.
 
@@ -145,10 +148,12 @@ def check_folds(
         people: How many subjects there are.
         clips: Fewest clips of a subject, and one more than most.
         name: Of a subject, with {} for a number.
+        twins: Whether two names differ by their case alone.
     """
     rng = np.random.default_rng(seed)
     for count in people:
         names = [name.format(i) for i in rng.permutation(20)[:count]]
+        names[-1] = names[0].swapcase() if twins else names[-1]
         subjects = rng.permutation(np.repeat(names, rng.integers(*clips, count)))
         pairs = [_pair(pair, len(subjects)) for pair in call(folds, subjects, returns="items", forbids=OWN_FOLDS)]
         for train, test in pairs:
@@ -243,6 +248,7 @@ def check_honest(
     before = _run(evaluate, noise, labels, subjects)
     same = _alike(before, _run(evaluate, noise, labels, subjects))
     expect(same, "the same data give other probabilities each time: seed your random numbers, default_rng(0)")
+    heard = dict.fromkeys(np.unique(subjects).tolist(), 0)
     for name in np.unique(subjects):
         own = subjects == name
         other = np.where(own, (labels + 1) % classes, labels)
@@ -257,6 +263,10 @@ def check_honest(
             f"predictions for {name} changed when only {name}'s labels did: something was chosen by the labels of the "
             "person who is tested (a number of steps, a model, a set of columns)",
         )
+        for person in {*heard} - {name}:
+            heard[person] += not _alike(before[subjects == person], after[subjects == person])
+    alone = [person for person, others in heard.items() if others < 2]
+    expect(not alone, f"predictions for {alone} hang on fewer than two other people: train on all of the others")
     for name in np.unique(subjects):
         own = subjects == name
         first = np.flatnonzero(own)[0]
