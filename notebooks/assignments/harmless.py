@@ -13,7 +13,24 @@ from nbgrader.utils import is_grade
 MARKUP = re.compile(r"<[A-Za-z!/?]|javascript:|data:text", re.IGNORECASE)
 #: Pictures are base64 and nothing else: an attribute could be closed by anything else.
 PICTURE = re.compile(r"[A-Za-z0-9+/=\s]*")
-TAGS = ["table", "thead", "tbody", "tr", "th", "td", "b", "i", "em", "strong", "code", "pre", "p", "br"]
+TAGS = [
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "b",
+    "i",
+    "em",
+    "strong",
+    "code",
+    "pre",
+    "p",
+    "br",
+    "details",
+    "summary",
+]
 
 
 class Harmless(SanitizeHTML):

@@ -21,6 +21,20 @@ c.Contained.seconds = 300  # and for a notebook
 # Points after the due date stay (nbgrader db assignment add ps1 --duedate="2026-11-02 23:59"); "zero" takes all.
 c.LateSubmissionPlugin.penalty_method = "none"
 
+# How much help a notebook holds: "guided", "normal" or "open"; also --Level.level=guided for once.
+c.Level.level = "normal"
+c.GenerateAssignment.preprocessors = [
+    "nbgrader.preprocessors.LockCells",
+    "nbgrader.preprocessors.ClearSolutions",
+    "levels.Level",  # hints and steps
+    "nbgrader.preprocessors.ClearOutput",
+    "nbgrader.preprocessors.CheckCellMetadata",
+    "nbgrader.preprocessors.ComputeChecksums",
+    "nbgrader.preprocessors.SaveCells",
+    "nbgrader.preprocessors.ClearHiddenTests",
+    "nbgrader.preprocessors.ComputeChecksums",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
 c.ClearSolutions.text_stub = "*Your answer: double-click here, write, press Shift and Enter.*"
 c.ZipCollectApp.collector_plugin = "collecting.Collector"
 c.OverwriteCells.add_missing_cells = True

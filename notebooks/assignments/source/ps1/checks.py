@@ -276,7 +276,7 @@ def check_best_flow(name: str, error: float, seed: int) -> None:
     best, error = min(inside, key=lambda m: inside[m]), converted(error, "number", "best_error must be")
     expect(inside[name] <= inside[best] + 0.005, f"on your clip another flow is better than {name}")
     mistakes = {"that is the error over the whole picture, not inside truth.moved": whole[name]}
-    if abs(error - inside[name]) > 0.0051:  # two digits are enough
+    if not abs(error - inside[name]) <= 0.0051:  # two digits are enough
         compare(
             error, inside[name], mistakes, "best_error, pixels", tolerance=0.02, hint="Was `me` changed afterwards?"
         )

@@ -444,6 +444,8 @@ def _made_by(
 
 
 def _in_order(table: pd.DataFrame, samples: Samples) -> np.ndarray:
+    if {*KEYS, "predicted"} - {*table} or table.duplicated(KEYS).any():
+        return np.full(len(samples), None)
     return np.asarray(table.set_index(KEYS).predicted.reindex(pd.MultiIndex.from_frame(samples.table[KEYS])), object)
 
 
