@@ -89,11 +89,12 @@ def check(function: Callable[..., None]) -> Callable[..., None]:
             ) from error
         if not _asked[0]:
             raise CheckBroken(f"{function.__name__} asked nothing: tell your teacher")
-        print(f"✓ {(function.__doc__ or '').splitlines()[0]}")
+        said = f"✓ {(function.__doc__ or '').splitlines()[0]}"
+        print(said)
         if receipt:
             from IPython.display import publish_display_data
 
-            publish_display_data({"text/plain": ""}, metadata={"receipt": receipt})
+            publish_display_data({"text/plain": said}, metadata={"receipt": receipt})
 
     return run
 

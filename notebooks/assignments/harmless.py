@@ -1,6 +1,7 @@
 """What students wrote and made is shown, never run: active content goes before anybody opens a marked notebook."""
 
 import re
+import textwrap
 from typing import Any
 
 from nbconvert.preprocessors.sanitize import SanitizeHTML
@@ -73,10 +74,18 @@ class ForStudents(ClearHiddenTests):
     """
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
-        """Says at its top what was repaired."""
+        """Says at its top what was repaired, and which check said what; hints are of no use any more."""
         nb, resources = super().preprocess(nb, resources)
-        repaired = [f"- {text}" for text in nb.metadata.get("told", []) if "repaired" in text or "together" in text]
-        nb.cells[:0] = [new_markdown_cell("\n".join(repaired))] if repaired else []
+        nb.cells = [cell for cell in nb.cells if not cell.source.startswith("<details><summary>Hint")]
+        told = [text for text in nb.metadata.get("told", []) if "repaired" in text or "together" in text]
+        said: dict[str, list[str]] = {}
+        for cell in filter(is_grade, nb.cells):
+            for output in cell.get("outputs", []):
+                if output.output_type == "error":
+                    said.setdefault(" ".join(output.evalue.split()), []).append(cell.metadata.nbgrader.grade_id)
+        failed = [f"{', '.join(cells)}: {message}" for message, cells in said.items()]
+        parts = {"Repaired before it was marked": told, "What the checks said where points are missing": failed}
+        nb.cells[:0] = [new_markdown_cell(listed(title, lines)) for title, lines in parts.items() if lines]
         return nb, resources
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict[str, Any], index: int) -> tuple[NotebookNode, Any]:
@@ -84,3 +93,9 @@ class ForStudents(ClearHiddenTests):
         if cell.cell_type == "code" and not is_grade(cell):
             cell.outputs = []
         return super().preprocess_cell(cell, resources, index)
+
+
+def listed(title: str, lines: list[str]) -> str:
+    """Lines below a title, as text that no browser takes for markup."""
+    folded = [part for line in lines for part in textwrap.wrap(line, 100, subsequent_indent="  ")]
+    return f"**{title}**\n\n" + "\n".join(f"    {part}" for part in folded)

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import re
 import secrets
+import textwrap
 import time
 from typing import Any
 
@@ -112,7 +113,7 @@ def error(name: str, message: str) -> NotebookNode:
     """An error output that shows its message and none of the check's code."""
     text = message[:600]
     shown = f"✗ {text}" if name == "CheckFailed" else f"{name}: {text}"
-    return new_output("error", ename=name, evalue=text, traceback=[shown])
+    return new_output("error", ename=name, evalue=text, traceback=[textwrap.fill(shown, 105)])
 
 
 def seed_of(nb: NotebookNode, resources: dict[str, Any]) -> int:

@@ -69,7 +69,7 @@ class Entry(NamedTuple):
 def bank(name):
     """All entries of an assignment."""
     listed = importlib.import_module(f"assignments.bank.{name}").ENTRIES
-    return [Entry(name, *row) for row in listed] + second(name, ("survived", "refused"))
+    return [Entry(name, *row) for row in listed] + second(name, ("survived", "refused", "kept"))
 
 
 def second(name, fates):
@@ -121,7 +121,7 @@ def table():
     for name, questions in QUESTIONS.items():
         for question in questions:
             tried = Counter(e.kind for e in bank(name) if e.question == question)
-            first = Counter((kind, not fate) for q, kind, fate, *_ in written(name) if q == question)
+            first = Counter((kind, fate in ("", "kept")) for q, kind, fate, *_ in written(name) if q == question)
             new = [f"{first[k, True]} of {first[k, True] + first[k, False]}" for k in ("wrong", RIGHT)]
             rows.append([f"{name} {question}", *(str(tried[k]) for k in (*WRONG, RIGHT)), *new])
     return [["question", "trivial", "shortcuts", "typical", "right", "new wrong, killed", "new right, accepted"], *rows]

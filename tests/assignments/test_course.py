@@ -82,6 +82,12 @@ def open_course(folder, names=NAMES):
         config.write(slow + ('c.ContainedKernelManager.tool = "trust"\n' if WHY_NOT else ""))
     for path in (folder / "source").glob("*/*.ipynb"):
         path.write_text(path.read_text().replace('"course = 1"', '"course = 7"'))  # as a teacher does every term
+    generate(folder, names)
+    return folder
+
+
+def generate(folder, names):
+    """Releases assignments."""
     path, here = list(sys.path), Path.cwd()
     api = NbGraderAPI(config=PyFileConfigLoader("nbgrader_config.py", path=str(folder)).load_config())
     for name in names:
@@ -89,7 +95,6 @@ def open_course(folder, names=NAMES):
         assert result["success"], result
     sys.path[:] = path
     assert Path.cwd() == here
-    return folder
 
 
 def read(folder, name, step="release"):
@@ -318,6 +323,9 @@ def test_feedback_shows_messages_and_neither_hidden_tests_nor_active_content(mar
     assert "leaks" in page
     assert "ps4-uf1: repaired, the last of 2 cells counts" in page
     assert "repaired, " not in pages["ada"]
+    assert "✓ Every subject is tested once" in pages["ada"]
+    assert "ps4-uf1-check, ps4-uf1-hidden, ps4-pooled-check" in pages["ben"], "at the top, by what the checks said"
+    assert "Hint 1" not in page
 
 
 def test_marks_for_learning_platforms_leave_what_waits_empty(marked, monkeypatch):
@@ -504,7 +512,12 @@ def test_the_guides_commands_take_files_of_moodle_canvas_and_people(tmp_path):
     lines = [shlex.split(line) for line in block.splitlines()]
     assert len(lines) == 10
     said = {}
-    for program, *words in lines[3:]:
+    if not os.environ.get("TSFMICRO_SEEDS"):  # what nbgrader alone does is asked of it every night
+        generate(folder, ["ps4"])
+        with Gradebook(f"sqlite:///{folder}/gradebook.db") as book:
+            for row in pd.read_csv(folder / "roster.csv", dtype=str).to_dict("records"):
+                book.update_or_create_student(row.pop("id"), **row)
+    for program, *words in lines[3 if os.environ.get("TSFMICRO_SEEDS") else 6 :]:
         if program == "nbgrader":
             done = nbgrader(folder, *words)
         else:
@@ -590,7 +603,7 @@ def not_marked(folder, result, why):
 @needs_bwrap
 def test_what_ends_the_program_costs_only_what_comes_after_it(small):
     tries = "try:\n        print('x' * 10**6)\n        time.sleep(0.1)\n    except BaseException:\n        pass"
-    result = lone(small, f"import time\nwhile True:\n    {tries}", Execute__timeout=20, Contained__seconds=25)
+    result = lone(small, f"import time\nwhile True:\n    {tries}", Execute__timeout=14, Contained__seconds=19)
     assert result["success"], result
     assert scores(small, "lone", "ps4")["uf1-check"] == 2
     assert scores(small, "lone", "ps4")["folds-check"] == 0

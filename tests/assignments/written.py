@@ -2,7 +2,7 @@
 
 `answers/psN.txt` holds them: `[question] right|wrong: what it does`, then the lines that replace the stub, or that bind
 the values asked for. `wrong, survived` passed the checks when they were first tried, `right, refused` failed them;
-`wrong, passes` still does, see TEACHER.md.
+`wrong, passes` still does, see TEACHER.md; `kept` ones are in the bank for their message.
 """
 
 import functools
