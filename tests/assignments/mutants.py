@@ -69,13 +69,19 @@ class Entry(NamedTuple):
 def bank(name):
     """All entries of an assignment."""
     listed = importlib.import_module(f"assignments.bank.{name}").ENTRIES
-    return [Entry(name, *row) for row in listed] + second(name, ("survived", "refused", "kept"))
+    return [Entry(name, *row) for row in listed] + second(name, ("survived", "refused", "kept", "added"))
 
 
 def second(name, fates):
     """Entries of the second round with one of these fates."""
     return [
-        Entry(name, q, RIGHT if kind == RIGHT else "shortcut", what, answer(name, q, body, QUESTIONS[name][q]))
+        Entry(
+            name,
+            q,
+            RIGHT if kind == RIGHT else "shortcut",
+            what,
+            answer(name, q, body, QUESTIONS[name][q], reference(name)),
+        )
         for q, kind, fate, what, body in written(name)
         if fate in fates
     ]
@@ -121,7 +127,8 @@ def table():
     for name, questions in QUESTIONS.items():
         for question in questions:
             tried = Counter(e.kind for e in bank(name) if e.question == question)
-            first = Counter((kind, fate in ("", "kept")) for q, kind, fate, *_ in written(name) if q == question)
+            judged = [(kind, fate) for q, kind, fate, *_ in written(name) if q == question and fate != "added"]
+            first = Counter((kind, fate in ("", "kept")) for kind, fate in judged)
             new = [f"{first[k, True]} of {first[k, True] + first[k, False]}" for k in ("wrong", RIGHT)]
             rows.append([f"{name} {question}", *(str(tried[k]) for k in (*WRONG, RIGHT)), *new])
     return [["question", "trivial", "shortcuts", "typical", "right", "new wrong, killed", "new right, accepted"], *rows]

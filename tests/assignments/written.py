@@ -2,7 +2,8 @@
 
 `answers/psN.txt` holds them: `[question] right|wrong: what it does`, then the lines that replace the stub, or that bind
 the values asked for. `wrong, survived` passed the checks when they were first tried, `right, refused` failed them;
-`wrong, passes` still does, see TEACHER.md; `kept` ones are in the bank for their message.
+`wrong, passes` still does, see TEACHER.md; `kept` ones are in the bank for their message,
+`added` ones were written later.
 """
 
 import functools
@@ -10,7 +11,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from assignments.solutions import ASSIGNMENTS, beside, cells, checks, solutions
+from assignments.solutions import ASSIGNMENTS, beside, cells, checks
 
 #: What the notebook has at hand where an answer is a value and no function; quick networks stand for trained ones.
 BEFORE = {
@@ -107,10 +108,10 @@ def written(name):
     return rows
 
 
-def answer(name, question, body, asked):
+def answer(name, question, body, asked, notebook):
     """What an answer binds, in a notebook where all other questions are answered well."""
     seed, folder = SEEDS.get(question, 3), str(ASSIGNMENTS / "source" / name)
-    scope = {**solutions(name), "seed": seed, "CELLS": cells(name), "checks": checks, "FOLDER": folder}
+    scope = {**notebook, "seed": seed, "CELLS": cells(name), "checks": checks, "FOLDER": folder}
     exec(BEFORE.get(question, ""), scope)
     if question in ("flow", "crossing", "leak", "find", "effect", "gain"):
         with beside(name):
