@@ -96,7 +96,7 @@ def TRAINED(rows=lambda f: f.train, recipe=recipe, recipe_of=None, seed_of=lambd
 #: What else of the notebook an answer may change.
 MORE = {"effect": ["model", "y", "x"], "gain": ["run", "build_late", "build_mine"]}
 #: Seed of a student: such that no lucky guess is right.
-SEEDS = {"find": 1, "effect": 1}
+SEEDS = {"find": 1, "effect": 2}
 
 
 @functools.cache
