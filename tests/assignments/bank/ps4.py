@@ -585,7 +585,7 @@ def everybody(s, train, test):
 
 
 def small_forest(**settings):
-    return lambda: RandomForestClassifier(5, max_depth=3, **settings)
+    return lambda: RandomForestClassifier(10, max_depth=3, **settings)
 
 
 class Restless(LogisticRegression):
