@@ -1,9 +1,13 @@
 """An executed notebook as a page that needs no kernel: each figure and explorer as a still picture."""
 
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import kaleido
 import nbformat
 from nbconvert import HTMLExporter
 from traitlets.config import Config
@@ -13,6 +17,27 @@ LIVE = ("application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+j
 PICTURES = ("image/png", "image/svg+xml", "image/jpeg")
 #: Best first; what a page shows of an output.
 PRIORITY = [*PICTURES, "text/html", "text/markdown", "text/latex", "text/plain"]
+
+
+@contextmanager
+def one_chrome() -> Iterator[None]:
+    """Charts are drawn by one Chrome as long as this lasts; otherwise each starts its own, which takes seconds."""
+    pages = kaleido.PageGenerator(mathjax=False)  # which would come from the network
+    kaleido.start_sync_server(page_generator=pages, silence_warnings=True)
+    try:
+        yield
+    finally:
+        kaleido.stop_sync_server(silence_warnings=True)
+
+
+def draw_charts(notebook: nbformat.NotebookNode) -> None:
+    """Puts a PNG beside each plotly chart that was stored without a picture."""
+    for output in (o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs):
+        if LIVE[1] in output.get("data", {}) and not _pictures(output):
+            chart = output["data"][LIVE[1]]
+            size = {side: chart["layout"].get(side, usual) for side, usual in (("width", 700), ("height", 500))}
+            png = kaleido.calc_fig_sync({k: chart[k] for k in ("data", "layout")}, opts={"format": "png", **size})
+            output["data"]["image/png"] = b64encode(png).decode()
 
 
 def still(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
