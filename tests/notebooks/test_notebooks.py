@@ -117,6 +117,20 @@ def test_the_gate_stops_what_papermill_lets_through(tmp_path, source, error, mes
         execute(write(tmp_path, source, "b = 2"), tmp_path / "out.ipynb", {})
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import sys; print('W0000 a library says hello', file=sys.stderr)", "standard error: W0000 a library"),
+        ("from tqdm.notebook import tqdm\nfor _ in tqdm(range(3)): pass", "a progress bar is left before its end"),
+    ],
+    ids=["standard error", "progress bar"],
+)
+def test_the_gate_stops_what_a_still_page_should_not_show(tmp_path, source, message):
+    executed = execute(write(tmp_path, source), tmp_path / "out.ipynb", {})
+    with pytest.raises(AssertionError, match=message):
+        check_page(executed, tmp_path / "page.html")
+
+
 def test_the_gate_stops_outputs_and_unknown_parameters(tmp_path):
     path = write(tmp_path, "print(a)")
     check_source(path)
