@@ -137,7 +137,7 @@ def curve_chart(found: Analysis) -> "go.Figure":
     step = -(-len(trace.curve) // 4000)  # so many points are drawn at most: the highest of each group
     highest = pd.Series(trace.curve).groupby(np.arange(len(trace.curve)) // step).max()
     figure = px.line(x=trace.times[::step], y=highest, labels=labels, template=TEMPLATE)
-    figure.update_traces(line={"color": "#444", "width": 1})
+    figure.update_traces(line={"color": "grey", "width": 1})
     if highest.notna().any():
         dotted = {"color": "#D55E00", "dash": "dot"}
         figure.add_hline(threshold(trace, found.strictness), line=dotted, annotation_text="threshold")

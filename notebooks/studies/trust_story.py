@@ -67,10 +67,10 @@ def best_teller(trust: "Trust", distractors: str) -> str:
     able, blind = (list(rows.method[mask]) for mask in (rows.auc >= TELLS, rows.auc <= BLIND))
     models = trust.models[trust.models.distractors == distractors]
     cheats = models[models.trained == CHEAT]
+    but = f", and does not with {listed(blind)}" if blind else ""
     return (
-        f"The mass in the mark tells the model that uses it from the one that does not with {listed(able)}, and does "
-        "not "
-        f"with {listed(blind)}. No map is needed: taking the mark away changes the share of {MARKED} of the first "
+        "The mass in the mark tells the model that uses it from the one that does not with "
+        f"{listed(able)}{but}. No map is needed: taking the mark away changes the share of {MARKED} of the first "
         f"model from {cheats.fooled.mean():.0%} to {cheats.plain.mean():.0%}."
     )
 
