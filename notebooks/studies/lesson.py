@@ -2,7 +2,9 @@
 
 import html
 from collections.abc import Callable
-from typing import NoReturn
+from contextlib import AbstractContextManager
+from typing import Any, NoReturn
+from unittest import mock
 
 from IPython.display import HTML, display
 
@@ -43,6 +45,29 @@ def need(*answers: object) -> None:
     """Ends a check if one of the student's answers is still missing: `None` or `...`."""
     if any(answer is None or answer is ... for answer in answers):
         _unanswered()
+
+
+def by_hand(scope: dict[str, Any], *names: str) -> AbstractContextManager[Any]:
+    """While it lasts, the notebook's functions of these names refuse: the student is to write what they do.
+
+    It decorates a check. What the check itself needs of them it takes as defaults of its parameters.
+
+    Example:
+        >>> answer = lambda: sum([1, 2])
+        >>> @check
+        ... @by_hand(globals(), "sum")
+        ... def exercise_2():
+        ...     assert answer() == 3, "one and two are three"
+        exercise 2: not yet: you call sum, which is there already: write what it does
+    """
+
+    def refused(name: str) -> Callable[..., NoReturn]:
+        def refuse(*_: object, **__: object) -> NoReturn:
+            raise AssertionError(f"you call {name}, which is there already: write what it does")
+
+        return refuse
+
+    return mock.patch.dict(scope, {name: refused(name) for name in names})
 
 
 def claim(sentence: str, effect: float, control: float, margin: float) -> None:

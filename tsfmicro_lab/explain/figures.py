@@ -34,8 +34,8 @@ class Picture(Figure):
         for axis in self.axes:
             axis.tick_params(colors=GREY)
             axis.spines[:].set_color(GREY)
-            if axis.get_legend():
-                axis.get_legend().set_frame_on(False)  # a light box under grey words
+            if legend := axis.get_legend():
+                legend.set_frame_on(False)  # a light box under grey words
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=80, transparent=True)
         return buffer.getvalue()
