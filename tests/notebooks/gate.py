@@ -9,7 +9,9 @@ import nbformat
 import papermill
 from conftest import ROOT
 
-from studies.pages import to_html, without_picture
+from studies.pages import draw_charts, to_html, without_picture
+
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
 #: What CI runs with, where the defaults take longer.
 PARAMETERS: dict[str, dict[str, object]] = {
@@ -161,3 +163,16 @@ def check_page(executed: nbformat.NotebookNode, path: Path) -> None:
     stored = json.dumps([cell.outputs for cell in executed.cells if cell.cell_type == "code"])
     assert not re.search(r"\b\d{1,2}%\|", stored), "a progress bar is left before its end: progress=False"
     assert to_html(executed, path) > 1, "a page without pictures"
+
+
+def check_lesson(path: Path, folder: Path) -> None:
+    """A lesson runs as a student gets it and as a student finishes it, and can be read without a kernel."""
+    check_source(path)
+    notebook = nbformat.read(path, as_version=4)
+    check_template(notebook)
+    nbformat.write(worked(notebook), folder / path.name)
+    executed = execute(folder / path.name, folder / "executed.ipynb", PARAMETERS.get(path.stem, {}))
+    check_answers(executed)
+    draw_charts(executed)
+    check_page(executed, folder / "page.html")
+    assert (folder / "executed.ipynb").stat().st_size < 6 * 2**20
