@@ -42,7 +42,7 @@ def diagram(model: Recognizer) -> Figure:
         _box(axis, part, x, y)
         for source in part.sources:
             start = (columns[source] + WIDTH / 2, rows[source])
-            arrow = {"arrowstyle": "-|>", "color": "#444444", "shrinkA": 0, "shrinkB": 0}
+            arrow = {"arrowstyle": "-|>", "color": "grey", "shrinkA": 0, "shrinkB": 0}
             axis.annotate("", (x - WIDTH / 2, y), start, arrowprops=arrow)
     return figure
 
@@ -71,7 +71,7 @@ def _box(axis: Axes, part: Part, x: float, y: float) -> None:
         )
     )
     name = part.name.replace("spatial.", "spatial.\n")
-    axis.text(x, y + 0.1, name, ha="center", va="center", fontsize=10, weight="bold")
+    axis.text(x, y + 0.1, name, ha="center", va="center", fontsize=10, weight="bold", color="#222222")
     axis.text(x, y - 0.1, part.kind, ha="center", va="center", fontsize=7.5, color="#333333")
     shape = "×".join(map(str, part.shape))
-    axis.text(x, y - HEIGHT / 2 - 0.03, shape, ha="center", va="top", fontsize=7.5, color="#555555")
+    axis.text(x, y - HEIGHT / 2 - 0.03, shape, ha="center", va="top", fontsize=7.5, color="grey")
