@@ -6,9 +6,9 @@ Time passes only when something is launched or waited for, so every number is th
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tsfmicro_lab.explain.figures import BLUE, Picture
+from tsfmicro_lab.explain.figures import Picture
 
-ORANGE = "#E69F00"
+BLUE, ORANGE = "#0072B2", "#E69F00"
 
 
 @dataclass

@@ -17,7 +17,6 @@ from tsfmicro_lab.preprocess import difference_frame, optical_flow
 
 #: Orange for, purple against: told apart by colour-blind readers, and neither is skin.
 DIVERGING = "PuOr_r"
-BLUE = "#0072B2"
 #: Of what is written: it can be read on white and on black.
 GREY = "#7A7A7A"
 _SIGNED_ROOT = (lambda x: np.sign(x) * np.sqrt(np.abs(x)), lambda x: np.sign(x) * np.square(x))
@@ -34,8 +33,8 @@ class Picture(Figure):
         for axis in self.axes:
             axis.tick_params(colors=GREY)
             axis.spines[:].set_color(GREY)
-            if legend := axis.get_legend():
-                legend.set_frame_on(False)  # a light box under grey words
+        # A legend's box is light, and what is written in it grey. (`setp` takes a list, too.)
+        mpl.artist.setp([own for a in self.axes if (own := a.get_legend())], frame_on=False)  # type: ignore[arg-type]
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=80, transparent=True)
         return buffer.getvalue()
