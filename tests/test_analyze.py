@@ -75,7 +75,7 @@ def test_a_folder_of_frames_gives_what_the_video_gives(take, frames, video, land
 
 
 def test_nobody_is_said(tmp_path, landmarker):
-    path = write_video([np.full((120, 160, 3), 90, np.uint8)] * 30, tmp_path / "wall.mkv", 100)
+    path = write_video([np.full((120, 160, 3), 90 + i % 2, np.uint8) for i in range(30)], tmp_path / "wall.mkv", 100)
     with pytest.raises(VideoError, match="no face in any"):
         analyze(path, progress=False)
     result = CliRunner().invoke(app, ["analyze", str(path)])

@@ -1,12 +1,15 @@
 import re
+import shutil
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from lookalikes import synthesize
 from tsfmicro_lab.cli import app
-from tsfmicro_lab.data import SyntheticMicroExpressions, list_cards, read_card
+from tsfmicro_lab.data import SyntheticMicroExpressions, list_cards, load, open_store, read_card
 
 run = CliRunner()
 
@@ -33,32 +36,101 @@ def test_show_prints_the_card():
     assert "no data card 'sam': choose from 4dme" in data("show", "sam", code=1)
 
 
-def test_a_look_alike_is_reported_on(tmp_path):
-    root = tmp_path / "samm"
+CASME2 = {"subjects": 2, "clips_per_subject": 2, "image_size": 160}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sound") / "casme2"
+    synthesize("casme2", root, SyntheticMicroExpressions(**CASME2), faults=False)
+    return root
+
+
+@pytest.fixture
+def copy(sound, tmp_path):
+    return shutil.copytree(sound, tmp_path / "copy")
+
+
+def test_a_copy_is_recognised_and_reported_on(tmp_path):
+    root = tmp_path / "whatever"
     synthesize("samm", root, SyntheticMicroExpressions(2, 2, 64), clips=4)
-    text = data("report", "samm", root, "--save", tmp_path / "report.csv", "--rows", 3)
+    text = data("check", root, "--no-pictures", "--save", tmp_path / "report.csv")
     assert "SAMM (labels v2): 9 clips of 5 subjects" in text
-    assert "028 028_4_1 1090 corrected apex 1143 → 1105" in text
-    assert "rows more: give --rows or --save" in text
+    assert "corrected 1 028 028_4_1 apex 1143 → 1105" in text
+    assert "9 of 9 clips can be used if their pictures can" in text
+    assert f"data prepare samm {root} --labels v2" in text
     table = pd.read_csv(tmp_path / "report.csv", dtype=str)
     assert list(table) == ["subject", "clip", "onset", "what", "why"]
     assert (table.what == "corrected").sum() == 3
 
 
-@pytest.mark.parametrize("layout", ["casme2", "casme3", "smic", "mmew"])
-def test_every_row_of_a_report_is_printed(tmp_path, layout):
-    synthesize(layout, tmp_path / layout, SyntheticMicroExpressions(1, 2, 64), frames=False)
-    labels = ("--labels", read_card(layout).labels and next(iter(read_card(layout).labels)))
-    data("report", layout, tmp_path / layout, *labels, "--rows", 1000)
+@pytest.mark.parametrize("layout", ["casme2", "casme3", "smic", "mmew", "4dme", "dfme", "casme", "casmesq"])
+def test_every_layout_is_recognised(tmp_path, layout):
+    synthesize(layout, tmp_path / "copy", SyntheticMicroExpressions(1, 1, 64), frames=layout == "smic", faults=False)
+    text = data("check", tmp_path / "copy", "--no-pictures", code=0 if layout == "smic" else 1)
+    assert read_card(layout).pretty_name in text
+    assert "0 of 1 clips can be used" in text or layout == "smic"
+
+
+def test_pictures_are_looked_at_and_what_is_wrong_is_one_row_a_kind(copy, landmarker):
+    (copy / "notes.txt").write_text("mine")
+    folder = copy / "CASME2_RAW_selected"
+    onset = load("casme2", copy, "2014")[0].frames.items[2]
+    onset.write_bytes(onset.read_bytes()[:200])
+    for path in (folder / "sub02" / "EP01_01f").iterdir():
+        path.write_bytes(cv2.imencode(".jpg", np.full((160, 160, 3), 90, np.uint8))[1].tobytes())
+    text = data("check", copy, "--labels", "2014", code=1)
+    assert "CASME II (labels 2014): 4 clips of 2 subjects" in text
+    assert "also there: casme2 2019, casme2 objective; not read: notes.txt" in text
+    assert "unusable 1 01 EP01_01f" in text
+    assert "is no readable image" in text
+    assert "no face found in an image of 160×160 px: show it whole and upright, at least 20 px high" in text
+    assert "2 of 4 clips can be used" in text
+
+
+def test_a_foreign_folder_says_what_lies_there(tmp_path):
+    (tmp_path / "holiday").mkdir()
+    assert "holds no table that a data card names, but holiday: give the folder with it" in data(
+        "check", tmp_path, code=1
+    )
+
+
+def test_three_commands_lead_from_a_copy_to_a_number(copy, tmp_path, landmarker):
+    """Check, prepare, evaluate; a clip that cannot be read is left out, told and kept beside the store."""
+    (copy / "CASME2_RAW_selected" / "sub01" / "EP02_01f").rename(tmp_path / "lost")
+    data("check", copy, "--labels", "2014", code=1)
+    prepare = ["prepare", "casme2", copy, "--labels", "2014", "--model", "ststnet/base", "--out", tmp_path / "stores"]
+    text = data(*prepare, "--workers", 1)
+    assert "casme2: 1 of 4 clips cannot be used and are left out" in text
+    store = next((tmp_path / "stores").iterdir())
+    assert "no frames for 1 of 4 clips" in (store / "report.csv").read_text()
+    assert len(open_store(store)) == 3
+    evaluate = ["evaluate", "--store", store, "--model", "ststnet", "--preset", "base", "--epochs", "1", "--seeds", "1"]
+    with pytest.warns(UserWarning, match="no clip to train on has"):
+        result = run.invoke(app, [*map(str, evaluate), "--leaky", "--workers", "1", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    assert "leaky: chosen on the test clips" in result.output
+    assert "majority" in result.output
+    assert (tmp_path / "run" / "predictions.csv").is_file()
+
+
+def test_strict_stops_and_without_leaves_out(copy, tmp_path, landmarker):
+    onset = load("casme2", copy, "2014")[0].frames.items[2]
+    onset.write_bytes(onset.read_bytes()[:200])
+    prepare = ["prepare", "casme2", copy, "--labels", "2014", "--size", 56, "--out", tmp_path, "--workers", 1]
+    assert "frame 2 cannot be read" in data(*prepare, "--strict", code=1)
+    assert "store:" in data(*prepare, "--strict", "--without", "01/EP01_01f")
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["report", "samm", "{here}"], "is no root of SAMM: expected SAMM_Micro_FACS_Codes_v2.xlsx inside"),
-        (["report", "casme2", "{here}"], "CASME II has no labels 'None': give labels=, one of 2014"),
-        (["report", "casme2", "{here}", "--labels", "2020"], "CASME II has no labels '2020'"),
-        (["report", "synthetic", "{here}"], "it is not read from a folder"),
+        (["prepare", "samm", "{here}"], "is no root of SAMM: expected SAMM_Micro_FACS_Codes_v2.xlsx inside"),
+        (["prepare", "casme2", "{here}"], "CASME II has no labels 'None': give labels=, one of 2014"),
+        (["prepare", "casme2", "{here}", "--labels", "2020"], "CASME II has no labels '2020'"),
+        (["prepare", "synthetic", "{here}"], "it is not read from a folder"),
+        (["prepare", "megc2019", "{here}"], "give the folder of your copy of smic, then of casme2, then of samm"),
+        (["prepare", "casme2"], "give the folder of your copy of casme2"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(args, message, tmp_path):

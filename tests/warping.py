@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from tsfmicro_lab.clips import Field
-from tsfmicro_lab.models.dgm import sample
+from tsfmicro_lab.models.frl_dgt import sample
 
 
 def warp(image: np.ndarray, field: Field) -> np.ndarray:

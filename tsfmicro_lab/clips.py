@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+from PIL import Image
 
 # Without names, so that one call may take frames of several sizes.
 Frame = UInt8[np.ndarray, "_ _ 3"]
@@ -176,9 +177,13 @@ def read_image(path: Path | str) -> Frame:
     path = Path(path)
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ValueError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB, which no frame should be")
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB) if path.stat().st_size else None
-    if image is None:
+    try:
+        with Image.open(path) as header:  # no pixel is decoded
+            width, height = header.size
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is no readable image ({error}): copy it again from the data set") from error
+    if max(width, height) > MAX_SIDE:
+        raise ValueError(f"{path} is {width}×{height} px, more than {MAX_SIDE} on a side")
+    if (image := cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)) is None:
         raise ValueError(f"{path} is no readable image: copy it again from the data set")
-    if max(image.shape) > MAX_SIDE:
-        raise ValueError(f"{path} is {image.shape[1]}×{image.shape[0]} px, more than {MAX_SIDE} on a side")
     return image

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tsfmicro_lab.clips import Clip
-from tsfmicro_lab.data.megc_log import CLASSES, read_log
+from tsfmicro_lab.data.composite import CLASSES, read_log
 from tsfmicro_lab.data.samples import Samples, open_store
 from tsfmicro_lab.data.schema import KEY
 from tsfmicro_lab.explain.attribution import WhereHow, where_how

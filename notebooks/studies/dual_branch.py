@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from studies.neighbour_blocks import AdaptiveFusion, Inception, no_reproduction
 from tsfmicro_lab.models.base import Image, Logits, ModelConfig, Recognizer
-from tsfmicro_lab.models.blocks import Map, SpatialAttention, conv_bn
 from tsfmicro_lab.models.mmnet import AttendedBlock
+from tsfmicro_lab.models.vit import Map, SpatialAttention, conv_bn
 
 
 @dataclass(frozen=True)

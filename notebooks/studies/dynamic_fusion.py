@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from studies.dynamic_images import PICTURES
 from studies.neighbour_blocks import AdaptiveFusion, no_reproduction
 from tsfmicro_lab.models.base import Image, Logits, ModelConfig, Recognizer
-from tsfmicro_lab.models.blocks import conv_bn
+from tsfmicro_lab.models.vit import conv_bn
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tsfmicro_lab.data.megc_log import CLASSES
+from tsfmicro_lab.data.composite import CLASSES
 from tsfmicro_lab.data.schema import KEY, Dataset
 
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.blocks import Map, conv_bn
+from tsfmicro_lab.models.vit import Map, conv_bn
 
 
 class Inception(nn.Module):

@@ -10,8 +10,7 @@ from studies.megc_log import write_log
 from tsfmicro_lab.data import SyntheticMicroExpressions, load
 from tsfmicro_lab.data.action_units import action_unit_table
 from tsfmicro_lab.data.cards import read_card
-from tsfmicro_lab.data.composite import Composite, class_set, megc2018, megc2019
-from tsfmicro_lab.data.megc_log import read_log
+from tsfmicro_lab.data.composite import Composite, class_set, megc2018, megc2019, read_log
 from tsfmicro_lab.training import scores
 from tsfmicro_lab.training.splits import leave_one_data_set_out
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from lookalikes import synthesize
 from tsfmicro_lab.cli import app
-from tsfmicro_lab.data import SyntheticMicroExpressions, load, open_store, prepare, store
+from tsfmicro_lab.data import SyntheticMicroExpressions, load, open_store, prepare
+from tsfmicro_lab.data import samples as store
 from tsfmicro_lab.files import alone, file_digest
 
 

@@ -1,16 +1,21 @@
 """`tsfmicro-lab data`: the cards of the data sets, what a loader thinks of your copy, and its preparation."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tsfmicro_lab.cli.output import print_table
 
+if TYPE_CHECKING:
+    from tsfmicro_lab.data.schema import Dataset
+
 app = typer.Typer(help="Data sets: their cards and your copies.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of a data set, as `data list` shows it.")]
 Labels = Annotated[str | None, typer.Option(help="Release of the labels, where there are several.")]
+Frames = Annotated[str, typer.Option(help="A part of their folder's name, such as Cropped, where there are several.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")]
 
 
 @app.command("list")
@@ -39,58 +44,94 @@ def show(name: Name) -> None:
 
 
 @app.command()
-def report(
-    name: Name,
-    root: Annotated[Path, typer.Argument(help="Folder of your copy.")],
+def check(
+    root: Annotated[Path, typer.Argument(help="Folder of your copy of any data set.")],
     labels: Labels = None,
-    save: Annotated[Path | None, typer.Option(help="Write the report to this CSV file as well.")] = None,
-    rows: Annotated[int, typer.Option(min=1, help="How many rows to print.")] = 50,
+    frames: Frames = "",
+    pictures: Annotated[bool, typer.Option(help="Open key frames and look for faces; else read tables alone.")] = True,
+    save: Annotated[Path | None, typer.Option(help="Write every row of the report to this CSV file.")] = None,
+    workers: Workers = None,
 ) -> None:
-    """Say what the loader thinks of your copy: what it corrected, dropped or doubts, and why."""
-    from tsfmicro_lab.data.recordings import load
+    """Say which data set lies in a folder, what of it can be used, what is wrong and how to put it right.
 
-    data = load(name, root, labels)
+    The exit code is 1 where a clip cannot be used.
+    """
+    from tsfmicro_lab.data.annotations import grouped
+    from tsfmicro_lab.data.recordings import Recordings, recognise, unused, usable
+
+    found = recognise(root)
+    card, release = next((pair for pair in found if labels in (None, pair[1])), found[0])
+    data = Recordings(card, root, labels or release, frames)
+    kept = usable(data, strict=not pictures, workers=workers)
     if save:
-        data.report.to_csv(save, index=False)
-    print(data)
-    print_table(data.report.head(rows).astype(object).fillna(""))
-    if len(data.report) > rows:
-        print(f"{len(data.report) - rows} rows more: give --rows or --save")
+        kept.report.to_csv(save, index=False)
+    others = ", ".join(f"{other.name} {name}" for other, name in found if (other, name) != (card, release))
+    print(f"{data}\nalso there: {others or 'no other release'}; not read: {', '.join(unused(card, root)) or 'nothing'}")
+    print_table(grouped(kept.report), "What was found, a row for each kind, with its first clip")
+    print(f"\n{len(kept)} of {len(data)} clips can be used", "" if pictures else "if their pictures can")
+    if len(kept):
+        print(f"next: tsfmicro-lab data prepare {card.name} {root} --labels {data.labels}")
+    raise typer.Exit(0 if len(kept) == len(data) else 1)
 
 
 @app.command()
 def prepare(
     name: Name,
-    root: Annotated[
-        Path | None, typer.Argument(help="Folder of your copy or pictures; none for synthetic clips.")
+    roots: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folder of your copy or pictures, of a composite one for each part; none for synthetic."),
     ] = None,
     labels: Labels = None,
+    frames: Frames = "",
     out: Annotated[Path, typer.Option("--out", help="Where stores lie.")] = Path("build/stores"),
     size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the aligned frames, pixels.")] = 224,
     target: Annotated[str, typer.Option(help="Labels: emotion, emotion_megc, ….")] = "emotion",
     tensors: Annotated[list[str], typer.Option(help="As a model lists in `prepared`.")] = ["onset", "apex"],  # noqa: B006
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
+    model: Annotated[str, typer.Option(help="Instead of size and tensors: what it is for, such as mmnet/small.")] = "",
+    without: Annotated[list[str], typer.Option(help="A clip to leave out, as subject/clip.")] = [],  # noqa: B006
+    strict: Annotated[bool, typer.Option(help="Stop at a clip that cannot be used, rather than leave it out.")] = False,
+    workers: Workers = None,
 ) -> None:
     """Align a data set once into memory-mapped files; goes on where it was interrupted."""
     from tsfmicro_lab.data import samples
+    from tsfmicro_lab.models import create_model
+
+    data = _clips(name, roots or [], labels, frames, without, strict, workers)
+    if model:
+        kind, _, preset = model.partition("/")
+        network = create_model(kind, preset=preset or "tiny")
+        size, tensors = network.config.image_size, [*network.prepared, "onset", "apex"]
+    prepared = samples.prepare(data, size, target=target, tensors=tensors, folder=out, workers=workers)
+    assert prepared.folder
+    data.report.to_csv(prepared.folder / "report.csv", index=False)
+    print(f"store: {prepared.folder}, with report.csv of what was corrected, dropped or left out")
+    print(f"next: tsfmicro-lab evaluate --store {prepared.folder}; in Python: data.open_store('{prepared.folder}')")
+
+
+def _clips(
+    name: str, roots: list[Path], labels: str | None, frames: str, without: list[str], strict: bool, workers: int | None
+) -> "Dataset":
+    """The clips that can be used; what is left out is printed."""
+    from tsfmicro_lab.data.annotations import grouped
+    from tsfmicro_lab.data.cards import read_card
+    from tsfmicro_lab.data.composite import challenge
     from tsfmicro_lab.data.photographs import PhotographMicroExpressions
-    from tsfmicro_lab.data.recordings import load
-    from tsfmicro_lab.data.schema import Dataset
+    from tsfmicro_lab.data.recordings import load, usable
     from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 
-    data: Dataset
     if name == "photographs":
-        data = PhotographMicroExpressions(root)
-        for left_out, why in data.report[["subject", "what"]].itertuples(index=False):
-            print(f"left out: {left_out}: {why}")
-    elif root is not None:
-        copy = load(name, root, labels)
-        data = copy.select(copy.annotations["frames"] > 0)
-        if left := len(copy) - len(data):
-            print(f"{left} clips have no frames and are left out: tsfmicro-lab data report says which")
-    elif name == "synthetic":
-        data = SyntheticMicroExpressions()
-    else:
-        raise ValueError(f"give the folder of your copy of {name}")
-    prepared = samples.prepare(data, size, target=target, tensors=tensors, folder=out, workers=workers)
-    print(f"store: {prepared.folder}")
+        return PhotographMicroExpressions(roots[0] if roots else None)
+    if name == "synthetic" and not roots:
+        return SyntheticMicroExpressions()
+    card = read_card(name)
+    asked = [(part.name, part.labels) for part in card.parts] or [(name, labels)]
+    if len(roots) != len(asked):
+        raise ValueError(f"give the folder of your copy of {', then of '.join(part for part, _ in asked)}")
+    parts = []
+    for (part, release), root in zip(asked, roots, strict=True):
+        copy = load(part, root, release, frames=frames)
+        kept = usable(copy, without, strict, workers=workers)
+        if left := len(copy) - len(kept):
+            print_table(grouped(kept.report), f"{part}: {left} of {len(copy)} clips cannot be used and are left out")
+        parts.append(kept)
+    return challenge(name, *parts) if card.parts else parts[0]

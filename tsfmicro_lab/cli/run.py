@@ -8,6 +8,7 @@ import typer
 
 from tsfmicro_lab.cli.output import print_table
 
+PROTOCOLS = "loso, nested, kfold, hold-out; of a composite, composite (MEGC2019's) or data-set-out."
 MODELS = ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"]
 Folder = Annotated[Path, typer.Option("--out", help="Where the results go; an unfinished run goes on from there.")]
 Subjects = Annotated[int, typer.Option(min=2, help="Synthetic subjects.")]
@@ -35,6 +36,7 @@ def demo(
 
 def evaluate(
     model: Annotated[list[str], typer.Option(help="Model to evaluate; may be given again.")] = MODELS,
+    store: Annotated[Path | None, typer.Option(help="Store of `data prepare`; synthetic clips by default.")] = None,
     preset: Annotated[str, typer.Option(help="Size: tiny, small or base.")] = "tiny",
     out: Folder = Path("build/evaluate"),
     subjects: Subjects = 8,
@@ -43,15 +45,20 @@ def evaluate(
     epochs: Epochs = None,
     target: Annotated[str, typer.Option(help="emotion (5 classes), emotion_megc (3) or action_units.")] = "emotion",
     selection: Annotated[str, typer.Option(help="Epoch kept: last, validation, or oracle (leaky).")] = "last",
-    protocol: Annotated[str, typer.Option(help="loso, nested, kfold or hold-out.")] = "loso",
+    leaky: Annotated[bool, typer.Option(help="As much public code does: selection oracle.")] = False,
+    protocol: Annotated[str, typer.Option(help=PROTOCOLS)] = "loso",
+    recipe: Annotated[
+        str, typer.Option(help="tiny, small or base (the public code's); of the preset by default.")
+    ] = "",
     layout_variation: Annotated[float, typer.Option(min=0, help="How much faces differ; adults: about 1.")] = 1.0,
     distractors: Annotated[str, typer.Option(help="Strengths such as drift=0,noise=2; none switches all off.")] = "",
     where: Annotated[str, typer.Option(help="free, or needed: close-ups that nobody aligned, nor does this.")] = "free",
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
     workers: Workers = None,
 ) -> None:
-    """Evaluate models on synthetic clips, by default leaving one subject out; print mean and spread over seeds."""
+    """Evaluate models on a store or on synthetic clips, one subject left out; print mean and spread over seeds."""
     from tsfmicro_lab.data.motion import Distractors
+    from tsfmicro_lab.data.samples import open_store
     from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
     from tsfmicro_lab.training import RECIPES, Run, summary
     from tsfmicro_lab.training import evaluate as run_experiment
@@ -62,18 +69,19 @@ def evaluate(
     def draw(seed: int) -> SyntheticMicroExpressions:
         return SyntheticMicroExpressions(subjects, clips, seed=seed, layout_variation=layout_variation, **drawing)
 
-    recipe = RECIPES.get(preset, RECIPES["tiny"])  # an unknown preset is told with the models
-    recipe = replace(recipe, epochs=epochs or recipe.epochs)
-    runs = [Run(name, preset, recipe, selection, accelerator=accelerator) for name in model]
+    plan = RECIPES.get(recipe or preset, RECIPES["tiny"])  # an unknown preset is told with the models
+    plan, selection = replace(plan, epochs=epochs or plan.epochs), "oracle" if leaky else selection
+    runs = [Run(name, preset, plan, selection, accelerator=accelerator) for name in model]
     options: dict[str, Any] = {"seeds": seeds, "target": target, "protocol": protocol, "workers": workers}
     options |= {"align": where == "free"}
-    _, scores = run_experiment(runs, draw, out, **options, keep_frames=True)
+    data = open_store(store) if store else draw
+    _, scores = run_experiment(runs, data, out, **options, keep_frames=not store)
     table = summary(scores)
     for name in ("uf1", "uar", "accuracy"):
         pairs = zip(table.pop(f"{name}_mean"), table.pop(f"{name}_std"), strict=True)
         table[name] = [f"{mean:.3f}" + (f" ± {std:.3f}" if std == std else "") for mean, std in pairs]
-    leaky = f", {LEAKY}" if selection == "oracle" else ""
-    print_table(table, f"{protocol}, {preset}, {scores.clips.iloc[0]} clips a seed{leaky}")
+    mark = f", {LEAKY}" if selection == "oracle" else ""
+    print_table(table, f"{protocol}, {preset}, {scores.clips.iloc[0]} clips a seed{mark}")
     print(f"every prediction: {out / 'predictions.csv'}; more: tsfmicro-lab results {out} --html")
 
 

@@ -6,8 +6,7 @@ from typing import Any
 _NAMES = {
     "action_units": "action_unit_table parse_action_units",
     "cards": "list_cards read_card",
-    "composite": "Composite class_set megc2018 megc2019",
-    "megc_log": "read_log",
+    "composite": "Composite challenge class_set megc2018 megc2019 read_log",
     "motion": "Distractors",
     "photographs": "PhotographMicroExpressions photograph",
     "recordings": "Recordings load",

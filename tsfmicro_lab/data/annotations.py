@@ -1,16 +1,22 @@
-"""From a released table, or a tree of folders, to annotations that keep the contract, and a report of what was done."""
+"""From a released table, or a tree of folders, to annotations that keep the contract, and a report of what was done.
 
+Also which files are the frames of a clip, and what is missing between them.
+"""
+
+import glob
+import os
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from tsfmicro_lab.data.action_units import parse_action_units
-from tsfmicro_lab.data.cards import OPTIONAL, REQUIRED, Card, Expected, Labels
-from tsfmicro_lab.data.frame_files import list_frames
+from tsfmicro_lab.data.cards import OPTIONAL, REQUIRED, Card
 from tsfmicro_lab.data.schema import KEY, check_annotations
 from tsfmicro_lab.data.tables import pick_columns, read_table
 
@@ -18,9 +24,15 @@ REPORT_COLUMNS = [*KEY, "what", "why"]
 #: Subjects and clips are parts of paths, so they hold nothing that leads out of the root.
 _SAFE = re.compile(r"(?!\.)[\w()^#@+ .-]+")
 _MISSING = ("", "/", "\\", "-", "?", "nan", "NaN")
-_ROMAN = {name: str(i) for i, name in enumerate(("I", "II", "III", "IV", "V", "VI", "VII"), start=1)}
+#: Objective classes; MEGC2018 counts the first five.
+ROMAN = {name: str(i) for i, name in enumerate(("I", "II", "III", "IV", "V", "VI", "VII"), start=1)}
 
 Say = Callable[[str, str], None]
+#: Number and file of each frame.
+Numbered = tuple[tuple[int, Path], ...]
+Row = Mapping[Any, Any]
+#: Folders that are looked at to say where frames may lie instead.
+MOST_FOLDERS = 50_000
 
 
 class Corrections:
@@ -55,19 +67,16 @@ def grouped(report: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def read_annotations(
-    card: Card, labels: Labels, root: Path, report: Corrections, as_released: bool = False
-) -> pd.DataFrame:
+def read_annotations(card: Card, labels: Card, root: Path, report: Corrections) -> pd.DataFrame:
     """Reads one release of a data set's annotations: the original texts and the class sets of the card besides.
 
-    Each correction, drop and doubt becomes a row of the report; `as_released` leaves the known mistakes in.
+    Each correction, drop and doubt becomes a row of the report.
 
     Raises:
         FileNotFoundError: The root is not what the card describes; the message names what was expected inside.
         ValueError: The table cannot be read, lacks a column, or gives no clip at all.
     """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    card = card.model_copy(update={"faults": []}) if as_released else card
     for raw in _tree_rows(card, labels.tree, root) if labels.tree else _table_rows(card, labels, root, report):
         if row := _clip(raw, card, labels, report):
             key = row["subject"], row["clip"], row["onset"]
@@ -83,7 +92,7 @@ def read_annotations(
 
 
 def compare_counts(
-    table: pd.DataFrame, expected: Expected, report: Corrections, name: str = "this copy", column: str = "emotion"
+    table: pd.DataFrame, expected: Card, report: Corrections, name: str = "this copy", column: str = "emotion"
 ) -> None:
     """Adds a row to the report where the counts of clips, subjects and classes are not those that a card expects."""
     found = {"clips": len(table), "subjects": table["subject"].nunique(), **table[column].value_counts().to_dict()}
@@ -112,13 +121,17 @@ def _wrong_root(card: Card, expected: list[str], root: Path) -> FileNotFoundErro
     return FileNotFoundError(f"{root} is no root of {card.pretty_name}: expected {wanted}, {found}; {hint}")
 
 
+def tree_folders(card: Card, tree: str, root: Path) -> list[Path]:
+    """The folders of the clips of a release whose folders are its labels; a FileNotFoundError if there is none."""
+    star = re.sub(r"{\w+}", "*", tree)
+    if folders := sorted(path for path in root.glob(star) if path.is_dir()):
+        return folders
+    raise _wrong_root(card, [star], root)
+
+
 def _tree_rows(card: Card, tree: str, root: Path) -> Iterator[dict[str, str]]:
     pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(tree)))
-    star = re.sub(r"{\w+}", "*", tree)
-    folders = sorted(path for path in root.glob(star) if path.is_dir())
-    if not folders:
-        raise _wrong_root(card, [star], root)
-    for folder in folders:
+    for folder in tree_folders(card, tree, root):
         name = folder.relative_to(root).as_posix()
         numbers = [number for number, _ in list_frames(folder, card.frames.number)]
         ends = {"onset": str(min(numbers)), "offset": str(max(numbers))} if numbers else {}
@@ -126,7 +139,7 @@ def _tree_rows(card: Card, tree: str, root: Path) -> Iterator[dict[str, str]]:
             yield {**match.groupdict(), **ends, "folder": name}
 
 
-def _table_rows(card: Card, labels: Labels, root: Path, report: Corrections) -> Iterator[dict[str, str]]:
+def _table_rows(card: Card, labels: Card, root: Path, report: Corrections) -> Iterator[dict[str, str]]:
     path = find_table(card, labels.files, root)
     names = None if labels.headless else map(str, labels.columns.values())
     table = pick_columns(read_table(path, labels.sheet, names), labels.columns, path.name)
@@ -150,7 +163,7 @@ def _table_rows(card: Card, labels: Labels, root: Path, report: Corrections) -> 
     yield from ({str(k): str(v) for k, v in row.items()} for row in table.to_dict("records"))
 
 
-def _clip(raw: dict[str, str], card: Card, labels: Labels, report: Corrections) -> dict[str, Any] | None:
+def _clip(raw: dict[str, str], card: Card, labels: Card, report: Corrections) -> dict[str, Any] | None:
     """One row of the annotations, or None where it cannot be used."""
     subject, clip = raw["subject"], raw["clip"]
     frames = {field: _number(raw.get(field, "")) for field in ("onset", "apex", "offset")}
@@ -194,7 +207,8 @@ def _clip(raw: dict[str, str], card: Card, labels: Labels, report: Corrections) 
         **{field: text for field, text in raw.items() if field not in (*REQUIRED, *OPTIONAL)},
     }
     if "objective" in raw:
-        row["objective"] = _number(_ROMAN.get(raw["objective"].upper(), raw["objective"]))
+        row["objective"] = _number(ROMAN.get(raw["objective"].upper(), raw["objective"]))
+        row["objective_class"] = next((name for name in list(ROMAN)[:5] if ROMAN[name] == str(row["objective"])), None)
     return row
 
 
@@ -236,10 +250,95 @@ def _emotion(text: str, card: Card, say: Say) -> str | None:
     return None
 
 
-def _fps(text: str, card: Card, labels: Labels, say: Say) -> float:
-    standard = labels.fps or card.fps or 0.0
+def _fps(text: str, card: Card, labels: Card, say: Say) -> float:
+    standard = float(labels.fps or card.fps or 0)
     if re.fullmatch(r"\d{1,4}(\.\d+)?", text) and float(text) > 0:
         return float(text)
     if "fps" in labels.columns:
         say("doubtful", f"frame rate '{text}' is no number: {standard:g} is taken")
     return standard
+
+
+@lru_cache(maxsize=256)
+def list_frames(folder: Path, number: str) -> Numbered:
+    """The frames of a folder, by number; of two files with one number the first by name.
+
+    Numbers are read from names, however they are padded: they are the first group of the regular expression `number`.
+    What begins with a dot is none: macOS puts such a file beside every other where it copies to a foreign disk.
+    """
+    if not folder.is_dir():
+        return ()
+    pattern, found = re.compile(number, re.IGNORECASE), {}
+    for name in sorted(os.listdir(folder), reverse=True):  # noqa: PTH208
+        if not name.startswith(".") and (match := pattern.search(name)):
+            found[int(match[1])] = folder / name
+    return tuple(sorted(found.items()))
+
+
+def find_folders(root: Path, files: Card, rows: Sequence[Row], kind: str, say: Say) -> list[Path | None]:
+    """The folder of each clip, all of one kind, so that raw and cropped frames never mix: the kind that most have.
+
+    `kind` chooses among the card's folders by a part of the name. What is not found is told once, with what lies there.
+
+    Raises:
+        ValueError: The card knows no folder of that kind.
+    """
+    found = {t: [_folder(root, t, row) for row in rows] for t in files.folders if kind in t}
+    if not found:
+        raise ValueError(f"no frames are called '{kind}': choose a part of {' or '.join(files.folders)}")
+    best = max(found, key=lambda template: sum(map(bool, found[template])))
+    for other in found:
+        if only := sum(b is not None and a is None for a, b in zip(found[best], found[other], strict=True)):
+            rest = f"the others in {best}: one kind is read, never both; choose with frames="
+            say("doubtful", f"{only} of {len(rows)} clips have frames in {other} alone, {rest}")
+    if lost := [row for row, folder in zip(rows, found[best], strict=True) if not folder]:
+        places = " or ".join(found) + _elsewhere(root, lost)
+        say("doubtful", f"no frames for {len(lost)} of {len(rows)} clips: looked for {places}")
+    return found[best]
+
+
+def _elsewhere(root: Path, rows: Sequence[Row]) -> str:
+    """Where folders lie that are called like the clips, or what lies there at all."""
+    clips: dict[str, list[Row]] = {}
+    for row in rows:
+        clips.setdefault(row["clip"].lower(), []).append(row)
+    places: Counter[str] = Counter()
+    for path, _, _ in islice(os.walk(root), MOST_FOLDERS):
+        for row in clips.get(Path(path).name.lower(), ()):
+            last = rf"(.*(?<!\d))0*{re.sub(r'^[^0-9]*0*', '', row['subject'])}(?!\d)"  # not the 2 of CASME2
+            above = re.sub(last, r"\1{subject}", str(Path(path).parent.relative_to(root)))
+            places[f"{above}/{{clip}}"] += "{subject}" in above
+    if places and (best := places.most_common(1)[0])[1]:
+        return f"; {best[1]} would match if {best[0]} were called so"
+    inside = sorted(path.name for path in root.iterdir() if path.is_dir())
+    return f"; the folders there are {', '.join(inside[:8])}" if inside else "; there is no folder at all"
+
+
+def find_frames(folder: Path | None, files: Card, row: Row, say: Say) -> Numbered:
+    """The frames of a row of the annotations, by number; none, and a doubt, where a key frame is missing."""
+    if not folder:
+        return ()
+    frames = list_frames(folder, files.number)
+    onset, offset = row["onset"], row["offset"]
+    if files.long:
+        frames = tuple(frame for frame in frames if onset <= frame[0] <= offset)
+    there = [number for number, _ in frames]
+    if lost := [f"{name} {row[name]}" for name in ("onset", "apex") if row[name] not in (None, *there)]:
+        say("doubtful", f"{' and '.join(lost)} is no frame on disk: annotations only")
+        return ()
+    within = [number for number in there if onset <= number <= offset]
+    if missing := within[-1] - onset + 1 - len(within):
+        first = next(n for i, n in enumerate(within) if n != onset + i)
+        gap = f"{missing} frames are missing in the middle, the first gap before frame {first}"
+        say("doubtful", f"{gap}: time jumps there")
+    if offset not in there:
+        say("doubtful", f"offset {offset} is no frame on disk: the last one before it, {within[-1]}, stands in for it")
+    return frames
+
+
+def _folder(root: Path, template: str, row: Row) -> Path | None:
+    """The first folder there is; an empty field, such as a name that was not translated, stands for no folder."""
+    if any(row.get(field, "") == "" for field in re.findall(r"{(\w+)}", template)):
+        return None
+    name = re.sub(r"{(\w+)}", lambda match: glob.escape(str(row[match[1]])), template)
+    return next((path for path in sorted(root.glob(name)) if path.is_dir()), None)

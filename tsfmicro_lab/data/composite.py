@@ -1,7 +1,9 @@
-"""Several data sets as one, and the protocols of the field that are made of them."""
+"""Several data sets as one, the protocols of the field that are made of them, and the logs of MEGC2019."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +11,13 @@ import pandas as pd
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.annotations import REPORT_COLUMNS, Corrections, compare_counts
-from tsfmicro_lab.data.cards import Expected, Part, read_card
+from tsfmicro_lab.data.cards import Card, read_card
 from tsfmicro_lab.data.recordings import Recordings
 from tsfmicro_lab.data.schema import Dataset, check_annotations, describe
 
-#: MEGC2018 counts objective classes I to V: 253 clips, by the tables of both data sets.
-OBJECTIVE = ("I", "II", "III", "IV", "V")
+#: Largest log that is read, and classes of MEGC2019 by their numbers.
+MAX_BYTES = 8 * 2**20
+CLASSES = ("negative", "positive", "surprise")
 
 
 class Composite:
@@ -68,58 +71,37 @@ class Composite:
         return f"{self.name}: " + describe(self, f" from {', '.join(self.parts)}")
 
 
-def megc2019(smic: Recordings, casme2: Recordings, samm: Recordings) -> Composite:
-    """The composite of the 2019 challenge: three data sets, three classes, 442 clips, 68 subjects.
+def challenge(name: str, *given: Recordings) -> Composite:
+    """The composite of a challenge, as its card tells: `log_subject` and `log_clip` are the names in its logs.
 
-    SMIC comes with labels HS, CASME II with 2014. `log_subject` and `log_clip` are the names that the challenge's logs
-    use; the report names counts that differ.
+    The report names counts that differ from the challenge's.
 
     Raises:
         ValueError: A part is another data set, or has other labels than the challenge.
     """
-    card, report, chosen = read_card("megc2019"), Corrections(), []
-    for rule, given in zip(card.parts, (smic, casme2, samm), strict=True):
-        _check_part(card.name, given, rule.name, rule.labels)
-        names = given.annotations["subject"] + "/" + given.annotations["clip"]
-        part = given.select(~names.isin(rule.without) & given.annotations["emotion_megc"].notna())
+    card, report, chosen = read_card(name), Corrections(), []
+    for rule, part in zip(card.parts, given, strict=True):
+        if (part.name, part.labels) != (rule.name, rule.labels):
+            needed = f"{name.upper()} needs {rule.name} with labels {rule.labels}"
+            raise ValueError(f"{needed}, got {part.name} with labels {part.labels}: load('{rule.name}', …)")
+        names = part.annotations["subject"] + "/" + part.annotations["clip"]
+        part = part.select(~names.isin(rule.without) & part.annotations[card.target].notna())
         part.annotations = part.annotations.assign(**_log_names(part.annotations, rule))
-        compare_counts(part.annotations, rule.expected, report, rule.name, "emotion_megc")
+        compare_counts(part.annotations, rule.expected, report, rule.name, card.target)
         chosen.append(part)
-    return _counted(Composite(chosen, card.name, "emotion_megc"), card.expected, report)
-
-
-def megc2018(casme2: Recordings, samm: Recordings) -> Composite:
-    """The composite of the 2018 challenge: objective classes I to V, by action units and no emotion; 253 clips.
-
-    CASME II comes with labels `objective`, for the classes in its 2019 table are others.
-
-    Raises:
-        ValueError: A part is another data set, or has other labels.
-    """
-    chosen = []
-    for part, name, labels in ((casme2, "casme2", "objective"), (samm, "samm", "v2")):
-        _check_part("megc2018", part, name, labels)
-        roman = part.annotations["objective"].map(dict(enumerate(OBJECTIVE, start=1)))
-        part = part.select(roman.notna())
-        part.annotations = part.annotations.assign(objective_class=roman.dropna().to_list())
-        chosen.append(part)
-    return _counted(Composite(chosen, "megc2018", "objective_class"), Expected(clips=253), Corrections())
-
-
-def _check_part(challenge: str, part: Recordings, name: str, labels: str) -> None:
-    if (part.name, part.labels) != (name, labels):
-        got = f"{part.name} with labels {part.labels}"
-        raise ValueError(f"{challenge.upper()} needs {name} with labels {labels}, got {got}: load('{name}', …)")
-
-
-def _counted(composite: Composite, expected: Expected, report: Corrections) -> Composite:
-    """Adds to the report of a composite where its counts are not those of the challenge."""
-    compare_counts(composite.annotations, expected, report, composite.name)
+    composite = Composite(chosen, card.name, card.target)
+    compare_counts(composite.annotations, card.expected, report, composite.name)
     composite.report = pd.concat([composite.report, report.table.assign(data=composite.name)], ignore_index=True)
     return composite
 
 
-def _log_names(table: pd.DataFrame, rule: Part) -> dict[str, list[str]]:
+#: Of SMIC with labels HS, CASME II with 2014 and SAMM: three data sets, three classes, 442 clips, 68 subjects.
+megc2019 = partial(challenge, "megc2019")
+#: Of CASME II with labels `objective` and SAMM: objective classes I to V, by action units and no emotion; 253 clips.
+megc2018 = partial(challenge, "megc2018")
+
+
+def _log_names(table: pd.DataFrame, rule: Card) -> dict[str, list[str]]:
     rows: list[Any] = table[["subject", "clip"]].assign(rest=table["clip"].str.partition("_")[2]).to_dict("records")
     return {f"log_{name}": [getattr(rule, name).format(**row) for row in rows] for name in ("subject", "clip")}
 
@@ -133,3 +115,40 @@ def class_set(data: Recordings, name: str) -> Recordings:
     if name not in data.card.maps:
         raise ValueError(f"{data.card.pretty_name} has no class set '{name}': choose from {', '.join(data.card.maps)}")
     return data.select(data.annotations[f"emotion_{name}"].notna())
+
+
+def read_log(path: Path | str, classes: Sequence[str] = CLASSES) -> pd.DataFrame:
+    """A log of MEGC2019, a row per clip: `data`, `subject`, `clip` as it writes them, `truth` and `predicted` as names.
+
+    Raises:
+        ValueError: A line is neither of the two kinds, names no class, or a clip comes twice; the line is named.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "log.txt"
+        >>> _ = path.write_text("casme2 sub01" + chr(10) + "EP02_01f 1 0")
+        >>> read_log(path).values.tolist()
+        [['casme2', 'sub01', 'EP02_01f', 'positive', 'negative']]
+    """
+    path = Path(path)
+    rows: dict[tuple[str, ...], tuple[str, str]] = {}
+    who: tuple[str, ...] = ()
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MiB, which no log is")
+    codes = {str(i): name for i, name in enumerate(classes)}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        match line.split():
+            case []:
+                continue
+            case [data, subject]:
+                who = data, subject
+            case [clip, truth, predicted] if who and {truth, predicted} <= set(codes):
+                if (*who, clip) in rows:
+                    raise ValueError(f"{path}, line {number}: {' '.join(who)} {clip} came before; it may come once")
+                rows[*who, clip] = codes[truth], codes[predicted]
+            case _:
+                kinds = f"'casme2 sub01' nor, below it, 'EP02_01f 1 1' with numbers from 0 to {len(classes) - 1}"
+                raise ValueError(f"{path}, line {number}: '{line[:80]}' is neither {kinds}")
+    return pd.DataFrame(
+        [key + values for key, values in rows.items()], columns=["data", "subject", "clip", "truth", "predicted"]
+    )

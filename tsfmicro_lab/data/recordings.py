@@ -1,18 +1,29 @@
-"""Recorded data sets: one loader for all, told by a data card what it finds where."""
+"""Recorded data sets: one loader for all, told by a data card what it finds where, and whether a copy can be used."""
 
 import copy
+import re
 from bisect import bisect_right
+from collections.abc import Sequence
+from contextlib import suppress
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tsfmicro_lab.clips import Clip, ClipError, LazyFrames, read_image
-from tsfmicro_lab.data.annotations import Corrections, read_annotations
-from tsfmicro_lab.data.cards import Card, read_card
-from tsfmicro_lab.data.frame_files import find_folders, find_frames, list_frames
-from tsfmicro_lab.data.schema import describe, tally
+from tsfmicro_lab.data import annotations
+from tsfmicro_lab.data.cards import Card, list_cards, read_card
+from tsfmicro_lab.data.schema import KEY, Dataset, describe, tally
+from tsfmicro_lab.preprocess.alignment import onset_landmarks
+from tsfmicro_lab.processes import spread
+
+#: A face of less height, pixels, gives few of them to what moves by half of one. A micro-expression lasts half a second
+#: at most: Yan, Wu, Liang, Chen, Fu, Journal of Nonverbal Behavior, 2013.
+SMALL_FACE, LONGEST = 100, 0.5
 
 
 class Recordings:
@@ -46,15 +57,16 @@ class Recordings:
             raise ValueError(f"{card.pretty_name} has no labels '{labels}': {hint}")
         self.card, self.name, self.root, self.labels = card, card.name, Path(root), labels
         self.classes = tuple(card.classes)
-        release, report = card.labels[labels], Corrections()
-        list_frames.cache_clear()  # what is on disk may have changed since the last time
-        where = card.frames.model_copy(update={"folders": ["{folder}"]}) if release.tree else card.frames
-        table = read_annotations(card, release, self.root, report, as_released)
+        release, report = card.labels[labels], annotations.Corrections()
+        annotations.list_frames.cache_clear()  # what is on disk may have changed since the last time
+        where = SimpleNamespace(**vars(card.frames) | {"folders": ["{folder}"]}) if release.tree else card.frames
+        known = SimpleNamespace(**vars(card) | {"faults": []}) if as_released else card
+        table = annotations.read_annotations(known, release, self.root, report)
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
         self._frames = []
-        for row, folder in zip(rows, find_folders(self.root, where, rows, frames, report.add), strict=True):
+        for row, folder in zip(rows, annotations.find_folders(self.root, where, rows, frames, report.add), strict=True):
             say = partial(report.add, subject=row["subject"], clip=row["clip"], onset=row["onset"])
-            self._frames.append(find_frames(folder, where, row, say))
+            self._frames.append(annotations.find_frames(folder, where, row, say))
         self.annotations = table.assign(frames=list(map(len, self._frames)))
         self.report = report.table
 
@@ -88,11 +100,72 @@ class Recordings:
         return f"{name}: {describe(self, f' in {self.root}')}\n    frames of {frames} clips; report: {report}"
 
 
-def load(
-    name: str, root: Path | str, labels: str | None = None, frames: str = "", as_released: bool = False
-) -> Recordings:
+def load(name: str, root: Path | str, labels: str | None = None, **options: Any) -> Recordings:
     """Loads a recorded data set by the name of its card; `tsfmicro-lab data list` shows all (see :class:`Recordings`).
 
     `load("casme2", "FOLDER", labels="2014")` reads CASME II with the labels of 2014.
     """
-    return Recordings(read_card(name), root, labels, frames, as_released)
+    return Recordings(read_card(name), root, labels, **options)
+
+
+def recognise(root: Path) -> list[tuple[Card, str]]:
+    """Data sets, with the release of their labels, whose table or folders lie in a root.
+
+    Raises:
+        FileNotFoundError: There is none; the message names what lies there.
+    """
+    found = []
+    for card in map(read_card, list_cards()):
+        for name, labels in card.labels.items():
+            with suppress(FileNotFoundError):
+                find = annotations.tree_folders if labels.tree else annotations.find_table
+                find(card, labels.tree or labels.files, root)
+                found.append((card, name))
+    if not found:
+        inside = ", ".join(sorted(path.name for path in root.glob("*"))[:8]) or "nothing"
+        raise FileNotFoundError(f"{root} holds no table that a data card names, but {inside}: give the folder with it")
+    return found
+
+
+def unused(card: Card, root: Path) -> list[str]:
+    """What lies in a root and is read for no release of the card."""
+    named = [name for r in card.labels.values() for name in (*r.files, *getattr(r.side, "files", []), r.tree or "")]
+    used = [re.sub(r"{\w+}", "*", name.split("/")[0]) for name in [*named, *card.frames.folders]]
+    return sorted(path.name for path in root.iterdir() if not any(fnmatch(path.name, name) for name in used))
+
+
+def examine(dataset: Dataset, row: int) -> list[tuple[str, str]]:
+    """What a model would stumble over in a clip: `unusable` or `doubtful`, and why; its key frames are decoded."""
+    try:
+        clip = dataset[row]
+        onset, apex, offset = (clip.frame(i) for i in (clip.onset, clip.apex or clip.offset, clip.offset))
+        if not onset.shape == apex.shape == offset.shape:
+            raise ClipError(f"clip {clip.id}: its frames are not of one size, {onset.shape[:2]} and {apex.shape[:2]}")
+        height = float(np.ptp(onset_landmarks(clip)[:, 1]))
+    except ClipError as error:
+        return [("unusable", str(error))]
+    doubts = {
+        "onset and apex are the same picture: difference and flow are zero": np.array_equal(onset, apex),
+        f"the face is {height:.0f} px high, less than {SMALL_FACE}: too small to see half a pixel": height < SMALL_FACE,
+        f"{clip.offset - clip.onset + 1} frames from onset to offset: less than 4": clip.offset - clip.onset < 3,
+        f"{(seconds := (clip.offset - clip.onset) / clip.fps):.2f} s long, more than {LONGEST}": seconds > LONGEST,
+    }
+    return [("doubtful", why) for why, true in doubts.items() if true]
+
+
+def usable(data: Recordings, without: Sequence[str] = (), strict: bool = False, workers: int | None = 1) -> Recordings:
+    """The clips that can be used; their report says besides what :func:`examine` says of all that have frames.
+
+    Clips named in `without`, as `subject/clip`, are left out, too; `strict` looks at none and leaves all others in.
+    """
+    names, report = data.annotations["subject"] + "/" + data.annotations["clip"], annotations.Corrections()
+    framed = data.select((data.annotations["frames"] > 0) & ~names.isin(without))
+    good, keys = np.ones(len(framed), bool), framed.annotations[KEY].to_dict("records")
+    said = spread(partial(examine, framed), range(0 if strict else len(framed)), workers)
+    for i, remarks in enumerate(said):
+        good[i] = all(what != "unusable" for what, _ in remarks)
+        for what, why in remarks:
+            report.add(what, why, **keys[i])
+    kept = framed.select(good)
+    kept.report = pd.concat([data.report, report.table], ignore_index=True)
+    return kept

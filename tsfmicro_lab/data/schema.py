@@ -73,10 +73,14 @@ def describe(data: Dataset, note: str) -> str:
 
 
 def rows_with(dataset: Dataset, target: str) -> Int64[np.ndarray, " n"]:
-    """Rows of the annotations that have a value in the target column; a ValueError if there is none."""
+    """Rows of the annotations that have a value in the target column; a ValueError if there is none.
+
+    Where action units are asked for, a clip with a unit that was not understood has none: it may be anything.
+    """
     if target not in dataset.annotations:
         raise ValueError(f"no column '{target}' in the annotations: choose from {list(dataset.annotations)}")
-    rows = np.flatnonzero(dataset.annotations[target].notna())
+    known = np.asarray(dataset.annotations.get("units_known", True), bool) | (target != "action_units")
+    rows = np.flatnonzero(dataset.annotations[target].notna() & known)
     if not len(rows):
         raise ValueError(f"no clip of '{dataset.name}' has a value in '{target}'")
     return rows

@@ -2,6 +2,7 @@
 
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from tsfmicro_lab.clips import MAX_SIDE, Frame, read_image
 
 #: Containers that are opened. Playlists are not among them: a file that calls itself a video could otherwise have any
 #: other file, or a server, read through ffmpeg.
-CONTAINERS = ("mov", "mp4", "matroska", "webm", "avi", "mpeg", "mjpeg", "ogg")
+CONTAINERS = ("mov", "mp4", "matroska", "webm", "avi", "mpeg", "mpegts", "mjpeg", "ogg", "asf", "gif")
 FFMPEG = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 class VideoError(ValueError):
@@ -35,7 +36,7 @@ class Video:
     """
 
     def __init__(self, path: Path | str, fps: float | None = None) -> None:
-        self.path, self.given = Path(path), fps
+        self.path, self.given, self._seen = Path(path), fps, set[int]()
         if fps is not None and not 1 <= fps <= 10_000:
             raise VideoError(f"{fps:g} frames per second make no sense: give 1 to 10000")
         if not self.path.exists():
@@ -67,10 +68,22 @@ class Video:
                 time = index / self.given if self.given else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 # Some files repeat a time or go back: then the claimed rate has to do.
                 last = time if time > last else last + 1 / max(self.fps, 1.0)
-                yield last, lambda: _retrieve(capture, self.path)
+                yield last, lambda: self._retrieve(capture)
                 index += 1
+            if not index or (len(self._seen) == 1 and index > 2):
+                codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("ascii", "replace")
+                what = f"{self.path}: its {index} frames are all the same, so its codec {codec} is not decoded here"
+                raise VideoError(f"{what}; convert it: ffmpeg -i {self.path.name} -crf 12 {self.path.stem}-h264.mp4")
         finally:
             capture.release()
+
+    def _retrieve(self, capture: cv2.VideoCapture) -> Frame:
+        there, frame = capture.retrieve()
+        if not there:
+            raise VideoError(f"{self.path}: a frame is damaged")
+        if len(self._seen) < 2:  # two pictures that differ are enough to know that they are decoded
+            self._seen.add(zlib.crc32(frame.tobytes()))
+        return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 
 def write_video(frames: Iterable[Frame], path: Path | str, fps: float, codec: str = "FFV1") -> Path:
@@ -117,13 +130,6 @@ def _open(path: Path) -> cv2.VideoCapture:
     if not 16 <= min(width, height) <= max(width, height) <= MAX_SIDE:
         raise VideoError(f"{path} is {width:g}×{height:g} px: sides from 16 to {MAX_SIDE} can be used")
     return capture
-
-
-def _retrieve(capture: cv2.VideoCapture, path: Path) -> Frame:
-    there, frame = capture.retrieve()
-    if not there:
-        raise VideoError(f"{path}: a frame is damaged")
-    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 
 def _images(folder: Path) -> list[Path]:

@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from tsfmicro_lab.models.au_regions import PointsBatch, crop_regions
 from tsfmicro_lab.models.base import Image, Logits, sizes
-from tsfmicro_lab.models.blocks import ChannelNorm, Map
 from tsfmicro_lab.models.shallow import Shallow, ShallowConfig, planes
-from tsfmicro_lab.models.vit import TransformerBlock
+from tsfmicro_lab.models.vit import ChannelNorm, Map, TransformerBlock
 from tsfmicro_lab.preprocess import POINT_NAMES
 
 #: Regions of the picture's upper row, and of its lower row.

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsfmicro_lab.models.base import Image, Logits, ModelConfig, Recognizer, sizes
-from tsfmicro_lab.models.blocks import Map, SpatialAttention, conv_bn, draw_linear
 from tsfmicro_lab.models.retention import DropPath
 from tsfmicro_lab.models.tsfmicro import RetentionPyramid, StreamSum, TSFmicroConfig
-from tsfmicro_lab.models.vit import ThumbnailViT
+from tsfmicro_lab.models.vit import Map, SpatialAttention, ThumbnailViT, conv_bn, draw_linear
 
 Stage = Float[Tensor, "batch wider height width"]
 #: How much each place counts.

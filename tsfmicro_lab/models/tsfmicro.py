@@ -24,9 +24,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tsfmicro_lab.models.base import Image, Logits, ModelConfig, Recognizer, sizes
-from tsfmicro_lab.models.blocks import Map, draw_linear
 from tsfmicro_lab.models.retention import RetentionBlock
-from tsfmicro_lab.models.vit import ThumbnailViT, to_map, to_tokens
+from tsfmicro_lab.models.vit import Map, ThumbnailViT, draw_linear, to_map, to_tokens
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """A plain pre-norm vision transformer encoder (Dosovitskiy et al., arXiv 2010.11929).
 
 The spatial branch of MMNet and TSFmicro ("where", a transformer over a thumbnail of the onset frame), SLSTT's encoder,
-and the transformers of FRL-DGT and HTNet are made of it.
+and the transformers of FRL-DGT and HTNet are made of it. Below it, small parts that several convolutional networks of
+the lab are made of.
 """
 
 from typing import Any
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 Tokens = Float[Tensor, "batch n dim"]
+Map = Float[Tensor, "batch dim grid_h grid_w"]
 
 
 class SelfAttention(nn.Module):
@@ -169,3 +171,40 @@ class ThumbnailViT(nn.Module):
     def forward(self, onset: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim grid grid"]:
         """Returns a map of what lies where."""
         return to_map(self.vit(self.thumbnail(onset)))
+
+
+def conv_bn(i: int, o: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution without bias that keeps the size, but for its stride, and batch norm; weights as in ResNets."""
+    conv = nn.Conv2d(i, o, kernel, stride, kernel // 2, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(conv, nn.BatchNorm2d(o))
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of each place of a map: (B, dim, H, W) → the same."""
+
+    def forward(self, x: Map) -> Map:
+        """Returns the normalised map."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def draw_linear(module: nn.Module, std: float) -> None:
+    """Draws the weights of a module's linear layers from a normal distribution; biases are zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)
+
+
+class SpatialAttention(nn.Sequential):
+    """How much each place counts, 0 to 1, by the mean and maximum of its channels: (B, dim, H, W) → (B, 1, H, W).
+
+    Woo, Park, Lee, Kweon, "CBAM: Convolutional Block Attention Module", ECCV 2018; there with a kernel of 7.
+    """
+
+    def __init__(self, kernel: int = 1) -> None:
+        super().__init__(*conv_bn(2, 1, kernel), nn.Sigmoid())
+
+    def forward(self, x: Map) -> Float[Tensor, "batch 1 grid_h grid_w"]:
+        """Returns the map of weights."""
+        return super().forward(torch.cat((x.mean(1, keepdim=True), x.amax(1, keepdim=True)), 1))

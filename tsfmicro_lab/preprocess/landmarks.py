@@ -29,6 +29,8 @@ MODEL_URL = f"https://storage.googleapis.com/{_MODEL}"
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 MODEL_VARIABLE = "TSFMICRO_FACE_LANDMARKER"
 
+#: Height of the smallest face that the detector finds, as a share of the larger side of the picture, or of its part.
+SMALLEST_SHARE = 0.125
 #: Side above which a picture without a face is searched in parts, pixels.
 LARGE = 1000
 
@@ -87,7 +89,7 @@ class MediaPipeLandmarker:
         ValueError: The file is no landmarker model.
     """
 
-    def __init__(self, model: Path | str | None = None, faces: int = 1) -> None:
+    def __init__(self, model: Path | str | None = None, faces: int = 4) -> None:
         path = Path(model) if model else find_model()
         os.environ.setdefault("GLOG_minloglevel", "2")  # its start-up notes drown what a reader should see
         try:
@@ -131,11 +133,17 @@ class MediaPipeLandmarker:
         return [mesh[list(FACE_POINTS.values())] for mesh in self.find_meshes(image)]
 
     def __call__(self, image: Frame) -> Points:
-        """The named points of the face, pixels; a FaceNotFoundError if none is seen."""
+        """The named points of the largest face, pixels; a FaceNotFoundError if none is seen."""
         if faces := self.find_all(image):
-            return faces[0]
-        height, width = image.shape[:2]
-        raise FaceNotFoundError(f"no face found in an image of {width}×{height} px: show it whole and upright")
+            return max(faces, key=extent)
+        (height, width), side = image.shape[:2], max(image.shape)
+        needs = f"whole and upright, at least {round(SMALLEST_SHARE * side / (1 + (side > LARGE)))} px high"
+        raise FaceNotFoundError(f"no face found in an image of {width}×{height} px: show it {needs}")
+
+
+def extent(points: Points) -> float:
+    """How large a face is: the product of its width and height."""
+    return float(np.prod(np.ptp(points, axis=0)))
 
 
 def _known(mesh: np.ndarray, others: list[np.ndarray]) -> bool:

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from tsfmicro_lab.clips import Clip, Frame, Points
 from tsfmicro_lab.preprocess.alignment import ANCHORS, apply_alignment, estimate_alignment, transform_points
 from tsfmicro_lab.preprocess.keyframes import SIZE, block_difference, distances, normalized_grey
-from tsfmicro_lab.preprocess.landmarks import POINT_INDEX
+from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, extent
 
 #: Time of a frame (seconds) and a function that reads it, one after another, as `data.video.Video` gives them.
 Stream = Iterable[tuple[float, Callable[[], Frame]]]
@@ -205,7 +205,7 @@ def _follow(faces: list[Points], last: Points | None) -> Points | None:
         nearest = min(faces, key=lambda face: float(np.abs(face - last).mean()))
         if np.abs(nearest - last).mean() < np.ptp(last, axis=0).max() / 2:
             return nearest
-    return max(faces, key=lambda face: float(np.prod(np.ptp(face, axis=0))), default=None)
+    return max(faces, key=extent, default=None)
 
 
 def _head_motion(trace: MotionTrace, apex: int) -> float:

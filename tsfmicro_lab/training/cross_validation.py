@@ -104,7 +104,7 @@ def cross_validate(
 
 def evaluate(
     runs: Sequence[Run],
-    data: Callable[[int], Dataset],
+    data: Callable[[int], Dataset] | Samples,
     folder: Path | str,
     *,
     seeds: int = 3,
@@ -118,7 +118,7 @@ def evaluate(
 
     Args:
         runs: What to evaluate.
-        data: Gives the data set of a seed.
+        data: Gives the data set of a seed; or samples, the same for every seed, such as an opened store.
         folder: Where `predictions.csv`, `scores.csv` and a folder for each run go.
         seeds: Number of seeds, from 0.
         target: Column that is recognised.
@@ -148,14 +148,15 @@ def evaluate(
     tables, scores = [], []
     with fold_processes(1 if any(run.accelerator == "cuda" for run in runs) else workers) as pool:
         for seed in range(seeds):
-            dataset = data(seed)
+            dataset = data if isinstance(data, Samples) else data(seed)
             for run, network in zip(runs, networks, strict=True):
                 names = in_order([*network.prepared, *KEY_FRAMES])
                 run = replace(run, seed=seed)
                 place = Path(folder) / run_name(run)
                 kept = place / "frames" if keep_frames else None
                 side = network.config.image_size
-                samples = prepare(dataset, side, target=target, tensors=names, folder=kept, align=align)
+                how: Any = {"target": target, "tensors": names, "folder": kept, "align": align}
+                samples = dataset if isinstance(dataset, Samples) else prepare(dataset, side, **how)
                 folds = PROTOCOLS[protocol](samples.annotations)
                 tables.append(cross_validate(samples, run, folds, folder=place, executor=pool, keep_models=True))
             scores.append(score_table(pd.concat(tables[-len(runs) :]), samples.classes))
