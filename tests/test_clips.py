@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -69,3 +72,16 @@ def test_frames_are_made_only_when_asked_for():
     assert asked == []
     assert clip.frame(3)[0, 0, 0] == 3
     assert asked == [3]
+
+
+def test_the_size_of_a_picture_is_known_before_a_pixel_is_decoded(tmp_path, monkeypatch):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    for side, message in ((9000, "9000×9000 px, more than 8192"), (40_000, "1600000000 pixels")):
+        head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+        path = tmp_path / f"{side}.png"
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""))
+        monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("pixels were decoded"))
+        with pytest.raises(ValueError, match=message):
+            read_image(path)

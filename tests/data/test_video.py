@@ -3,6 +3,7 @@ import re
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from takes import vary_frame_rate
 
 from tsfmicro_lab.data.video import Video, VideoError, write_video
@@ -85,3 +86,24 @@ def test_what_is_no_video_is_refused(tmp_path):
         Video(tmp_path / "noise.mp4", fps=0)
     with pytest.raises(VideoError, match="no frame to write"):
         write_video([], tmp_path / "none.mkv", 100)
+
+
+def test_frames_that_are_all_the_same_are_a_codec_that_is_not_decoded(tmp_path):
+    still = write_video(grey([90] * 5), tmp_path / "still.mkv", 100)
+    with pytest.raises(VideoError, match=r"its 5 frames are all the same, so its codec FFV1 .* ffmpeg -i still\.mkv"):
+        [read() for _, read in Video(still)]
+    assert len(list(Video(still))) == 5  # who looks at no frame is told nothing
+
+
+def test_containers_of_cameras_and_tiff_are_read(tmp_path):
+    frames = grey(range(10, 210, 5))
+    for name, codec in {"a.ts": "mp4v", "b.mts": "mp2v", "c.wmv": "WMV2"}.items():
+        found = [read().mean() for _, read in Video(write_video(frames, tmp_path / name, 25, codec))]
+        assert np.abs(np.array(found) - range(10, 210, 5)).max() < 6
+    first, *others = map(Image.fromarray, frames)
+    first.save(tmp_path / "d.gif", save_all=True, append_images=others, duration=40)
+    assert [read().max() for _, read in Video(tmp_path / "d.gif")] == list(range(10, 210, 5))
+    (tmp_path / "tiff").mkdir()
+    for i, frame in enumerate(frames):
+        cv2.imwrite(str(tmp_path / "tiff" / f"{i}.tiff"), frame)
+    assert [read().max() for _, read in Video(tmp_path / "tiff", fps=25)] == list(range(10, 210, 5))

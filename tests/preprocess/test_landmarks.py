@@ -84,8 +84,15 @@ def test_a_real_face_is_landmarked(landmarker):
 
 
 def test_no_face_is_an_error(landmarker):
-    with pytest.raises(FaceNotFoundError, match="no face found in an image of 120×100 px"):
+    with pytest.raises(FaceNotFoundError, match=r"no face found in an image of 120×100 px: .* at least 15 px high"):
         landmarker(np.full((100, 120, 3), 128, np.uint8))
+
+
+def test_of_several_faces_the_largest_is_taken(landmarker, monkeypatch):
+    square = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32)
+    small, large = 20 * square, 50 * square + 100
+    monkeypatch.setattr(landmarker, "find_all", lambda image: [small, large, small + 9])
+    assert landmarker(np.zeros((200, 200, 3), np.uint8)) is large
 
 
 def test_drawn_faces_are_faces_to_the_real_landmarker(landmarker):
