@@ -238,7 +238,7 @@ def test_annotations_alone_load_and_say_so(casme2):
     assert why[0].startswith(
         "no frames for 4 of 4 clips: looked for CASME2_RAW_selected/sub{subject}/{clip} or Cropped"
     )
-    assert why[0].endswith("there is no folder at all")
+    assert why[0].endswith("; folders there: none")
     assert "frames of 0 clips" in repr(data)
     with pytest.raises(ClipError, match=r"01/EP01_01f: its frames are missing .*data\.select"):
         data[0]

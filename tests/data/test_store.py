@@ -112,7 +112,7 @@ def test_command(tmp_path, landmarker):
     args += ["--out", str(tmp_path / "stores")]
     result = CliRunner().invoke(app, args)
     assert result.exit_code == 0, result.output
-    assert "1 clips have no frames and are left out" in result.output
+    assert "casme2: 1 of 3 clips cannot be used and are left out" in result.output
     [place] = (tmp_path / "stores").iterdir()
     samples = open_store(place)
     assert samples.onset.shape == (2, 3, 56, 56)

@@ -310,8 +310,7 @@ def _elsewhere(root: Path, rows: Sequence[Row]) -> str:
             places[f"{above}/{{clip}}"] += "{subject}" in above
     if places and (best := places.most_common(1)[0])[1]:
         return f"; {best[1]} would match if {best[0]} were called so"
-    inside = sorted(path.name for path in root.iterdir() if path.is_dir())
-    return f"; the folders there are {', '.join(inside[:8])}" if inside else "; there is no folder at all"
+    return f"; folders there: {', '.join(sorted(p.name for p in root.iterdir() if p.is_dir())[:8]) or 'none'}"
 
 
 def find_frames(folder: Path | None, files: Card, row: Row, say: Say) -> Numbered:

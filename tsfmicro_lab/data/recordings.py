@@ -160,12 +160,12 @@ def usable(data: Recordings, without: Sequence[str] = (), strict: bool = False, 
     """
     names, report = data.annotations["subject"] + "/" + data.annotations["clip"], annotations.Corrections()
     framed = data.select((data.annotations["frames"] > 0) & ~names.isin(without))
-    good, keys = np.ones(len(framed), bool), framed.annotations[KEY].to_dict("records")
+    good = np.ones(len(framed), bool)
     said = spread(partial(examine, framed), range(0 if strict else len(framed)), workers)
-    for i, remarks in enumerate(said):
+    for i, (remarks, key) in enumerate(zip(said, framed.annotations[KEY].astype(object).to_numpy(), strict=False)):
         good[i] = all(what != "unusable" for what, _ in remarks)
         for what, why in remarks:
-            report.add(what, why, **keys[i])
+            report.add(what, why, *key)
     kept = framed.select(good)
     kept.report = pd.concat([data.report, report.table], ignore_index=True)
     return kept

@@ -52,8 +52,7 @@ def read_table(path: Path, sheet: str | None = None, names: Iterable[str] | None
     try:
         rows = [[_text(cell) for cell in row] for row in islice(read(path, sheet), MAX_ROWS + 1)]
         if len(rows) > MAX_ROWS or max(map(len, rows)) > MAX_COLUMNS:
-            limits = f"{MAX_ROWS} rows or {MAX_COLUMNS} columns"
-            raise TableRefused(f"{path} has more than {limits}, which no table of the field has")
+            raise TableRefused(f"{path} has more than {MAX_ROWS} rows or {MAX_COLUMNS} columns: no table of the field")
         table = pd.DataFrame(zip(*zip_longest(*rows, fillvalue=""), strict=True))  # all rows as long as the longest
         if names is not None:
             wanted = set(map(_plain, names))
