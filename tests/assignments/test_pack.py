@@ -7,12 +7,12 @@ from collections import Counter
 
 import nbformat
 import pytest
-import quiz
 from levels import Level
 from nbgrader.preprocessors import ClearSolutions
 
 from assignments.mutants import QUESTIONS
 from assignments.solutions import ASSIGNMENTS
+from studies import quiz
 
 from repair import Repair, key
 

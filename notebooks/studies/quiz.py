@@ -1,4 +1,4 @@
-"""Five minutes on a notebook: `from quiz import quiz; quiz("03")` in a cell; `python quiz.py > quiz.html` shows all."""
+"""Five minutes on a notebook: `quiz("03")` in a cell; `python notebooks/studies/quiz.py > quiz.html` shows all."""
 
 import html
 import random
