@@ -117,13 +117,14 @@ def test_photographs_and_the_webcams_picture_move(studio, landmarker, tmp_path, 
     studio.source = "webcam"
     assert "no picture yet: look into the camera" in studio.message.value
     assert np.array_equal(pixels(studio, 0), photo), "what was shown stays"
-    write_video([astronaut() // 2 + i for i in range(3)], "seen.mkv", 30)  # a camera gives no frame twice
+    seen = [np.maximum(astronaut(), i) for i in range(3)]  # a camera gives no frame twice
+    write_video(seen, "seen.mkv", 30)
     studio.recording = "seen.mkv"
     assert studio.message.value == ""
     assert np.abs(pixels(studio, 0).astype(int) - photo).mean() > 10
     kept = studio.state
     assert (studio.webcam.path, kept["recording"], kept["source"]) == ("seen.mkv", "seen.mkv", "webcam")
-    write_video([cv2.flip(astronaut(), 1)] * 3, "seen.mkv", 30)
+    write_video([cv2.flip(frame, 1) for frame in seen], "seen.mkv", 30)
     before = pixels(studio, 0)
     studio.webcam.status = "done"
     assert np.abs(pixels(studio, 0).astype(int) - before).mean() > 2, "recorded anew"
