@@ -5,7 +5,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -30,6 +32,39 @@ def comparison(setting: str) -> pd.DataFrame:
     """Models on the new heads of a setting, with what is empty left out."""
     table = Comparison.load(STORED / "comparison.json").table(setting)
     return table.loc[:, [(table[column] != "").any() for column in table]]
+
+
+#: Who is compared with whom, and where: the blocks of MMNet's body, the places where two streams meet, two forms.
+PAIRS = (
+    ("clean", "mmnet temporal=retention", "mmnet"),
+    ("distractors", "mmnet temporal=retention", "mmnet"),
+    ("needed", "mmnet temporal=retention", "mmnet"),
+    ("needed, flow", "tsfmicro_early", "tsfmicro_t2s inject=before"),
+    ("needed, flow", "tsfmicro_t2s inject=before", "tsfmicro_t2s inject=after"),
+    ("needed, flow", "tsfmicro_t2s inject=after", "tsfmicro_late"),
+    ("needed, flow", "tsfmicro_late", "linear_difference"),
+    ("distractors", "ststnet flow=dis form=public", "ststnet flow=dis"),
+    ("clean", "htnet flow=dis", "htnet flow=dis depths=(1, 3)"),
+    ("clean", "slstt_lstm", "slstt_mean"),
+    ("clean", "slstt_mean flow=short", "slstt_mean"),
+    ("clean", "frl_dgt displacement=dis", "frl_dgt"),
+)
+
+
+def pairs() -> pd.DataFrame:
+    """Gain of one model over another on new heads: t over the seeds they share, each with its own clips and weights."""
+    scores = Comparison.load(STORED / "comparison.json").scores.query("faces == 'new heads'")
+    uf1 = scores.pivot_table("uf1", "seed", ["setting", "model"])
+    gains = [(uf1[where, model] - uf1[where, other]).dropna() for where, model, other in PAIRS]
+    tests = [stats.ttest_1samp(gain, 0) for gain in gains]
+    p = pd.Series([test.pvalue for test in tests])
+    holm = (p.sort_values() * np.arange(len(p), 0, -1)).cummax().clip(upper=1).sort_index()
+    ends = [test.confidence_interval() for test in tests]
+    rows = [
+        [*pair, f"{gain.mean():+.3f} ({end.low:+.2f} to {end.high:+.2f})", len(gain), f"{corrected:.3f}"]
+        for pair, gain, end, corrected in zip(PAIRS, gains, ends, holm, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["setting", "model", "against", "gain", "seeds", "p (Holm)"])
 
 
 def curves() -> pd.DataFrame:
@@ -62,6 +97,7 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame]] = {
     "distractors": lambda: comparison("distractors"),
     "needed": lambda: comparison("needed"),
     "needed-flow": lambda: comparison("needed, flow"),
+    "pairs": pairs,
     "curves": curves,
     "streams": lambda: streams("clean"),
     "streams-needed-flow": lambda: streams("needed, flow"),

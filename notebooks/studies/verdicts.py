@@ -43,8 +43,8 @@ def verdict(comparison: Comparison, setting: str, model: str, against: str = TEM
         return f"{setting}: {scores}; gain {row.gain:+.2f}, from {seeds}: an observation, not tested."
     told = "wins" if row.gain > 0 else "loses"
     found = f"it {told}" if row.p_holm < 0.05 else "the two cannot be told apart"
-    if row.p_holm < 0.05 and row.gain > 0 and row.uf1 < (floor := linear_floor(comparison, setting)):
-        found += f", but a linear model has {floor:.2f}, so nothing is said of the architecture"
+    if row.p_holm < 0.05 and row.gain > 0 and row.low < (floor := linear_floor(comparison, setting)):
+        found += f", but its interval reaches a linear model's {floor:.2f}, so nothing is said of the architecture"
     ends = f"{row.gain_low:+.2f} to {row.gain_high:+.2f}"
     return f"{setting}: {scores}; gain {row.gain:+.2f} ({ends}), {seeds}, p (Holm) {row.p_holm:.3f}: {found}."
 

@@ -11,7 +11,7 @@ ROWS = [
     ("tsfmicro_temporal", 5, 0.8, np.nan, np.nan, np.nan, np.nan),
     ("tsfmicro_early", 5, 0.9, 0.1, 0.05, 0.15, 0.01),
     ("tsfmicro_late", 5, 0.79, -0.01, -0.05, 0.03, 0.7),
-    ("tsfmicro_spatial", 5, 0.58, 0.08, 0.03, 0.13, 0.02),
+    ("tsfmicro_spatial", 5, 0.62, 0.08, 0.03, 0.13, 0.02),
     ("tsfmicro_s2t", 1, 0.85, 0.05, np.nan, np.nan, np.nan),
     ("linear_flow", 5, 0.5, -0.3, -0.4, -0.2, 0.0),
     ("linear_difference", 5, 0.6, -0.2, -0.3, -0.1, 0.0),
@@ -25,7 +25,7 @@ def comparison(streams=()):
         for model, what, losses in streams
         for seed, lost in enumerate(losses)
     ]
-    intervals = pd.DataFrame(ROWS, columns=columns).assign(setting="clean")
+    intervals = pd.DataFrame(ROWS, columns=columns).assign(setting="clean", low=lambda rows: rows.uf1 - 0.05)
     none = pd.DataFrame()
     table = pd.DataFrame(rows, columns=["setting", "model", "seed", "intervention", "lost"])
     return Comparison(provenance={}, scores=none, intervals=intervals, curves=none, streams=table, cost=none)
@@ -35,7 +35,7 @@ def comparison(streams=()):
     ("model", "words"),
     [
         ("early", "gain +0.10 (+0.05 to +0.15), 5 seeds, p (Holm) 0.010: it wins."),
-        ("spatial", "it wins, but a linear model has 0.60, so nothing is said"),
+        ("spatial", "it wins, but its interval reaches a linear model's 0.60, so nothing is said"),
         ("late", "the two cannot be told apart"),
         ("s2t", "from 1 seed: an observation, not tested"),
         ("t2s", "has not been measured yet"),
