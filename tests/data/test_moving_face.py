@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, moving_face
+from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, rendering
 from tsfmicro_lab.data.heads import Person, draw_head
 from tsfmicro_lab.data.mesh import EYE_RADIUS, head_mesh, places_of
 from tsfmicro_lab.data.motion import ACTION_UNITS, Motion
@@ -262,10 +262,8 @@ def drawn(monkeypatch):
     """Names of what has been drawn or measured."""
     calls = []
     for name in ("draw", "motion_field", "still_visible"):
-        real = getattr(moving_face, name)
-        monkeypatch.setattr(
-            moving_face, name, lambda *given, name=name, real=real: (calls.append(name), real(*given))[1]
-        )
+        real = getattr(rendering, name)
+        monkeypatch.setattr(rendering, name, lambda *given, name=name, real=real: (calls.append(name), real(*given))[1])
     return calls
 
 

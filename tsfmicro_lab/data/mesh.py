@@ -5,11 +5,14 @@ tells where they come from, and `notebooks/studies/build_heads.py` made the file
 x to the subject's left (the image's right), y up, z to the camera, from the middle between the eyes.
 """
 
+import tomllib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -25,6 +28,8 @@ SKIN_ROWS = 832
 EYE_PATCH, EYE_PATCH_RADIUS = (96.0, 928.0), 92.0
 TEETH_PATCH, MOUTH_PATCH = (224.0, 928.0), (288.0, 928.0)
 EYE_RADIUS = 14.95
+#: Tables of looks.toml.
+LOOKS: dict[str, Any] = tomllib.loads((files(__package__) / "looks.toml").read_text("utf-8"))
 _FILE = Path(__file__).with_name("heads.npz")
 
 
@@ -59,15 +64,12 @@ def head_mesh(path: Path | str = _FILE) -> Mesh:
         with np.load(path, allow_pickle=False) as file:
             a = {name: file[name] for name in file.files}
         _check(a)
-        deltas = {
-            kind: {str(name): delta / np.float32(100) for name, delta in zip(a[f"{kind}_names"], a[kind], strict=True)}
-            for kind in ("units", "modes")
-        }
-        masks = {str(name): mask / np.float32(255) for name, mask in zip(a["masks_names"], a["masks"], strict=True)}
+        stored = {"units": np.float32(100), "modes": np.float32(100), "masks": np.float32(255)}  # as whole numbers
+        named = {name: dict(zip(map(str, a[f"{name}_names"]), a[name] / x, strict=True)) for name, x in stored.items()}
         eyes = {side: slice(start, stop) for side, (start, stop) in zip("RL", a["eyes"].tolist(), strict=True)}
         places = a["place_vertices"].astype(np.int32), a["place_weights"]
         triangles, sky = a["triangles"].astype(np.int32), a["open_sky"] / np.float32(255)
-        return Mesh(a["vertices"], triangles, a["uv"], sky, **deltas, masks=masks, eyes=eyes, places=places)
+        return Mesh(a["vertices"], triangles, a["uv"], sky, **named, eyes=eyes, places=places)
     except (KeyError, OSError, EOFError, TypeError, BadZipFile, zlib.error, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error}): install the package again, or rebuild the file") from error
 

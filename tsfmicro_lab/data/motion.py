@@ -4,14 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from tsfmicro_lab.clips import Field
-from tsfmicro_lab.data.mesh import Vertices, head_mesh
+from tsfmicro_lab.data.mesh import LOOKS, Vertices, head_mesh
 from tsfmicro_lab.data.rendering import SCALE
 
 #: A pixel belongs to the moved region where it moves at least this share of the largest displacement.
@@ -22,13 +21,11 @@ LEAD, TAIL = 8, 6
 #: Image side to which amplitudes and drifts in pixels refer.
 REFERENCE_SIZE = 224
 Timing = tuple[int, float] | None
+#: Largest displacement of each action unit, pixels of the image.
+Strengths = Mapping[str, float]
 
-_TABLE = (files(__package__) / "action_units.txt").read_text("utf-8")
 #: Number → name and face units.
-ACTION_UNITS = {
-    head.split()[0]: (" ".join(head.split()[1:]), tuple(units.split()))
-    for head, units in (line.split("|") for line in _TABLE.splitlines() if line[0] != "#")
-}
+ACTION_UNITS = {str(unit): (str(name), tuple(parts)) for unit, (name, *parts) in LOOKS["action_units"].items()}
 #: Units that one side of a face cannot show together.
 _AGAINST = ({"5", "43"}, {"5", "45"}, {"43", "45"}, {"18", "20"}, {"26", "28"})
 
@@ -88,10 +85,8 @@ def check_units(units: Sequence[str]) -> None:
     Raises:
         ValueError: With the units and the reason.
     """
-    for side in "LR":
-        shown = [
-            unit.lstrip("LR") for unit in units if unit_delta(unit) is not None and unit[0] in (side, *"0123456789")
-        ]
+    for other_side in "RL":
+        shown = [unit.lstrip("LR") for unit in units if unit_delta(unit) is not None and unit[0] != other_side]
         if twice := {unit for unit in shown if shown.count(unit) > 1}:
             raise ValueError(f"{'+'.join(units)} names {', '.join(sorted(twice))} twice on one side: give it once")
         for pair in _AGAINST:
@@ -158,7 +153,7 @@ class Distractors:
 class Motion:
     """Everything that happens in a clip. Tracks have a row a frame; all but gain and closure are 0 at the onset."""
 
-    units: Mapping[str, float]  #: largest displacement of each action unit, pixels of the image
+    units: Strengths
     onset: int
     apex: int
     offset: int
@@ -177,9 +172,7 @@ class Motion:
     seed: tuple[int, ...] = (0,)  #: of the noise of each frame
 
     @classmethod
-    def draw(
-        cls, units: Mapping[str, float], distractors: Distractors, seed: Sequence[int], timing: Timing = None
-    ) -> "Motion":
+    def draw(cls, units: Strengths, distractors: Distractors, seed: Sequence[int], timing: Timing = None) -> "Motion":
         """Draws duration, time of the apex and distractors: the same numbers whatever their strengths.
 
         A clip lasts 0.17 to 0.5 s and rises for 0.065 to 0.26 s, as Yan et al. found for micro-expressions (Journal of
@@ -203,8 +196,7 @@ class Motion:
         apex = onset + min(max(2, round(rise)), duration - 1)
         noise = distractors.noise * float(rng.uniform(1.0, 2.0))
         still = cls.still(offset + 1 + TAIL, distractors, rng, rest=onset)
-        keys: dict[str, Any] = {"onset": onset, "apex": apex, "offset": offset}
-        return replace(still, units=dict(units), **keys, noise=noise, seed=tuple(seed))
+        return replace(still, units=dict(units), onset=onset, apex=apex, offset=offset, noise=noise, seed=tuple(seed))
 
     @classmethod
     def still(
@@ -224,7 +216,6 @@ class Motion:
 
         drift, turn, lamp = 0.2 * sway(2), 0.0025 * sway(3), 0.015 * sway(2)
         flicker = rng.normal(0, 0.006, frames) + 0.008 * np.sin(2 * np.pi * rng.uniform(5, 95) * t)
-        gain = 1 + strength.flicker * flicker
         blink, centre = rng.uniform(), rng.uniform(0.1, 0.9) * frames
         width = 0.32 * rng.uniform(0.12, 0.25) * FPS
         lids = np.clip(1.3 * np.exp(-(((np.arange(frames) - centre) / width) ** 2)) - 0.05, 0, 1)
@@ -236,8 +227,8 @@ class Motion:
         rate, phase = rng.uniform(4, 5), rng.uniform(0, 2 * np.pi, 2)
         open_ = 0.5 - 0.5 * np.cos(2 * np.pi * rate * t[:, None] * (1, 0.5) + phase)
         tracks = {"drift": strength.drift * drift, "turn": strength.turn * turn, "lamp": strength.light * lamp}
-        tracks |= {"gain": gain, "closure": lids * (blink < 0.1 * strength.blinks), "gaze": gaze}
-        tracks |= {"speech": strength.speech * np.array([0.12, 0.25]) * (open_ - open_[rest]).clip(0)}
+        tracks |= {"gain": 1 + strength.flicker * flicker, "closure": lids * (blink < 0.1 * strength.blinks)}
+        tracks |= {"gaze": gaze, "speech": strength.speech * np.array([0.12, 0.25]) * (open_ - open_[rest]).clip(0)}
         arrays: dict[str, Any] = {name: np.asarray(track, np.float32) for name, track in tracks.items()}
         return cls({}, 0, 0, 0, frames, **arrays, distractors=strength)
 

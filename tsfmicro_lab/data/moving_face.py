@@ -9,19 +9,10 @@ from jaxtyping import Float32
 from scipy.spatial.transform import Rotation
 
 from tsfmicro_lab.clips import Clip, Frame, LazyFrames, Points, Truth
+from tsfmicro_lab.data import rendering
 from tsfmicro_lab.data.mesh import EYE_RADIUS, Vertices, head_mesh, places_of
 from tsfmicro_lab.data.motion import FPS, REFERENCE_SIZE, Motion, check_units, moved_region, trace, unit_delta
-from tsfmicro_lab.data.rendering import (
-    SCALE,
-    Camera,
-    Light,
-    Surface,
-    draw,
-    encode,
-    motion_field,
-    still_visible,
-    to_frame,
-)
+from tsfmicro_lab.data.rendering import SCALE, Camera, Image, Light, Surface, Vectors, encode, to_frame
 from tsfmicro_lab.preprocess.landmarks import FACE_POINTS
 
 #: The joint around which a head turns, millimetres, and how many frames a compressed video predicts in a row.
@@ -43,10 +34,9 @@ class MovingFace:
         check_units(list(motion.units))
         for unit, weight in self.weights.items():
             if not 0 <= weight <= 1.0001:
-                raise ValueError(
-                    f"{motion.units[unit]:.1f} px are more than action unit {unit} can move this face, or below 0: "
-                    f"at most {motion.units[unit] / weight:.1f} px of an image of {self.size} px"
-                )
+                given, most = (f"{pixels:.1f} px" for pixels in (motion.units[unit], motion.units[unit] / weight))
+                limit = f"at most {most} of an image of {self.size} px"
+                raise ValueError(f"{given} are more than action unit {unit} can move this face, or below 0: {limit}")
 
     @property
     def size(self) -> int:
@@ -127,20 +117,20 @@ class MovingFace:
         return places_of(self.camera.project(self.vertices(frame))).astype(np.float32)
 
     @cached_property
-    def expression(self) -> Float32[np.ndarray, "2 height width"]:
+    def expression(self) -> Vectors:
         """Displacement that the action units make at the apex, pixels."""
         end = self.vertices(self.motion.onset, expression=1.0)
-        return motion_field(self.face.triangles, self._rest, end, self.camera)[0]
+        return rendering.motion_field(self.face.triangles, self._rest, end, self.camera)[0]
 
-    def displacement(self, frame: int) -> Float32[np.ndarray, "2 height width"]:
+    def displacement(self, frame: int) -> Vectors:
         """Displacement of every pixel of the onset frame in another frame, pixels: expression and all the rest."""
-        return motion_field(self.face.triangles, self._rest, self.vertices(frame), self.camera)[0]
+        return rendering.motion_field(self.face.triangles, self._rest, self.vertices(frame), self.camera)[0]
 
-    def noise_free(self, frame: int) -> Float32[np.ndarray, "height width 3"]:
+    def noise_free(self, frame: int) -> Image:
         """A frame without flicker and camera noise, 0 to 255, not rounded."""
         key = Rotation.from_euler("yx", self.motion.lamp[frame]).apply(self.light.key)
         light = replace(self.light, key=(float(key[0]), float(key[1]), float(key[2])))
-        return encode(draw(self.face, self.vertices(frame), self.camera, light))
+        return encode(rendering.draw(self.face, self.vertices(frame), self.camera, light))
 
     def render(self, frame: int) -> Frame:
         """A frame as the camera records it."""
@@ -169,9 +159,9 @@ class MovingFace:
 
     def _measure(self) -> dict[str, np.ndarray]:
         end, triangles = self.vertices(self.motion.apex), self.face.triangles
-        field, distance = motion_field(triangles, self._rest, end, self.camera)
+        field, distance = rendering.motion_field(triangles, self._rest, end, self.camera)
         found = {"field": field, "expression": self.expression, "moved": moved_region(self.expression)}
-        found["visible"] = still_visible(triangles, self._rest, end, field, distance, self.camera)
+        found["visible"] = rendering.still_visible(triangles, self._rest, end, field, distance, self.camera)
         return found | {"mesh": self.mesh_points(self.motion.onset)}
 
     def clip(self, name: str, subject: str, emotion: str | None = None) -> Clip:

@@ -1,6 +1,6 @@
 """Photographs that move: the mean head is brought onto a portrait's landmarks, and its units move the picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -14,9 +14,9 @@ from scipy.spatial import Delaunay
 
 from tsfmicro_lab.clips import Frame, Points, read_image
 from tsfmicro_lab.data.fitting import fit_head, unproject
-from tsfmicro_lab.data.heads import Person
+from tsfmicro_lab.data.heads import Person, mixture
 from tsfmicro_lab.data.mesh import head_mesh, places_of
-from tsfmicro_lab.data.motion import Distractors, Motion
+from tsfmicro_lab.data.motion import Distractors, Motion, Strengths
 from tsfmicro_lab.data.moving_face import MovingFace
 from tsfmicro_lab.data.rendering import SCALE, SUPERSAMPLE, Camera, Light, Surface, shade
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
@@ -24,6 +24,7 @@ from tsfmicro_lab.preprocess.alignment import apply_alignment, estimate_alignmen
 from tsfmicro_lab.preprocess.landmarks import FACE_POINTS, default_landmarker
 
 Source = Path | str | np.ndarray
+Sources = Source | Sequence[Source] | None
 
 
 #: The photograph goes on beyond the picture, by this share of its side, and moves together with the head up to there.
@@ -45,7 +46,7 @@ class Portrait:
     name: str = "photograph"  #: what messages call it
 
 
-def find_portrait(picture: Path | str | np.ndarray, name: str = "") -> Portrait:
+def find_portrait(picture: Source, name: str = "") -> Portrait:
     """Reads a picture of one face, from a file or as an array, and finds its landmarks with MediaPipe.
 
     Grey, 16-bit and transparent pictures become RGB of 8 bits; one that lies on its side is turned (as its EXIF note
@@ -80,14 +81,11 @@ def _upright(mesh: Points) -> bool:
 
 
 def _as_rgb(picture: np.ndarray, name: str) -> Frame:
-    if (
-        picture.dtype not in (np.uint8, np.uint16)
-        or picture.ndim < 2
-        or picture.shape[2:] not in ((), (1,), (3,), (4,))
-    ):
-        raise ValueError(f"{name} is {picture.dtype} {picture.shape}, not (height, width, 3) uint8: convert it to RGB")
-    eight = (picture // 257 if picture.dtype == np.uint16 else picture).astype(np.uint8)
-    return eight[..., :3] if picture.shape[2:] in ((3,), (4,)) else np.dstack([eight] * 3)
+    kind, channels = picture.dtype, picture.shape[2:]
+    if kind not in (np.uint8, np.uint16) or picture.ndim < 2 or channels not in ((), (1,), (3,), (4,)):
+        raise ValueError(f"{name} is {kind} {picture.shape}, not (height, width, 3) uint8: convert it to RGB")
+    eight = (picture // 257 if kind == np.uint16 else picture).astype(np.uint8)
+    return eight[..., :3] if channels in ((3,), (4,)) else np.dstack([eight] * 3)
 
 
 @lru_cache(maxsize=16)
@@ -129,8 +127,8 @@ def photographed(portrait: Portrait, size: int = 224) -> Surface:
     follow[: len(nodes), rim] = near
     # Turned with the head as if it lay as deep as the rim beside it, or the face would shift against it.
     beside = fit.vertices[rim[nearest], 2]
-    along = _mixture(fit.vertices[skull], np.c_[unproject(nodes, beside, size), beside])
-    follow[: len(nodes), skull] = far * along - near @ _mixture(fit.vertices[skull], fit.vertices[rim])
+    along = mixture(fit.vertices[skull], np.c_[unproject(nodes, beside, size), beside])
+    follow[: len(nodes), skull] = far * along - near @ mixture(fit.vertices[skull], fit.vertices[rim])
     follow[np.arange(len(behind)) + len(nodes), behind] = 1
     inside = np.flatnonzero((masks["teeth"] + masks["mouth"])[behind] > 0)
     hidden = fit.vertices[behind]
@@ -139,7 +137,7 @@ def photographed(portrait: Portrait, size: int = 224) -> Surface:
     hidden[inside, 2] += 0.4 * np.exp(-((x / 22) ** 2) - ((y + 68) / 15) ** 2) * np.minimum(25 - z, 20)
     hidden[inside, :2] = unproject(pixels[behind[inside]], hidden[inside, 2], size)
     follow[inside + len(nodes)] = 0
-    follow[inside[:, None] + len(nodes), skull] = _mixture(fit.vertices[skull], hidden[inside])
+    follow[inside[:, None] + len(nodes), skull] = mixture(fit.vertices[skull], hidden[inside])
     vertices = np.concatenate([fit.vertices, back, hidden])
     triangles = np.concatenate([face, np.stack([a, b, c], 1), np.stack([a, c, d], 1), inner]).astype(np.int32)
     uv = SUPERSAMPLE * np.concatenate([pixels, nodes, pixels[behind]]) + offset
@@ -170,11 +168,6 @@ def _face() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return triangles[kept & ~inner], triangles[kept & inner], rim, skull
 
 
-def _mixture(four: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """How points are mixed from four others, so that they move with them as one."""
-    return np.asarray(np.linalg.solve(*(np.c_[x, np.ones(len(x))].T for x in (four, points))).T)
-
-
 def _follow(nodes: np.ndarray, rim: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How nodes go along with the rim, close to it, and with the head, less and less to the border; the nearest rim."""
     from scipy.interpolate import RBFInterpolator
@@ -201,14 +194,11 @@ def _behind(surface: Surface, behind: np.ndarray, inner: np.ndarray, photo: Fram
     further = cv2.GaussianBlur(photo[row, column], (0, 0), 1.5)
     keep = np.exp(-((distance[..., None] / len(photo) / (0.02 + 0.02 * eye)) ** 2))
     third = len(photo) // 3
-    skin = photo[third:-third, third:-third].mean((0, 1))
-    paint = skin * (0.12 + eye * 0.7 + teeth * 0.3)
+    paint = photo[third:-third, third:-third].mean((0, 1)) * (0.12 + eye * 0.7 + teeth * 0.3)
     return np.where(shown[..., None], photo, keep * further + (1 - keep) * paint)
 
 
-def photograph(
-    image: Frame, landmarks: Points, units: Mapping[str, float], size: int = 224, seed: int = 0
-) -> MovingFace:
+def photograph(image: Frame, landmarks: Points, units: Strengths, size: int = 224, seed: int = 0) -> MovingFace:
     """Moves a photograph by action units.
 
     Args:
@@ -253,17 +243,10 @@ class PhotographMicroExpressions(SyntheticMicroExpressions):
     name = "photographs"
 
     def __init__(
-        self,
-        source: Source | Sequence[Source] | None = None,
-        clips_per_subject: int = 12,
-        image_size: int = 128,
-        seed: int = 0,
-        **settings: Any,
+        self, source: Sources = None, clips_per_subject: int = 12, image_size: int = 128, seed: int = 0, **settings: Any
     ) -> None:
         if settings.get("where", "free") != "free":
-            raise ValueError(
-                "a photograph shows too little around the face to be filmed unaligned: take heads for that"
-            )
+            raise ValueError("a photograph shows too little around the face to film it unaligned: take heads for that")
         default_landmarker(faces=2)  # without it no picture can be used, and none is to blame
         self.portraits: list[Portrait] = []
         rows = []
@@ -294,7 +277,7 @@ def packaged_portraits() -> dict[str, Source]:
     return {"Eileen Collins": astronaut(), "Grace Hopper": get_sample_data("grace_hopper.jpg", asfileobj=False)}
 
 
-def _pictures(source: Source | Sequence[Source] | None) -> dict[str, Source]:
+def _pictures(source: Sources) -> dict[str, Source]:
     """All pictures of a source by their names."""
     if source is None:
         return packaged_portraits()

@@ -1,6 +1,5 @@
 """Draws a surface that moves: triangles, light and texture, and the exact motion of every visible pixel."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,6 +10,10 @@ from scipy.sparse import csr_matrix
 
 from tsfmicro_lab.clips import Frame
 from tsfmicro_lab.data.mesh import DENSITY, Vertices
+
+Image = Float32[np.ndarray, "size size 3"]
+Depth = Float32[np.ndarray, "size size"]
+Vectors = Float32[np.ndarray, "2 size size"]
 
 #: Distance of the camera, millimetres, and how large a millimetre appears at the eyes, as a share of the image's side.
 DISTANCE, SCALE = 1500.0, 0.235 / 61.5
@@ -36,9 +39,7 @@ class Camera:
         xy = self.size * SCALE * DISTANCE * placed[:, :2] / (DISTANCE - placed[:, 2:])
         return (xy * (1, -1) + (self.size - 1) / 2).astype(np.float32)
 
-    def rasterize(
-        self, vertices: Vertices, triangles: np.ndarray, values: Float32[np.ndarray, "n 3"], size: int
-    ) -> tuple[Float32[np.ndarray, "h w 3"], Float32[np.ndarray, "h w"]]:
+    def rasterize(self, vertices: Vertices, triangles: np.ndarray, values: Vertices, size: int) -> tuple[Image, Depth]:
         """Interpolates three values per vertex over visible triangles; the depth is infinite where none is."""
         picture, depth = np.zeros((size, size, 3), np.float32), np.full((size, size), _FAR, np.float32)
         settings = cv2.TriangleRasterizeSettings().setShadingType(cv2.RASTERIZE_SHADING_SHADED)
@@ -106,7 +107,7 @@ class Surface:
         return csr_matrix((np.ones(3 * count, np.float32), where), (len(self.vertices), count))
 
     @cached_property
-    def smaller(self) -> Sequence[np.ndarray]:
+    def smaller(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The texture, and the same at a half and at a quarter of its side, for small pictures."""
         half = cv2.pyrDown(self.texture)
         return self.texture, half, cv2.pyrDown(half)
@@ -157,9 +158,7 @@ def shade(surface: Surface, vertices: Vertices, light: Light) -> tuple[np.ndarra
     return diffuse.astype(np.float32), (highlight * (0.2 + 0.8 * surface.sky)).astype(np.float32)
 
 
-def draw(
-    surface: Surface, vertices: Vertices, camera: Camera, light: Light, slopes: Vertices | None = None
-) -> Float32[np.ndarray, "size size 3"]:
+def draw(surface: Surface, vertices: Vertices, camera: Camera, light: Light, slopes: Vertices | None = None) -> Image:
     """A picture of the surface in linear light; `slopes` are other vertices whose slopes the light is to meet."""
     fine = SUPERSAMPLE * camera.size
     diffuse, highlight = shade(surface, vertices if slopes is None else slopes, light)
@@ -168,14 +167,13 @@ def draw(
     uv = (surface.uv + 0.5) / 2**level - 0.5
     place, depth = camera.rasterize(vertices, surface.triangles, np.c_[uv, highlight], fine)
     lit, _ = camera.rasterize(vertices, surface.triangles, diffuse, fine)
-    colour = cv2.remap(
-        surface.smaller[level], place[..., 0], place[..., 1], cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE
-    )
+    column, row, shine = np.moveaxis(place, -1, 0)
+    colour = cv2.remap(surface.smaller[level], column, row, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
     colour *= lit
-    colour += place[..., 2:]
+    colour += shine[..., None]
     behind = surface.background if surface.background.ndim == 3 else surface.background[None, None]
-    missing = np.isinf(depth).view(np.uint8)
-    cv2.copyTo(cv2.resize(behind, (fine, fine), interpolation=cv2.INTER_LINEAR), missing, colour)
+    behind = cv2.resize(behind, (fine, fine), interpolation=cv2.INTER_LINEAR)
+    cv2.copyTo(behind, np.isinf(depth).view(np.uint8), colour)
     return cv2.resize(colour, (camera.size, camera.size), interpolation=cv2.INTER_AREA)
 
 
@@ -189,9 +187,7 @@ def to_frame(picture: Float32[np.ndarray, "h w 3"]) -> Frame:
     return picture.round().clip(0, 255).astype(np.uint8)
 
 
-def motion_field(
-    triangles: np.ndarray, start: Vertices, end: Vertices, camera: Camera
-) -> tuple[Float32[np.ndarray, "2 size size"], Float32[np.ndarray, "size size"]]:
+def motion_field(triangles: np.ndarray, start: Vertices, end: Vertices, camera: Camera) -> tuple[Vectors, Depth]:
     """How each pixel of the first state moves to the second (dx, dy), pixels, and how far behind it then lies.
 
     The second is its distance from the camera in the second state, millimetres; infinite where there is no face, which
@@ -208,12 +204,7 @@ def motion_field(
 
 
 def still_visible(
-    triangles: np.ndarray,
-    start: Vertices,
-    end: Vertices,
-    field: Float32[np.ndarray, "2 size size"],
-    distance: np.ndarray,
-    camera: Camera,
+    triangles: np.ndarray, start: Vertices, end: Vertices, field: Vectors, distance: Depth, camera: Camera
 ) -> Bool[np.ndarray, "size size"]:
     """Which pixels of the first state are seen in the second: nothing has come before them, nor have they left.
 

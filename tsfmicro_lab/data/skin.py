@@ -5,18 +5,15 @@ modelled by what absorbs light in it: melanin and blood, each a map, as powers o
 people without a number in `Person` (how the iris is streaked) comes from their seed.
 """
 
-import tomllib
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from tsfmicro_lab.data.hair import STRANDS, STRANDS_HEIGHT
-from tsfmicro_lab.data.mesh import EYE_PATCH, EYE_PATCH_RADIUS, FRONT, SKIN_ROWS, TEETH_PATCH, TEXTURE, head_mesh
+from tsfmicro_lab.data.mesh import EYE_PATCH, EYE_PATCH_RADIUS, FRONT, LOOKS, SKIN_ROWS, TEETH_PATCH, TEXTURE, head_mesh
 from tsfmicro_lab.data.rendering import EYE_LEVEL, SCALE, Camera
 
 if TYPE_CHECKING:
@@ -24,11 +21,11 @@ if TYPE_CHECKING:
 
 Line = Sequence[Sequence[float]]
 Map = Float32[np.ndarray, "rows columns"]
-#: Tables of looks.toml.
-LOOKS: dict[str, Any] = tomllib.loads((files(__package__) / "looks.toml").read_text("utf-8"))
 _OUTLINES: dict[str, Line] = LOOKS["outlines"]
 #: Depth of those folds in the oldest, and in the youngest people.
 _DEPTH = {"forehead": (1.3, 0.04), "eyes": (1.2, 0.03), "mouth": (0.9, 0.12)}
+#: Part of the texture with strands of hair, from root (top) to tip: first column and row, height.
+STRANDS, STRANDS_HEIGHT = (400, SKIN_ROWS + 8), TEXTURE - SKIN_ROWS - 12
 _Y, _X = np.mgrid[:SKIN_ROWS, :TEXTURE].astype(np.float32)
 _SIDE = abs(_X - FRONT)
 
@@ -120,7 +117,7 @@ def paint(person: "Person") -> Float32[np.ndarray, "1024 1024 3"]:
     _paint_hair(person, rng, skin, masks)
     _paint_brows(person, rng, skin)
     _paint_clothes(rng, skin)
-    lock, lighter = _strands(person, rng, (height, TEXTURE - STRANDS[0]), 1.4, 90), np.linspace(0.85, 1.05, height)
+    lock, lighter = _hair(person, rng, (height, TEXTURE - STRANDS[0]), 1.4, 90), np.linspace(0.85, 1.05, height)
     texture[STRANDS[1] : STRANDS[1] + height, STRANDS[0] :] = lock * lighter[:, None, None]
     _paint_eye(person, rng, texture)
     cv2.circle(texture, _pixels(np.array(TEETH_PATCH), 0).tolist(), 20, (0.55, 0.50, 0.42), -1)
@@ -162,9 +159,7 @@ def _hair_colour(person: "Person") -> Float32[np.ndarray, "3"]:
     return (fair ** (1 - person.red) * red**person.red) ** (1 - person.hair) * dark**person.hair
 
 
-def _strands(
-    person: "Person", rng: np.random.Generator, shape: tuple[int, int], wide: float, long: float
-) -> np.ndarray:
+def _hair(person: "Person", rng: np.random.Generator, shape: tuple[int, int], wide: float, long: float) -> np.ndarray:
     """Hair that runs downwards: each strand a little lighter or darker, some grey."""
     grids = [(int(shape[0] / long) + 3, int(shape[1] / width) + 2) for width in (wide, 6 * wide)]
     random = (rng.standard_normal(grid, np.float32) for grid in grids)
@@ -184,13 +179,13 @@ def _paint_hair(person: "Person", rng: np.random.Generator, skin: np.ndarray, ma
         cover *= (0.72 + 0.08 * person.length + 0.25 * grain[top]).clip(0, 1)
     else:
         skin[top] *= 1 - 0.35 * _step((edge + 24) / 40)[..., None]
-    _blend(skin[top], _strands(person, rng, edge.shape, 2.0, 3 if short else 24) * (1.0 if short else 0.75), cover)
+    _blend(skin[top], _hair(person, rng, edge.shape, 2.0, 3 if short else 24) * (1.0 if short else 0.75), cover)
     if person.beard > 0.02:
         dots = cv2.GaussianBlur(grain[jaw], (0, 0), sigmaX=0.5, sigmaY=1.2) * 2.2
         amount = masks["beard"][jaw] * (1 + 0.12 * _noise(rng, 30)[jaw])
         skin[jaw] *= (1 - 0.8 * min(person.beard, 0.3) * amount)[..., None]
         alpha = (amount * (0.9 * person.beard + 0.45 * person.beard**0.5 * dots)).clip(0, 0.92)
-        _blend(skin[jaw], 0.8 * _strands(person, rng, dots.shape, 2.0, 24), alpha)
+        _blend(skin[jaw], 0.8 * _hair(person, rng, dots.shape, 2.0, 24), alpha)
 
 
 def _paint_brows(person: "Person", rng: np.random.Generator, skin: np.ndarray) -> None:

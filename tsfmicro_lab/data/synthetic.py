@@ -11,11 +11,11 @@ import pandas as pd
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.heads import Person, draw_head
+from tsfmicro_lab.data.mesh import LOOKS
 from tsfmicro_lab.data.motion import FPS, REFERENCE_SIZE, Distractors, Motion, unit_reach
 from tsfmicro_lab.data.moving_face import MovingFace
 from tsfmicro_lab.data.rendering import Camera, Light, Surface
 from tsfmicro_lab.data.schema import check_annotations, describe
-from tsfmicro_lab.data.skin import LOOKS
 
 #: Which action units show an emotion (looks.toml tells why).
 PROTOTYPES = {emotion: tuple(map(tuple, ways)) for emotion, ways in LOOKS["prototypes"].items()}
@@ -88,11 +88,8 @@ class SyntheticMicroExpressions:
             raise ValueError(f"balance is one of {', '.join(BALANCES)}, not '{balance}'")
         if not (len(amplitude) == 2 and 0 < amplitude[0] <= amplitude[1] < np.inf):
             raise ValueError(f"amplitude is (smallest, largest) in pixels, 0 < smallest ≤ largest, not {amplitude}")
-        for name, value, most in (
-            ("layout_variation", layout_variation, 2),
-            ("habits", habits, 10),
-            ("seed", seed, 2**31),
-        ):
+        bounded = {"layout_variation": (layout_variation, 2), "habits": (habits, 10), "seed": (seed, 2**31)}
+        for name, (value, most) in bounded.items():
             if not 0 <= value <= most:
                 raise ValueError(f"{name} must lie between 0 and {most}, got {value}")
         if where not in WHERE:
@@ -106,8 +103,7 @@ class SyntheticMicroExpressions:
         rows = []
         for (subject, number, emotion, units), motion in zip(self._plan, self._motions, strict=True):
             row = {"subject": self._name(subject), "clip": f"EP{number:02d}", "onset": motion.onset}
-            row |= {"apex": motion.apex, "offset": motion.offset}
-            row |= {"emotion": emotion, "emotion_megc": MEGC.get(emotion)}
+            row |= {"apex": motion.apex, "offset": motion.offset, "emotion": emotion, "emotion_megc": MEGC.get(emotion)}
             row |= {"action_units": "+".join(units), "fps": FPS, "amplitude": max(motion.units.values())}
             rows.append(row | {"blink": bool(motion.closure.max() > 0)})
         self.annotations = check_annotations(pd.DataFrame(rows))
@@ -168,8 +164,8 @@ class SyntheticMicroExpressions:
         strength = rng.uniform(*self.amplitude)
         relative = rng.uniform(0.7, 1.0, len(units))
         wanted = {u: max(strength * r, self.amplitude[0]) for u, r in zip(units, relative, strict=True)}
-        bias = 0.15 * self.habits * np.random.default_rng([self.seed, 5, subject]).normal()
-        bias = float(np.clip(bias, -0.3, 0.3))
+        habit = np.random.default_rng([self.seed, 5, subject]).normal()
+        bias = float(np.clip(0.15 * self.habits * habit, -0.3, 0.3))
         motion = Motion.draw({}, self.distractors, [self.seed, 2, index])
         pixels = {u: scale * min(wish, (1 - abs(bias)) * unit_reach(u)) for u, wish in wanted.items()}
         return replace(motion, units=pixels, bias=bias, trace=_TRACE if self.where == "needed" else 0.0)
