@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from tsfmicro_lab.models import create_model, from_pretrained
-from tsfmicro_lab.models.au_regions import AU_REGIONS, crop_regions, region_centres
 from tsfmicro_lab.models.frl_dgt import normalization, reconstruction, sample, self_supervised, smoothing, ssim
+from tsfmicro_lab.models.vit import AU_REGIONS, crop_regions, region_centres
 from tsfmicro_lab.training import Recipe, fit
 
 

@@ -86,7 +86,7 @@ def test_attention_equals_the_textbook():
 @torch.no_grad()
 def test_the_thumbnail_hides_what_is_fine():
     """A checkerboard of single pixels cannot reach the spatial branch; a shift of the face can."""
-    branch = ThumbnailViT(14, 32).eval()
+    branch = ThumbnailViT(14, 32, 2, 4).eval()
     face = torch.rand(1, 3, 14, 14).repeat_interleave(16, -1).repeat_interleave(16, -2)
     board = 0.5 * (-1.0) ** (torch.arange(224)[:, None] + torch.arange(224))
     plain = branch(face)

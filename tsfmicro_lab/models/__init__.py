@@ -7,20 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from tsfmicro_lab.models import shallow, slstt, tsfmicro
-from tsfmicro_lab.models.base import WEIGHTS, Recognizer, check_word
-from tsfmicro_lab.models.frl_dgt import FRLDGT
-from tsfmicro_lab.models.htnet import HTNet
-from tsfmicro_lab.models.mmnet import MMNet
+from tsfmicro_lab.models import frl_dgt, htnet, mmnet, shallow, slstt, tsfmicro
+from tsfmicro_lab.models.base import STREAMS, WEIGHTS, Recognizer, check_word, frozen
 from tsfmicro_lab.models.tsfmicro import TSFmicro
 from tsfmicro_lab.models.weights import fill, read_weights
 from tsfmicro_lab.seeds import seeded
 
 #: Models that ship with the lab, trained on synthetic faces alone; each lies in a folder of its name with a card.
 SHIPPED, _CHECKPOINTS = ("emotions", "action_units", "where_how"), Path(__file__).parents[1] / "checkpoints"
-MODELS: dict[str, type[Recognizer]] = {
-    m.name: m for m in (*tsfmicro.MODELS, MMNet, *slstt.MODELS, FRLDGT, HTNet, *shallow.MODELS)
-}
+_OF_STREAMS: tuple[type[Recognizer], ...] = (*tsfmicro.MODELS, mmnet.MMNet)
+_OTHERS: tuple[type[Recognizer], ...] = (*slstt.MODELS, frl_dgt.FRLDGT, htnet.HTNet, *shallow.MODELS)
+MODELS = {kind.name: kind for kind in _OF_STREAMS + _OTHERS}
 
 
 def list_models() -> pd.DataFrame:
@@ -94,8 +91,7 @@ def from_pretrained(name: Path | str) -> Recognizer:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = MODELS[config.pop("name")]
-        fields: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
-        model = kind(type(kind.presets["base"])(**fields))
+        model = kind(type(kind.presets["base"])(**frozen(config)))
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         remedy = f"give a folder of save_pretrained, or one of {', '.join(SHIPPED)}"
         raise ValueError(f"{folder} holds no model of this lab ({error}): {remedy}") from error

@@ -29,6 +29,9 @@ STREAMS = {"onset": "where", "difference": "how"}
 UNSURE = "cannot tell"
 #: Parameters of a saved model, in its folder.
 WEIGHTS = "model.safetensors"
+_SIZES = tomllib.loads((files(__package__) / "sizes.toml").read_text("utf-8"))
+#: Where the networks come from, and how far they were checked.
+ORIGINS: dict[str, str] = _SIZES["origins"]
 
 Image = Float[Tensor, "batch 3 height width"]
 Logits = Float[Tensor, "batch classes"]
@@ -109,9 +112,12 @@ class ModelConfig:
 
 def sizes(name: str, kind: Callable[..., ModelConfig]) -> dict[str, ModelConfig]:
     """Configurations of a model by size: `base`, the defaults of its kind, and those of sizes.toml."""
-    table = tomllib.loads((files(__package__) / "sizes.toml").read_text("utf-8"))[name]
-    fields = ({k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} for row in table.values())
-    return {"base": kind()} | dict(zip(table, (kind(**row) for row in fields), strict=True))
+    return {"base": kind()} | {size: kind(**frozen(row)) for size, row in _SIZES[name].items()}
+
+
+def frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a configuration as they were before a file made lists of its tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def cross_entropy(logits: Logits, label: Tensor, weight: Tensor | None = None, focal: float = 0.0) -> Tensor:
@@ -235,18 +241,15 @@ class Recognizer(nn.Module):
         wrong = [f"'{name}' is missing" for name in names if name not in given]
         wrong += [f"'{name}' is superfluous" for name in given if name not in names]
         if wrong or len(inputs) + len(named) > len(given):
-            raise ValueError(
-                f"{type(self).__name__} reads {' and '.join(names)}, but "
-                f"{', '.join(wrong) or 'more tensors are given'}: call it as model(**model.inputs(batch))"
-            )
+            but = f"{', '.join(wrong) or 'more tensors are given'}: call it as model(**model.inputs(batch))"
+            raise ValueError(f"{type(self).__name__} reads {' and '.join(names)}, but {but}")
         for name, shape in self.input_shapes.items():
             x = given[name]
             if tuple(x.shape[1:]) != shape or not x.is_floating_point():
-                expected, got = ", ".join(map(str, shape)), f"{x.dtype} {tuple(x.shape)}"
-                raise ValueError(
-                    f"'{name}' must be normalised floating-point numbers (batch, {expected}), got {got}: model.inputs "
-                    f"makes them of clips aligned to {self.config.image_size} px; create_model(image_size=…) changes it"
-                )
+                wanted = f"normalised floating-point numbers (batch, {', '.join(map(str, shape))})"
+                wrong_kind = f"'{name}' must be {wanted}, got {x.dtype} {tuple(x.shape)}"
+                size = f"clips aligned to {self.config.image_size} px; create_model(image_size=…) changes it"
+                raise ValueError(f"{wrong_kind}: model.inputs makes them of {size}")
         return super().__call__(*(given[name] for name in names))
 
     def save_pretrained(self, folder: Path | str, **facts: Any) -> None:
@@ -254,8 +257,7 @@ class Recognizer(nn.Module):
         from safetensors.torch import save
 
         (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
-        tensors = {name: x.contiguous() for name, x in self.state_dict().items()}
-        (folder / WEIGHTS).write_bytes(save(tensors))
+        (folder / WEIGHTS).write_bytes(save({name: x.contiguous() for name, x in self.state_dict().items()}))
         config = json.dumps({"name": self.name, **asdict(self.config)}, sort_keys=True, indent=2)
         (folder / "config.json").write_text(config, encoding="utf-8")
         (folder / "README.md").write_text(model_card(self, **facts), encoding="utf-8")

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsfmicro_lab.models import base
-from tsfmicro_lab.models.au_regions import AU_REGIONS, PointsBatch, crop_regions
 from tsfmicro_lab.models.base import Batches, Criterion, Image, Logits, ModelConfig, Recognizer, sizes
-from tsfmicro_lab.models.vit import PatchEmbedding, Tokens, TransformerBlock
+from tsfmicro_lab.models.vit import AU_REGIONS, PatchEmbedding, PointsBatch, Tokens, TransformerBlock, crop_regions
 from tsfmicro_lab.preprocess import POINT_NAMES
 
 LEVELS = ("local", "global", "full face")
 Displacement = Float[Tensor, "batch 2 height width"]
+Flow = Displacement | None
+Levels = Float[Tensor, "batch levels dim"]
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,7 @@ class TransformerFusion(nn.Module):
 
     def forward(self, x: Tokens) -> Float[Tensor, "batch dim"]:
         """Returns one vector for all tokens."""
-        x = self.mix(x.mT).mT if self.fusion == "before" else x
-        x = self.blocks(x)
+        x = self.blocks(self.mix(x.mT).mT if self.fusion == "before" else x)
         x = self.mix(x.mT).mT if self.fusion == "after" else x
         return self.norm(x).mean(1)
 
@@ -102,8 +102,7 @@ class FRLDGT(Recognizer):
         onset (B, 3, S, S), difference (B, 3, S, S), landmarks (B, 30, 2), pixels → (B, num_classes).
     """
 
-    name, year = "frl_dgt", 2023
-    origin = "rebuilt from the abstract of arXiv 2304.04420 and what others say; no code found; sizes are our choice"
+    name, year, origin = "frl_dgt", 2023, base.ORIGINS["frl_dgt"]
     presets = sizes("frl_dgt", FRLDGTConfig)
     config: FRLDGTConfig
     auxiliary_names = ("landmarks",)
@@ -120,14 +119,11 @@ class FRLDGT(Recognizer):
             self.input_shapes["flow"] = (2, c.image_size, c.image_size)
         self.input_names = tuple(self.input_shapes)
         regions = len(AU_REGIONS)
-        given = (9, regions, (c.image_size // c.patch) ** 2)
+        sizes = zip(c.depths, (9, regions, (c.image_size // c.patch) ** 2), c.mixed, strict=True)
         self.embed = nn.Conv2d(8, c.dim, c.crop // 3, stride=c.crop // 3)
         self.places = nn.Parameter(0.02 * torch.randn(1, regions, 1, c.dim))  # embeds which region a token is of
         self.patches = PatchEmbedding(c.image_size, c.patch, c.dim, channels=8)
-        self.levels = nn.ModuleList(
-            TransformerFusion(c.dim, c.heads, depth, n, mixed, c.fusion)
-            for depth, n, mixed in zip(c.depths, given, c.mixed, strict=True)
-        )
+        self.levels = nn.ModuleList(TransformerFusion(c.dim, c.heads, *size, c.fusion) for size in sizes)
         self.head = nn.Linear(len(c.levels) * c.dim, c.num_classes)
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -139,9 +135,7 @@ class FRLDGT(Recognizer):
         """What the displacement network says of normalised frames, pixels."""
         return self.dgm(*_frames(onset, difference))
 
-    def features(
-        self, onset: Image, difference: Image, landmarks: PointsBatch, flow: Displacement | None = None
-    ) -> Float[Tensor, "batch levels dim"]:
+    def features(self, onset: Image, difference: Image, landmarks: PointsBatch, flow: Flow = None) -> Levels:
         """Returns one vector per level that is used."""
         c = self.config
         motion = self.displacement(onset, difference) if flow is None else flow
@@ -161,9 +155,7 @@ class FRLDGT(Recognizer):
             found["full face"] = self.levels[2](self.patches(everything))
         return torch.stack([found[level] for level in c.levels], 1)
 
-    def forward(
-        self, onset: Image, difference: Image, landmarks: PointsBatch, flow: Displacement | None = None
-    ) -> Logits:
+    def forward(self, onset: Image, difference: Image, landmarks: PointsBatch, flow: Flow = None) -> Logits:
         """Returns the logits."""
         return self.head(self.features(onset, difference, landmarks, flow).flatten(1))
 
@@ -292,8 +284,7 @@ class DGM(nn.Module):
             kept.append(x)
         for block, skip in zip(self.up, (kept[1], kept[0]), strict=True):
             x = block(torch.cat((F.interpolate(x, skip.shape[-2:], mode="bilinear"), skip), 1))
-        coarse = self.reach * onset.shape[-1] * torch.tanh(self.out(x))
-        return F.interpolate(coarse, onset.shape[-2:], mode="bilinear")
+        return F.interpolate(self.reach * onset.shape[-1] * torch.tanh(self.out(x)), onset.shape[-2:], mode="bilinear")
 
 
 def self_supervised(displacement: Displacement, onset: Image, apex: Image, weights: Sequence[float]) -> Tensor:

@@ -19,10 +19,9 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.au_regions import PointsBatch, crop_regions
-from tsfmicro_lab.models.base import Image, Logits, sizes
+from tsfmicro_lab.models.base import ORIGINS, Image, Logits, sizes
 from tsfmicro_lab.models.shallow import Shallow, ShallowConfig, planes
-from tsfmicro_lab.models.vit import ChannelNorm, Map, TransformerBlock
+from tsfmicro_lab.models.vit import ChannelNorm, Map, PointsBatch, TransformerBlock, crop_regions
 from tsfmicro_lab.preprocess import POINT_NAMES
 
 #: Regions of the picture's upper row, and of its lower row.
@@ -63,14 +62,15 @@ class Level(nn.Module):
         return rearrange(tokens, "(b n m) (y x) d -> b d (n y) (m x)", **sizes)
 
 
+def _merge(i: int, o: int) -> nn.Sequential:
+    """Halves the grid: a part of the next level holds four of this one's."""
+    return nn.Sequential(nn.Conv2d(i, o, 3, padding=1), ChannelNorm(o), nn.MaxPool2d(3, 2, padding=1))
+
+
 class HTNet(Shallow):
     """Patches of four regions of flow → levels of attention, between which places are merged → mean, linear layer."""
 
-    name, year, checked = "htnet", 2024, True
-    origin = (
-        "written from notes on its public code, which has no licence (arXiv 2307.14637), and meets that code's logits; "
-        "unlike there, the regions are cut out where they are, without taking rows for columns"
-    )
+    name, year, checked, origin = "htnet", 2024, True, ORIGINS["htnet"]
     presets = sizes("htnet", HTNetConfig)
     config: HTNetConfig
     auxiliary_names = ("landmarks",)
@@ -88,14 +88,9 @@ class HTNet(Shallow):
         self.tokens = (grid >> above) ** 2
         self.patches = nn.Conv2d(3, c.dim, c.patch_size, stride=c.patch_size)
         widths = [c.dim << n for n in range(above + 1)]
-        self.levels = nn.ModuleList(
-            Level(dim, c.heads << n, depth, 1 << (above - n), self.tokens)
-            for n, (dim, depth) in enumerate(zip(widths, c.depths, strict=True))
-        )
-        self.merges = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(i, o, 3, padding=1), ChannelNorm(o), nn.MaxPool2d(3, 2, padding=1))
-            for i, o in pairwise(widths)
-        )
+        parts = [(width, c.heads << n, c.depths[n], 1 << (above - n)) for n, width in enumerate(widths)]
+        self.levels = nn.ModuleList(Level(*part, self.tokens) for part in parts)
+        self.merges = nn.ModuleList(_merge(i, o) for i, o in pairwise(widths))
         self.norm, self.head = ChannelNorm(widths[-1]), nn.Linear(widths[-1], c.num_classes)
 
     def regions(self, flow: Float[Tensor, "batch 2 side side"], landmarks: PointsBatch) -> Image:

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tsfmicro_lab.models.base import Image, Logits, ModelConfig, Recognizer, sizes
+from tsfmicro_lab.models.base import ORIGINS, Image, Logits, ModelConfig, Recognizer, sizes
 from tsfmicro_lab.models.retention import DropPath
 from tsfmicro_lab.models.tsfmicro import RetentionPyramid, StreamSum, TSFmicroConfig
 from tsfmicro_lab.models.vit import Map, SpatialAttention, ThumbnailViT, conv_bn, draw_linear
@@ -119,8 +119,7 @@ def _retention(c: MMNetConfig) -> RetentionPyramid:
 class MMNet(Recognizer):
     """Continuous attention on the difference, plus the layout of the onset frame; one linear layer on all places."""
 
-    name, year, checked = "mmnet", 2022, True
-    origin = "written from notes on its public code, which has no licence (arXiv 2201.05297); meets that code's logits"
+    name, year, checked, origin = "mmnet", 2022, True, ORIGINS["mmnet"]
     presets = sizes("mmnet", MMNetConfig)
     config: MMNetConfig
 

@@ -230,9 +230,7 @@ class FeedForward(nn.Module):
 class RetentionBlock(nn.Module):
     """One block of RMT: position by convolution, then retention, then feed-forward, each added to what it read."""
 
-    def __init__(
-        self, dim: int, heads: int, grid: int, decomposed: bool, spread: float, drop_path: float = 0.0
-    ) -> None:
+    def __init__(self, dim: int, heads: int, grid: int, decomposed: bool, spread: float, drop_path: float = 0) -> None:
         super().__init__()
         self.position = DepthwiseConv(dim, 3, residual=True)
         self.norm1, self.norm2 = nn.LayerNorm(dim, eps=1e-6), nn.LayerNorm(dim, eps=1e-6)

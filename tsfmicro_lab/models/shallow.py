@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.base import Image, Logits, ModelConfig, Recognizer, sizes
+from tsfmicro_lab.models.base import ORIGINS, Image, Logits, ModelConfig, Recognizer, sizes
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,7 @@ class STSTNetConfig(ShallowConfig):
 class STSTNet(Shallow):
     """Three streams of 3, 5 and 8 filters on (u, v, strain), pooled and joined; one linear layer."""
 
-    name, year, checked = "ststnet", 2019, True
-    origin = (
-        "written from its paper (arXiv 1902.03634), without the batch norm, the dropout and the input's scale of its "
-        "public code, which has no licence; with form='public' it has them, and meets that code's logits"
-    )
+    name, year, checked, origin = "ststnet", 2019, True, ORIGINS["ststnet"]
     presets = sizes("ststnet", STSTNetConfig)
     config: STSTNetConfig
 
@@ -124,9 +120,8 @@ class STSTNet(Shallow):
 class OffApexNet(Shallow):
     """Horizontal and vertical flow in two streams of 5×5 convolutions (6, then 16 filters); two layers of 1024."""
 
-    name, year = "off_apexnet", 2019
+    name, year, origin = "off_apexnet", 2019, ORIGINS["off_apexnet"]
     presets = sizes("off_apexnet", ShallowConfig)
-    origin = "written from what others say of its paper, without dropout; not checked against any code"
 
     def __init__(self, c: ShallowConfig) -> None:
         super().__init__(c)
@@ -135,9 +130,8 @@ class OffApexNet(Shallow):
             return [nn.Conv2d(i, o, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
 
         self.streams = nn.ModuleList(nn.Sequential(*block(1, 6), *block(6, 16)) for _ in range(2))
-        wide, n = 2 * 16 * (c.image_size // 4) ** 2, c.hidden
-        layers = (nn.Linear(wide, n), nn.ReLU(), nn.Linear(n, n), nn.ReLU(), nn.Linear(n, c.num_classes))
-        self.head = nn.Sequential(*layers)
+        wide, n, classes = 2 * 16 * (c.image_size // 4) ** 2, c.hidden, c.num_classes
+        self.head = nn.Sequential(nn.Linear(wide, n), nn.ReLU(), nn.Linear(n, n), nn.ReLU(), nn.Linear(n, classes))
 
     def forward(self, flow: Float[Tensor, "batch 2 height width"]) -> Logits:
         """Returns the logits."""

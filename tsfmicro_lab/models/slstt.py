@@ -5,7 +5,6 @@ Recognition", IEEE TAFFC 13(4) 2022, arXiv 2112.05851. Written from the paper an
 code (MIT). `base` is the paper's size, `small` and `tiny` are ours.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +14,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.base import Logits, ModelConfig, Recognizer, mean_std, sizes
+from tsfmicro_lab.models.base import ORIGINS, Logits, ModelConfig, Recognizer, mean_std, sizes
 from tsfmicro_lab.models.vit import PatchEmbedding, ViT
 
 Frames = Float[Tensor, "batch frames 3 height width"]
@@ -76,7 +75,7 @@ def colour_code(flow: Float[Tensor, "*batch frames 2 height width"], scale: str 
     axes = (-3, -2, -1) if scale == "clip" else (-2, -1)
     least, most = length.amin(axes, keepdim=True), length.amax(axes, keepdim=True)
     value = torch.where(most > least, (length - least) / (most - least).clamp_min(1e-12), torch.zeros_like(length))
-    sixth = torch.atan2(flow[..., 1, :, :], flow[..., 0, :, :]) * 3 / math.pi
+    sixth = torch.atan2(flow[..., 1, :, :], flow[..., 0, :, :]) * 3 / torch.pi
     # Red, green and blue of a full hue: how far each stands from its own sixth of the circle.
     wheel = [(torch.minimum((sixth + n) % 6, 4 - (sixth + n) % 6)).clamp(0, 1) for n in (5, 3, 1)]
     return torch.stack([value * (1 - w) for w in wheel], -3)
@@ -88,8 +87,7 @@ class SLSTT(Recognizer):
     All frames of all clips go through the transformer as one batch: colour-coded flow (B, frames, 3, S, S) → logits.
     """
 
-    origin = "written from arXiv 2112.05851; the mean aggregator meets the reference logits of its public code (MIT)"
-    year = 2022
+    origin, year = ORIGINS["slstt"], 2022
     presets = sizes("slstt", SLSTTConfig)
     config: SLSTTConfig
     input_names = ("flow",)
@@ -98,12 +96,11 @@ class SLSTT(Recognizer):
         super().__init__(c)
         self.prepared = (f"{c.flow}_flow",)
         self.input_shapes = {"flow": (c.frames, 3, c.image_size, c.image_size)}
-        embed = PatchEmbedding(c.image_size, c.patch_size, c.dim, class_token=True)
+        embed = PatchEmbedding(c.image_size, c.patch_size, c.dim, with_class=True)
         self.vit = ViT(embed, c.depth, c.heads, dropout=c.dropout, gelu="tanh")
         self.vit.checkpointing = c.checkpointing
-        if c.freeze_encoder:
-            self.vit.embed.requires_grad_(False)
-            self.vit.blocks.requires_grad_(False)
+        for part in (self.vit.embed, self.vit.blocks) if c.freeze_encoder else ():
+            part.requires_grad_(False)
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Colour-coded flow, normalised where weights of ImageNet expect it."""

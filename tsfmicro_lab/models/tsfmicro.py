@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tsfmicro_lab.models.base import Image, Logits, ModelConfig, Recognizer, sizes
+from tsfmicro_lab.models.base import ORIGINS, Image, Logits, ModelConfig, Recognizer, sizes
 from tsfmicro_lab.models.retention import RetentionBlock
 from tsfmicro_lab.models.vit import Map, ThumbnailViT, draw_linear, to_map, to_tokens
 
@@ -151,8 +151,7 @@ class TSFmicro(Recognizer):
     A variant names its parts, in the order in which a seed draws their weights, and joins them in `forward`.
     """
 
-    origin = "written from arXiv 2505.16372; at base size late and early meet the logits of its public code (GPL)"
-    year = 2025
+    origin, year = ORIGINS["tsfmicro"], 2025
     presets = sizes("tsfmicro", TSFmicroConfig)
     parts: ClassVar[tuple[str, ...]] = ()
     config: TSFmicroConfig

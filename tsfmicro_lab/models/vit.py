@@ -2,9 +2,10 @@
 
 The spatial branch of MMNet and TSFmicro ("where", a transformer over a thumbnail of the onset frame), SLSTT's encoder,
 and the transformers of FRL-DGT and HTNet are made of it. Below it, small parts that several convolutional networks of
-the lab are made of.
+the lab are made of, and the crops of facial regions that FRL-DGT and HTNet read.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,8 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from tsfmicro_lab.preprocess.landmarks import FACE, POINT_NAMES
+
 Tokens = Float[Tensor, "batch n dim"]
 Map = Float[Tensor, "batch dim grid_h grid_w"]
+PointsBatch = Float[Tensor, "batch points 2"]
+Square = Float[Tensor, "batch channels side side"]
+Crops = Float[Tensor, "batch regions channels size size"]
+
+#: Facial regions after FACS, each a square around the mean of some points (see preprocess/face.toml).
+AU_REGIONS: dict[str, list[str]] = FACE["regions"]
+_ALL = tuple(AU_REGIONS)
 
 
 class SelfAttention(nn.Module):
@@ -86,16 +96,14 @@ class PatchEmbedding(nn.Module):
         (B, channels, image_size, image_size) → (B, N, dim), N = (image_size / patch_size)² (+ 1).
     """
 
-    def __init__(
-        self, image_size: int, patch_size: int, dim: int, channels: int = 3, class_token: bool = False
-    ) -> None:
+    def __init__(self, image_size: int, patch_size: int, dim: int, channels: int = 3, with_class: bool = False) -> None:
         super().__init__()
         if image_size % patch_size:
             raise ValueError(f"image_size ({image_size}) must be a multiple of patch_size ({patch_size})")
         self.proj = nn.Conv2d(channels, dim, patch_size, stride=patch_size)
-        self.position = nn.Parameter(torch.empty(1, (image_size // patch_size) ** 2 + class_token, dim))
+        self.position = nn.Parameter(torch.empty(1, (image_size // patch_size) ** 2 + with_class, dim))
         nn.init.trunc_normal_(self.position, std=0.02)
-        self.class_token = nn.Parameter(torch.zeros(1, 1, dim)) if class_token else None
+        self.class_token = nn.Parameter(torch.zeros(1, 1, dim)) if with_class else None
 
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Tokens:
         """Returns the tokens in raster order."""
@@ -161,9 +169,7 @@ class ThumbnailViT(nn.Module):
     tokens comes out: (B, 3, H, W) → (B, dim, grid, grid).
     """
 
-    def __init__(
-        self, grid: int, dim: int, depth: int = 2, heads: int = 4, widen: int = 4, antialias: bool = True
-    ) -> None:
+    def __init__(self, grid: int, dim: int, depth: int, heads: int, widen: int = 4, antialias: bool = True) -> None:
         super().__init__()
         self.thumbnail = Thumbnail(grid, antialias)
         self.vit = ViT(PatchEmbedding(grid, 1, dim), depth, heads, widen=widen)
@@ -208,3 +214,34 @@ class SpatialAttention(nn.Sequential):
     def forward(self, x: Map) -> Float[Tensor, "batch 1 grid_h grid_w"]:
         """Returns the map of weights."""
         return super().forward(torch.cat((x.mean(1, keepdim=True), x.amax(1, keepdim=True)), 1))
+
+
+def region_centres(landmarks: PointsBatch, names: Sequence[str] = _ALL) -> Float[Tensor, "batch regions 2"]:
+    """Centre of each of :data:`AU_REGIONS`, or of those named, pixels."""
+    index = ([POINT_NAMES.index(point) for point in AU_REGIONS[name]] for name in names)
+    return torch.stack([landmarks[:, points].mean(1) for points in index], 1)
+
+
+def crop_regions(image: Square, landmarks: PointsBatch, share: float, size: int, names: Sequence[str] = _ALL) -> Crops:
+    """Samples a square around the centre of each AU region, or of those named, with gradient to the image.
+
+    The square's side is a `share` of the image's; `size` pixels are sampled along it. A square that reaches over the
+    edge of the image is moved inside, so that no region is made of nothing.
+
+    Raises:
+        ValueError: A landmark is not finite, or a region lies wholly outside the image.
+    """
+    side, half = image.shape[-1], share * image.shape[-1] / 2
+    centres = region_centres(landmarks, names)
+    outside = ((centres < -half) | (centres > side - 1 + half) | ~centres.isfinite()).any(-1)
+    if not image.is_meta and outside.any():
+        sample, region = (int(i) for i in outside.nonzero()[0])
+        place = f"region '{names[region]}' around {centres[sample, region].tolist()}"
+        remedy = "check the clip's landmarks, they must belong to the aligned frame"
+        raise ValueError(f"sample {sample}: {place} lies outside the {side}×{side} px image: {remedy}")
+    centres = centres.clamp(half, side - 1 - half)
+    line = torch.linspace(-half, half, size, device=image.device)
+    at = centres[:, :, None, None] + torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
+    grid = rearrange(2 * at / (side - 1) - 1, "b r y x two -> b (r y) x two")
+    crops = F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return rearrange(crops, "b c (r y) x -> b r c y x", r=len(names))

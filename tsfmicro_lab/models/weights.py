@@ -1,6 +1,5 @@
 """Files of parameters, read without executing anything in them, and put into a model that they fit."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -30,18 +29,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"no weights can be read from {path} ({why}): give a whole .safetensors file") from error
 
 
-def fill(module: nn.Module, given: Mapping[str, Tensor], wrong: str) -> None:
+def fill(module: nn.Module, given: dict[str, Tensor], wrong: str) -> None:
     """Loads tensors into a module, or lists those that are missing, unknown, of another shape, or not finite.
 
     Raises:
         ValueError: They do not fit; the message begins with `wrong`.
     """
     found, expected = ({n: str(tuple(x.shape)) for n, x in d.items()} for d in (given, module.state_dict()))
-    problems = [
-        f"  {name} is {found.get(name, 'missing')}, expected {expected.get(name, 'nothing')}"
-        for name in sorted(found | expected)
-        if found.get(name) != expected.get(name)
-    ]
+    shapes = [(n, found.get(n, "missing"), expected.get(n, "nothing")) for n in sorted(found | expected)]
+    problems = [f"  {name} is {got}, expected {wanted}" for name, got, wanted in shapes if got != wanted]
     problems += [f"  {name} holds numbers that are not finite" for name, x in given.items() if not x.isfinite().all()]
     if problems:
         raise ValueError(f"{wrong}\n" + "\n".join(problems))
