@@ -118,10 +118,9 @@ class Clip:
             raise ClipError(f"clip {self.id}: it has no frames; check the folder it is read from")
         middle = self.onset if self.apex is None else self.apex
         if not 0 <= self.onset <= middle <= self.offset < len(self.frames):
-            raise ClipError(
-                f"clip {self.id}: onset {self.onset}, apex {self.apex}, offset {self.offset} must be in this order and "
-                f"within its {len(self.frames)} frames; correct the annotation, or set apex=None to have it spotted"
-            )
+            keys = f"onset {self.onset}, apex {self.apex}, offset {self.offset} must be in this order and within its"
+            remedy = f"{len(self.frames)} frames; correct the annotation, or set apex=None to have it spotted"
+            raise ClipError(f"clip {self.id}: {keys} {remedy}")
 
     @property
     def id(self) -> str:
@@ -153,18 +152,14 @@ class Clip:
             shape, kind = getattr(image, "shape", None), getattr(image, "dtype", type(image).__name__)
             channels = "image[..., :3]" if shape and shape[-1] == 4 else "cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)"
             depth = f"({'image / 257' if kind == np.uint16 else '255 * image'}).astype('uint8')"
-            raise ClipError(
-                f"clip {self.id}: frame {index} must be (height, width, 3) uint8 RGB, got {shape} {kind}; "
-                f"convert it with {channels if kind == np.uint8 else depth}"
-            )
+            remedy = f"got {shape} {kind}; convert it with {channels if kind == np.uint8 else depth}"
+            raise ClipError(f"clip {self.id}: frame {index} must be (height, width, 3) uint8 RGB, {remedy}")
         return image
 
     def __repr__(self) -> str:
         units = f", AU {'+'.join(self.action_units)}" if self.action_units else ""
-        return (
-            f"Clip {self.id}: {len(self.frames)} frames at {self.fps:g} fps, onset {self.onset}, "
-            f"apex {self.apex}, offset {self.offset}, {self.emotion or 'no label'}{units}"
-        )
+        keys = f"onset {self.onset}, apex {self.apex}, offset {self.offset}, {self.emotion or 'no label'}"
+        return f"Clip {self.id}: {len(self.frames)} frames at {self.fps:g} fps, {keys}{units}"
 
 
 def read_image(path: Path | str) -> Frame:

@@ -10,15 +10,14 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from tsfmicro_lab.clips import Clip, ClipError, Field, Frame, LazyFrames, Points, Truth
-from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, FaceNotFoundError, Landmarker, default_landmarker
+from tsfmicro_lab.clips import Clip, ClipError, Frame, LazyFrames, Points, Truth
+from tsfmicro_lab.preprocess.landmarks import FACE, POINT_INDEX, FaceNotFoundError, Landmarker, default_landmarker
 
 Matrix = Float[np.ndarray, "2 3"]
 
-_EYE_CORNERS = {"right_eye_outer": 0.264, "right_eye_inner": 0.406, "left_eye_inner": 0.594, "left_eye_outer": 0.736}
 #: Where the points that anchor the face go, (x, y) as a share of the output's side. An emotion does not move them, and
 #: they say nothing of brows or mouth, whose places remain each face's own.
-ANCHORS = {name: (x, 0.36) for name, x in _EYE_CORNERS.items()}
+ANCHORS: dict[str, tuple[float, float]] = FACE["anchors"]
 
 
 def estimate_alignment(landmarks: Points, size: int) -> Matrix:
@@ -105,23 +104,18 @@ def align_with(clip: Clip, matrix: Matrix, size: int) -> Clip:
     """The clip with one transform applied to all its frames, its landmarks and its true motion."""
     frames = LazyFrames(lambda i: apply_alignment(clip.frame(i), matrix, size), range(len(clip.frames)))
     landmarks = None if clip.landmarks is None else transform_points(clip.landmarks, matrix)
-    return replace(
-        clip, frames=frames, landmarks=landmarks, truth=clip.truth and _align_truth(clip.truth, matrix, size)
-    )
+    truth = clip.truth and _align_truth(clip.truth, matrix, size)
+    return replace(clip, frames=frames, landmarks=landmarks, truth=truth)
 
 
 def _align_truth(truth: Truth, matrix: Matrix, size: int) -> Truth:
-    def vectors(field: Field) -> Field:
-        turned = np.einsum("ij,jhw->hwi", matrix[:, :2], field).astype(np.float32)
-        return np.moveaxis(cv2.warpAffine(turned, matrix, (size, size)), -1, 0)
+    def measure() -> dict[str, np.ndarray]:
+        found = {"mesh": transform_points(truth.mesh, matrix)}
+        for name in ("field", "expression"):
+            turned = np.einsum("ij,jhw->hwi", matrix[:, :2], getattr(truth, name)).astype(np.float32)
+            found[name] = np.moveaxis(cv2.warpAffine(turned, matrix, (size, size)), -1, 0)
+        for name in ("moved", "visible"):
+            found[name] = cv2.warpAffine(getattr(truth, name).astype(np.float32), matrix, (size, size)) >= 0.5
+        return found
 
-    def mask(inside: np.ndarray) -> np.ndarray:
-        return cv2.warpAffine(inside.astype(np.float32), matrix, (size, size)) >= 0.5
-
-    return Truth(
-        lambda: {
-            **{name: vectors(getattr(truth, name)) for name in ("field", "expression")},
-            **{name: mask(getattr(truth, name)) for name in ("moved", "visible")},
-            "mesh": transform_points(truth.mesh, matrix),
-        }
-    )
+    return Truth(measure)

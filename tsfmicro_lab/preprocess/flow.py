@@ -91,10 +91,9 @@ def square_crop(clip: Clip, size: int) -> Clip:
     height, width = clip.frame(clip.onset).shape[:2]
     inside = (-side / 2 < centre).all() and (centre < np.array([width, height]) + side / 2).all()
     if not np.isfinite(side) or side < 8 or not inside:
-        raise ClipError(
-            f"clip {clip.id}: the face crop ({side:.0f} px around {centre.round().tolist()}) lies outside the "
-            f"{width}×{height} px frame or is empty: check the landmarks, they must be pixels of the onset frame"
-        )
+        crop = f"the face crop ({side:.0f} px around {centre.round().tolist()}) lies outside the {width}×{height} px"
+        remedy = "check the landmarks, they must be pixels of the onset frame"
+        raise ClipError(f"clip {clip.id}: {crop} frame or is empty: {remedy}")
     scale = size / side
     return align_with(clip, np.column_stack([scale * np.eye(2), (size - 1) / 2 - scale * centre]), size)
 
@@ -117,8 +116,7 @@ def clip_flow(clip: Clip, size: int, *, short: bool = False) -> Float[np.ndarray
     Raises:
         ClipError: See :func:`square_crop` and :func:`~tsfmicro_lab.preprocess.apex_frames`.
     """
-    native = max(size, min(round(_square(clip)[1]), 384))  # flow needs the resolution, the model does not
-    cropped = square_crop(clip, native)
+    cropped = square_crop(clip, max(size, min(round(_square(clip)[1]), 384)))  # flow needs the resolution of the clip
     frames = apex_frames(cropped, before=short)
     pairs = pairwise(frames) if short else [(cropped.frame(cropped.onset), frame) for frame in frames]
     # The settings of SLSTT's public code.

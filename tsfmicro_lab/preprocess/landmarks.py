@@ -10,7 +10,6 @@ from http.client import HTTPException
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
@@ -24,9 +23,7 @@ FACE_POINTS: dict[str, int] = FACE["points"]
 POINT_NAMES = tuple(FACE_POINTS)
 POINT_INDEX = {name: i for i, name in enumerate(POINT_NAMES)}
 
-_MODEL = "mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
-MODEL_URL = f"https://storage.googleapis.com/{_MODEL}"
-MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+MODEL_URL, MODEL_SHA256 = FACE["model"]["url"], FACE["model"]["sha256"]
 MODEL_VARIABLE = "TSFMICRO_FACE_LANDMARKER"
 
 #: Height of the smallest face that the detector finds, as a share of the larger side of the picture, or of its part.
@@ -96,7 +93,7 @@ class MediaPipeLandmarker:
             from mediapipe.tasks.python import BaseOptions, vision
 
             options = vision.FaceLandmarkerOptions(base_options=BaseOptions(str(path)), num_faces=faces)
-            self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
+            self._landmarker = vision.FaceLandmarker.create_from_options(options)
             # It closes itself through a thread pool that is gone when Python ends, and prints a trace: let it rest.
             atexit.register(setattr, self._landmarker, "_handle", None)
         except OSError as error:
