@@ -197,7 +197,7 @@ def test_frames_are_explained_and_both_spaces_sum_to_the_same(method, late, regi
     [
         ("tsfmicro_late", "rollout", "frames", "rollout of TSFmicroLate cannot be asked for frames"),
         ("tsfmicro_temporal", "saliency", "frames", "saliency of TSFmicroTemporal cannot be asked for frames"),
-        ("tsfmicro_late", "saliency", "pixels", "space must be 'streams' or 'frames', got 'pixels'"),
+        ("tsfmicro_late", "saliency", "pixels", "unknown space 'pixels': choose from streams, frames"),
     ],
 )
 def test_spaces_that_do_not_fit_are_refused(model, method, space, message):

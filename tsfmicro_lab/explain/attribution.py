@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tsfmicro_lab.explain import methods
 from tsfmicro_lab.explain.methods import METHODS, InFrames, InOrder, Mask, Settings, Tensors
-from tsfmicro_lab.models.base import STREAMS, Recognizer
+from tsfmicro_lab.models.base import STREAMS, Recognizer, check_word
 from tsfmicro_lab.seeds import seeded
 
 #: A map: (H, W), or of a row of frames (frames, H, W).
@@ -126,20 +126,17 @@ def where_how(
         total = sum(float(m.sum()) for m in heat.values())
         error = _completeness(asked, x, origin, target, total) if METHODS[method] in methods.COMPLETE else float("nan")
     if method == "DeepLift" and error > DEEP_LIFT_TOLERANCE:
-        raise ValueError(
-            f"DeepLift does not fit {type(model).__name__}: its maps miss {error:.0%} of the change of the logit, "
-            "since captum has no rule for GELU, SiLU, layer norm and fused attention; choose integrated gradients"
-        )
+        missed = f"its maps miss {error:.0%} of the change of the logit"
+        why = "since captum has no rule for GELU, SiLU, layer norm and fused attention; choose integrated gradients"
+        raise ValueError(f"DeepLift does not fit {type(model).__name__}: {missed}, {why}")
     return WhereHow(heat, target, method, error)
 
 
 def one_sample(model: Recognizer, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies of a model's inputs, with a batch axis, on its device; a ValueError unless they are one whole sample."""
     if missing := [name for name in model.input_names if name not in inputs]:
-        raise ValueError(
-            f"{type(model).__name__} reads {', '.join(model.input_names)}, but there is no {' and no '.join(missing)}: "
-            "make the inputs with model.inputs"
-        )
+        lacking = f"there is no {' and no '.join(missing)}: make the inputs with model.inputs"
+        raise ValueError(f"{type(model).__name__} reads {', '.join(model.input_names)}, but {lacking}")
     device = next(model.parameters()).device
     sample = {}
     for name, shape in model.input_shapes.items():
@@ -151,24 +148,18 @@ def one_sample(model: Recognizer, inputs: Mapping[str, Tensor]) -> dict[str, Ten
 
 
 def _check(model: Recognizer, method: str, space: str, regions: Mapping[str, Mask] | None) -> None:
-    if method not in METHODS:
-        raise ValueError(f"unknown method '{method}': choose from {', '.join(METHODS)}")
-    if space not in ("streams", "frames"):
-        raise ValueError(f"space must be 'streams' or 'frames', got '{space}'")
+    check_word("method", method, METHODS)
+    check_word("space", space, ("streams", "frames"))
     if space == "frames" and (METHODS[method] in methods.INSIDE or set(model.input_names) != set(STREAMS)):
         raise ValueError(f"{method} of {type(model).__name__} cannot be asked for frames: choose space='streams'")
     able = [name for name, how in METHODS.items() if how in methods.ANY_SHAPE]
     if method not in able and any(len(shape) != 3 for shape in model.input_shapes.values()):
         raise ValueError(f"{method} does not fit the inputs of {type(model).__name__}: choose {', '.join(able)}")
     if METHODS[method] in methods.REGIONAL and not regions:
-        raise ValueError(
-            f"{method} asks region by region: give regions=, such as clip_regions(clip) of tsfmicro_lab.explain.regions"
-        )
+        raise ValueError(f"{method} asks region by region: give regions=, such as explain.regions.clip_regions(clip)")
     if any(p.is_inference() for p in model.parameters()):
-        raise ValueError(
-            "the model's weights were made in inference mode, so no gradient passes through them: create or load the "
-            "model outside torch.inference_mode()"
-        )
+        unable = "the model's weights were made in inference mode, so no gradient passes through them"
+        raise ValueError(f"{unable}: create or load the model outside torch.inference_mode()")
     model.eval()
 
 
@@ -180,11 +171,9 @@ def _target(model: InOrder, inputs: Tensors, target: int | None) -> int:
         raise ValueError(f"target {chosen} is none of the model's {len(logits)} classes (0 to {len(logits) - 1})")
     slopes = torch.autograd.grad(logits[chosen], inputs, allow_unused=True)
     if unused := [name for name, slope in zip(model.names, slopes, strict=True) if slope is None]:
-        named = " and ".join(unused).removesuffix(" frame")
-        raise ValueError(
-            f"{type(model.model).__name__} takes the {named} frame and ignores it, "
-            "so nothing can be attributed to it: check the variant's forward"
-        )
+        frame = f"the {' and '.join(unused).removesuffix(' frame')} frame"
+        why = "and ignores it, so nothing can be attributed to it: check the variant's forward"
+        raise ValueError(f"{type(model.model).__name__} takes {frame} {why}")
     return chosen
 
 

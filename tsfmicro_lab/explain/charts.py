@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 import plotly.express as px
 import plotly.graph_objects as go
@@ -73,7 +72,7 @@ def scores_chart(table: pd.DataFrame) -> go.Figure:
 def confusion_chart(predictions: pd.DataFrame, classes: Sequence[str]) -> go.Figure:
     """Confusion matrix as counts, coloured by the share of the true class."""
     counts = confusion(predictions, classes)
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    share = counts / counts.sum(1, keepdims=True).clip(1)
     labels = {"x": "predicted", "y": "truth", "color": "share of<br>the class"}
     axes = {"x": list(classes), "y": list(classes), "labels": labels, "aspect": "auto", "template": TEMPLATE}
     figure = px.imshow(share, zmin=0, zmax=1, color_continuous_scale="Blues", **axes)

@@ -17,8 +17,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor, nn
 
 from tsfmicro_lab.explain.streams import attention_relevance, attention_rollout, token_grad_cam
-from tsfmicro_lab.models import Recognizer
-from tsfmicro_lab.models.base import STREAMS
+from tsfmicro_lab.models import STREAMS, Recognizer
 
 Mask = Bool[np.ndarray, "_ _"]
 Masks = Mapping[str, Mask]
@@ -149,17 +148,13 @@ def occlusion(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
 @averaged
 def feature_ablation(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     """How far the logit falls when one region of one input shows the baseline: no motion there, or another's face."""
-    masks = _feature_masks(x, s.regions)
-    settings = {"feature_mask": masks, "perturbations_per_eval": s.batch_size}
-    return _spread(attr.FeatureAblation(model).attribute(x, s.baseline, target, **settings), masks)
+    return _by_region(attr.FeatureAblation(model), x, target, s)
 
 
 @averaged
 def kernel_shap(model: InOrder, x: Tensors, target: int, s: Settings) -> Tensors:
     """Shapley values of regions and inputs, fitted to random coalitions (Lundberg and Lee, arXiv 1705.07874)."""
-    masks = _feature_masks(x, s.regions)
-    settings = {"feature_mask": masks, "n_samples": 4 * s.steps, "perturbations_per_eval": s.batch_size}
-    return _spread(attr.KernelShap(model).attribute(x, s.baseline, target, **settings), masks)
+    return _by_region(attr.KernelShap(model), x, target, s, n_samples=4 * s.steps)
 
 
 def grad_cam(model: InOrder, x: Tensors, target: int, _: Settings) -> Tensors:
@@ -216,13 +211,11 @@ def partition(regions: Masks) -> Int64[np.ndarray, "_ _"]:
     return parts
 
 
-def _feature_masks(x: Tensors, regions: Masks) -> Tensors:
-    parts = torch.from_numpy(partition(regions)).to(x[0].device)[None, None]
-    count = int(parts.max()) + 1
-    return tuple(parts + i * count for i in range(len(x)))
-
-
-def _spread(maps: Tensors, masks: Tensors) -> Tensors:
-    """A region's value is written into each of its pixels and channels: shared out, it sums to itself again."""
+def _by_region(method: attr.PerturbationAttribution, x: Tensors, target: int, s: Settings, **settings: int) -> Tensors:
+    """What a method finds for each region of each input, shared out among its pixels and channels."""
+    parts = torch.from_numpy(partition(s.regions)).to(x[0].device)[None, None]
+    masks = tuple(parts + i * (int(parts.max()) + 1) for i in range(len(x)))
+    how = {"feature_mask": masks, "perturbations_per_eval": s.batch_size}
+    maps = method.attribute(x, s.baseline, target, **how, **settings)  # a region's value in each of its pixels
     size = masks[0].flatten().bincount()
     return tuple(m / (size[masks[0]] * m.shape[1]) for m in maps)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -72,4 +71,4 @@ def without_motion(difference: Float[Tensor, "1 3 height width"], region: Mask) 
     """
     sigma = max(len(region) / 60, 0.5)
     soft = cv2.GaussianBlur(region.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    return difference * torch.from_numpy(1 - np.maximum(soft, region)).to(difference)
+    return difference * difference.new_tensor(1 - np.maximum(soft, region))

@@ -5,7 +5,7 @@ and what retention and attention pass on, whatever the class or for one.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -25,8 +25,6 @@ Seen = Mapping[nn.Module, tuple[Tensor, ...]]
 Flow = Float[Tensor, "batch _ _"]
 Slope = Callable[[Tensor], Tensor | None]
 TINY = float(np.finfo(np.float32).tiny)
-#: Layers that pass something from one token to another.
-MIXING = ManhattanRetention | SelfAttention
 
 
 @contextmanager
@@ -86,22 +84,18 @@ def stream_activations(model: Recognizer, inputs: Inputs) -> StreamActivations:
 def inputs_seen(*layers: nn.Module) -> Iterator[dict[nn.Module, tuple[Tensor, ...]]]:
     """Collects what some layers are given while a model runs."""
     seen: dict[nn.Module, tuple[Tensor, ...]] = {}
-    hooks = [layer.register_forward_pre_hook(lambda layer, given: seen.update({layer: given})) for layer in layers]
-    try:
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.enter_context(layer.register_forward_pre_hook(lambda layer, given: seen.update({layer: given})))
         yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def fuse_of(model: Recognizer) -> StreamSum:
     """The layer in which a fusion variant adds its streams; a ValueError for a model that has none."""
     fuse = getattr(model, "fuse", None)
     if not isinstance(fuse, StreamSum):
-        raise ValueError(
-            f"{model.name} reads {' and '.join(model.input_names)} and adds no two streams: "
-            "choose a fusion variant such as tsfmicro_late"
-        )
+        alone = f"{model.name} reads {' and '.join(model.input_names)} and adds no two streams"
+        raise ValueError(f"{alone}: choose a fusion variant such as tsfmicro_late")
     return fuse
 
 
@@ -160,16 +154,15 @@ def attention_relevance(model: Recognizer, inputs: Inputs, target: int) -> tuple
 def _walk_back(model: Recognizer, inputs: Inputs, target: int | None = None) -> tuple[Tensor, Tensor]:
     """From the last tokens through retention and attention back to onset and difference, for one class or for any."""
     fuse, parts = fuse_of(model), cast(Any, model)
-    layers = [m for m in model.modules() if isinstance(m, MIXING)]
+    layers = [m for m in model.modules() if isinstance(m, ManhattanRetention | SelfAttention)]
     with inputs_seen(fuse, parts.classifier, *layers, *map(_gathered, layers)) as seen:
         logits = model(**inputs)
     order = [m for m in seen if m is fuse or m in layers]  # as they ran
     before, after = order[: order.index(fuse)], order[order.index(fuse) + 1 :]
     if target is None and not before:
-        raise ValueError(
-            f"{type(model).__name__} adds the onset frame to the difference before its first retention, so a rollout "
-            "cannot tell its streams apart: choose another method or tsfmicro_late"
-        )
+        early = f"{type(model).__name__} adds the onset frame to the difference before its first retention"
+        remedy = "choose another method or tsfmicro_late"
+        raise ValueError(f"{early}, so a rollout cannot tell its streams apart: {remedy}")
 
     def slope(x: Tensor) -> Tensor | None:
         return None if target is None else torch.autograd.grad(logits[:, target].sum(), x, retain_graph=True)[0]
@@ -203,11 +196,8 @@ def _through_layers(flow: Flow, layers: Sequence[nn.Module], seen: Seen, slope: 
         side = x.shape[1] if x.ndim == 4 else int(x.shape[1] ** 0.5)
         # From a coarse token to the four that it was made of, or back; what it holds is shared out.
         flow = F.adaptive_avg_pool2d(flow, side) * (flow.shape[1] / side) ** 2
-        if isinstance(layer, ManhattanRetention) and layer.decomposed:
-            given = _through_lines(flow, layer, x, g)
-        else:
-            given = _through(flow, cast(Any, layer), x, g)
-        flow = (flow + given) / 2
+        through = _through_lines if getattr(layer, "decomposed", False) else _through
+        flow = (flow + through(flow, cast(Any, layer), x, g)) / 2
     return flow
 
 
@@ -228,8 +218,7 @@ def _through_lines(flow: Flow, layer: ManhattanRetention, x: Tensor, g: Tensor |
     if g is not None:
         g, v = (rearrange(t, "b y x (h d) -> b h y x d", h=layer.heads) for t in (g, layer.v(x)))
         between = torch.einsum("bhyxu, bhyud -> bhyxd", rows, v)
-        back = torch.einsum("bhxyv, bhyxd -> bhvxd", columns, g)
-        rows = _favouring(rows, back @ v.mT, (4,))
+        rows = _favouring(rows, torch.einsum("bhxyv, bhyxd -> bhvxd", columns, g) @ v.mT, (4,))
         columns = _favouring(columns, torch.einsum("bhyxd, bhvxd -> bhxyv", g, between), (1, 4))
     return torch.einsum("b y x, b h x y v, b h v x u -> b v u", flow, columns, rows) / layer.heads
 
