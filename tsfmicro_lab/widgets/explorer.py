@@ -20,6 +20,8 @@ from tsfmicro_lab.explain.figures import Picture
 from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.widgets.tiles import Bars, Pictures
 
+#: A model and its classes.
+Named = tuple[Recognizer, list[str]]
 #: What a reader's choice can lead to, told in one sentence; other errors are ours, and keep their trace.
 REFUSALS = (ValueError, OSError)
 
@@ -106,6 +108,11 @@ class Explorer(widgets.VBox):
         figure.supxlabel("\n".join(fill(told, 34 * most) for told in self.story_text().split("\n")), fontsize=8)
         return Image(data=figure._repr_png_(), format="png")
 
+    def chosen(self, table: pd.DataFrame, *columns: str) -> pd.Series:
+        """Which rows are asked for by the menus of the names of some columns: one value each, or `all`."""
+        asked = [(table[name] == getattr(self, name)) | (getattr(self, name) == "all") for name in columns]
+        return pd.concat(asked, axis=1).all(axis=1)
+
     def _tell(self, _: object = None) -> None:
         """What the controls say becomes state and traits."""
         self.state = {name: getattr(widget, trait) for name, (widget, trait) in self.controls.items()}
@@ -124,9 +131,7 @@ class Explorer(widgets.VBox):
             self._tell()
 
 
-def model_and_classes(
-    model: Recognizer | None, classes: Sequence[str] | None, shipped: str = "emotions"
-) -> tuple[Recognizer, list[str]]:
+def model_and_classes(model: Recognizer | None, classes: Sequence[str] | None, shipped: str = "emotions") -> Named:
     """A model, by default one that ships, and a name for each of its classes; refuses other numbers of names."""
     model = model or from_pretrained(shipped)
     classes = classes or model.config.classes

@@ -1,7 +1,6 @@
 """FaceStudio: a face whose every muscle has a slider, and whose true motion is known."""
 
 from collections import deque
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.preprocess.keyframes import difference_frame
 from tsfmicro_lab.widgets.explorer import Explorer, button, labelled, menu, model_and_classes, slider
 from tsfmicro_lab.widgets.tiles import Bars, Pane, Pictures, checked_size, png
-from tsfmicro_lab.widgets.webcam import WebcamRecorder
+from tsfmicro_lab.widgets.viewer import WebcamRecorder
 
 SOURCES = {"a head": "head", "a photograph": "photograph", "a picture of the webcam": "webcam"}
 FACE_SIDES = {"both sides": "", "right side": "R", "left side": "L"}
@@ -64,10 +63,8 @@ class FaceStudio(Explorer):
         controls |= {"duration": slider("duration, ms", 300, 100, 500, 5, wait=True)}
         controls |= {"rise": slider("rises for (share)", 0.45, 0.2, 0.8, 0.05, wait=True)}
         controls |= {"frame": slider("frame", 0, 0, 1)}
-        self.units = {
-            unit: slider(f"{unit} {name}", 2 if unit == "12" else 0, 0, 4, 0.25, wait=True)
-            for unit, (name, *_) in ACTION_UNITS.items()
-        }
+        labels = {unit: f"{unit} {name}" for unit, (name, *_) in ACTION_UNITS.items()}
+        self.units = {u: slider(label, 2 * (u == "12"), 0, 4, 0.25, wait=True) for u, label in labels.items()}
         self.distractors = {name: slider(f"{name} ×", 0, 0, top, 0.25, wait=True) for name, top in STRONGEST.items()}
         self.webcam, self.play = WebcamRecorder("webcam.webm", seconds=1), widgets.Play(interval=40)
         widgets.jslink((self.play, "value"), (controls["frame"], "value"))
@@ -121,15 +118,13 @@ class FaceStudio(Explorer):
     def _asked(self) -> tuple[Surface, Light, str]:
         """The face that is asked for, its light and its name."""
         if self.source == "head":
-            number = self.person
-            head = draw_head(Person.draw(number, self.layout_variation))
-            return head, Light.draw(np.random.default_rng(number)), f"person{number:03d}"
+            head = draw_head(Person.draw(self.person, self.layout_variation))
+            return head, Light.draw(np.random.default_rng(self.person)), f"person{self.person:03d}"
         if self.source == "photograph":
             name = self.photograph.strip()
             if name not in (known := packaged_portraits()) and not Path(name).is_file():
                 raise ValueError(f"there is no picture {name}: upload it beside the notebook and type the file's name")
-            portrait = find_portrait(known.get(name, name), name)
-            return photographed(portrait, self.size), Light(), Path(name).stem
+            return photographed(find_portrait(known.get(name, name), name), self.size), Light(), Path(name).stem
         if not Path(self.webcam.path).exists():
             raise ValueError("there is no picture yet: look into the camera and press the button that records")
         last = deque((read() for _, read in Video(self.webcam.path)), maxlen=1).pop()
@@ -160,18 +155,15 @@ class FaceStudio(Explorer):
     def _motion(self, units: dict[str, float]) -> Motion:
         timing = round(self.duration / 1e3 * FPS), self.rise
         strength = {name: control.value for name, control in self.distractors.items()}
-        return Motion.draw(units, replace(Distractors.none(), **strength), [self.person], timing)
+        return Motion.draw(units, Distractors(**strength), [self.person], timing)
 
     def _update(self) -> None:
         motion, i = self.moving.motion, self.frame
         onset, now, field = self.moving.render(motion.onset), self.moving.render(i), self.moving.displacement(i)
         change, full = difference_frame(onset, now).mean(-1), 3 * self.size / REFERENCE_SIZE
-        self.pictures.show(
-            Pane("onset", onset),
-            Pane(f"frame {i}", now),
-            Pane("difference", values=change, limit=20, unit="grey levels", smooth=True),
-            Pane("true motion", values=field, limit=full, kind="flow", unit="px", smooth=True),
-        )
+        difference = Pane("difference", values=change, limit=20, unit="grey levels", smooth=True)
+        moved = Pane("true motion", values=field, limit=full, kind="flow", unit="px", smooth=True)
+        self.pictures.show(Pane("onset", onset), Pane(f"frame {i}", now), difference, moved)
         key = {motion.onset: "onset", motion.apex: "apex", motion.offset: "offset"}.get(i, "")
         size = f"strength {motion.intensity(i):.0%}, largest displacement {np.hypot(*field).max():.2f} px"
         coded = " + ".join(u + self.moving.facs_intensity(u) for u in motion.units) or "nothing"

@@ -4,13 +4,12 @@ import copy
 from collections.abc import Mapping
 from html import escape
 
-import numpy as np
 import torch
 import traitlets
 
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.explain.streams import StreamActivations, fuse_of, stream_activations, stream_weights
-from tsfmicro_lab.models import Recognizer, from_pretrained
+from tsfmicro_lab.models import STREAMS, Recognizer, from_pretrained
 from tsfmicro_lab.models.retention import ManhattanRetention
 from tsfmicro_lab.widgets.explorer import Explorer, button, clip_menu, menu, model_and_classes, slider
 from tsfmicro_lab.widgets.tiles import Bars, Pane, Pictures
@@ -54,8 +53,7 @@ class FusionExplorer(Explorer):
         self._decays = {layer: layer.gamma for layer in layers if isinstance(layer, ManhattanRetention)}
         donors = [(OWN, OWN), *clip_menu(samples, 0).options]
         controls = {"clip": clip_menu(samples, index), "onset_from": menu("onset frame of", donors)}
-        controls |= {"how_weight": slider("weight of how", 1, 0, 2, 0.05)}
-        controls |= {"where_weight": slider("weight of where", 1, 0, 2, 0.05)}
+        controls |= {f"{name}_weight": slider(f"weight of {name}", 1, 0, 2, 0.05) for name in ("how", "where")}
         controls |= {"penalty": slider("distance penalty ×", 1, 0, 5, 0.1)}
         controls |= {"target": menu("evidence for", ["predicted", *samples.classes])}
         self.pictures = {name: Pictures() for name in self.models}
@@ -87,11 +85,8 @@ class FusionExplorer(Explorer):
                 now = self.activations[name] = stream_activations(model, inputs)
             target = int(now.logits.argmax()) if self.target == "predicted" else samples.classes.index(self.target)
             most = max(float(stream.max()) for stream in before.streams.values())
-            self.pictures[name].show(
-                Pane(f"{name}: onset", face),
-                Pane("difference", None, inputs["difference"][0].mean(0).numpy(), unit="deviations", smooth=True),
-                Pane("stream of how", None, now.streams["difference"], most, "strength"),
-                Pane("stream of where", None, now.streams["onset"], most, "strength"),
-                Pane("evidence", face, now.evidence[target], float(np.abs(before.evidence).max()), unit="logit"),
-            )
+            change = Pane("difference", None, inputs["difference"][0].mean(0).numpy(), unit="deviations", smooth=True)
+            streams = [Pane(f"stream of {STREAMS[n]}", None, x, most, "strength") for n, x in now.streams.items()]
+            evidence = Pane("evidence", face, now.evidence[target], float(abs(before.evidence).max()), unit="logit")
+            self.pictures[name].show(Pane(f"{name}: onset", face), change, *streams, evidence)
             self.bars[name].show(model, torch.as_tensor(now.logits))

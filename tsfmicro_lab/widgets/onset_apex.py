@@ -15,10 +15,8 @@ from tsfmicro_lab.data.schema import Dataset
 from tsfmicro_lab.explain.figures import clips_figure
 from tsfmicro_lab.explain.regions import unit_regions
 from tsfmicro_lab.models.base import Recognizer
-from tsfmicro_lab.preprocess.alignment import align_clip, onset_landmarks
+from tsfmicro_lab.preprocess import Landmarker, align_clip, difference_frame, onset_landmarks
 from tsfmicro_lab.preprocess.flow import FLOWS, optical_flow, resize_flow
-from tsfmicro_lab.preprocess.keyframes import difference_frame
-from tsfmicro_lab.preprocess.landmarks import Landmarker
 from tsfmicro_lab.widgets.explorer import Explorer, clip_menu, menu, model_and_classes
 from tsfmicro_lab.widgets.tiles import Bars, checked_size
 from tsfmicro_lab.widgets.viewer import FrameViewer

@@ -75,9 +75,7 @@ class ResultsExplorer(Explorer):
         return Image(data=figure._repr_png_(), format="png")
 
     def _filter(self) -> None:
-        keep = self._all.model.notna()
-        for column in ("model", "selection"):
-            keep &= (getattr(self, column) == "all") | (self._all[column] == getattr(self, column))
+        keep = self.chosen(self._all, "model", "selection")
         self.table = self._all[keep].reset_index(drop=True)
         self.rows.value = self.table.round(3).to_html(index=False, border=0, na_rep="")
         _fill(self.controls["run"][0], [(f"{row.run}: {row.model}", i) for i, row in self._all[keep].iterrows()])

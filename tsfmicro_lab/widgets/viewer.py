@@ -1,6 +1,5 @@
-"""FrameViewer: the aligned frames of a clip in the browser, to scrub, play and compare without the kernel."""
+"""FrameViewer, the aligned frames of a clip to scrub and compare without the kernel; WebcamRecorder, your own face."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from tsfmicro_lab.widgets.tiles import outline, png, scripts
 
 #: Most that is sent of one clip: frames, and bytes of them.
 MAX_FRAMES, MAX_BYTES = 300, 2 * 2**20
+#: Recordings that grow beyond so many bytes are cut off.
+MAX_RECORDING = 500 * 2**20
 #: Full colour resolution, too: what changes is a grey level or two.
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 
@@ -46,7 +47,7 @@ class FrameViewer(anywidget.AnyWidget):  # type: ignore[misc]
         if clip:
             self.show(clip)
 
-    def show(self, clip: Clip, regions: Mapping[str, np.ndarray] | None = None) -> None:
+    def show(self, clip: Clip, regions: dict[str, np.ndarray] | None = None) -> None:
         """Shows an aligned clip at its annotated key frames, or the spotted apex; regions (masks) can be outlined.
 
         Raises:
@@ -95,3 +96,36 @@ def _sampled(clip: Clip, most: int) -> list[int]:
     half = max(most // 2 - 1, 2)
     inside, everywhere = (np.linspace(*ends, half) for ends in ((clip.onset, clip.offset), (0, count - 1)))
     return sorted(set(map(int, [*inside, *everywhere, clip.apex or clip.onset])))
+
+
+class WebcamRecorder(anywidget.AnyWidget):  # type: ignore[misc]
+    """Records from the camera of the machine that shows the page; the file goes to the machine that runs the notebook.
+
+    Each recording replaces the file.
+
+    Attributes:
+        path, seconds: Where the recording goes, and how long it is.
+        status: "ready", "recording", "done", "cut off" or "failed".
+        state: Path and seconds, a dictionary: keep it, and assign it to come back to it.
+    """
+
+    _esm = Path(__file__).with_name("webcam.js")
+    path = traitlets.Unicode().tag(sync=True)
+    seconds = traitlets.Float(5.0, min=1, max=60).tag(sync=True)
+    status = traitlets.Unicode("ready").tag(sync=True)
+    _size = 0
+    state = property(lambda s: s.get_state(["path", "seconds"]), lambda s, w: [s.set_trait(*x) for x in w.items()])  # type: ignore[arg-type]
+
+    def __init__(self, path: Path | str = "webcam.webm", seconds: float = 5.0) -> None:
+        super().__init__(path=str(path), seconds=seconds)
+        self.on_msg(self._take)
+
+    def _take(self, _: object, content: dict[str, str], parts: list[memoryview]) -> None:
+        path, kind = Path(self.path), content.get("kind")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._size = sum(map(len, parts)) + (kind != "begin" and self._size)
+        if self._size <= MAX_RECORDING:
+            with path.open("wb" if kind == "begin" else "ab") as file:
+                file.writelines(parts)
+        if kind == "end":
+            self.status = "done" if self._size <= MAX_RECORDING else "cut off"

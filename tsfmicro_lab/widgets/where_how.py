@@ -21,14 +21,13 @@ from tsfmicro_lab.explain.figures import MAP_LABEL, shared_limit, stream_title
 from tsfmicro_lab.explain.methods import METHODS, Masks
 from tsfmicro_lab.explain.regions import clip_regions, region_table, without_motion
 from tsfmicro_lab.models.base import STREAMS, UNSURE, Recognizer, to_inputs
-from tsfmicro_lab.preprocess.alignment import align_clip, onset_landmarks
-from tsfmicro_lab.preprocess.keyframes import difference_frame, with_apex
-from tsfmicro_lab.preprocess.landmarks import Landmarker
+from tsfmicro_lab.preprocess import Landmarker, align_clip, difference_frame, onset_landmarks, with_apex
 from tsfmicro_lab.widgets.explorer import Explorer, button, clip_menu, clip_table, menu, model_and_classes, slider
 from tsfmicro_lab.widgets.tiles import Bars, Pane, Pictures, checked_size
 
 #: Which inputs a switched-off region is taken from.
 TAKEN_FROM = {"how: it holds still": ("difference",), "where: it is blotted out": ("onset",), "both": tuple(STREAMS)}
+Prepared = tuple[Clip, dict[str, torch.Tensor], Masks]
 #: Onset frames from which attribution starts, as grey levels; the difference starts at zero.
 GREYS = {"black": 0.0, "white": 255.0}
 
@@ -118,9 +117,7 @@ class WhereHowExplorer(Explorer):
         """Leaves those clips in the menu that were asked for."""
         if self.answer != "all" or self.sure:
             self._ask()
-        keep = self.instances.sure >= self.sure
-        for column in ("answer", "emotion", "subject"):
-            keep &= (getattr(self, column) == "all") | (self.instances[column] == getattr(self, column))
+        keep = self.chosen(self.instances, "answer", "emotion", "subject") & (self.instances.sure >= self.sure)
         if not keep.any():
             raise ValueError("no clip is answered, labelled and named so: ask for less")
         options = clip_menu(self.data, 0).options
@@ -140,9 +137,7 @@ class WhereHowExplorer(Explorer):
             self.instances = self.instances.assign(said=said, answer=answer, sure=sure)
             self.instances.attrs["model"] = self.model
 
-    def _prepared(
-        self, clip: Clip, model: Recognizer, landmarker: Landmarker | None
-    ) -> tuple[Clip, dict[str, torch.Tensor], Masks]:
+    def _prepared(self, clip: Clip, model: Recognizer, landmarker: Landmarker | None) -> Prepared:
         """The clip aligned to be seen; what the model reads of it; regions at the model's size."""
         clip = replace(clip, landmarks=onset_landmarks(clip, landmarker))
         small = with_apex(align_clip(clip, model.config.image_size))
