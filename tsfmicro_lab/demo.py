@@ -9,12 +9,10 @@ from tqdm.auto import tqdm
 
 from tsfmicro_lab.data.samples import Samples, prepare
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
-from tsfmicro_lab.explain.attribution import mass_inside, where_how
+from tsfmicro_lab.explain import clips_figure, mass_inside, where_how, where_how_figure
 from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
-from tsfmicro_lab.explain.figures import clips_figure, where_how_figure
 from tsfmicro_lab.models import Recognizer, from_pretrained
-from tsfmicro_lab.preprocess.alignment import align_clip
-from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker
+from tsfmicro_lab.preprocess import MediaPipeLandmarker, align_clip
 from tsfmicro_lab.reports import Report
 from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_processes, score_table
 from tsfmicro_lab.training.predictions import write_predictions
@@ -86,9 +84,8 @@ def _explain(report: Report, data: SyntheticMicroExpressions, samples: Samples, 
         where, _ = mass_inside(heat["onset"], clip.truth.moved)
         how, chance = mass_inside(heat["difference"], clip.truth.moved)
         said = [samples.names(samples.label[[i]])[0], samples.classes[heat.target]]
-        rows.append(
-            [clip.subject, clip.name, *said, where, how, chance, heat.share("difference"), heat.completeness_error]
-        )
+        found = [where, how, chance, heat.share("difference"), heat.completeness_error]
+        rows.append([clip.subject, clip.name, *said, *found])
     columns = ["where", "how", "chance", "how_share", "completeness_error"]
     shares = pd.DataFrame(rows, columns=["subject", "clip", "truth", "predicted", *columns])
     shares.to_csv(report.path.with_name("shares.csv"), index=False)

@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+import plotly.express as px
+import plotly.graph_objects as go
 
 from tsfmicro_lab import __version__
 from tsfmicro_lab.analyze import Analysis, unknown_spans
@@ -23,9 +23,6 @@ from tsfmicro_lab.results import Result, explain_clip
 from tsfmicro_lab.training.metrics import calibration, class_table
 from tsfmicro_lab.training.protocols import LEAKY
 from tsfmicro_lab.training.statistics import card_scores
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 
 class Report:
@@ -62,7 +59,7 @@ class Report:
         for name, value in values.items():
             if isinstance(value, pd.DataFrame):
                 value = value.to_html(index=False, border=0, na_rep="", float_format="{:.3f}".format, justify="inherit")
-            elif isinstance(value, Figure):
+            elif hasattr(value, "savefig"):
                 file = self.path.with_name(f"{name}.png")
                 value.savefig(file, dpi=110)
                 value = "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
@@ -129,13 +126,11 @@ def analysis_report(found: Analysis, folder: Path | str, trained_on: str = "") -
     return report.write()
 
 
-def curve_chart(found: Analysis) -> "go.Figure":
+def curve_chart(found: Analysis) -> go.Figure:
     """The curve that moments were spotted on, with its threshold; grey where nothing can be said."""
-    import plotly.express as px
-
     trace, labels = found.trace, {"x": "seconds", "y": "change, grey levels"}
     step = -(-len(trace.curve) // 4000)  # so many points are drawn at most: the highest of each group
-    highest = pd.Series(trace.curve).groupby(np.arange(len(trace.curve)) // step).max()
+    highest = pd.Series(trace.curve).groupby(lambda frame: frame // step).max()
     figure = px.line(x=trace.times[::step], y=highest, labels=labels, template=TEMPLATE)
     figure.update_traces(line={"color": "grey", "width": 1})
     if highest.notna().any():

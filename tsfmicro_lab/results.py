@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from tsfmicro_lab.clips import Clip
@@ -15,8 +14,7 @@ from tsfmicro_lab.data.composite import CLASSES, read_log
 from tsfmicro_lab.data.samples import Samples, open_store
 from tsfmicro_lab.data.schema import KEY
 from tsfmicro_lab.explain.attribution import WhereHow, where_how
-from tsfmicro_lab.models import from_pretrained
-from tsfmicro_lab.models.base import STREAMS
+from tsfmicro_lab.models import STREAMS, from_pretrained
 from tsfmicro_lab.training.cross_validation import fold_files, is_whole
 from tsfmicro_lab.training.metrics import calibration, has_units, score_table
 from tsfmicro_lab.training.predictions import MAX_BYTES, read_predictions
@@ -153,9 +151,8 @@ def verify(folder: Path) -> pd.DataFrame:
     Raises:
         ValueError: The folder is none of `cross_validate`.
     """
-    rows = []
-    for fold, clips in _read_about(folder)["folds"].items():
-        rows.append([fold, clips, *(_state(path, folder) for path in fold_files(folder, fold))])
+    folds = _read_about(folder)["folds"].items()
+    rows = [[fold, clips, *(_state(path, folder) for path in fold_files(folder, fold))] for fold, clips in folds]
     return pd.DataFrame(rows, columns=["fold", "clips", "table", "model"])
 
 
@@ -214,7 +211,7 @@ def explain_clip(result: Result, samples: Samples, row: pd.Series) -> tuple[Clip
     """
     if result.about.get("samples") != samples_digest(samples):
         raise ValueError(f"{result.name} was evaluated on other samples than these")
-    i = int(np.flatnonzero((samples.table[KEY] == row[KEY]).all(axis=1))[0])
+    i = int((samples.table[KEY] == row[KEY]).all(axis=1).to_numpy().nonzero()[0][0])
     frames = [x[i].permute(1, 2, 0).numpy() for x in (samples.onset, samples.apex)]
     clip = Clip(str(row["clip"]), row.subject, frames, 0, 1, 1, emotion=row.truth)
     folder = fold_files(result.folder, row.fold)[1].parent
