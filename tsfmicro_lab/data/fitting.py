@@ -36,13 +36,11 @@ def fit_head(points: Points, size: int = 224) -> Fit:
     """
     if len(points) not in (len(FACE_POINTS), 478) or not np.isfinite(points).all():
         raise ValueError(f"a head is fitted to {len(FACE_POINTS)} named points or all 478, finite; got {points.shape}")
-    camera, mean = Camera(size), Person.mean().vertices()
-    index = _index(len(points))
+    camera, mean, index = Camera(size), Person.mean().vertices(), _index(len(points))
     centred = points - points.mean(0)
     if np.linalg.svd(centred, compute_uv=False)[1] < 1e-3 * max(size, 1) * np.sqrt(len(points)):
         raise ValueError("the landmarks lie on a line or in one place, which no face does: check them")
-    head = places_of(mean)[index]
-    depth = np.zeros(len(points))
+    head, depth = places_of(mean)[index], np.zeros(len(points))
     for _ in range(4):  # each time with the perspective of the last
         target = unproject(points, depth, size)
         affine = np.linalg.lstsq(head - head.mean(0), target - target.mean(0), rcond=None)[0].T

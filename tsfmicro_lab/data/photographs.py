@@ -248,8 +248,7 @@ class PhotographMicroExpressions(SyntheticMicroExpressions):
         if settings.get("where", "free") != "free":
             raise ValueError("a photograph shows too little around the face to film it unaligned: take heads for that")
         default_landmarker(faces=2)  # without it no picture can be used, and none is to blame
-        self.portraits: list[Portrait] = []
-        rows = []
+        self.portraits, rows = list[Portrait](), list[tuple[str, str, str]]()
         for name, picture in _pictures(source).items():
             try:
                 self.portraits.append(find_portrait(picture, name))

@@ -161,8 +161,7 @@ def _walk_back(model: Recognizer, inputs: Inputs, target: int | None = None) -> 
     before, after = order[: order.index(fuse)], order[order.index(fuse) + 1 :]
     if target is None and not before:
         early = f"{type(model).__name__} adds the onset frame to the difference before its first retention"
-        remedy = "choose another method or tsfmicro_late"
-        raise ValueError(f"{early}, so a rollout cannot tell its streams apart: {remedy}")
+        raise ValueError(f"{early}, so a rollout cannot tell its streams apart: choose another method or tsfmicro_late")
 
     def slope(x: Tensor) -> Tensor | None:
         return None if target is None else torch.autograd.grad(logits[:, target].sum(), x, retain_graph=True)[0]

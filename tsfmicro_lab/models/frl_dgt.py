@@ -78,8 +78,7 @@ class TransformerFusion(nn.Module):
         super().__init__()
         self.mix = nn.Linear(given, mixed)
         self.blocks = nn.Sequential(*(TransformerBlock(dim, heads) for _ in range(depth)))
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.fusion = fusion
+        self.norm, self.fusion = nn.LayerNorm(dim, eps=1e-6), fusion
 
     def forward(self, x: Tokens) -> Float[Tensor, "batch dim"]:
         """Returns one vector for all tokens."""
@@ -277,8 +276,7 @@ class DGM(nn.Module):
 
     def forward(self, onset: Image, apex: Image) -> Displacement:
         """Returns the displacement of each pixel of the onset frame."""
-        x = torch.cat((onset, 20 * (apex - onset)), 1)
-        kept: list[Tensor] = []
+        x, kept = torch.cat((onset, 20 * (apex - onset)), 1), list[Tensor]()
         for block in self.down:
             x = block(F.avg_pool2d(x, 2) if kept else F.pixel_unshuffle(x, 2))
             kept.append(x)

@@ -112,8 +112,7 @@ class PlaceClassifier(nn.Module):
 def _retention(c: MMNetConfig) -> RetentionPyramid:
     """As many stages of TSFmicro's pyramid, of one block each: its last, if there are fewer than four."""
     n, form = len(c.dims), TSFmicroConfig(image_size=c.image_size, dims=c.dims)
-    form = replace(form, depths=(1,) * n, decomposed=form.decomposed[-n:], spreads=form.spreads[-n:])
-    return RetentionPyramid(form)
+    return RetentionPyramid(replace(form, depths=(1,) * n, decomposed=form.decomposed[-n:], spreads=form.spreads[-n:]))
 
 
 class MMNet(Recognizer):

@@ -146,8 +146,7 @@ class ManhattanRetention(nn.Module):
 
     def __init__(self, dim: int, heads: int, grid: int, *, decomposed: bool = False, spread: float = 4.0) -> None:
         super().__init__()
-        self.heads, self.grid, self.decomposed = heads, grid, decomposed
-        self.scale = (dim // heads) ** -0.5
+        self.heads, self.grid, self.decomposed, self.scale = heads, grid, decomposed, (dim // heads) ** -0.5
         self.q, self.k, self.v, self.out = (nn.Linear(dim, dim) for _ in range(4))
         self.local = DepthwiseConv(dim, 5)
         sin, cos = rotary_table(grid * grid, dim // heads)

@@ -68,8 +68,7 @@ class ConvStem(nn.Sequential):
     """Four 3×3 convolutions that halve the image: (B, 3, H, W) → (B, dim, H/2, W/2); the first two have half of dim."""
 
     def __init__(self, dim: int) -> None:
-        half = dim // 2
-        layers: list[nn.Module] = []
+        half, layers = dim // 2, list[nn.Module]()
         for i, o, stride in ((3, half, 2), (half, half, 1), (half, dim, 1), (dim, dim, 1)):
             layers += [nn.Conv2d(i, o, 3, stride, padding=1), nn.BatchNorm2d(o), nn.GELU()]
         super().__init__(*layers[:-1])  # no activation after the last

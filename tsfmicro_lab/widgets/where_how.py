@@ -27,6 +27,7 @@ from tsfmicro_lab.widgets.tiles import Bars, Pane, Pictures, checked_size
 
 #: Which inputs a switched-off region is taken from.
 TAKEN_FROM = {"how: it holds still": ("difference",), "where: it is blotted out": ("onset",), "both": tuple(STREAMS)}
+#: A clip aligned to be seen; what the model reads of it; regions at the model's size.
 Prepared = tuple[Clip, dict[str, torch.Tensor], Masks]
 #: Onset frames from which attribution starts, as grey levels; the difference starts at zero.
 GREYS = {"black": 0.0, "white": 255.0}
