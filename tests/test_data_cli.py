@@ -8,8 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from lookalikes import synthesize
+from studies.megc_log import write_log
 from tsfmicro_lab.cli import app
 from tsfmicro_lab.data import SyntheticMicroExpressions, list_cards, load, open_store, read_card
+from tsfmicro_lab.data.recordings import differences
 
 run = CliRunner()
 
@@ -88,11 +90,55 @@ def test_pictures_are_looked_at_and_what_is_wrong_is_one_row_a_kind(copy, landma
     assert "2 of 4 clips can be used" in text
 
 
+def test_a_renamed_table_of_an_unnamed_set_says_which_sets_it_may_be(tmp_path):
+    synthesize("samm", tmp_path / "s", SyntheticMicroExpressions(1, 1, 64), frames=False, faults=False)
+    (tmp_path / "s" / "SAMM_Micro_FACS_Codes_v2.xlsx").rename(tmp_path / "s" / "codes.xlsx")
+    text = data("check", tmp_path / "s", code=1)
+    sets = "casme2 2014, casme2 2019, casme2 objective, samm v2"
+    assert f"but codes.xlsx: a table there has the columns of {sets}: call it as that set does" in text
+    assert "is no root of MMEW: expected MMEW" in data("prepare", "mmew", tmp_path / "s", code=1)
+
+
 def test_a_foreign_folder_says_what_lies_there(tmp_path):
     (tmp_path / "holiday").mkdir()
     assert "holds no table that a data card names, but holiday: give the folder with it" in data(
         "check", tmp_path, code=1
     )
+
+
+def test_two_copies_are_compared(copy, sound, tmp_path):
+    """The same; a changed label, frames that are gone, a row that is gone, another release: one row a kind."""
+    text = data("diff", copy, sound, "--labels", "2014")
+    assert "0 kinds of differences" in text
+    path = copy / "CASME2-coding-20140508.xlsx"
+    table = pd.read_excel(path, dtype=str, engine="openpyxl").rename(columns=lambda n: "" if "Unnamed" in n else n)
+    table.loc[0, "Estimated Emotion"], table.loc[1, "ApexFrame"] = "sadness", "47"
+    table.iloc[:3].to_excel(path, index=False)
+    next((copy / "CASME2_RAW_selected" / "sub01" / "EP01_01f").glob("*")).unlink()
+    text = data("diff", copy, sound, "--labels", "2014", code=1)
+    gone = f"{table.Subject[3]}/{table.Filename[3]}"
+    assert f"clips of the second alone 1 {gone}" in text
+    assert "emotion 1 01/EP01_01f sadness" in text
+    assert "apex 1 02/EP01_01f 47" in text
+    assert "frames 1 01/EP01_01f" in text
+    assert "onset " not in text
+    other = data("diff", copy, "--labels", "2019", sound, code=1)
+    assert "CASME II (labels 2019): 4 clips" in other
+    assert differences_of("2014", "2019", sound) == ["columns of the second alone"]
+
+
+def differences_of(one, other, root):
+    return differences(load("casme2", root, one), load("casme2", root, other)).what.tolist()
+
+
+def test_clips_of_one_recording_are_compared_by_their_onset(tmp_path):
+    synthesize("casme3", tmp_path / "a", SyntheticMicroExpressions(1, 3, 64), frames=False, faults=False)
+    synthesize("casme3", tmp_path / "b", SyntheticMicroExpressions(1, 2, 64), frames=False, faults=False)
+    one, other = (load("casme3", tmp_path / part) for part in "ab")
+    table = differences(one, other)
+    last = one.annotations.iloc[2]
+    row = ["clips of the first alone", 1, f"{last.subject}/a/{last.onset}", "", ""]
+    assert row in table.values.tolist()
 
 
 def test_three_commands_lead_from_a_copy_to_a_number(copy, tmp_path, landmarker):
@@ -114,6 +160,32 @@ def test_three_commands_lead_from_a_copy_to_a_number(copy, tmp_path, landmarker)
     assert (tmp_path / "run" / "predictions.csv").is_file()
 
 
+def test_a_composite_goes_from_three_copies_to_a_number_and_a_log(copy, tmp_path, landmarker):
+    source = SyntheticMicroExpressions(2, 3, 160)
+    for name in ("smic", "samm"):
+        synthesize(name, tmp_path / name, source, faults=False)
+    roots = [tmp_path / "smic", copy, tmp_path / "samm"]
+    options = ["--model", "ststnet/base", "--workers", 1, "--out", tmp_path / "stores"]
+    assert "samm is no root of SMIC" in data("prepare", "megc2019", *roots[::-1], *options, code=1)
+    data("prepare", "megc2019", *roots, *options)
+    store = next((tmp_path / "stores").iterdir())
+    samples = open_store(store)
+    assert set(samples.table["data"]) == {"smic", "casme2", "samm"}
+    evaluate = ["evaluate", "--store", store, "--model", "ststnet", "--preset", "base", "--epochs", "1", "--seeds", "1"]
+    evaluate += ["--protocol", "megc2019", "--workers", "1", "--out", tmp_path / "run"]
+    result = run.invoke(app, list(map(str, evaluate)))
+    assert result.exit_code == 0, result.output
+    assert f"megc2019, base, {len(samples)} clips a seed" in result.output
+    predictions = pd.read_csv(tmp_path / "run" / "predictions.csv", dtype={"subject": str, "clip": str})
+    own = predictions[predictions.model == "ststnet"]
+    assert len(own) == len(samples)
+    assert own.fold.nunique() == own.subject.nunique() == samples.table.subject.nunique()
+    write_log(tmp_path / "log.txt", own, samples)
+    scored = run.invoke(app, ["score", str(tmp_path / "log.txt")])
+    assert scored.exit_code == 0, scored.output
+    assert f" {len(samples)} " in scored.output
+
+
 def test_strict_stops_and_without_leaves_out(copy, tmp_path, landmarker):
     onset = load("casme2", copy, "2014")[0].frames.items[2]
     onset.write_bytes(onset.read_bytes()[:200])
@@ -125,7 +197,7 @@ def test_strict_stops_and_without_leaves_out(copy, tmp_path, landmarker):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["prepare", "samm", "{here}"], "is no root of SAMM: expected SAMM_Micro_FACS_Codes_v2.xlsx inside"),
+        (["prepare", "samm", "{here}"], "is no root of SAMM: expected SAMM_Micro_FACS_Codes_v2.xlsx or SAMM_*_Micro"),
         (["prepare", "casme2", "{here}"], "CASME II has no labels 'None': give labels=, one of 2014"),
         (["prepare", "casme2", "{here}", "--labels", "2020"], "CASME II has no labels '2020'"),
         (["prepare", "synthetic", "{here}"], "it is not read from a folder"),

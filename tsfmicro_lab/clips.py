@@ -91,6 +91,7 @@ class Clip:
         action_units: FACS units that move, such as ("4", "R12"); a prefix tells a one-sided movement.
         landmarks: The named points on the onset frame (see `preprocess.POINT_NAMES`), pixels, where they are known.
         truth: The true motion, for rendered clips.
+        reach: Share of the way from onset to apex, near either, in which public code seeks its strongest pair.
 
     Raises:
         ClipError: The key frames are out of order or beyond the frames.
@@ -112,6 +113,7 @@ class Clip:
     action_units: tuple[str, ...] = ()
     landmarks: Points | None = field(default=None, repr=False)
     truth: Truth | None = field(default=None, repr=False)
+    reach: float = field(default=0.15 / 4, repr=False)
 
     def __post_init__(self) -> None:
         if not len(self.frames):

@@ -95,6 +95,7 @@ class PaperRecipe:
         reports: Which epoch is reported.
         besides: What a recipe cannot say.
         source: Where it was read.
+        prepare: How its clips are prepared: name of the data set, release of its labels, target.
     """
 
     method: str
@@ -104,6 +105,7 @@ class PaperRecipe:
     reports: str | None
     besides: str
     source: str
+    prepare: dict[str, str] | None = None
 
     def recipe(self) -> Recipe:
         """The recipe, batch norm as published.

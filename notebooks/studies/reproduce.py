@@ -1,7 +1,8 @@
-"""A paper's recipe on your own store: honest, as its public code selects (leaky), and what was published, side by side.
+"""A paper's recipe on your own copy: honest, as its public code selects (leaky), and what was published, side by side.
 
-`python -m studies.reproduce MMNet "CASME II, 5 classes" STORE` in notebooks/; without a store it lists what it knows.
-Recipes are those of recipes.yaml, each with the place where it was read; one of which a field was not read is refused.
+`python -m studies.reproduce MMNet "CASME II, 5 classes" ROOT` in notebooks/; without a root it lists what it knows. A
+composite takes a root for each part; a store of `tsfmicro-lab data prepare` stands for its roots. Recipes are those of
+recipes.yaml, each with the place where it was read; one of which a field was not read is refused.
 """
 
 from dataclasses import replace
@@ -12,10 +13,14 @@ import numpy as np
 import pandas as pd
 import typer
 
-from studies.papers import can_be_true, paper_recipes, published
+from studies.papers import PaperRecipe, can_be_true, paper_recipes, published
 from studies.script import Epochs, Out, Preset, Seeds, Workers, one_sentence
+from tsfmicro_lab.cli.data import open_clips
 from tsfmicro_lab.cli.output import print_table
-from tsfmicro_lab.data import Samples, open_store
+from tsfmicro_lab.data import Samples, open_store, prepare
+from tsfmicro_lab.data.samples import MANIFEST
+from tsfmicro_lab.data.tensors import KEY_FRAMES, STRONGEST
+from tsfmicro_lab.models import create_model
 from tsfmicro_lab.training import Run, evaluate, subject_interval
 from tsfmicro_lab.training.protocols import LEAKY
 
@@ -28,6 +33,36 @@ def known() -> pd.DataFrame:
     """What can be reproduced: method, task, epoch that is reported, and where the recipe was read."""
     rows = [[p.method, p.task, p.reports, p.source] for p in paper_recipes() if _model(p.method) in MODELS.values()]
     return pd.DataFrame(rows, columns=["method", "task", "reports", "source"])
+
+
+def find(method: str, task: str) -> PaperRecipe:
+    """A recipe that :func:`known` lists; a ValueError if it is not known."""
+    for paper in paper_recipes():
+        if (paper.method, paper.task) == (method, task):
+            return paper
+    listed = "; ".join(f"{m}: {t}" for m, t in known()[["method", "task"]].itertuples(index=False))
+    raise ValueError(f"no recipe of '{method}' on '{task}': choose from {listed}")
+
+
+def prepare_for(
+    paper: PaperRecipe, roots: list[Path], folder: Path, preset: str = "base", workers: int | None = None
+) -> Samples:
+    """Prepares your copy as the paper's model reads it: the classes of its task, and the reach of its key frames.
+
+    Raises:
+        ValueError: How the paper's data are prepared was not read, something of its recipe was not, or the copy is
+            another set.
+    """
+    strongest = paper.recipe().strongest_pair
+    if paper.prepare is None:
+        raise ValueError(
+            f"{paper.method}, {paper.task}: which classes of which set it reads was not read: give a store"
+        )
+    how, network = paper.prepare, create_model(_model(paper.method), preset=preset)
+    data = open_clips(how["name"], roots, how.get("labels"), {"workers": workers}, {})
+    tensors = (*network.prepared, *KEY_FRAMES, *(STRONGEST if strongest else ()))
+    options: dict[str, Any] = {"tensors": tensors, "folder": folder / "stores", "workers": workers}
+    return prepare(data, network.config.image_size, target=how["target"], **options)
 
 
 def reproduce(
@@ -61,10 +96,7 @@ def reproduce(
     Raises:
         ValueError: The recipe is not known, or something of it was not read.
     """
-    paper = next((p for p in paper_recipes() if (p.method, p.task) == (method, task)), None)
-    if paper is None:
-        listed = "; ".join(f"{m}: {t}" for m, t in known()[["method", "task"]].itertuples(index=False))
-        raise ValueError(f"no recipe of '{method}' on '{task}': choose from {listed}")
+    paper = find(method, task)
     recipe = replace(paper.recipe(), epochs=epochs or paper.recipe().epochs)
     rows = []
     for name, selection in {"honest": "last", "leaky": "oracle"}.items():
@@ -102,22 +134,22 @@ def _model(method: str) -> str:
 def main(
     method: Annotated[str, typer.Argument(help="Such as MMNet; none: what there is is listed.")] = "",
     task: Annotated[str, typer.Argument(help="Such as 'CASME II, 5 classes'.")] = "",
-    store: Annotated[Path | None, typer.Argument(help="Store of `tsfmicro-lab data prepare`.")] = None,
+    roots: Annotated[list[Path] | None, typer.Argument(help="Folder of your copy, or a store of it.")] = None,
     preset: Preset = "base",
     epochs: Epochs = None,
     seeds: Seeds = 1,
     workers: Workers = None,
     out: Out = Path("build/reproduce"),
 ) -> None:
-    """A paper's recipe on your own store: honest, leaky and published, side by side."""
+    """A paper's recipe on your own copy: honest, leaky and published, side by side."""
     with one_sentence():
-        if store is None:
+        if not roots:
             print_table(known())
             return
-        samples = open_store(store)
-        paper = next((p for p in paper_recipes() if (p.method, p.task) == (method, task)), None)
-        if paper:
-            print(cost(samples, epochs or paper.recipe().epochs, seeds))
+        paper = find(method, task)
+        store = (roots[0] / MANIFEST).is_file()
+        samples = open_store(roots[0]) if store else prepare_for(paper, roots, out, preset, workers)
+        print(cost(samples, epochs or paper.recipe().epochs, seeds))
         table = reproduce(method, task, samples, out, preset=preset, epochs=epochs, seeds=seeds, workers=workers)
         print_table(table.drop(columns="source"), f"{method}, {task}")
         table.to_csv(out / "reproduced.csv", index=False)

@@ -1,6 +1,6 @@
 import pytest
 
-from tsfmicro_lab.data.action_units import parse_action_units
+from tsfmicro_lab.data.action_units import parse_action_units, read_key
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,26 @@ def test_units_are_read_as_they_are_written_in_the_tables(text, names, doubt):
     coding = parse_action_units(text)
     assert coding.names == names
     assert coding.doubt == doubt
+
+
+KEY = [
+    "Key to the codes:",
+    "4 = brow lowerer",
+    "'U' = unilateral",
+    "x - trace",
+    "smirk: AU14, one-sided",
+    "tongue = tongue shown",
+]
+
+
+def test_a_key_explains_words_and_letters_and_what_it_leaves_open_stays_unknown():
+    key = read_key(KEY)
+    assert key == {"u": "#", "x": "#", "smirk": "14"}
+    assert parse_action_units("U12+4x+smirk", key) == (("12", "4", "14"), "")
+    assert parse_action_units("12+tongue", key).doubt == "'tongue'"
+    assert not parse_action_units("12+tongue", key).known
+    assert not parse_action_units("U12").known  # without the key
+
+
+def test_a_key_never_changes_what_is_a_unit():
+    assert read_key(["AU 4: brow lowerer", "AU12 = AU 14", "L12 = left AU 12", "12B = slight"]) == {}

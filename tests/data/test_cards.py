@@ -53,8 +53,9 @@ def test_every_card_fits_the_schema_and_answers_every_question(name):
         if labels.expected.clips and labels.expected.emotions:
             assert sum(labels.expected.emotions.values()) == labels.expected.clips
             assert set(labels.expected.emotions) <= set(card.classes)
-        fields = {f for template in card.frames.folders for f in re.findall(r"{(\w+)}", template)}
-        assert fields <= {*labels.columns, *labels.lookups}
+        folders = (labels.frames or card.frames).folders
+        fields = {f for template in folders for f in re.findall(r"{(\w+)", template)}
+        assert fields <= {*labels.columns, *labels.lookups, *["folder"] * bool(labels.tree)}
     assert card.labels or name in ("synthetic", "photographs", "megc2018", "megc2019")
 
 

@@ -127,11 +127,16 @@ FAULTS = [
         [
             "doubtful: 5, 5, 3460",
             "doubtful: apex and onset are one frame, 5",
-            "doubtful: 3456 frames are long",
+            "doubtful: 3455 frames from onset to offset are longer than 0.5 s",
             "doubtful: offset 3460 is no",
         ],
     ),
-    ("casme3", "spNO.216", "d", ["corrected: onset 3647 → 2647"]),
+    (
+        "casme3",
+        "spNO.216",
+        "d",
+        ["corrected: onset 3647 → 2647", "doubtful: 33 frames from onset to offset are longer"],
+    ),
     ("casme3", "spNO.216", "e", ["dropped: onset and apex are 0"]),
     ("casme3", "spNO.40", "e", ["doubtful: nobody marked the offset: the last marked frame, 24, stands in"]),
     ("casme3", "spNO.40", "J", ["doubtful: action units '13?': unsure of 13"]),

@@ -151,7 +151,8 @@ def _write_xls(path: Path, sheets: dict[str, list[list[object]]]) -> None:
 
 
 def _cells(plan: Layout, sheet: Sheet, rows: list[dict[str, Any]]) -> list[list[object]]:
-    lines: list[list[object]] = [[f"Line {i + 1} of the notes above the table"] for i in range(sheet.preamble)]
+    notes = sheet.key + tuple(f"Line {i + 1} of the notes above the table" for i in range(sheet.preamble))
+    lines: list[list[object]] = [[note] for note in notes[: sheet.preamble]]
     if sheet.columns and not sheet.headless:
         lines.append([name for name, _ in sheet.cells])
     seen = set()
@@ -180,11 +181,11 @@ def _write_frames(plan: Layout, row: dict[str, Any], out: Path, encode: Any) -> 
 
 
 def _moment(n: int, keys: list[int]) -> tuple[int, float]:
-    """Between which two key frames a frame lies, and how far on; a synthetic clip of any length is shown by that."""
+    """Between which two key frames a frame lies, and how far on, in eighths: a clip of any length is shown by that."""
     onset, apex, offset = keys
     if n <= apex:
-        return 0, max(0.0, (n - onset) / (apex - onset))
-    return 1, min(1.0, (n - apex) / max(1, offset - apex))
+        return 0, round(max(0.0, (n - onset) / (apex - onset)) * 8) / 8
+    return 1, round(min(1.0, (n - apex) / max(1, offset - apex)) * 8) / 8
 
 
 def _jpeg(data: SyntheticMicroExpressions, source: int, phase: int, share: float) -> bytes:

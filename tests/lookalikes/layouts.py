@@ -21,6 +21,7 @@ class Sheet:
         columns: Header and cell of each column, `Subject: {subject} | Onset: {onset}`; a cell of braces alone stays a
             number. A sheet without columns is empty.
         preamble: Lines of text above the header.
+        key: The first of them.
         headless: Whether the header is left out.
         once: Column whose values come once; all rows are written where none is named.
     """
@@ -29,6 +30,7 @@ class Sheet:
     name: str
     columns: str = ""
     preamble: int = 0
+    key: tuple[str, ...] = ()
     headless: bool = False
     once: int | None = None
 
@@ -228,6 +230,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
                         "Objective Classes: {objective} | Notes:"
                     ),
                     preamble=13,
+                    key=("Codes", "U = unilateral", "AU 4 = brow lowerer"),
                 ),
             ),
             start=5562,

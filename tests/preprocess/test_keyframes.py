@@ -110,7 +110,7 @@ def test_the_strongest_pair_is_the_one_that_differs_most():
     frames[4], frames[50] = 0, 255
     clip = Clip("a", "s", list(frames), 0, 60, 60)
     assert strongest_pair(clip) == (1, 58)
-    assert strongest_pair(clip, share=0.0) == (0, 60)
+    assert strongest_pair(replace(clip, reach=0.0)) == (0, 60)
 
 
 def test_frames_are_centred_on_the_apex_in_numeric_order(data):

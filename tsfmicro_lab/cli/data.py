@@ -1,7 +1,7 @@
 """`tsfmicro-lab data`: the cards of the data sets, what a loader thinks of your copy, and its preparation."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,8 @@ app = typer.Typer(help="Data sets: their cards and your copies.", no_args_is_hel
 Name = Annotated[str, typer.Argument(help="Name of a data set, as `data list` shows it.")]
 Labels = Annotated[str | None, typer.Option(help="Release of the labels, where there are several.")]
 Frames = Annotated[str, typer.Option(help="A part of their folder's name, such as Cropped, where there are several.")]
+Copy = Annotated[Path, typer.Argument(help="Folder of your copy of any data set.")]
+Released = Annotated[bool, typer.Option(help="Leave the known mistakes of the release in.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")]
 
 
@@ -45,9 +47,10 @@ def show(name: Name) -> None:
 
 @app.command()
 def check(
-    root: Annotated[Path, typer.Argument(help="Folder of your copy of any data set.")],
+    root: Copy,
     labels: Labels = None,
     frames: Frames = "",
+    as_released: Released = False,
     pictures: Annotated[bool, typer.Option(help="Open key frames and look for faces; else read tables alone.")] = True,
     save: Annotated[Path | None, typer.Option(help="Write every row of the report to this CSV file.")] = None,
     workers: Workers = None,
@@ -57,21 +60,31 @@ def check(
     The exit code is 1 where a clip cannot be used.
     """
     from tsfmicro_lab.data.annotations import grouped
-    from tsfmicro_lab.data.recordings import Recordings, recognise, unused, usable
+    from tsfmicro_lab.data.recordings import open_copy, recognise, unused, usable
 
-    found = recognise(root)
-    card, release = next((pair for pair in found if labels in (None, pair[1])), found[0])
-    data = Recordings(card, root, labels or release, frames)
+    data = open_copy(root, labels, frames=frames, as_released=as_released)
     kept = usable(data, strict=not pictures, workers=workers)
     if save:
         kept.report.to_csv(save, index=False)
-    others = ", ".join(f"{other.name} {name}" for other, name in found if (other, name) != (card, release))
-    print(f"{data}\nalso there: {others or 'no other release'}; not read: {', '.join(unused(card, root)) or 'nothing'}")
+    found = [f"{card.name} {name}" for card, name in recognise(root)]
+    others = ", ".join(name for name in found if name != f"{data.name} {data.labels}") or "no other release"
+    print(f"{data}\nalso there: {others}; not read: {', '.join(unused(data.card, root)) or 'nothing'}")
     print_table(grouped(kept.report), "What was found, a row for each kind, with its first clip")
     print(f"\n{len(kept)} of {len(data)} clips can be used", "" if pictures else "if their pictures can")
     if len(kept):
-        print(f"next: tsfmicro-lab data prepare {card.name} {root} --labels {data.labels}")
+        print(f"next: tsfmicro-lab data prepare {data.name} {root} --labels {data.labels}")
     raise typer.Exit(0 if len(kept) == len(data) else 1)
+
+
+@app.command()
+def diff(one: Copy, other: Copy, labels: Labels = None) -> None:
+    """Say where two copies of a data set differ: clips, labels, key frames, files; the exit code is 1 if they do."""
+    from tsfmicro_lab.data.recordings import differences, open_copy
+
+    table = differences(*(copies := [open_copy(root, labels) for root in (one, other)]))
+    print(*copies, sep="\n")
+    print_table(table, f"{len(table)} kinds of differences, each with the first of its rows")
+    raise typer.Exit(1 if len(table) else 0)
 
 
 @app.command()
@@ -90,13 +103,15 @@ def prepare(
     model: Annotated[str, typer.Option(help="Instead of size and tensors: what it is for, such as mmnet/small.")] = "",
     without: Annotated[list[str], typer.Option(help="A clip to leave out, as subject/clip.")] = [],  # noqa: B006
     strict: Annotated[bool, typer.Option(help="Stop at a clip that cannot be used, rather than leave it out.")] = False,
+    as_released: Released = False,
     workers: Workers = None,
 ) -> None:
     """Align a data set once into memory-mapped files; goes on where it was interrupted."""
     from tsfmicro_lab.data import samples
     from tsfmicro_lab.models import create_model
 
-    data = _clips(name, roots or [], labels, frames, without, strict, workers)
+    keep: dict[str, Any] = {"without": without, "strict": strict, "workers": workers}
+    data = open_clips(name, roots or [], labels, keep, {"frames": frames, "as_released": as_released})
     if model:
         kind, _, preset = model.partition("/")
         network = create_model(kind, preset=preset or "tiny")
@@ -108,8 +123,8 @@ def prepare(
     print(f"next: tsfmicro-lab evaluate --store {prepared.folder}; in Python: data.open_store('{prepared.folder}')")
 
 
-def _clips(
-    name: str, roots: list[Path], labels: str | None, frames: str, without: list[str], strict: bool, workers: int | None
+def open_clips(
+    name: str, roots: list[Path], labels: str | None, keep: dict[str, Any], options: dict[str, Any]
 ) -> "Dataset":
     """The clips that can be used; what is left out is printed."""
     from tsfmicro_lab.data.annotations import grouped
@@ -129,8 +144,8 @@ def _clips(
         raise ValueError(f"give the folder of your copy of {', then of '.join(part for part, _ in asked)}")
     parts = []
     for (part, release), root in zip(asked, roots, strict=True):
-        copy = load(part, root, release, frames=frames)
-        kept = usable(copy, without, strict, workers=workers)
+        copy = load(part, root, release, **options)
+        kept = usable(copy, **keep)
         if left := len(copy) - len(kept):
             print_table(grouped(kept.report), f"{part}: {left} of {len(copy)} clips cannot be used and are left out")
         parts.append(kept)

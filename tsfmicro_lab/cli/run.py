@@ -8,7 +8,7 @@ import typer
 
 from tsfmicro_lab.cli.output import print_table
 
-PROTOCOLS = "loso, nested, kfold, hold-out; of a composite, composite (MEGC2019's) or data-set-out."
+PROTOCOLS = "loso, nested, kfold, hold-out; of a composite, megc2019 (each subject of all sets) or data-set-out."
 MODELS = ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"]
 Folder = Annotated[Path, typer.Option("--out", help="Where the results go; an unfinished run goes on from there.")]
 Subjects = Annotated[int, typer.Option(min=2, help="Synthetic subjects.")]

@@ -1,7 +1,7 @@
 """Action units as coders write them: one-sided, doubtful, alternative, with intensities and remarks between them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -10,6 +10,11 @@ import pandas as pd
 _UNIT = re.compile(r"(?P<side>[LRTB])?(?:AU|AD|M)?(?P<number>\d{1,2})[A-E]?", re.IGNORECASE)
 #: Commas, full-width and Chinese ones among them, plus, ampersand, semicolon, slash.
 _SEPARATORS = re.compile(r"[+,&;/，、；＋]")
+#: A line of a key, `code = what it means`, and meanings that leave open which unit it is: side and strength.
+_EXPLAINED = re.compile(r"""\W*?["'(]?([^\W\d][^=:–]{0,23}?)["')]?\s*(?:[=:–]|\s-\s)\s*(.+)""")
+_ASIDE = re.compile(
+    r"left|right|upper|lower|top|bottom|lateral|side|intens|trace|slight|marked|severe|maxim", re.IGNORECASE
+)
 
 
 class Coding(NamedTuple):
@@ -29,7 +34,7 @@ def parse_action_units(text: str, words: Mapping[str, str] = MappingProxyType({}
 
     A unit is doubtful where the coder was unsure (`13?`, `(13)`, `12 or 14`) or saw it at rest (`ref(7B)`); its
     intensity, `A` to `E`, is left aside. Action descriptors (`AD19`) and movements of head and eyes (`M55`) count as
-    units, whose numbers they share. `words` are those that a data set's own key explains (see `Card.words`).
+    units, whose numbers they share. `words` are those that a data set's own key explains (see :func:`read_key`).
 
     Example:
         >>> parse_action_units("R14+17+soft focus")
@@ -39,6 +44,8 @@ def parse_action_units(text: str, words: Mapping[str, str] = MappingProxyType({}
     """
     units: dict[str, bool] = {}
     remarks: list[str] = []
+    aside = "|".join(re.escape(word) for word, unit in words.items() if unit == "#") or "$^"
+    text = re.sub(rf"\b(?:{aside})(?=[LRTB]?\d)|(?<=\d)(?:{aside})\b", "", text, flags=re.IGNORECASE)
     for part in filter(None, (part.strip() for part in _SEPARATORS.split(text))):
         choices = re.split(r"\s+or\s+", part, flags=re.IGNORECASE)
         for choice in choices:
@@ -53,6 +60,24 @@ def parse_action_units(text: str, words: Mapping[str, str] = MappingProxyType({}
     unsure = ", ".join(name for name, doubtful in units.items() if doubtful)
     doubts = (f"unsure of {unsure}" if unsure else "", ", ".join(remarks))
     return Coding(tuple(units), " and ".join(filter(None, doubts)))
+
+
+def read_key(lines: Iterable[str]) -> dict[str, str]:
+    """Words that the lines above a table explain → the unit that is named, or `#` for a side or strength beside one.
+
+    What is explained by neither stays unknown: it may be a movement for which there is no number.
+
+    Example:
+        >>> read_key(["Key", "U = unilateral", "smirk: AU 14 on one side", "AD = action descriptor"])
+        {'u': '#', 'smirk': '14'}
+    """
+    key = {}
+    for word, meaning in (match.groups() for line in lines if (match := _EXPLAINED.match(line))):
+        if unit := re.search(r"\bAU ?(\d+)", meaning):
+            key[word.lower()] = unit[1]
+        elif len(word) <= 2 and _ASIDE.search(meaning):
+            key[word.lower()] = "#"
+    return {word: unit for word, unit in key.items() if not _UNIT.fullmatch(word.replace(" ", ""))}
 
 
 def action_unit_table(annotations: pd.DataFrame, least: int = 1) -> pd.DataFrame:

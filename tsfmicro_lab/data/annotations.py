@@ -8,22 +8,26 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from fnmatch import fnmatch
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 
-from tsfmicro_lab.data.action_units import parse_action_units
-from tsfmicro_lab.data.cards import OPTIONAL, REQUIRED, Card
+from tsfmicro_lab.data.action_units import parse_action_units, read_key
+from tsfmicro_lab.data.cards import OPTIONAL, REQUIRED, Card, list_cards, read_card
 from tsfmicro_lab.data.schema import KEY, check_annotations
-from tsfmicro_lab.data.tables import pick_columns, read_table
+from tsfmicro_lab.data.tables import pick_columns, read_table, read_text
 
+KEY_FRAMES = ("onset", "apex", "offset")
 REPORT_COLUMNS = [*KEY, "what", "why"]
 #: Subjects and clips are parts of paths, so they hold nothing that leads out of the root.
 _SAFE = re.compile(r"(?!\.)[\w()^#@+ .-]+")
-_MISSING = ("", "/", "\\", "-", "?", "nan", "NaN")
+_MISSING = ("", "/", "\\", "-", "-1", "?", "nan", "NaN")
 #: Objective classes; MEGC2018 counts the first five.
 ROMAN = {name: str(i) for i, name in enumerate(("I", "II", "III", "IV", "V", "VI", "VII"), start=1)}
 
@@ -31,8 +35,12 @@ Say = Callable[[str, str], None]
 #: Number and file of each frame.
 Numbered = tuple[tuple[int, Path], ...]
 Row = Mapping[Any, Any]
-#: Folders that are looked at to say where frames may lie instead.
-MOST_FOLDERS = 50_000
+#: Folders that are looked at to say where frames may lie instead, and tables to find one that was renamed.
+MOST_FOLDERS, MOST_TABLES = 50_000, 20
+#: A micro-expression lasts half a second at most: Yan, Wu, Liang, Chen, Fu, Journal of Nonverbal Behavior, 2013.
+LONGEST = 0.5
+#: By recording, the key frames of its clips in other tables of the release, with the name of the table.
+Beside = Mapping[tuple[str, str], list[tuple[list[int], str]]]
 
 
 class Corrections:
@@ -67,18 +75,21 @@ def grouped(report: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def read_annotations(card: Card, labels: Card, root: Path, report: Corrections) -> pd.DataFrame:
+def read_annotations(card: Card, labels: Card, root: Path, report: Corrections, as_released: bool) -> pd.DataFrame:
     """Reads one release of a data set's annotations: the original texts and the class sets of the card besides.
 
-    Each correction, drop and doubt becomes a row of the report.
+    Each correction, drop and doubt becomes a row of the report; with `as_released` nothing is corrected.
 
     Raises:
         FileNotFoundError: The root is not what the card describes; the message names what was expected inside.
         ValueError: The table cannot be read, lacks a column, or gives no clip at all.
     """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for raw in _tree_rows(card, labels.tree, root) if labels.tree else _table_rows(card, labels, root, report):
-        if row := _clip(raw, card, labels, report):
+    card = SimpleNamespace(**vars(card) | {"words": dict(card.words)})  # the key of a table adds to them
+    raws = list(_tree_rows(card, labels.tree, root) if labels.tree else _table_rows(card, labels, root, report))
+    faults, beside = ([], {}) if as_released else (card.faults, _beside(card, labels, root))
+    for raw in raws:
+        if row := _clip(raw, card, labels, report, faults, beside):
             key = row["subject"], row["clip"], row["onset"]
             if rows.setdefault(key, row) is not row:
                 report.add("dropped", "a row with this subject, clip and onset came before", *key)
@@ -87,7 +98,10 @@ def read_annotations(card: Card, labels: Card, root: Path, report: Corrections) 
     table = pd.DataFrame(rows.values()).astype({"emotion": "str"})
     for name, mapping in card.maps.items():
         table[f"emotion_{name}"] = table["emotion"].map(mapping).astype("str")
-    compare_counts(table, labels.expected, report)
+    _compare_lists(table, labels, root, report)
+    there = pd.DataFrame(raws).reindex(columns=["subject", "emotion"]).astype("str")  # those that are dropped, too
+    there["emotion"] = there["emotion"].str.lower().replace(card.spelling)
+    compare_counts(there, labels.expected, report)
     return check_annotations(table)
 
 
@@ -102,13 +116,46 @@ def compare_counts(
         report.add("doubtful", f"{name} is not what the card counts: {'; '.join(differ)}")
 
 
-def find_table(card: Card, files: list[str], root: Path) -> Path:
-    """Finds a table below the root by patterns of its name; the first that is there wins."""
-    for pattern in files:
+def find_table(card: Card, labels: Card, root: Path, by_name: bool = True) -> Path:
+    """The table of a release (or a neighbour of it) below the root: the first of its names that is there; or a folder.
+
+    Else, unless it is to go `by_name`, the only table without a name that the card knows which has the columns.
+    """
+    if getattr(labels, "tree", None):
+        return tree_folders(card, labels.tree, root)[0]
+    for pattern in labels.files:
         for suffix in (Path(pattern).suffix, ".xlsx", ".xls", ".csv"):  # copies saved anew in another format
             if found := sorted(root.glob(str(Path(pattern).with_suffix(suffix)))):
                 return found[0]
-    raise _wrong_root(card, files, root)
+    releases = [release for name in list_cards() for release in read_card(name).labels.values()]
+    known = {path.stem for release in releases for name in files_of(release) for path in root.glob(name)}
+    tables = [p for p in sorted(root.glob("*.*")) if p.suffix in (".xlsx", ".xls", ".csv") and p.stem not in known]
+    alike = []
+    for path in () if by_name or labels.headless else tables[:MOST_TABLES]:
+        with suppress(ValueError):
+            _pick(path, labels)
+            alike.append(path)
+    if len(alike) == 1:
+        return alike[0]
+    raise _wrong_root(card, labels.files, root)
+
+
+def files_of(release: Card) -> list[str]:
+    """Names of all tables and lists of a release of labels."""
+    others = [release.side, *release.neighbours, *release.exceptions]
+    return [name for part in (release, *filter(None, others)) for name in part.files]
+
+
+def _pick(path: Path, labels: Card) -> pd.DataFrame:
+    """The columns of a table by the names that a card gives them; `attrs["above"]` holds the lines above it."""
+    if not labels.columns:
+        named = (match.groupdict() for match in re.finditer(labels.pattern, read_text(path)))
+        return pd.DataFrame(named, columns=["subject", "clip", "frame"])
+    names = None if labels.headless else map(str, labels.columns.values())
+    table = read_table(path, labels.sheet, names)
+    picked = pick_columns(table, labels.columns, path.name)
+    picked.attrs = table.attrs
+    return picked
 
 
 def _wrong_root(card: Card, expected: list[str], root: Path) -> FileNotFoundError:
@@ -140,33 +187,68 @@ def _tree_rows(card: Card, tree: str, root: Path) -> Iterator[dict[str, str]]:
 
 
 def _table_rows(card: Card, labels: Card, root: Path, report: Corrections) -> Iterator[dict[str, str]]:
-    path = find_table(card, labels.files, root)
-    names = None if labels.headless else map(str, labels.columns.values())
-    table = pick_columns(read_table(path, labels.sheet, names), labels.columns, path.name)
+    path = find_table(card, labels, root, by_name=False)
+    if not any(fnmatch(path.stem, Path(name).stem) for name in labels.files):
+        report.add("doubtful", f"{path.name} is taken for {labels.files[0]}, whose columns it has")
+    table = _pick(path, labels).assign(table=path.name)
+    card.words.update(read_key(table.attrs["above"]))
+    if "kind" in table:  # such as Micro-expression and Micro - 1/2
+        table["kind"] = table["kind"].str[:5].str.lower()
     whole = table["subject"].str.extract(r"^(\d+)(?:\.0+)?$")[0].str.zfill(card.digits).fillna(table["subject"])
     if (bare := table["subject"] != whole).any() and card.digits:
         such = f"such as {table['subject'][bare].iloc[0]} for {whole[bare].iloc[0]}"
         report.add("corrected", f"{bare.sum()} rows name a subject without its zeros, {such}")
         table["subject"] = whole
     for name, lookup in labels.lookups.items():
-        pairs = read_table(path, lookup.sheet, None)
-        if max(lookup.key, lookup.value) >= pairs.shape[1]:
-            raise ValueError(f"sheet '{lookup.sheet}' of {path.name} has only {pairs.shape[1]} columns")
         part = table[lookup.of].str.extract(f"({lookup.pattern})", expand=False)
-        table[name] = part.map(dict(zip(pairs[lookup.key], pairs[lookup.value], strict=True))).fillna("")
+        if lookup.sheet:
+            pairs = read_table(path, lookup.sheet, None)
+            if max(lookup.key, lookup.value) >= pairs.shape[1]:
+                raise ValueError(f"sheet '{lookup.sheet}' of {path.name} has only {pairs.shape[1]} columns")
+            part = part.map(dict(zip(pairs[lookup.key], pairs[lookup.value], strict=True)))
+        table[name] = part.fillna("")
     if labels.side:
-        beside = find_table(card, labels.side.files, root)
-        side = pick_columns(read_table(beside, names=labels.side.columns.values()), labels.side.columns, beside.name)
+        side = _pick(find_table(card, labels.side, root), labels.side)
         table = table.merge(side.drop_duplicates(["subject", "clip"]), how="left", on=["subject", "clip"]).fillna("")
     for field, value in labels.keep.items():
         table = table[table[field].str.lower() == value]
     yield from ({str(k): str(v) for k, v in row.items()} for row in table.to_dict("records"))
 
 
-def _clip(raw: dict[str, str], card: Card, labels: Card, report: Corrections) -> dict[str, Any] | None:
+def _beside(card: Card, labels: Card, root: Path) -> Beside:
+    """Key frames of other tables of the release, where they are there."""
+    found: dict[tuple[str, str], list[tuple[list[int], str]]] = {}
+    for side in labels.neighbours:
+        with suppress(FileNotFoundError):
+            path = find_table(card, side, root)
+            for row in _pick(path, side).to_dict("records"):
+                frames = [_number(row[field]) or 0 for field in KEY_FRAMES]
+                if 0 < frames[0] < frames[1] <= frames[2]:
+                    found.setdefault((row["subject"], row["clip"]), []).append((frames, path.name))
+    return found
+
+
+def _compare_lists(table: pd.DataFrame, labels: Card, root: Path, report: Corrections) -> None:
+    """Adds a doubt for each clip of which a list of exceptions speaks that the release brings with it."""
+    for listed in labels.exceptions:
+        for path in sorted(path for name in listed.files for path in root.glob(name)):
+            try:
+                found = _pick(path, listed)
+            except ValueError as error:
+                report.add("doubtful", f"{path.name} was not understood, so what it says is unknown: {error}")
+                continue
+            rows = table.merge(found.assign(frame=pd.to_numeric(found["frame"], errors="coerce")), on=KEY[:2])
+            inside = rows.loc[rows["frame"].between(rows["onset"], rows["offset"]), KEY].drop_duplicates()
+            for key in inside.itertuples(index=False):
+                report.add("doubtful", f"{path.name} names it: {listed.why}", *key)
+
+
+def _clip(
+    raw: dict[str, str], card: Card, labels: Card, report: Corrections, faults: list[Card], beside: Beside
+) -> dict[str, Any] | None:
     """One row of the annotations, or None where it cannot be used."""
-    subject, clip = raw["subject"], raw["clip"]
-    frames = {field: _number(raw.get(field, "")) for field in ("onset", "apex", "offset")}
+    subject, clip, source = raw["subject"], raw["clip"], raw.pop("table", "")
+    frames = {field: _number(raw.get(field, "")) for field in KEY_FRAMES}
     onset = frames["onset"]
     say: Say = partial(report.add, subject=subject, clip=clip, onset=onset)
     for field, number in frames.items():
@@ -178,7 +260,12 @@ def _clip(raw: dict[str, str], card: Card, labels: Card, report: Corrections) ->
     if not all(map(_SAFE.fullmatch, names)):
         say("dropped", f"{' and '.join(map(repr, names))} cannot be names of folders")
         return None
-    for fault in card.faults:
+    if found := _same_clip(list(frames.values()), beside.get((subject, clip), [])):
+        was, frames = frames, dict(zip(KEY_FRAMES, found[0], strict=True))
+        changed = [f"{field} {was[field]} → {frames[field]}" for field in KEY_FRAMES if was[field] != frames[field]]
+        say("corrected", f"{', '.join(changed)}: so has {found[1]} (in {source})")
+        faults = []
+    for fault in faults:
         if (fault.subject, fault.clip) != (subject, clip) or fault.onset not in (None, onset):
             continue
         if not fault.correct:
@@ -187,32 +274,36 @@ def _clip(raw: dict[str, str], card: Card, labels: Card, report: Corrections) ->
             return None
         for field, (wrong, right) in fault.correct.items():
             if frames[field] == wrong:
-                say("corrected", f"{field} {wrong} → {right}: {fault.why}")
+                say("corrected", f"{field} {wrong} → {right}: {fault.why} (in {source})")
                 frames[field] = right
             else:
                 say("doubtful", f"{field} {frames[field]} is different here already, not {wrong}: left as it is")
-    if not _order(frames, card, say, spotted="apex" in labels.columns or bool(labels.tree)):
+    fps = _fps(raw.get("fps", ""), card, labels, say)
+    longest = LONGEST * fps if raw.get("kind") != "macro" else float("inf")
+    if not _order(frames, longest, say, spotted="apex" in labels.columns or bool(labels.tree)):
         return None
     units = parse_action_units(raw.get("action_units", ""), card.words)
     if units.doubt:
         say("doubtful", f"action units '{raw['action_units']}': {units.doubt}")
-    row: dict[str, Any] = {
-        **{"subject": subject, "clip": clip, **frames, "emotion": _emotion(raw.get("emotion", ""), card, say)},
-        **{
-            "action_units": "+".join(units.names),
-            "units_known": units.known,
-            "fps": _fps(raw.get("fps", ""), card, labels, say),
-        },
-        **{"emotion_text": raw.get("emotion", ""), "action_units_text": raw.get("action_units", "")},
-        **{field: text for field, text in raw.items() if field not in (*REQUIRED, *OPTIONAL)},
-    }
+    emotion = _emotion(raw.get("emotion"), card, say)
+    row: dict[str, Any] = {"subject": subject, "clip": clip, **frames, "fps": fps, "emotion": emotion}
+    row |= {"action_units": "+".join(units.names), "units_known": units.known}
+    row |= {f"{field}_text": raw.get(field, "") for field in ("emotion", "action_units")}
+    row |= {field: text for field, text in raw.items() if field not in (*REQUIRED, *OPTIONAL)}
     if "objective" in raw:
         row["objective"] = _number(ROMAN.get(raw["objective"].upper(), raw["objective"]))
         row["objective_class"] = next((name for name in list(ROMAN)[:5] if ROMAN[name] == str(row["objective"])), None)
     return row
 
 
-def _order(frames: dict[str, int | None], card: Card, say: Say, spotted: bool) -> bool:
+def _same_clip(frames: list[int | None], others: list[tuple[list[int], str]]) -> tuple[list[int], str] | None:
+    """Of key frames that cannot be, what another table has: the only clip of the recording that shares one of them."""
+    onset, apex, offset = (number or 0 for number in frames)
+    alike = [other for other in others if {onset, apex, offset} & {*other[0]}]
+    return None if 0 < onset < apex <= offset or len(alike) != 1 else alike[0]
+
+
+def _order(frames: dict[str, int | None], longest: float, say: Say, spotted: bool) -> bool:
     """Brings the key frames in order, or says that this cannot be."""
     onset, apex, offset = frames["onset"], frames["apex"], frames["offset"]
     if onset is None:
@@ -231,8 +322,11 @@ def _order(frames: dict[str, int | None], card: Card, say: Say, spotted: bool) -
         say("doubtful", f"apex {apex} lies outside {onset} to {offset}: left out, to be spotted when it is prepared")
     elif apex == onset:
         say("doubtful", f"apex and onset are one frame, {apex}: difference and flow are zero")
-    if card.max_frames and offset - onset >= card.max_frames:
-        say("doubtful", f"{offset - onset + 1} frames are long for a micro-expression at {card.fps:g} fps")
+    if offset - onset > longest:
+        say(
+            "doubtful",
+            f"{offset - onset} frames from onset to offset are longer than {LONGEST} s, a micro-expression's",
+        )
     return True
 
 
@@ -242,11 +336,12 @@ def _number(text: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _emotion(text: str, card: Card, say: Say) -> str | None:
-    name = card.spelling.get(text.lower(), text.lower())
+def _emotion(text: str | None, card: Card, say: Say) -> str | None:
+    name = text and card.spelling.get(text.lower(), text.lower())
     if name in card.classes:
         return name
-    say("doubtful", f"emotion '{text}' is none of {', '.join(card.classes)}: the clip has no label")
+    if text is not None:  # else there is no such column
+        say("doubtful", f"emotion '{text}' is none of {', '.join(card.classes)}: the clip has no label")
     return None
 
 
@@ -303,7 +398,7 @@ def _elsewhere(root: Path, rows: Sequence[Row]) -> str:
     for row in rows:
         clips.setdefault(row["clip"].lower(), []).append(row)
     places: Counter[str] = Counter()
-    for path, _, _ in islice(os.walk(root), MOST_FOLDERS):
+    for path, _, _ in islice(os.walk(root), 1, MOST_FOLDERS):
         for row in clips.get(Path(path).name.lower(), ()):
             last = rf"(.*(?<!\d))0*{re.sub(r'^[^0-9]*0*', '', row['subject'])}(?!\d)"  # not the 2 of CASME2
             above = re.sub(last, r"\1{subject}", str(Path(path).parent.relative_to(root)))
@@ -337,7 +432,7 @@ def find_frames(folder: Path | None, files: Card, row: Row, say: Say) -> Numbere
 
 def _folder(root: Path, template: str, row: Row) -> Path | None:
     """The first folder there is; an empty field, such as a name that was not translated, stands for no folder."""
-    if any(row.get(field, "") == "" for field in re.findall(r"{(\w+)}", template)):
+    if any(row.get(field, "") == "" for field in re.findall(r"{(\w+)", template)):
         return None
-    name = re.sub(r"{(\w+)}", lambda match: glob.escape(str(row[match[1]])), template)
+    name = template.format(**{field: glob.escape(str(value)) for field, value in row.items()})
     return next((path for path in sorted(root.glob(name)) if path.is_dir()), None)

@@ -8,7 +8,6 @@ from contextlib import suppress
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,8 @@ from tsfmicro_lab.data.schema import KEY, Dataset, describe, tally
 from tsfmicro_lab.preprocess.alignment import onset_landmarks
 from tsfmicro_lab.processes import spread
 
-#: A face of less height, pixels, gives few of them to what moves by half of one. A micro-expression lasts half a second
-#: at most: Yan, Wu, Liang, Chen, Fu, Journal of Nonverbal Behavior, 2013.
-SMALL_FACE, LONGEST = 100, 0.5
+#: A face of less height, pixels, gives few of them to what moves by half of one.
+SMALL_FACE = 100
 
 
 class Recordings:
@@ -31,7 +29,8 @@ class Recordings:
 
     Attributes:
         annotations: One row per clip (see `data.schema.COLUMNS`); `emotion_text` and `action_units_text` keep the words
-            of the table, `emotion_megc` and kin the class sets of the card, `frames` counts the frames on disk.
+            of the table, `emotion_megc` and kin the class sets of the card, `frames` counts the frames on disk. Where
+            clips are parts of long films, `film` is the folder of each below the root; `kind` is macro or micro.
         report: One row per correction, drop or doubt.
 
     Args:
@@ -50,8 +49,8 @@ class Recordings:
     def __init__(
         self, card: Card, root: Path | str, labels: str | None = None, frames: str = "", as_released: bool = False
     ) -> None:
-        if labels is None and len(card.labels) == 1:
-            labels = next(iter(card.labels))
+        usual = [name for name, release in card.labels.items() if not release.on_request]
+        labels = usual[0] if labels is None and len(usual) == 1 else labels
         if labels not in card.labels:
             hint = f"give labels=, one of {', '.join(card.labels)}" if card.labels else "it is not read from a folder"
             raise ValueError(f"{card.pretty_name} has no labels '{labels}': {hint}")
@@ -59,15 +58,18 @@ class Recordings:
         self.classes = tuple(card.classes)
         release, report = card.labels[labels], annotations.Corrections()
         annotations.list_frames.cache_clear()  # what is on disk may have changed since the last time
-        where = SimpleNamespace(**vars(card.frames) | {"folders": ["{folder}"]}) if release.tree else card.frames
-        known = SimpleNamespace(**vars(card) | {"faults": []}) if as_released else card
-        table = annotations.read_annotations(known, release, self.root, report)
-        rows = table.astype(object).where(table.notna(), None).to_dict("records")
-        self._frames = []
-        for row, folder in zip(rows, annotations.find_folders(self.root, where, rows, frames, report.add), strict=True):
+        where = release.frames or card.frames
+        table = annotations.read_annotations(card, release, self.root, report, as_released)
+        rows: list[Any] = table.astype(object).where(table.notna(), None).to_dict("records")
+        self._frames, folders = [], annotations.find_folders(self.root, where, rows, frames, report.add)
+        if where.long:
+            place = where.folders[0].rstrip("*")
+            films = [there or self.root / place.format(**row) for there, row in zip(folders, rows, strict=True)]
+            table["film"] = [film.relative_to(self.root).as_posix() for film in films]
+        for row, folder in zip(rows, folders, strict=True):
             say = partial(report.add, subject=row["subject"], clip=row["clip"], onset=row["onset"])
             self._frames.append(annotations.find_frames(folder, where, row, say))
-        self.annotations = table.assign(frames=list(map(len, self._frames)))
+        self.annotations, self.files = table.assign(frames=list(map(len, self._frames))), where
         self.report = report.table
 
     def __len__(self) -> int:
@@ -85,7 +87,8 @@ class Recordings:
         emotion = None if pd.isna(row["emotion"]) else row["emotion"]
         units = tuple(filter(None, row["action_units"].split("+")))
         who, fps = (row["clip"], row["subject"]), float(row["fps"])
-        return Clip(*who, LazyFrames(read_image, paths), onset, apex, offset, fps, emotion, units)
+        frames = LazyFrames(read_image, paths)
+        return Clip(*who, frames, onset, apex, offset, fps, emotion, units, reach=self.card.reach)
 
     def select(self, rows: "pd.Series[bool] | np.ndarray") -> "Recordings":
         """The same data set with the clips where `rows` is True; its report is the whole one."""
@@ -108,29 +111,70 @@ def load(name: str, root: Path | str, labels: str | None = None, **options: Any)
     return Recordings(read_card(name), root, labels, **options)
 
 
+def differences(one: Recordings, other: Recordings) -> pd.DataFrame:
+    """Where two copies of a data set, or two releases of its labels, differ.
+
+    Clips go by subject and name, and by their onset where these name several.
+
+    Returns:
+        A row for each kind of difference: `what` (a column, or that something is in one alone), `rows` that it
+        concerns, the `first` of them, and what either copy has there.
+    """
+    a, b = (copy.annotations.astype(str).fillna("–") for copy in (one, other))
+    names = [table["subject"] + "/" + table["clip"] for table in (a, b)]
+    several = {name for own in names for name in own[own.duplicated()]}
+    for table, own in zip((a, b), names, strict=True):
+        table.index = own + ("/" + table["onset"]).where(own.isin(several), "")
+    rows: list[Any] = []
+    for kind, x, y in (("clips", a.index, b.index), ("columns", a.columns, b.columns)):
+        alone = {"first": x.difference(y), "second": y.difference(x)}
+        rows += [(f"{kind} of the {side} alone", len(n), n[0], "", "") for side, n in alone.items() if len(n)]
+    both = a.index.intersection(b.index), a.columns.intersection(b.columns)
+    a, b = a.loc[both], b.loc[both]
+    for column in a.columns:
+        if (differ := a[column] != b[column]).any():
+            first = a.index[differ][0]
+            rows.append((column, differ.sum(), first, a[column][first], b[column][first]))
+    return pd.DataFrame(rows, columns=["what", "rows", "first", "one", "other"])
+
+
 def recognise(root: Path) -> list[tuple[Card, str]]:
     """Data sets, with the release of their labels, whose table or folders lie in a root.
 
     Raises:
-        FileNotFoundError: There is none; the message names what lies there.
+        FileNotFoundError: There is none; the message names what lies there, and whose columns a table has.
     """
+    if found := _lying(root, by_name=True):
+        return found
+    inside = ", ".join(sorted(path.name for path in root.glob("*"))[:8]) or "nothing"
+    hint = "give the folder with it"
+    if alike := ", ".join(f"{card.name} {name}" for card, name in _lying(root, by_name=False)):
+        hint = f"a table there has the columns of {alike}: call it as that set does, or name the set in data prepare"
+    raise FileNotFoundError(f"{root} holds no table that a data card names, but {inside}: {hint}")
+
+
+def _lying(root: Path, by_name: bool) -> list[tuple[Card, str]]:
     found = []
     for card in map(read_card, list_cards()):
         for name, labels in card.labels.items():
             with suppress(FileNotFoundError):
-                find = annotations.tree_folders if labels.tree else annotations.find_table
-                find(card, labels.tree or labels.files, root)
+                annotations.find_table(card, labels, root, by_name)
                 found.append((card, name))
-    if not found:
-        inside = ", ".join(sorted(path.name for path in root.glob("*"))[:8]) or "nothing"
-        raise FileNotFoundError(f"{root} holds no table that a data card names, but {inside}: give the folder with it")
     return found
+
+
+def open_copy(root: Path, labels: str | None = None, **options: Any) -> Recordings:
+    """The data set that lies in a folder, whichever it is (see :func:`recognise` and :class:`Recordings`)."""
+    found = recognise(root)
+    card, release = next((pair for pair in found if labels in (None, pair[1])), found[0])
+    return Recordings(card, root, labels or release, **options)
 
 
 def unused(card: Card, root: Path) -> list[str]:
     """What lies in a root and is read for no release of the card."""
-    named = [name for r in card.labels.values() for name in (*r.files, *getattr(r.side, "files", []), r.tree or "")]
-    used = [re.sub(r"{\w+}", "*", name.split("/")[0]) for name in [*named, *card.frames.folders]]
+    named = [name for r in card.labels.values() for name in (*annotations.files_of(r), r.tree or "")]
+    folders = [name for part in (card, *card.labels.values()) if part.frames for name in part.frames.folders]
+    used = [re.sub(r"{\w.*?}", "*", name.split("/")[0]) for name in [*named, *folders]]
     return sorted(path.name for path in root.iterdir() if not any(fnmatch(path.name, name) for name in used))
 
 
@@ -148,7 +192,6 @@ def examine(dataset: Dataset, row: int) -> list[tuple[str, str]]:
         "onset and apex are the same picture: difference and flow are zero": np.array_equal(onset, apex),
         f"the face is {height:.0f} px high, less than {SMALL_FACE}: too small to see half a pixel": height < SMALL_FACE,
         f"{clip.offset - clip.onset + 1} frames from onset to offset: less than 4": clip.offset - clip.onset < 3,
-        f"{(seconds := (clip.offset - clip.onset) / clip.fps):.2f} s long, more than {LONGEST}": seconds > LONGEST,
     }
     return [("doubtful", why) for why, true in doubts.items() if true]
 

@@ -95,13 +95,18 @@ def pick_columns(table: pd.DataFrame, columns: Mapping[str, str | int], source: 
     return pd.DataFrame({field: table.iloc[:, names.index(_plain(name))] for field, name in columns.items()})
 
 
-def _read_csv(path: Path, sheet: str | None) -> Iterator[Any]:
-    data = path.read_bytes()
-    text = ""
+def read_text(path: Path) -> str:
+    """The first megabytes of a text in any encoding that spreadsheets write."""
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES)
     for encoding in ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ENCODINGS:
         with suppress(UnicodeDecodeError):
-            text = data.decode(encoding)
-            break
+            return data.decode(encoding)
+    return ""
+
+
+def _read_csv(path: Path, sheet: str | None) -> Iterator[Any]:
+    text = read_text(path)
     yield from csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=max(",;\t", key=text.count))
 
 

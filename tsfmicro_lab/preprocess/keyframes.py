@@ -102,14 +102,14 @@ def _face_blocks() -> Bool[np.ndarray, "rows columns"]:
     return oval & ~eyes
 
 
-def strongest_pair(clip: Clip, share: float = 0.15) -> tuple[int, int]:
+def strongest_pair(clip: Clip) -> tuple[int, int]:
     """Indices of the pair of frames near onset and apex that differs most, as the public TSFmicro code trains on.
 
-    Of onset + i and apex - j, with i and j up to share · (apex - onset) / 4, the pair with the largest Euclidean
-    distance of its pixels. The public code's share for CASME II is 0.15.
+    Of onset + i and apex - j, with i and j up to reach · (apex - onset), the pair with the largest Euclidean distance
+    of its pixels. The clip's `reach` is that code's for its data set.
     """
     onset, apex = clip.key_frames
-    reach = int(share * (apex - onset) / 4)
+    reach = int(clip.reach * (apex - onset))
     early, late = range(onset, onset + reach + 1), range(apex - reach, apex + 1)
     first, last = (np.stack([clip.frame(i).astype(np.float32).ravel() for i in near]) for near in (early, late))
     distance = np.linalg.norm(first[:, None] - last[None], axis=-1)

@@ -97,7 +97,7 @@ PROTOCOLS: dict[str, Callable[[pd.DataFrame], list[Fold]]] = {
     "loso": leave_one_subject_out,
     "nested": nested_leave_one_subject_out,
     "kfold": subject_k_fold,
-    "composite": composite_evaluation,
+    "megc2019": composite_evaluation,
     "data-set-out": leave_one_data_set_out,
     "hold-out": hold_out,
 }
