@@ -5,10 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from tsfmicro_lab.data.composite import CLASSES
+from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.data.schema import KEY, Dataset
 
 
-def write_log(path: Path | str, predictions: pd.DataFrame, data: Dataset) -> None:
+def write_log(path: Path | str, predictions: pd.DataFrame, data: Dataset | Samples) -> None:
     """Writes the predictions of one model and seed as the challenge wanted them, under its own names of clips.
 
     Raises:
@@ -19,7 +20,7 @@ def write_log(path: Path | str, predictions: pd.DataFrame, data: Dataset) -> Non
     missing, foreign = ((table["_merge"] == side).sum() for side in ("left_only", "right_only"))
     twice = len(table) - len(names) - foreign
     if missing or foreign or twice:
-        found = f"{missing} are missing, {foreign} are of no clip of {data.name}, {twice} come twice"
+        found = f"{missing} are missing, {foreign} are of no clip of the composite, {twice} come twice"
         raise ValueError(f"give one model's and seed's prediction for each of {len(names)} clips: {found}")
     if wrong := sorted({*table["truth"], *table["predicted"]} - set(CLASSES)):
         raise ValueError(f"class '{wrong[0]}' is none of {', '.join(CLASSES)}: prepare samples with target='emotion'")

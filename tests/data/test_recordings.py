@@ -417,7 +417,7 @@ def test_a_wrong_root_says_what_was_expected_and_where_it_may_be(tree, tmp_path)
     root, _ = tree("casme2")
     for wrong in (root / "CASME2_RAW_selected", root.parent):
         with pytest.raises(
-            FileNotFoundError, match=rf"is no root of CASME II: expected {CASME2} inside and .*; {root} has it"
+            FileNotFoundError, match=rf"is no root of CASME II: expected {CASME2} or .* inside and .*; {root} has it"
         ):
             load("casme2", wrong, labels="2014")
     with pytest.raises(

@@ -16,7 +16,6 @@ Name = Annotated[str, typer.Argument(help="Name of a data set, as `data list` sh
 Labels = Annotated[str | None, typer.Option(help="Release of the labels, where there are several.")]
 Frames = Annotated[str, typer.Option(help="A part of their folder's name, such as Cropped, where there are several.")]
 Copy = Annotated[Path, typer.Argument(help="Folder of your copy of any data set.")]
-Released = Annotated[bool, typer.Option(help="Leave the known mistakes of the release in.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")]
 
 
@@ -50,7 +49,6 @@ def check(
     root: Copy,
     labels: Labels = None,
     frames: Frames = "",
-    as_released: Released = False,
     pictures: Annotated[bool, typer.Option(help="Open key frames and look for faces; else read tables alone.")] = True,
     save: Annotated[Path | None, typer.Option(help="Write every row of the report to this CSV file.")] = None,
     workers: Workers = None,
@@ -62,7 +60,7 @@ def check(
     from tsfmicro_lab.data.annotations import grouped
     from tsfmicro_lab.data.recordings import open_copy, recognise, unused, usable
 
-    data = open_copy(root, labels, frames=frames, as_released=as_released)
+    data = open_copy(root, labels, frames=frames)
     kept = usable(data, strict=not pictures, workers=workers)
     if save:
         kept.report.to_csv(save, index=False)
@@ -103,7 +101,6 @@ def prepare(
     model: Annotated[str, typer.Option(help="Instead of size and tensors: what it is for, such as mmnet/small.")] = "",
     without: Annotated[list[str], typer.Option(help="A clip to leave out, as subject/clip.")] = [],  # noqa: B006
     strict: Annotated[bool, typer.Option(help="Stop at a clip that cannot be used, rather than leave it out.")] = False,
-    as_released: Released = False,
     workers: Workers = None,
 ) -> None:
     """Align a data set once into memory-mapped files; goes on where it was interrupted."""
@@ -111,7 +108,7 @@ def prepare(
     from tsfmicro_lab.models import create_model
 
     keep: dict[str, Any] = {"without": without, "strict": strict, "workers": workers}
-    data = open_clips(name, roots or [], labels, keep, {"frames": frames, "as_released": as_released})
+    data = open_clips(name, roots or [], labels, frames, keep)
     if model:
         kind, _, preset = model.partition("/")
         network = create_model(kind, preset=preset or "tiny")
@@ -123,9 +120,7 @@ def prepare(
     print(f"next: tsfmicro-lab evaluate --store {prepared.folder}; in Python: data.open_store('{prepared.folder}')")
 
 
-def open_clips(
-    name: str, roots: list[Path], labels: str | None, keep: dict[str, Any], options: dict[str, Any]
-) -> "Dataset":
+def open_clips(name: str, roots: list[Path], labels: str | None, frames: str, keep: dict[str, Any]) -> "Dataset":
     """The clips that can be used; what is left out is printed."""
     from tsfmicro_lab.data.annotations import grouped
     from tsfmicro_lab.data.cards import read_card
@@ -144,7 +139,7 @@ def open_clips(
         raise ValueError(f"give the folder of your copy of {', then of '.join(part for part, _ in asked)}")
     parts = []
     for (part, release), root in zip(asked, roots, strict=True):
-        copy = load(part, root, release, **options)
+        copy = load(part, root, release, frames=frames)
         kept = usable(copy, **keep)
         if left := len(copy) - len(kept):
             print_table(grouped(kept.report), f"{part}: {left} of {len(copy)} clips cannot be used and are left out")

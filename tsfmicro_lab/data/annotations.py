@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from fnmatch import fnmatch
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from tsfmicro_lab.data.action_units import parse_action_units, read_key
-from tsfmicro_lab.data.cards import OPTIONAL, REQUIRED, Card, list_cards, read_card
+from tsfmicro_lab.data.cards import OPTIONAL, REQUIRED, Card
 from tsfmicro_lab.data.schema import KEY, check_annotations
 from tsfmicro_lab.data.tables import pick_columns, read_table, read_text
 
@@ -35,28 +34,25 @@ Say = Callable[[str, str], None]
 #: Number and file of each frame.
 Numbered = tuple[tuple[int, Path], ...]
 Row = Mapping[Any, Any]
-#: Folders that are looked at to say where frames may lie instead, and tables to find one that was renamed.
-MOST_FOLDERS, MOST_TABLES = 50_000, 20
+#: Folders that are looked at to say where frames may lie instead.
+MOST_FOLDERS = 50_000
 #: A micro-expression lasts half a second at most: Yan, Wu, Liang, Chen, Fu, Journal of Nonverbal Behavior, 2013.
 LONGEST = 0.5
 #: By recording, the key frames of its clips in other tables of the release, with the name of the table.
 Beside = Mapping[tuple[str, str], list[tuple[list[int], str]]]
 
 
-class Corrections:
+class Corrections(list[tuple[object, ...]]):
     """What was corrected, dropped or is doubtful, row by row."""
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[object, ...]] = []
 
     def add(self, what: str, why: str, subject: str = "", clip: str = "", onset: int | None = None) -> None:
         """Adds a row; without a subject it concerns the whole data set."""
-        self._rows.append((subject, clip, onset, what, why))
+        self.append((subject, clip, onset, what, why))
 
     @property
     def table(self) -> pd.DataFrame:
         """The rows as a table: subject, clip, onset, what, why."""
-        return pd.DataFrame(self._rows, columns=REPORT_COLUMNS).astype({"onset": "Int64"})
+        return pd.DataFrame(self, columns=REPORT_COLUMNS).astype({"onset": "Int64"})
 
 
 def grouped(report: pd.DataFrame) -> pd.DataFrame:
@@ -116,10 +112,11 @@ def compare_counts(
         report.add("doubtful", f"{name} is not what the card counts: {'; '.join(differ)}")
 
 
-def find_table(card: Card, labels: Card, root: Path, by_name: bool = True) -> Path:
+def find_table(card: Card, labels: Card, root: Path) -> Path:
     """The table of a release (or a neighbour of it) below the root: the first of its names that is there; or a folder.
 
-    Else, unless it is to go `by_name`, the only table without a name that the card knows which has the columns.
+    Raises:
+        FileNotFoundError: There is none of these names.
     """
     if getattr(labels, "tree", None):
         return tree_folders(card, labels.tree, root)[0]
@@ -127,16 +124,6 @@ def find_table(card: Card, labels: Card, root: Path, by_name: bool = True) -> Pa
         for suffix in (Path(pattern).suffix, ".xlsx", ".xls", ".csv"):  # copies saved anew in another format
             if found := sorted(root.glob(str(Path(pattern).with_suffix(suffix)))):
                 return found[0]
-    releases = [release for name in list_cards() for release in read_card(name).labels.values()]
-    known = {path.stem for release in releases for name in files_of(release) for path in root.glob(name)}
-    tables = [p for p in sorted(root.glob("*.*")) if p.suffix in (".xlsx", ".xls", ".csv") and p.stem not in known]
-    alike = []
-    for path in () if by_name or labels.headless else tables[:MOST_TABLES]:
-        with suppress(ValueError):
-            _pick(path, labels)
-            alike.append(path)
-    if len(alike) == 1:
-        return alike[0]
     raise _wrong_root(card, labels.files, root)
 
 
@@ -163,7 +150,7 @@ def _wrong_root(card: Card, expected: list[str], root: Path) -> FileNotFoundErro
     found = f"found {', '.join(inside) or 'nothing'}" if root.is_dir() else "there is no such folder"
     places = [root.parent, *(sorted(root.glob("*/")) if inside else [])]
     near = [place for place in places if any(any(place.glob(pattern)) for pattern in expected)]
-    hint = f"{near[0]} has it: give that folder" if near else "give the folder that holds it"
+    hint = f"{near[0]} has it: give that folder" if near else "give the folder that holds it, or call your table so"
     wanted = " or ".join(expected) + " inside" + "".join(f" and frames in {f}" for f in card.frames.folders[:1])
     return FileNotFoundError(f"{root} is no root of {card.pretty_name}: expected {wanted}, {found}; {hint}")
 
@@ -187,9 +174,7 @@ def _tree_rows(card: Card, tree: str, root: Path) -> Iterator[dict[str, str]]:
 
 
 def _table_rows(card: Card, labels: Card, root: Path, report: Corrections) -> Iterator[dict[str, str]]:
-    path = find_table(card, labels, root, by_name=False)
-    if not any(fnmatch(path.stem, Path(name).stem) for name in labels.files):
-        report.add("doubtful", f"{path.name} is taken for {labels.files[0]}, whose columns it has")
+    path = find_table(card, labels, root)
     table = _pick(path, labels).assign(table=path.name)
     card.words.update(read_key(table.attrs["above"]))
     if "kind" in table:  # such as Micro-expression and Micro - 1/2

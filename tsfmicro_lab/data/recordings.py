@@ -142,24 +142,18 @@ def recognise(root: Path) -> list[tuple[Card, str]]:
     """Data sets, with the release of their labels, whose table or folders lie in a root.
 
     Raises:
-        FileNotFoundError: There is none; the message names what lies there, and whose columns a table has.
+        FileNotFoundError: There is none; the message names what lies there.
     """
-    if found := _lying(root, by_name=True):
-        return found
-    inside = ", ".join(sorted(path.name for path in root.glob("*"))[:8]) or "nothing"
-    hint = "give the folder with it"
-    if alike := ", ".join(f"{card.name} {name}" for card, name in _lying(root, by_name=False)):
-        hint = f"a table there has the columns of {alike}: call it as that set does, or name the set in data prepare"
-    raise FileNotFoundError(f"{root} holds no table that a data card names, but {inside}: {hint}")
-
-
-def _lying(root: Path, by_name: bool) -> list[tuple[Card, str]]:
     found = []
     for card in map(read_card, list_cards()):
         for name, labels in card.labels.items():
             with suppress(FileNotFoundError):
-                annotations.find_table(card, labels, root, by_name)
+                annotations.find_table(card, labels, root)
                 found.append((card, name))
+    if not found:
+        inside = ", ".join(sorted(path.name for path in root.glob("*"))[:8]) or "nothing"
+        hint = "give the folder with it; if it was renamed, data prepare with the name of the set says what to call it"
+        raise FileNotFoundError(f"{root} holds no table that a data card names, but {inside}: {hint}")
     return found
 
 
