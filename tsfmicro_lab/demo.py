@@ -1,5 +1,6 @@
 """The demo: the whole way from clips to maps of where and how, on data that need no licence, told on one page."""
 
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from tsfmicro_lab.data.samples import Samples, prepare
+from tsfmicro_lab.data.schema import Dataset
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
-from tsfmicro_lab.explain import clips_figure, mass_inside, where_how, where_how_figure
+from tsfmicro_lab.explain import clips_figure, explain_all, mass_inside, where_how, where_how_figure
 from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
 from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.preprocess import MediaPipeLandmarker, align_clip
@@ -17,6 +19,7 @@ from tsfmicro_lab.reports import Report
 from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_processes, score_table
 from tsfmicro_lab.training.predictions import write_predictions
 from tsfmicro_lab.training.protocols import prediction_table
+from tsfmicro_lab.training.splits import subject_k_fold
 
 
 def run_demo(
@@ -26,38 +29,57 @@ def run_demo(
     clips_per_subject: int = 12,
     seed: int = 0,
     recipe: Recipe | None = None,
+    train: str = "tsfmicro_late",
     workers: int | None = None,
 ) -> Path:
     """Runs the demo and writes its page, `index.html`, whose path it gives.
 
-    The recipe is that of the tiny preset by default; of the workers, which train, there is one per core.
+    What the shipped models do is on the page before a model is trained, which takes longest.
+
+    Args:
+        folder: Of the page.
+        subjects: Synthetic subjects.
+        clips_per_subject: Clips of each.
+        seed: Of the heads and of the training.
+        recipe: Of the training; that of the tiny preset by default.
+        train: Name of the model that is trained, on two thirds of the subjects at a time; empty for none.
+        workers: Processes that explain and train; one per core by default.
 
     Raises:
-        ValueError: The folder holds an `index.html` that is not a demo's.
+        ValueError: The folder holds an `index.html` that is not a demo's, or no model has that name.
     """
-    page, recipe = Path(folder) / "index.html", recipe or RECIPES["tiny"]
+    page, run = Path(folder) / "index.html", Run(train or "tsfmicro_late", recipe=recipe or RECIPES["tiny"], seed=seed)
+    run.create(2)  # an unknown name is told before anything is drawn
     if page.exists() and "<title>TSFmicro Lab: demo</title>" not in page.read_text("utf-8", errors="replace"):
         raise ValueError(f"{page} is not the page of a demo: give another folder")
-    report = Report(page, "demo")
+    report, model = Report(page, "demo"), from_pretrained("where_how")
     with report.section("1 · Draw heads and move them"):
         data = SyntheticMicroExpressions(subjects, clips_per_subject, seed=seed)
         _show_clips(report, seed)
-    with report.section("2 · Recognise people that no model has seen"):
-        shipped = _shipped(data, from_pretrained("emotions"), seed)
-        samples = prepare(data, 56)
-        with fold_processes(workers) as pool:
-            trained = cross_validate(samples, Run(recipe=recipe, seed=seed), executor=pool)
-        predictions = pd.concat([shipped, trained], ignore_index=True)
-        write_predictions(predictions, page.with_name("predictions.csv"))
-        table = score_table(predictions, samples.classes)
-        report.put(scores=scores_chart(table), confusion=confusion_chart(shipped, samples.classes))
-        report.put(table=table.drop(columns="seed").rename(columns={"uf1": "UF1", "uar": "UAR"}))
-    with report.section("3 · Where and how, against the truth"):
-        _explain(report, data, samples, model := from_pretrained("where_how"))
-    with report.section("4 · The same on a real photograph"):
-        _photograph(report, samples, model)
-    report.put(data=str(data), recipe=recipe)
+    with fold_processes(workers) as pool:
+        with report.section("2 · Recognise people that no model has seen"):
+            samples = prepare(data, model.config.image_size)
+            tables = [_shipped(data, from_pretrained("emotions"), seed)]
+            _score(report, tables, samples.classes)
+        with report.section("3 · Where and how, against the truth"):
+            _explain(report, data, samples, model, pool)
+        with report.section("4 · The same on a real photograph"):
+            _photograph(report, samples, model)
+        print(f"  the page so far: {report.put(data=str(data), recipe=run.recipe).write()}")
+        if train:
+            with report.section(f"5 · Train {train} on these clips"):
+                folds = subject_k_fold(samples.annotations, folds=min(3, subjects))
+                tables.append(cross_validate(samples, run, folds, executor=pool))
+                _score(report.put(trained=train, folds=len(folds)), tables, samples.classes)
     return report.write()
+
+
+def _score(report: Report, tables: list[pd.DataFrame], classes: tuple[str, ...]) -> None:
+    """Puts the scores of all models into the page, and what the first takes for what."""
+    write_predictions(predictions := pd.concat(tables, ignore_index=True), report.path.with_name("predictions.csv"))
+    table = score_table(predictions, classes)
+    report.put(scores=scores_chart(table), confusion=confusion_chart(tables[0], classes))
+    report.put(table=table.drop(columns="seed").rename(columns={"uf1": "UF1", "uar": "UAR"}))
 
 
 def _show_clips(report: Report, seed: int) -> None:
@@ -74,13 +96,12 @@ def _shipped(data: SyntheticMicroExpressions, model: Recognizer, seed: int) -> p
     return prediction_table(model, samples, np.arange(len(samples))).assign(model="emotions, as shipped", seed=seed)
 
 
-def _explain(report: Report, data: SyntheticMicroExpressions, samples: Samples, model: Recognizer) -> None:
+def _explain(report: Report, data: Dataset, samples: Samples, model: Recognizer, pool: Executor) -> None:
     """Explains each clip; shows some that were recognised."""
-    maps, rows = [], []
-    for i in tqdm(range(len(samples)), "attributing clips"):
+    explained, rows = explain_all(model, samples, range(len(samples)), executor=pool), []
+    for i, heat in enumerate(maps := list(tqdm(explained, "attributing clips", len(samples)))):
         clip = align_clip(data[i], samples.onset.shape[-1])
         assert clip.truth is not None
-        maps.append(heat := where_how(model, model.inputs_of(samples, [i])))
         where, _ = mass_inside(heat["onset"], clip.truth.moved)
         how, chance = mass_inside(heat["difference"], clip.truth.moved)
         said = [samples.names(samples.label[[i]])[0], samples.classes[heat.target]]

@@ -54,8 +54,8 @@ class Report:
         self.seconds[title] = time.perf_counter() - began
         print(f"  {self.seconds[title]:.0f} s", flush=True)
 
-    def put(self, **values: Any) -> None:
-        """Puts texts, tables and figures of matplotlib and plotly into the page; markup in texts is shown."""
+    def put(self, **values: Any) -> "Report":
+        """Puts texts, tables and figures of matplotlib and plotly into the page, which it returns; markup is shown."""
         for name, value in values.items():
             if isinstance(value, pd.DataFrame):
                 value = value.to_html(index=False, border=0, na_rep="", float_format="{:.3f}".format, justify="inherit")
@@ -67,6 +67,7 @@ class Report:
                 value.update_layout(height=value.layout.height or 420, margin={"t": 30, "b": 50, "l": 60, "r": 20})
                 value = value.to_html(full_html=False, include_plotlyjs=False, div_id=name)
             self.content[name] = value
+        return self
 
     def write(self) -> Path:
         """Writes the page and gives its path."""

@@ -1,10 +1,12 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 from toy_models import Deaf, Linear
 
-from tsfmicro_lab.explain import mass_inside, where_how
-from tsfmicro_lab.models import create_model
+from tsfmicro_lab.explain import explain_all, mass_inside, where_how
+from tsfmicro_lab.models import create_model, from_pretrained
 
 
 def sample(side=56):
@@ -165,3 +167,20 @@ def test_the_share_of_an_even_map_is_chance():
     assert mass_inside(np.zeros((10, 10)), region) == (0.0, 0.15)
     with pytest.raises(ValueError, match="align the clip to the model's size"):
         mass_inside(np.zeros((5, 5)), region)
+
+
+def test_a_set_is_explained_with_as_many_points_as_each_clip_needs(samples):
+    """By a model that has learnt something: of an untrained one any number of points is enough."""
+    model, rows = from_pretrained("where_how"), range(6)
+    few = [where_how(model, model.inputs_of(samples, [i]), steps=4) for i in rows]
+    assert max(maps.completeness_error for maps in few) > 0.01
+    found = list(explain_all(model, samples, rows))
+    assert max(maps.completeness_error for maps in found) <= 0.01
+    with ThreadPoolExecutor(2) as pool:
+        again = list(explain_all(model, samples, rows, executor=pool, target=2))
+    assert {maps.target for maps in again} == {2}
+    for i in rows:
+        once = where_how(model, model.inputs_of(samples, [i]), steps=256)
+        assert found[i].target == once.target
+        mass = np.abs(once["difference"]).sum()
+        assert np.abs(found[i]["difference"] - once["difference"]).sum() < 0.1 * mass

@@ -7,7 +7,7 @@ import torch
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.data.tensors import KEY_FRAMES, STRONGEST
 from tsfmicro_lab.models import create_model
-from tsfmicro_lab.training import RECIPES, Recipe, fit, predict
+from tsfmicro_lab.training import RECIPES, Recipe, fit, loop, predict
 from tsfmicro_lab.training.loop import _batches, recalibrate, training_batch
 
 QUICK = Recipe(epochs=2)
@@ -64,6 +64,18 @@ def test_after_epoch_sees_every_epoch_and_evaluation_mode(samples):
     net, seen = model(), []
     losses = fit(net, samples, np.arange(10), QUICK, after_epoch=lambda e, loss: seen.append((e, loss, net.training)))
     assert seen == [(1, losses[0], False), (2, losses[1], False)]
+
+
+def test_what_nobody_looks_at_is_recalibrated_at_the_end_only(samples, monkeypatch):
+    made, nets = [], []
+    monkeypatch.setattr(loop, "recalibrate", lambda *given: made.append(1) or recalibrate(*given))
+    for looks in (True, False):
+        nets.append(model())
+        fit(nets[-1], samples, np.arange(20), QUICK, after_epoch=lambda *_: None, looks=looks)
+        made.append(0)
+    assert made == [1, 1, 0, 1, 0]
+    a, b = (net.state_dict() for net in nets)
+    assert all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_probabilities_sum_to_one_whatever_the_batch(samples):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tsfmicro_lab.cli.output import print_table
+from tsfmicro_lab.cli.output import Force, may_write, print_table
 
 PROTOCOLS = "loso, nested, kfold, hold-out; of a composite, megc2019 (each subject of all sets) or data-set-out."
 MODELS = ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"]
@@ -22,6 +22,7 @@ def demo(
     subjects: Subjects = 6,
     clips: Clips = 12,
     epochs: Epochs = None,
+    train: Annotated[str, typer.Option(help="Model to train at the end; empty for none.")] = "tsfmicro_late",
     seed: int = 0,
     workers: Workers = None,
 ) -> None:
@@ -30,7 +31,8 @@ def demo(
     from tsfmicro_lab.training import RECIPES
 
     recipe = replace(RECIPES["tiny"], epochs=epochs) if epochs else RECIPES["tiny"]
-    page = run_demo(out, subjects=subjects, clips_per_subject=clips, seed=seed, recipe=recipe, workers=workers)
+    how: dict[str, Any] = {"seed": seed, "recipe": recipe, "train": train, "workers": workers}
+    page = run_demo(out, subjects=subjects, clips_per_subject=clips, **how)
     print(f"the report: {page}")
 
 
@@ -92,6 +94,7 @@ def analyze_video(
     fps: Annotated[float | None, typer.Option(help="True frames per second, where the file does not tell.")] = None,
     strictness: Annotated[float, typer.Option(min=1, help="Less finds more, and more that is nothing.")] = 6.0,
     out: Annotated[Path, typer.Option("--out", help="Where the page goes.")] = Path("build/analysis"),
+    force: Force = False,
 ) -> None:
     """Spot quick movements of a face in your own video, and say what a model makes of them, on one page."""
     from tsfmicro_lab.analyze import analyze
@@ -99,6 +102,7 @@ def analyze_video(
     from tsfmicro_lab.models.card import training_data
     from tsfmicro_lab.reports import analysis_report
 
+    may_write(out / "index.html", force)
     names = tuple(name.strip() for name in classes.split(",")) if classes else ()
     given = None if model == "none" else from_pretrained(model)
     found = analyze(path, given, names, fps=fps, strictness=strictness)

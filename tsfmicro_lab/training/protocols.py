@@ -112,7 +112,7 @@ def run_fold(
         model, best["judged"] = run.create(len(samples.classes), seed), []
         about = f"{run.label}, fold {fold.name}, seed {run.seed}, {recipe}"
         checkpoint = Checkpoint(checkpoints / f"{candidate}.pt", about, best) if checkpoints else None
-        device["after_epoch"] = _keep_best(best, model, samples, judges, candidate)
+        device |= {"looks": len(judges) > 0, "after_epoch": _keep_best(best, model, samples, judges, candidate)}
         with _alone():
             stop = partial(_stalled, best, recipe.patience)
             fit(model, samples, fold.train, recipe, seed=seed, checkpoint=checkpoint, stop=stop, **device)
