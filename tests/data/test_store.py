@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import warnings
 from dataclasses import replace
@@ -88,6 +89,27 @@ def test_harm_is_noticed_and_mended(jpegs, tmp_path, name, harm):
         open_store(place)
     prepare_store(jpegs, 32, tmp_path, progress=False)
     assert torch.equal(open_store(place).apex, prepare(jpegs, 32, progress=False).apex)
+
+
+def test_a_file_is_hashed_where_its_time_is_another_and_then_trusted(jpegs, tmp_path, monkeypatch):
+    place = prepare_store(jpegs, 32, tmp_path, progress=False)
+    hashed = []
+    monkeypatch.setattr(store, "file_digest", lambda path: hashed.append(path.name) or file_digest(path))
+    open_store(place)
+    assert hashed == []
+    os.utime(place / "apex.npy", ns=(1, 1))  # as copied to another machine
+    open_store(place)
+    open_store(place)
+    assert hashed == ["apex.npy"]
+
+
+def test_a_set_too_large_for_a_store_is_refused_before_the_work(jpegs, tmp_path, monkeypatch):
+    rows = aligned_rows(monkeypatch)
+    monkeypatch.setattr(store, "MAX_MANIFEST_BYTES", 2**16 + 100)
+    with pytest.raises(ValueError, match=r"such clips, and these are 6: split the data set"):
+        prepare_store(jpegs, 32, tmp_path, progress=False)
+    assert rows == []
+    assert not [*tmp_path.glob("**/*.npy")]
 
 
 def test_drawn_clips_and_loaded_ones_go_to_other_processes(tmp_path, landmarker):

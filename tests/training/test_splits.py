@@ -1,3 +1,4 @@
+import pickle
 import warnings
 
 import numpy as np
@@ -97,3 +98,22 @@ def test_what_cannot_be_split_is_refused():
         checked([Fold("mine", np.array([0, 2]), np.array([1, 2]))], shared.assign(subject=["s", "u", "t"]))
     with pytest.raises(ValueError, match="fold empty has 0 clips to train on"):
         checked([Fold("empty", np.array([], int), np.array([1]))], shared)
+
+
+def test_many_folds_of_many_clips_are_small_and_read_back():
+    annotations = pd.DataFrame({"subject": np.arange(30_000) % 300, "emotion": "x"})
+    folds = leave_one_subject_out(annotations)
+    assert len(pickle.dumps(folds)) < 300 * 30_000 / 8 * 1.4, "a bit a clip, and the tested rows"
+    for number, fold in enumerate(pickle.loads(pickle.dumps(folds))[:3]):
+        assert fold.test.tolist() == list(range(number, 30_000, 300))
+        assert sorted([*fold.train, *fold.test]) == list(range(30_000))
+
+
+@pytest.mark.parametrize(
+    "rows", [[], [0], [5, 3, 4], [2, 2, 7], [10**9, 10**9 + 1], list(range(0, 700, 7)), [-1, 0, 1]]
+)
+def test_rows_come_back_as_they_were_given(rows):
+    fold = Fold("f", np.array(rows, int), np.array(rows, int))
+    assert fold.train.tolist() == fold.test.tolist() == rows
+    assert fold.validation.tolist() == []
+    assert fold.train.dtype == np.int64

@@ -87,7 +87,7 @@ class Samples:
 
     def with_tensors(self, **tensors: Tensor) -> "Samples":
         """The same samples with some tensors exchanged or added."""
-        return replace(self, tensors={**self.tensors, **tensors})
+        return replace(self, tensors={**self.tensors, **tensors}, folder=None)
 
     @property
     def subjects(self) -> np.ndarray:
@@ -179,6 +179,7 @@ def open_store(path: Path | str) -> Samples:
     """Opens a store that :func:`prepare` made: its frames stay on disk until they are used.
 
     What is written to the tensors stays in memory. No clips are needed, so a store can be taken to another machine.
+    A file whose time is not that at which it was made is hashed, and then given that time: once, not at each opening.
 
     Raises:
         FileNotFoundError: There is no finished store.
@@ -216,12 +217,15 @@ def make_store(folder: Path, about: Manifest, table: pd.DataFrame, rows: list[in
     """
     about = about | {"version": version("tsfmicro-lab"), "annotations": _columns(table)}
     place = folder / f"{safe_name('{dataset}-{size}-{target}'.format(**about))}-{_hash(about)[:12]}"
+    if (much := len(json.dumps(about, default=str))) > MAX_MANIFEST_BYTES - 2**16:
+        most = int(len(rows) * MAX_MANIFEST_BYTES / much)
+        raise ValueError(f"a store holds about {most:,} such clips, and these are {len(rows):,}: split the data set")
     with alone(place):
         (place / MANIFEST).unlink(missing_ok=True)  # what is in work is no store
         arrays = {name: _open_for_writing(place, name, about["size"], len(rows)) for name in about["tensors"]}
         done = _read_done(place / DONE, arrays)
         tasks = [(row, done.get(i, "")) for i, row in enumerate(rows)]
-        with (place / DONE).open("a") as notes:
+        with (place / DONE).open("a", encoding="utf-8") as notes:
             for i, (source, tensors) in enumerate(align(tasks)):
                 for name, array in (tensors or {}).items():
                     arrays[name][i] = array
@@ -230,9 +234,11 @@ def make_store(folder: Path, about: Manifest, table: pd.DataFrame, rows: list[in
                     notes.flush()
         for memory in arrays.values():
             memory.flush()
-        manifest = about | {"files": {name: file_digest(place / f"{name}.npy") for name in arrays}}
+        files = {name: place / f"{name}.npy" for name in arrays}
+        manifest = about | {"files": {name: file_digest(path) for name, path in files.items()}}
+        manifest |= {"times": {name: path.stat().st_mtime_ns for name, path in files.items()}}
         text = json.dumps(manifest | {"hash": _hash(manifest)}, default=str)
-        write_whole(place / MANIFEST, lambda path: path.write_text(text))
+        write_whole(place / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
     return place
 
 
@@ -244,7 +250,7 @@ def read_store(place: Path) -> tuple[Arrays, pd.DataFrame, Manifest]:
     try:
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise ValueError(f"{MANIFEST} is too large")
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest.pop("hash") != _hash(manifest):
             raise ValueError(f"the hash of {MANIFEST} differs")
         columns = manifest["annotations"].items()
@@ -254,8 +260,12 @@ def read_store(place: Path) -> tuple[Arrays, pd.DataFrame, Manifest]:
         arrays = {}
         for name in in_order(manifest["tensors"]):
             file, kind = place / f"{name}.npy", PREPARED[name]
-            if file_digest(file) != manifest["files"][name]:
-                raise ValueError(f"the hash of {file.name} differs")
+            known, now = manifest["files"][name], file.stat().st_mtime_ns
+            if now != (made := manifest.get("times", {}).get(name, now - 1)):
+                if file_digest(file) != known:
+                    raise ValueError(f"the hash of {file.name} differs")
+                with suppress(OSError):  # of a store that is not ours to write to
+                    os.utime(file, ns=(now, made))
             arrays[name] = np.load(file, mmap_mode="c", allow_pickle=False)
             if (arrays[name].dtype, arrays[name].shape) != (kind.dtype, (len(table), *kind.shape(manifest["size"]))):
                 raise ValueError(f"{file.name} is not what {MANIFEST} says")
@@ -294,7 +304,7 @@ def _open_for_writing(place: Path, name: str, size: int, count: int) -> np.memma
 def _read_done(path: Path, arrays: dict[str, np.memmap[Any, Any]]) -> dict[int, str]:
     """Source of each finished clip whose tensors are on disk as they were written."""
     done = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             note = json.loads(line)
             if _digest(*(x[note["row"]] for x in arrays.values())) == note["tensors"]:

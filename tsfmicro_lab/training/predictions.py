@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tsfmicro_lab.files import write_whole
@@ -42,18 +43,18 @@ def read_predictions(path: Path, *text: str) -> pd.DataFrame:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first, *others = zip(*filter(None, csv.reader(file, strict=True)), strict=True)
-        table = pd.DataFrame({name: column for name, *column in (first, *others)}, dtype=str)
+        columns = {name: cells for name, *cells in (first, *others)}
+        return pd.DataFrame({n: pd.array(x, "str") if n in (*TEXT, *text) else _values(x) for n, x in columns.items()})
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is no CSV table whose rows all have the cells of its header ({error})") from error
-    return table.assign(**{name: _values(table[name]) for name in map(str, table) if name not in (*TEXT, *text)})
 
 
-def _values(column: pd.Series) -> Any:
+def _values(cells: list[str]) -> Any:
     """Whole numbers, other numbers or truth values, if all cells are some; an empty cell is a missing number."""
-    cells = column.replace("", "nan").to_numpy(dtype=object)
+    known = np.array([cell or "nan" for cell in cells], dtype=object)
     for kind in (int, float):
         try:
-            return cells.astype(kind)
+            return known.astype(kind)
         except (ValueError, OverflowError):
             continue
-    return cells == "True" if {*cells} <= {"True", "False"} else column
+    return known == "True" if {*cells} <= {"True", "False"} else pd.array(cells, "str")

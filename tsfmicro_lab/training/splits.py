@@ -8,14 +8,32 @@ ValueError says what the table lacks: subjects, or data sets.
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from itertools import combinations
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
 Rows = Int64[np.ndarray, "_"]
+
+
+class _Packed:
+    """A field of rows: where they rise and a mask of bits is smaller, as of 100,000 clips with 13 KB, that is kept."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = f"_{name}"
+
+    def __set__(self, fold: Any, rows: Rows | None) -> None:
+        rows = np.asarray([] if rows is None else rows, np.int64)
+        small = len(rows) and rows[0] >= 0 and rows[-1] < 64 * len(rows) and bool((np.diff(rows) > 0).all())
+        vars(fold)[self.name] = np.packbits(np.bincount(rows).astype(bool)) if small else rows
+
+    def __get__(self, fold: Any, owner: type | None = None) -> Any:
+        if fold is None:
+            return None  # the default: no rows
+        kept = vars(fold)[self.name]
+        return np.flatnonzero(np.unpackbits(kept)) if kept.dtype == np.uint8 else kept
 
 
 @dataclass(frozen=True)
@@ -30,9 +48,9 @@ class Fold:
     """
 
     name: str
-    train: Rows
-    test: Rows
-    validation: Rows = field(default_factory=lambda: np.array([], np.int64))
+    train: Rows = _Packed()  # type: ignore[assignment]
+    test: Rows = _Packed()  # type: ignore[assignment]
+    validation: Rows = _Packed()  # type: ignore[assignment]
 
 
 def leave_one_subject_out(annotations: pd.DataFrame, target: str = "emotion") -> list[Fold]:
@@ -105,11 +123,11 @@ PROTOCOLS: dict[str, Callable[[pd.DataFrame], list[Fold]]] = {
 
 def with_validation(fold: Fold, subjects: np.ndarray, share: float, seed: int) -> Fold:
     """Sets a share of a fold's training subjects aside, at least one of them, to choose by."""
-    groups = subjects[fold.train]
+    groups = subjects[rows := fold.train]
     if len(set(groups)) < 2:
         raise ValueError("validation needs at least 3 subjects: one to test, one to validate, one to train")
     keep, held = _set_aside(groups, share, seed % 2**32)
-    return replace(fold, train=fold.train[keep], validation=fold.train[held])
+    return replace(fold, train=rows[keep], validation=rows[held])
 
 
 def checked(folds: Iterable[Fold], annotations: pd.DataFrame, target: str = "emotion") -> list[Fold]:
@@ -121,16 +139,19 @@ def checked(folds: Iterable[Fold], annotations: pd.DataFrame, target: str = "emo
     folds = list(folds)
     if len({fold.name for fold in folds}) < len(folds):
         raise ValueError(f"two folds have one name: {', '.join(sorted(fold.name for fold in folds))}")
-    subjects = annotations["subject"].to_numpy(dtype=object)
-    labels = [set(str(label).split("+")) - {""} for label in annotations[target]]
+    subjects, names = pd.factorize(annotations["subject"], use_na_sentinel=False)
+    kinds, kept = pd.factorize(annotations[target].map(str))
+    labels = [set(label.split("+")) - {""} for label in kept]
     for fold in folds:
-        sides = [set(subjects[rows]) for rows in (fold.train, fold.test, fold.validation)]
-        if not sides[0] or not sides[1]:
-            raise ValueError(f"fold {fold.name} has {len(fold.train)} clips to train on and {len(fold.test)} to test")
-        if both := set[object]().union(*(one & two for one, two in combinations(sides, 2))):
-            names = ", ".join(sorted(map(str, both)))
-            raise ValueError(f"fold {fold.name}: {names} stands on both sides; split by subject")
-        learnt, asked = (set[str]().union(*(labels[i] for i in rows)) for rows in (fold.train, fold.test))
+        parts = fold.train, fold.test, fold.validation
+        sides = np.stack([np.bincount(subjects[rows], minlength=len(names)) for rows in parts])
+        if not sides[0].any() or not sides[1].any():
+            raise ValueError(f"fold {fold.name} has {len(parts[0])} clips to train on and {len(parts[1])} to test")
+        if (both := (sides > 0).sum(0) > 1).any():
+            found = ", ".join(sorted(map(str, names[both])))
+            raise ValueError(f"fold {fold.name}: {found} stands on both sides; split by subject")
+        shown = [np.flatnonzero(np.bincount(kinds[rows])) for rows in parts[:2]]
+        learnt, asked = (set[str]().union(*(labels[i] for i in some)) for some in shown)
         if unseen := sorted(asked - learnt):
             warnings.warn(
                 f"fold {fold.name}: no clip to train on has {', '.join(unseen)}, so its clips of it cannot be "
@@ -142,9 +163,9 @@ def checked(folds: Iterable[Fold], annotations: pd.DataFrame, target: str = "emo
 
 def _leave_out(annotations: pd.DataFrame, column: str, target: str) -> list[Fold]:
     _subjects(annotations, 2)
-    groups = annotations[column].to_numpy(dtype=object)
-    sides = {name: (np.flatnonzero(groups != name), np.flatnonzero(groups == name)) for name in sorted({*groups})}
-    return checked([Fold(str(name), *rows) for name, rows in sides.items()], annotations, target)
+    groups, names = pd.factorize(annotations[column], sort=True)
+    folds = [Fold(str(n), np.flatnonzero(groups != i), np.flatnonzero(groups == i)) for i, n in enumerate(names)]
+    return checked(folds, annotations, target)
 
 
 def _set_aside(subjects: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
