@@ -8,19 +8,22 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
+import dask
 import pandas as pd
 import pytest
 import torch
 
-from tsfmicro_lab.training import Recipe, Run, cross_validate
+from tsfmicro_lab.data import Samples, prepare
+from tsfmicro_lab.training import Recipe, Run, cross_validate, leave_one_subject_out
 
 RUN = Run("tsfmicro_temporal", recipe=Recipe(epochs=4))
 
 
 @contextmanager
-def cluster(folder, workers=2):
-    """A scheduler and workers as the documentation starts them; yields a client and the workers' processes."""
+def cluster(folder, workers=2, threads=1):
+    """A scheduler and workers as the documentation starts them; yields a client and the processes, scheduler last."""
     from distributed import Client
 
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -32,7 +35,7 @@ def cluster(folder, workers=2):
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     scheduler = start("scheduler", "--port", "0", "--dashboard-address", ":0", "--host", "127.0.0.1")
-    hands = [start("worker", "--nthreads", "1", "--no-nanny", "--no-dashboard") for _ in range(workers)]
+    hands = [start("worker", "--nthreads", str(threads), "--no-nanny", "--no-dashboard") for _ in range(workers)]
     try:
         deadline = time.monotonic() + 60
         while not (folder / "scheduler.json").exists():
@@ -40,7 +43,7 @@ def cluster(folder, workers=2):
             time.sleep(0.1)
         with Client(scheduler_file=file) as client:
             client.wait_for_workers(workers, timeout=120)
-            yield client, hands
+            yield client, [*hands, scheduler]
     finally:
         for process in (*hands, scheduler):
             process.kill()
@@ -85,6 +88,28 @@ def test_a_worker_killed_at_work_changes_nothing(samples, tmp_path, alone):
     names = {"tsfmicro_spatial-0", "tsfmicro_temporal-0", "tsfmicro_temporal-1"}
     assert {p.name for p in (tmp_path / "grid").glob("[!.]*")} == names
     assert set(grid[grid.model == "tsfmicro_temporal"].seed) == {0, 1}
+
+
+def test_a_killed_scheduler_is_one_sentence_and_loses_nothing(data, samples, tmp_path, alone, monkeypatch):
+    """The samples lie in a store, which workers open: they never travel."""
+    stored = prepare(data, 56, folder=tmp_path / "store", progress=False)
+    monkeypatch.setattr(Samples, "__reduce__", lambda self: pytest.fail("samples were sent"), raising=False)
+    once = partial(cross_validate, stored, RUN, folder=tmp_path / "run", progress=False)
+    with dask.config.set({"distributed.comm.timeouts.connect": "3s"}), cluster(tmp_path, workers=1) as (client, hands):
+        first = once(
+            leave_one_subject_out(stored.annotations)[:1], executor=client.get_executor(), folder=tmp_path / "a"
+        )
+        assert list(first["clip"]) == list(alone[alone.fold == "sub01"]["clip"])
+        killer = threading.Timer(2, hands[-1].kill)
+        killer.start()
+        with pytest.raises(RuntimeError, match="finished folds are kept"):
+            once(executor=client.get_executor())
+    pd.testing.assert_frame_equal(once(), alone, check_dtype=False)
+
+
+def test_workers_of_several_threads_are_refused(samples, tmp_path):
+    with cluster(tmp_path, workers=1, threads=2) as (client, _), pytest.raises(ValueError, match="--nthreads 1"):
+        cross_validate(samples, RUN, executor=client.get_executor(), progress=False)
 
 
 def test_two_runs_of_one_name_are_refused(samples):

@@ -7,17 +7,20 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from tqdm.auto import tqdm
 
-from tsfmicro_lab.data.samples import Samples, prepare
+from tsfmicro_lab.data.samples import Samples, open_store, prepare
 from tsfmicro_lab.data.schema import KEY, Dataset
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
 from tsfmicro_lab.files import alone, file_digest, safe_name, space_advice, write_whole
@@ -225,7 +228,8 @@ class _Job(NamedTuple):
     def checkpoints(self) -> Path:
         return self.place / "checkpoints" / safe_name(self.fold.name)
 
-    def train(self, samples: Samples) -> pd.DataFrame:
+    def train(self, given: Samples | Path) -> pd.DataFrame:
+        samples = _open_once(given) if isinstance(given, Path) else given
         kept = self.files[1].parent if self.keep_model else None, self.checkpoints if self.keep_checkpoints else None
         return run_fold(self.run, samples, self.fold, *kept)
 
@@ -234,7 +238,7 @@ class _Job(NamedTuple):
         what = f"fold {self.fold.name} could not be saved to {self.files[0]}"
         with space_advice(what, "the folds that are finished are kept"):
             write_predictions(rows, self.files[0])
-        with (self.place / "folds.jsonl").open("a") as log:
+        with (self.place / "folds.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(rows.attrs | {"sha256": [*map(file_digest, self.files)]}) + "\n")
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
@@ -244,17 +248,38 @@ def _train_all(samples: Samples, jobs: list[_Job], executor: Executor | None) ->
     if executor is None:
         yield from ((job, job.train(samples)) for job in jobs)
         return
-    # With a Dask executor the samples travel once to each worker, not with every fold. They are the result of a task,
-    # which the scheduler repeats when the worker that holds it dies; what is scattered would be lost.
     client = getattr(executor, "_client", None)
-    shared = client.submit(copy.copy, samples, pure=False) if client and jobs else samples
+    if client and max(client.nthreads().values(), default=1) > 1:
+        raise ValueError("a Dask worker has several threads, and a process trains one fold: start it with --nthreads 1")
+    shared: Any = samples
+    place = samples.folder and samples.folder.resolve()
+    if place and jobs and _lies_in(place, samples) and (not client or all(client.run(place.exists).values())):
+        shared = place
+    elif client and jobs:
+        # The samples travel once to each worker, not with every fold. They are the result of a task, which the
+        # scheduler repeats when the worker that holds it dies; what is scattered would be lost.
+        shared = client.submit(copy.copy, samples, pure=False)
     futures = {executor.submit(_Job.train, job, shared): job for job in jobs}
     try:
         for future in as_completed(futures):
             yield futures[future], future.result()
+    except CancelledError as error:
+        raise RuntimeError("the scheduler was lost; finished folds are kept, the same call goes on there") from error
     finally:
         for future in futures:
             future.cancel()
+
+
+_open_once = lru_cache(maxsize=1)(open_store)
+
+
+def _lies_in(place: Path, samples: Samples) -> bool:
+    """Whether workers that open a store have the same samples, which may have been changed since they were read."""
+    with suppress(OSError, ValueError):
+        kept = open_store(place)
+        pairs = zip([*kept.tensors.values(), kept.label], [*samples.tensors.values(), samples.label], strict=True)
+        return kept.table.equals(samples.table) and all(torch.equal(*pair) for pair in pairs)
+    return False
 
 
 def _collect(jobs: Sequence[_Job], samples: Samples) -> pd.DataFrame:
