@@ -78,7 +78,7 @@ def test_nobody_is_said(tmp_path, landmarker):
     path = write_video([np.full((120, 160, 3), 90 + i % 2, np.uint8) for i in range(30)], tmp_path / "wall.mkv", 100)
     with pytest.raises(VideoError, match="no face in any"):
         analyze(path, progress=False)
-    result = CliRunner().invoke(app, ["analyze", str(path)])
+    result = CliRunner().invoke(app, ["analyze", str(path), "--out", str(tmp_path / "page")])
     assert result.exit_code == 1
     assert "no face in any" in result.output
     assert "Traceback" not in result.output

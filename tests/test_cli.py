@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -24,6 +25,43 @@ def test_doctor_says_what_is_there_and_how_to_get_what_is_missing(monkeypatch, t
         assert name in text
     assert "2.13.0" in text
     assert "gone.task, which is no file: correct or unset it" in text
+
+
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_doctor_fits_a_narrow_terminal_and_tells_a_script(monkeypatch, tmp_path, columns):
+    monkeypatch.setenv("TSFMICRO_FACE_LANDMARKER", str(tmp_path / "gone.task"))
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = run.invoke(app, ["doctor"]).output.splitlines()
+    words = [len(word) for line in lines for word in line.split()]
+    assert all(len(line) <= max(int(columns), 2 + max(words)) for line in lines)
+    assert sum(len(line) > int(columns) for line in lines) <= 1, "a long path cannot be broken"
+    result = run.invoke(app, ["doctor", "--json"])
+    told = json.loads(result.output)
+    assert result.exit_code == 1
+    assert told["states"]["landmarker model"] == "missing"
+    assert told["missing"].keys() == {"landmarker model"}
+
+
+def test_what_is_there_is_replaced_with_force_alone(tmp_path):
+    out = tmp_path / "out"
+    args = ["evaluate", "--subjects", "2", "--clips", "10", "--epochs", "1", "--seeds", "1", "--out", str(out)]
+    assert run.invoke(app, [*args, "--model", "tsfmicro_spatial", "--workers", "1"]).exit_code == 0
+    table, page = tmp_path / "table.csv", tmp_path / "page"
+    table.write_text("mine")
+    page.mkdir()
+    (page / "index.html").write_text("mine")
+    for asked, path in (
+        (["results", str(out), "--csv", str(table)], table),
+        (["results", str(out), "--latex", str(table)], table),
+        (["data", "check", str(tmp_path), "--save", str(table)], table),
+        (["analyze", str(table), "--out", str(page)], page / "index.html"),
+    ):
+        result = run.invoke(app, asked)
+        assert result.exit_code == 1
+        assert f"{path} is there already: give another place, or --force to replace it" in plain(result)
+        assert path.read_text() == "mine"
+    assert run.invoke(app, ["results", str(out), "--csv", str(table), "--force"]).exit_code == 0
+    assert "tsfmicro_spatial" in table.read_text()
 
 
 @pytest.mark.parametrize("command", [["doctor"], ["data", "list"], ["data", "show", "casme2"], ["--help"]])

@@ -1,7 +1,11 @@
+import ast
+from pathlib import Path
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import tsfmicro_lab
 from tsfmicro_lab.files import MAX_NAME, safe_name, write_whole
 
 
@@ -47,3 +51,42 @@ def test_a_write_that_fails_leaves_the_file_before(tmp_path):
         write_whole(tmp_path / "a" / "b.txt", fail)
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["b.txt"]
     assert (tmp_path / "a" / "b.txt").read_text() == "before"
+
+
+@pytest.mark.parametrize("name", ["CON", "con", "nul.txt", "COM1", "Lpt9.tar.gz", "a:b", "sub 1.", "a\\b", "x" * 400])
+def test_a_windows_disk_takes_every_name(name):
+    safe = safe_name(name)
+    assert safe.split(".")[0].upper() not in {
+        "CON",
+        "PRN",
+        "AUX",
+        "NUL",
+        *(f"{d}{i}" for d in ("COM", "LPT") for i in range(10)),
+    }
+    assert not set(safe) & set('<>:"/\\|?*')
+    assert not safe.endswith((".", " "))
+    assert len(safe) <= MAX_NAME
+    assert safe != name
+    assert safe_name("console") == "console"
+
+
+def said(call):
+    """Whether a call that opens text says its encoding, by name or, of read_text, first; bytes have none."""
+    words = [
+        n.value for arg in call.args for n in ast.walk(arg) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+    ]
+    named = any(keyword.arg == "encoding" for keyword in call.keywords)
+    alone = call.func.attr == "read_text" and "utf-8" in words
+    return (
+        named or alone or any(word in ("rb", "wb", "ab", "r+b") for word in words) or "Image" in ast.unparse(call.func)
+    )
+
+
+def test_every_file_of_text_is_opened_with_its_encoding():
+    silent = []
+    for path in sorted(Path(tsfmicro_lab.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("open", "read_text", "write_text"):
+                silent += [] if said(node) else [f"{path.name}:{node.lineno}: {ast.unparse(node)}"]
+    assert not silent
+    assert not said(ast.parse("path.open('a')").body[0].value)

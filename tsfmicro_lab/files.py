@@ -16,14 +16,15 @@ def safe_name(text: str) -> str:
     """A file name for the name of a subject, a fold, a run or a data set.
 
     Letters, digits and `._-` stay. Where something had to be replaced or cut, `~` and a hash of the whole name follow,
-    so that two names never share a file. It is one component of a path: not empty, without a dot in front, and never
-    longer than :data:`MAX_NAME`.
+    so that two names never share a file. It is one component of a path, on Windows, too: not empty, no device such as
+    CON, without a dot at either end, and never longer than :data:`MAX_NAME`.
 
     Example:
         >>> safe_name("sub01"), safe_name("../sub 01")
         ('sub01', '_sub_01~441a2e61')
     """
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", text).lstrip(".")[:MAX_NAME]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip(".")[:MAX_NAME]
+    name = re.sub(r"(?i)^(?=(con|prn|aux|nul|com\d|lpt\d)(\.|$))", "_", name)  # devices, on Windows
     if name == text and name:
         return name
     return f"{name[: MAX_NAME - 9]}~{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"

@@ -62,7 +62,7 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, list[list[li
     texture: list[list[float]] = []
     faces: dict[str, list[list[list[int]]]] = {}
     group = ""
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         match line.split():
             case ["v", *xyz]:
                 vertices.append([float(c) for c in xyz])

@@ -201,7 +201,7 @@ def memory(device: str = "cpu") -> Iterator[dict[str, float]]:
         gc.collect()
         with suppress(OSError, AttributeError):  # another C library than glibc
             ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed before is given back, and needed again
-        reset.write_text("5")  # the peak is now what is in use
+        reset.write_text("5", encoding="utf-8")  # the peak is now what is in use
         before = _kib(status, "VmRSS") * 2**10
     yield used
     if on_gpu:
@@ -211,7 +211,7 @@ def memory(device: str = "cpu") -> Iterator[dict[str, float]]:
 
 
 def _kib(status: Path, name: str) -> int:
-    [line] = [line for line in status.read_text().splitlines() if line.startswith(name)]
+    [line] = [line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith(name)]
     return int(line.split()[1])
 
 

@@ -38,7 +38,7 @@ class Stored:
         for name in self.tables():
             rows = getattr(self, name).round(4).to_json(orient="records", lines=True).splitlines()
             parts.append(f'"{name}": [\n' + ",\n".join(rows) + "\n]")
-        path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+        path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
     @classmethod
     def load(cls: type[S], path: Path | str) -> S:
@@ -50,7 +50,7 @@ class Stored:
         try:
             if Path(path).stat().st_size > MAX_BYTES:
                 raise ValueError(f"larger than {MAX_BYTES >> 20} MiB")
-            content = json.loads(Path(path).read_text())
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
             return cls(content["provenance"], **{name: pd.DataFrame(content[name]) for name in cls.tables()})
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise ValueError(
@@ -71,7 +71,7 @@ def writable(path: Path) -> Path:
         OSError: It cannot.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a"):
+    with path.open("a", encoding="utf-8"):
         pass
     if not path.stat().st_size:
         path.unlink()

@@ -274,11 +274,11 @@ def main():
     )
     options = parser.parse_args()
     if options.docs:
-        text = Path("docs/scaling.md").read_text()
+        text = Path("docs/scaling.md").read_text(encoding="utf-8")
         before, _, rest = text.partition("<!-- speed -->")
         after = rest.partition("<!-- /speed -->")[2]
         table = docs_table([path for path in options.docs if path.exists()])
-        Path("docs/scaling.md").write_text(f"{before}<!-- speed -->\n{table}\n<!-- /speed -->{after}")
+        Path("docs/scaling.md").write_text(f"{before}<!-- speed -->\n{table}\n<!-- /speed -->{after}", encoding="utf-8")
         return
     device, began = options.device, time.monotonic()
     if device == "cuda":

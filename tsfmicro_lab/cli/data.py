@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tsfmicro_lab.cli.output import print_table
+from tsfmicro_lab.cli.output import Force, may_write, print_table
 
 if TYPE_CHECKING:
     from tsfmicro_lab.data.schema import Dataset
@@ -52,6 +52,7 @@ def check(
     pictures: Annotated[bool, typer.Option(help="Open key frames and look for faces; else read tables alone.")] = True,
     save: Annotated[Path | None, typer.Option(help="Write every row of the report to this CSV file.")] = None,
     workers: Workers = None,
+    force: Force = False,
 ) -> None:
     """Say which data set lies in a folder, what of it can be used, what is wrong and how to put it right.
 
@@ -60,6 +61,7 @@ def check(
     from tsfmicro_lab.data.annotations import grouped
     from tsfmicro_lab.data.recordings import open_copy, recognise, unused, usable
 
+    may_write(save, force)
     data = open_copy(root, labels, frames=frames)
     kept = usable(data, strict=not pictures, workers=workers)
     if save:

@@ -1,28 +1,32 @@
 """`tsfmicro-lab doctor`: what is there, what is missing, and how to get it, said without waiting for PyTorch."""
 
+import json
 import os
 import platform
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Callable
 from importlib.metadata import packages_distributions, version
+from typing import Annotated
 
 import typer
 
 
-def doctor() -> None:
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False) -> None:
     """Say what is there, what is missing, and how to get it; the exit code is 1 where something is missing."""
-    remedies = []
+    states, missing = dict[str, str](), dict[str, str]()
     for name, check in CHECKS.items():
         try:
-            state = check()
+            states[name] = check()
         except Exception as error:
             # Whatever goes wrong in a check is what it has to report.
-            state = "missing"
-            remedies.append(f"• {name}: {error}")
-        print(f"{name:20}{state}")
-    print(*remedies, sep="\n")
-    raise typer.Exit(1 if remedies else 0)
+            states[name], missing[name] = "missing", str(error)
+    lines = [f"{name:16}{state}" for name, state in states.items()] + [f"• {n}: {how}" for n, how in missing.items()]
+    width = shutil.get_terminal_size().columns
+    wrapped = [textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) for line in lines]
+    print(json.dumps({"states": states, "missing": missing}, indent=2) if as_json else "\n".join(wrapped))
+    raise typer.Exit(1 if missing else 0)
 
 
 def _gpu() -> str:

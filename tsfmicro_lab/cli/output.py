@@ -1,12 +1,15 @@
 """What all commands share: how a table is printed, and how an expected error ends a command."""
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 
 
 class PlainErrors(TyperGroup):
@@ -24,6 +27,12 @@ class PlainErrors(TyperGroup):
         except KeyboardInterrupt:
             typer.secho("stopped; what was finished is kept, and the same command goes on from there", err=True)
             raise typer.Exit(130) from None
+
+
+def may_write(path: Path | None, force: bool) -> None:
+    """Refuses to replace a file that is there, unless it was asked for."""
+    if path and path.exists() and not force:
+        raise ValueError(f"{path} is there already: give another place, or --force to replace it")
 
 
 def print_table(table: "pd.DataFrame", title: str = "") -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tsfmicro_lab.cli.output import print_table
+from tsfmicro_lab.cli.output import Force, may_write, print_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,11 +46,14 @@ def results(
     csv: Annotated[Path | None, typer.Option(help="Write the table to this CSV file.")] = None,
     latex: Annotated[Path | None, typer.Option(help="Write the table to this LaTeX file.")] = None,
     html: Annotated[bool, typer.Option(help="Write report.html into the folder of each run.")] = False,
+    force: Force = False,
 ) -> None:
     """Show every run below a folder as a table; export it, or write a page about each run."""
     from tsfmicro_lab.reports import run_report
     from tsfmicro_lab.results import find_results, load_frames, run_table
 
+    for path in (csv, latex):
+        may_write(path, force)
     found = find_results(folder)
     table = run_table(found)
     table = table[table.model.str.contains(model, regex=False) & table.selection.str.contains(selection, regex=False)]
