@@ -1,8 +1,7 @@
-"""What pyproject.toml cannot say: the folder data_cards/ is installed as tsfmicro_lab/data_cards."""
+"""What pyproject.toml cannot say: data_cards/, notebooks/ and docs/ are installed as folders of tsfmicro_lab/."""
 
 from setuptools import find_packages, setup
 
-setup(
-    packages=[*find_packages(include=["tsfmicro_lab*"]), "tsfmicro_lab.data_cards"],
-    package_dir={"tsfmicro_lab.data_cards": "data_cards"},
-)
+BUNDLED = {f"tsfmicro_lab.{name}": name for name in ("data_cards", "notebooks", "docs")}
+
+setup(packages=[*find_packages(include=["tsfmicro_lab*"]), *BUNDLED], package_dir=BUNDLED)

@@ -45,6 +45,15 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def bundled(name: str) -> Path:
+    """A folder that comes with the lab: inside the installed package, or beside it in a checkout."""
+    places = [folder / name for folder in Path(__file__).parents[:2]]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(f"{name} is neither {places[0]} nor {places[1]}: install tsfmicro-lab again")
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, by which its content is known."""
     with path.open("rb") as file:

@@ -2,7 +2,7 @@
 
 Every page is a text of the repository; its links are followed from where the text lies and written anew for where the
 page lies. Lessons are executed with their own parameters, as a reader gets them, and again only if something that they
-could read has changed. With `--quick` none is: a page shows the last execution there is, or the bare lesson, and says so.
+could read has changed. With `--quick` none is: a page shows the last execution, or the bare lesson, and says so.
 """
 
 import argparse

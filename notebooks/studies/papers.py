@@ -16,7 +16,8 @@ import pandas as pd
 import yaml
 from jaxtyping import Float, Int
 
-from tsfmicro_lab.data.cards import cards_folder, list_cards, read_card
+from tsfmicro_lab.data.cards import list_cards, read_card
+from tsfmicro_lab.files import bundled
 from tsfmicro_lab.training import Recipe
 from tsfmicro_lab.training.metrics import uf1_of_counts
 
@@ -201,7 +202,7 @@ def main() -> None:
     (ROOT / "docs" / "recipes.md").write_text(recipes_page(), encoding="utf-8")
     for name in list_cards():
         if (card := read_card(name)).license == "other":
-            path = cards_folder() / f"{name}.md"
+            path = bundled("data_cards") / f"{name}.md"
             text = with_scores(path.read_text(encoding="utf-8"), reference_scores(card.pretty_name))
             path.write_text(text, encoding="utf-8")
 

@@ -1,11 +1,6 @@
 import re
-import shutil
-import subprocess
-import sys
-import zipfile
 
 import pytest
-from conftest import ROOT
 
 from tsfmicro_lab.data.cards import list_cards, parse_card, read_card
 from tsfmicro_lab.data.synthetic import MEGC, PROTOTYPES
@@ -116,26 +111,3 @@ def test_a_wrong_card_is_told_where_and_why(old, new, message):
 def test_an_unknown_card_is_answered_with_those_there_are():
     with pytest.raises(ValueError, match=r"no data card '\.\./secret': choose from 4dme, casme"):
         read_card("../secret")
-
-
-def test_a_wheel_brings_the_cards(tmp_path):
-    source, wheels, site = tmp_path / "source", tmp_path / "wheels", tmp_path / "site"
-    for name in ("tsfmicro_lab", "data_cards"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*pip, "--wheel-dir", wheels, source], check=True, capture_output=True)
-    with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
-        wheel.extractall(site)
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from tsfmicro_lab.data.cards import cards_folder, list_cards, read_card\n"
-        "print(cards_folder()); print([read_card(n).name for n in list_cards()])"
-    )
-    run = subprocess.run(
-        [sys.executable, "-P", "-c", code, site], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    folder, names = run.stdout.splitlines()
-    assert folder == str(site / "tsfmicro_lab" / "data_cards")
-    assert names == str(NAMES)

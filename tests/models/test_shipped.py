@@ -2,14 +2,11 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.multioutput import MultiOutputClassifier
@@ -135,17 +132,6 @@ def test_it_is_small_and_has_a_card(name):
     config = json.loads((folder / "config.json").read_text())
     assert f"{config['temperature']:.3f}" in card
     assert f"{config['certain']:.3f}" in card
-
-
-def test_the_wheel_holds_them(tmp_path):
-    copy = tmp_path / "source"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "notebooks", "tests", "*.egg-info"))
-    command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path / "lib")]
-    subprocess.run(command, cwd=copy, check=True, capture_output=True)
-    for name in SHIPPED:
-        built = tmp_path / "lib" / "tsfmicro_lab" / "checkpoints" / name
-        for file in ("model.safetensors", "config.json", "README.md"):
-            assert (built / file).read_bytes() == (checkpoint_folder(name) / file).read_bytes()
 
 
 def test_a_name_comes_before_a_folder(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import typer
 
 from tsfmicro_lab.cli.data import app as data_app
+from tsfmicro_lab.cli.data import notebooks
 from tsfmicro_lab.cli.doctor import doctor
 from tsfmicro_lab.cli.output import PlainErrors
 from tsfmicro_lab.cli.results import results, score, verify
@@ -16,5 +17,5 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.command(name="analyze")(analyze_video)
-for command in (demo, evaluate, score, results, verify, doctor):
+for command in (demo, evaluate, score, results, verify, notebooks, doctor):
     app.command()(command)

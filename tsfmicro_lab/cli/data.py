@@ -1,11 +1,13 @@
 """`tsfmicro-lab data`: the cards of the data sets, what a loader thinks of your copy, and its preparation."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tsfmicro_lab.cli.output import Force, may_write, print_table
+from tsfmicro_lab.files import bundled
 
 if TYPE_CHECKING:
     from tsfmicro_lab.data.schema import Dataset
@@ -17,6 +19,19 @@ Labels = Annotated[str | None, typer.Option(help="Release of the labels, where t
 Frames = Annotated[str, typer.Option(help="A part of their folder's name, such as Cropped, where there are several.")]
 Copy = Annotated[Path, typer.Argument(help="Folder of your copy of any data set.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")]
+
+
+def notebooks(
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    assignments: Annotated[bool, typer.Option(help="Assignments, too, with hidden checks: for teachers.")] = False,
+) -> None:
+    """Copy the course to a folder of yours: lessons, what they read, results, and the pages that they link to."""
+    if out.exists():
+        raise FileExistsError(f"{out} is there already: name a new folder, so that nothing of yours is overwritten")
+    for name in ("notebooks", "docs", "data_cards"):
+        leave = shutil.ignore_patterns("__pycache__", ".*", "site", *([] if assignments else ["assignments"]))
+        shutil.copytree(bundled(name), out / name, ignore=leave)
+    print(f"next: jupyter lab --notebook-dir {out}, and open notebooks/README.ipynb")
 
 
 @app.command("list")

@@ -81,12 +81,10 @@ def verify(folder: Annotated[Path, typer.Argument(help="Folder of one run.")]) -
 
 def _warn(results: "list[Result]") -> None:
     """Says which runs are not finished."""
-    for result in results:
-        if lacking := result.missing:
-            known = f"{', '.join(lacking[:3])}{' …' * (len(lacking) > 3)}"
-            typer.secho(
-                f"{result.name} lacks {len(lacking)} folds ({known}): its scores are not final", fg="red", err=True
-            )
+    for r in results:
+        if folds := r.missing:
+            few = ", ".join(folds[:3]) + " …" * (len(folds) > 3)
+            typer.secho(f"{r.name} lacks {len(folds)} folds ({few}): its scores are not final", fg="red", err=True)
 
 
 def _short(table: "pd.DataFrame") -> "pd.DataFrame":

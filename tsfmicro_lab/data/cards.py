@@ -5,11 +5,12 @@ What the front matter may hold, and what each field means, is told by `schema.ya
 
 import re
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import yaml
+
+from tsfmicro_lab.files import bundled
 
 #: Fields that a table must give and that it may give.
 REQUIRED, OPTIONAL = ("subject", "clip", "onset", "offset"), ("apex", "emotion", "action_units", "fps")
@@ -17,18 +18,9 @@ REQUIRED, OPTIONAL = ("subject", "clip", "onset", "offset"), ("apex", "emotion",
 Card: TypeAlias = Any
 
 
-def cards_folder() -> Path:
-    """Folder of the cards: inside the installed package, or beside it in a checkout."""
-    places = [folder / "data_cards" for folder in Path(__file__).parents[1:3]]
-    for place in places:
-        if (place / "synthetic.md").is_file():
-            return place
-    raise FileNotFoundError(f"no data cards in {places[0]} or {places[1]}: install tsfmicro-lab again")
-
-
 def list_cards() -> list[str]:
     """Names of all data cards."""
-    return sorted(path.stem for path in cards_folder().glob("*.md"))
+    return sorted(path.stem for path in bundled("data_cards").glob("*.md"))
 
 
 @cache
@@ -36,7 +28,7 @@ def read_card(name: str) -> Card:
     """Reads a data card by its name, which :func:`list_cards` gives; a ValueError says that there is none."""
     if name not in list_cards():
         raise ValueError(f"no data card '{name}': choose from {', '.join(list_cards())}")
-    return parse_card((cards_folder() / f"{name}.md").read_text(encoding="utf-8"), f"{name}.md")
+    return parse_card((bundled("data_cards") / f"{name}.md").read_text(encoding="utf-8"), f"{name}.md")
 
 
 def parse_card(text: str, source: str = "card") -> Card:
@@ -50,7 +42,7 @@ def parse_card(text: str, source: str = "card") -> Card:
         front = yaml.safe_load(match[1])
     except yaml.YAMLError as error:
         raise ValueError(f"the front matter of {source} is no YAML: {error}") from error
-    schema = yaml.safe_load((cards_folder() / "schema.yaml").read_text(encoding="utf-8"))
+    schema = yaml.safe_load((bundled("data_cards") / "schema.yaml").read_text(encoding="utf-8"))
     found = jsonschema.Draft202012Validator(schema).iter_errors(front)
     wrong = [f"{'.'.join(map(str, e.path)) or 'card'}: {e.schema.get('wrong', e.message)}" for e in found]
     if not wrong:
