@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= passive
 INSTALLED := $(VENV)/.installed
 DEVELOPER := $(VENV)/.developer
+SITE := $(VENV)/.site
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --upgrade-strategy only-if-needed -c constraints.txt
 
-.PHONY: demo test lab lint format bench faults mutants constraints clean
+.PHONY: demo test lab lint format bench faults mutants constraints site clean
 
 demo: $(INSTALLED) ## draw heads, recognise, explain: build/demo/index.html
 	$(BIN)/tsfmicro-lab demo --out build/demo
@@ -41,8 +42,11 @@ mutants: $(DEVELOPER) ## small changes to modules: do their tests notice? An hou
 	$(BIN)/pip install --quiet cosmic-ray
 	$(BIN)/python tests/mutants.py
 
-constraints: $(DEVELOPER) ## write down what is installed; the local version of torch exists on no registry
+constraints: $(SITE) ## write down what is installed; the local version of torch exists on no registry
 	$(BIN)/pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+site: $(SITE) ## the pages, with executed lessons and checked links: build/site/html/index.html
+	$(BIN)/python docs/site/build.py
 
 clean:
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache *.egg-info
@@ -50,6 +54,10 @@ clean:
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) -e ".[recordings]"
+	touch $@
+
+$(SITE): $(DEVELOPER)
+	$(INSTALL) -e ".[site]"
 	touch $@
 
 $(DEVELOPER): $(INSTALLED) # linters, test tools, nbgrader, dask: what only tests and teachers need

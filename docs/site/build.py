@@ -256,9 +256,8 @@ def api_pages() -> dict[str, list[dict[str, str]]]:
             (node.module or "", a.name) for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names
         ]
         for module, name in sorted(offered, key=lambda pair: pair[1].lower()):
-            page = module.removeprefix("tsfmicro_lab.")
             if line := first_line(module, name):
-                rows.append(f"- [`{name}`]({page}.md#{module}.{name}): {line}")
+                rows.append(f"- [`{name}`]({module.removeprefix('tsfmicro_lab.')}.md#{module}.{name}): {line}")
     head = "# Reference\n\nWhat each part of the library offers; `from tsfmicro_lab.data import prepare`, and so on."
     (PAGES / "api" / "index.md").write_text("\n".join([head, *rows]), encoding="utf-8")
     return parts
@@ -307,15 +306,17 @@ def with_curves(text: str) -> str:
     from matplotlib.figure import Figure
 
     rows = Comparison.load(STORED / "comparison.json").curves
+    colour = {model: f"C{i % 10}" for i, model in enumerate(rows.model.unique())}
     for scheme, ink in (("light", "#333333"), ("dark", "#dddddd")):
         figure = Figure((9, 4.2), layout="constrained")
         axes = figure.subplots(1, 2, sharey=True)
         for axis, setting in zip(axes, ("clean", "distractors"), strict=True):
-            own = rows[(rows.setting == setting) & (rows.clips == rows[rows.setting == setting].clips.max())]
+            own = rows[rows.setting == setting]
+            own = own[own.clips == own.clips.max()]
             for model, part in own.groupby("model", sort=False):
                 means = part.groupby("epoch").uf1.mean()
                 if len(means) > 1:
-                    axis.plot(means.index, means, label=model.removeprefix("tsfmicro_"))
+                    axis.plot(means.index, means, colour[model], label=model.removeprefix("tsfmicro_"))
             axis.set_title(f"{setting}: {own.clips.max()} clips", color=ink)
             axis.set_xlabel("epoch", color=ink)
             axis.tick_params(colors=ink)
@@ -323,7 +324,7 @@ def with_curves(text: str) -> str:
             axis.patch.set_alpha(0)
         axes[0].set_ylabel("UF1 on new heads", color=ink)
         lines = {line.get_label(): line for axis in axes for line in axis.lines}
-        figure.legend(lines.values(), lines.keys(), loc="outside right", frameon=False, labelcolor=ink, fontsize=8)
+        figure.legend(lines.values(), lines.keys(), loc="outside right center", frameon=False, labelcolor=ink, fontsize=8)
         figure.savefig(PAGES / "assets" / f"curves-{scheme}.svg", transparent=True)
     about = "Learning curves: mean UF1 over seeds, epoch by epoch"
     both = "\n".join(f"![{about}](site/assets/curves-{s}.svg#only-{s}){{ .plain }}" for s in ("light", "dark"))

@@ -23,7 +23,7 @@ def test_conda_ends_in_the_install_of_make():
     makefile = (ROOT / "Makefile").read_text()
     assert pip == ["-c constraints.txt", "-e .[recordings]"]
     assert "-c constraints.txt" in re.search(r"pip install .*", makefile)[0]
-    assert re.findall(r'\$\(INSTALL\) -e "(.*)"', makefile) == [".[recordings]", ".[dev]"]
+    assert re.findall(r'\$\(INSTALL\) -e "(.*)"', makefile) == [".[recordings]", ".[site]", ".[dev]"]
 
 
 def test_the_demo_installs_no_developer_tools():
