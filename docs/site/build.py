@@ -324,7 +324,9 @@ def with_curves(text: str) -> str:
             axis.patch.set_alpha(0)
         axes[0].set_ylabel("UF1 on new heads", color=ink)
         lines = {line.get_label(): line for axis in axes for line in axis.lines}
-        figure.legend(lines.values(), lines.keys(), loc="outside right center", frameon=False, labelcolor=ink, fontsize=8)
+        figure.legend(
+            lines.values(), lines.keys(), loc="outside right center", frameon=False, labelcolor=ink, fontsize=8
+        )
         figure.savefig(PAGES / "assets" / f"curves-{scheme}.svg", transparent=True)
     about = "Learning curves: mean UF1 over seeds, epoch by epoch"
     both = "\n".join(f"![{about}](site/assets/curves-{s}.svg#only-{s}){{ .plain }}" for s in ("light", "dark"))

@@ -95,7 +95,7 @@ def markdown(docstring: str, known: dict[str, str]) -> str:
 
     def display(found: re.Match[str]) -> str:
         indent = found[1]
-        lines = [line.strip() for line in (found[2] + found[3]).strip().splitlines()]
+        lines = [line.strip() for line in f"{found[2]}\n{found[3]}".strip().splitlines()]
         return f"{indent}$$\n" + "".join(f"{indent}{line}\n" for line in lines) + f"{indent}$$\n"
 
     text = re.sub(r":(?:func|class|meth|data|attr|mod):`([^`]+)`", role, docstring)
