@@ -47,8 +47,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 def bundled(name: str) -> Path:
     """A folder that comes with the lab: inside the installed package, or beside it in a checkout."""
-    places = [folder / name for folder in Path(__file__).parents[:2]]
-    for place in places:
+    for place in (places := [folder / name for folder in Path(__file__).parents[:2]]):
         if place.is_dir():
             return place
     raise FileNotFoundError(f"{name} is neither {places[0]} nor {places[1]}: install tsfmicro-lab again")
@@ -66,8 +65,8 @@ def space_advice(what: str, kept: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = f"({error.strerror or error}): free some space and start again"
-        raise OSError(error.errno, f"{what} {advice}, {kept}") from error
+        said = f"{what} ({error.strerror or error}): free some space and start again, {kept}"
+        raise OSError(error.errno, said) from error
 
 
 @contextmanager

@@ -105,10 +105,7 @@ def diff(one: Copy, other: Copy, labels: Labels = None) -> None:
 @app.command()
 def prepare(
     name: Name,
-    roots: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Folder of your copy or pictures, of a composite one for each part; none for synthetic."),
-    ] = None,
+    roots: Annotated[list[Path] | None, typer.Argument(help="Your folder, or one for each part; else drawn.")] = None,
     labels: Labels = None,
     frames: Frames = "",
     out: Annotated[Path, typer.Option("--out", help="Where stores lie.")] = Path("build/stores"),

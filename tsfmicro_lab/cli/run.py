@@ -49,9 +49,7 @@ def evaluate(
     selection: Annotated[str, typer.Option(help="Epoch kept: last, validation, or oracle (leaky).")] = "last",
     leaky: Annotated[bool, typer.Option(help="As much public code does: selection oracle.")] = False,
     protocol: Annotated[str, typer.Option(help=PROTOCOLS)] = "loso",
-    recipe: Annotated[
-        str, typer.Option(help="tiny, small or base (the public code's); of the preset by default.")
-    ] = "",
+    recipe: Annotated[str, typer.Option(help="tiny, small or base (the public code's); else the preset's.")] = "",
     layout_variation: Annotated[float, typer.Option(min=0, help="How much faces differ; adults: about 1.")] = 1.0,
     distractors: Annotated[str, typer.Option(help="Strengths such as drift=0,noise=2; none switches all off.")] = "",
     where: Annotated[str, typer.Option(help="free, or needed: close-ups that nobody aligned, nor does this.")] = "free",
