@@ -2,8 +2,7 @@
 
 import typer
 
-from tsfmicro_lab.cli.data import app as data_app
-from tsfmicro_lab.cli.data import notebooks
+from tsfmicro_lab.cli import data
 from tsfmicro_lab.cli.doctor import doctor
 from tsfmicro_lab.cli.output import PlainErrors
 from tsfmicro_lab.cli.results import results, score, verify
@@ -15,7 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(data_app, name="data")
+app.add_typer(data.app, name="data")
 app.command(name="analyze")(analyze_video)
-for command in (demo, evaluate, score, results, verify, notebooks, doctor):
+for command in (demo, evaluate, score, results, verify, data.notebooks, doctor):
     app.command()(command)

@@ -136,12 +136,11 @@ def prepare(
 
 def open_clips(name: str, roots: list[Path], labels: str | None, frames: str, keep: dict[str, Any]) -> "Dataset":
     """The clips that can be used; what is left out is printed."""
+    from tsfmicro_lab.data import PhotographMicroExpressions, SyntheticMicroExpressions
     from tsfmicro_lab.data.annotations import grouped
     from tsfmicro_lab.data.cards import read_card
     from tsfmicro_lab.data.composite import challenge
-    from tsfmicro_lab.data.photographs import PhotographMicroExpressions
     from tsfmicro_lab.data.recordings import load, usable
-    from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 
     if name == "photographs":
         return PhotographMicroExpressions(roots[0] if roots else None)

@@ -60,9 +60,7 @@ def evaluate(
     from tsfmicro_lab.data.motion import Distractors
     from tsfmicro_lab.data.samples import open_store
     from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
-    from tsfmicro_lab.training import RECIPES, Run, summary
-    from tsfmicro_lab.training import evaluate as run_experiment
-    from tsfmicro_lab.training.protocols import LEAKY
+    from tsfmicro_lab.training import RECIPES, Run, cross_validation, protocols, summary
 
     drawing: dict[str, Any] = {"where": where, "distractors": Distractors.parse(distractors)}
 
@@ -75,12 +73,12 @@ def evaluate(
     options: dict[str, Any] = {"seeds": seeds, "target": target, "protocol": protocol, "workers": workers}
     options |= {"align": where == "free"}
     data = open_store(store) if store else draw
-    _, scores = run_experiment(runs, data, out, **options, keep_frames=not store)
+    _, scores = cross_validation.evaluate(runs, data, out, **options, keep_frames=not store)
     table = summary(scores)
     for name in ("uf1", "uar", "accuracy"):
         pairs = zip(table.pop(f"{name}_mean"), table.pop(f"{name}_std"), strict=True)
         table[name] = [f"{mean:.3f}" + (f" ± {std:.3f}" if std == std else "") for mean, std in pairs]
-    mark = f", {LEAKY}" if selection == "oracle" else ""
+    mark = f", {protocols.LEAKY}" if selection == "oracle" else ""
     print_table(table, f"{protocol}, {preset}, {scores.clips.iloc[0]} clips a seed{mark}")
     print(f"every prediction: {out / 'predictions.csv'}; more: tsfmicro-lab results {out} --html")
 
@@ -96,8 +94,7 @@ def analyze_video(
 ) -> None:
     """Spot quick movements of a face in your own video, and say what a model makes of them, on one page."""
     from tsfmicro_lab.analyze import analyze
-    from tsfmicro_lab.models import checkpoint_folder, from_pretrained
-    from tsfmicro_lab.models.card import training_data
+    from tsfmicro_lab.models import card, checkpoint_folder, from_pretrained
     from tsfmicro_lab.reports import analysis_report
 
     may_write(out / "index.html", force)
@@ -107,5 +104,5 @@ def analyze_video(
     print_table(found.table, "Moments: times in seconds, duration in ms, head motion in pixels at 224 px")
     for note in found.notes:
         print(f"• {note}")
-    page = analysis_report(found, out, training_data(checkpoint_folder(model)))
+    page = analysis_report(found, out, card.training_data(checkpoint_folder(model)))
     print(f"the page: {page} (it shows the face: handle it like the recording)")
