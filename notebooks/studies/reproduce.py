@@ -98,15 +98,17 @@ def reproduce(
     """
     paper = find(method, task)
     recipe = replace(paper.recipe(), epochs=epochs or paper.recipe().epochs)
+    runs = {
+        name: Run(_model(method), preset, recipe, how) for name, how in {"honest": "last", "leaky": "oracle"}.items()
+    }
+    table, scores = evaluate([*runs.values()], samples, folder, seeds=seeds, **options)
     rows = []
-    for name, selection in {"honest": "last", "leaky": "oracle"}.items():
-        run = Run(_model(method), preset, recipe, selection)
-        table, scores = evaluate([run], samples, folder / name, seeds=seeds, **options)
+    for name, run in runs.items():
         own = scores[scores.model == run.label]
-        low, high = subject_interval(table, samples.classes, same_people=True)[1:]
+        low, high = subject_interval(table[table.model == run.label], samples.classes, same_people=True)[1:]
         row = {"row": name, **own[["uf1", "uar", "accuracy"]].mean().to_dict(), "low": low, "high": high}
         rows.append(
-            row | {"clips": len(samples), "selection": LEAKY if run.leaky else selection, "source": paper.source}
+            row | {"clips": len(samples), "selection": LEAKY if run.leaky else run.selection, "source": paper.source}
         )
     counts = np.bincount(samples.label).tolist()
     printed = published()

@@ -1,7 +1,7 @@
 """Look-alikes: synthetic clips on disk as a recorded data set is released, with its names, sheets and faults."""
 
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def synthesize(
     rows = list(_rows(plan, data, clips or (len(emotions) if emotions else len(data)), emotions, faults))
     _write_tables(plan, rows, out)
     if frames or not plan.sheets:
-        encode = cache(partial(_jpeg, data))
+        encode = partial(_jpeg, data)
         for row in tqdm(rows, f"writing {layout}", disable=not progress):
             _write_frames(plan, row, out, encode)
     columns = ["subject", "clip", "onset", "apex", "offset", "emotion", "action_units", "source", "faulty"]
@@ -188,6 +188,7 @@ def _moment(n: int, keys: list[int]) -> tuple[int, float]:
     return 1, round(min(1.0, (n - apex) / max(1, offset - apex)) * 8) / 8
 
 
+@lru_cache(maxsize=1024)  # several layouts are written from one source
 def _jpeg(data: SyntheticMicroExpressions, source: int, phase: int, share: float) -> bytes:
     clip = data[source]
     begin, end = (*clip.key_frames, clip.offset)[phase : phase + 2]
