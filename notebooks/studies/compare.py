@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from studies.anatomy import cost
 from studies.floors import FLOORS, floor
+from studies.graphed import fit_graphed
 from studies.interventions import intervene, intervention_scores
 from studies.neighbours import IDEAS
 from studies.new_subjects import (
@@ -176,6 +177,7 @@ def compare(
     settings: Sequence[Setting] = tuple(SETTINGS.values()),
     only: Sequence[str] = (),
     minutes: float = float("inf"),
+    graphs: bool = False,
 ) -> Comparison:
     """Trains every model on some subjects and tests it on new ones; each seed draws its own of both; resumable.
 
@@ -190,6 +192,7 @@ def compare(
         settings: What to learn from.
         only: Labels of the networks to train; all by default. What was trained before is in the result, too.
         minutes: No training starts later; started again, the study goes on. With 0 it only gathers what is there.
+        graphs: Whether training steps are replayed as CUDA graphs, see `fit_graphed`.
     """
     end = time.monotonic() + 60 * minutes
     every = [t for seed in range(seeds) for own in settings for t in trials(own, seed, epochs, accelerator)]
@@ -204,7 +207,7 @@ def compare(
         draw_all(folder, own, sorted(missing | {trial.run.seed for trial in mine}), workers, sorted(also))
     with fold_processes(workers, gpus=accelerator == "cuda") as pool:
         jobs = [pool.submit(_floors, folder, own, seed) for seed in range(seeds) for own in settings]
-        jobs += [pool.submit(_train, folder, trial, end) for trial in todo]
+        jobs += [pool.submit(_train, folder, trial, end, graphs) for trial in todo]
         for job in tqdm(jobs, "networks"):
             job.result()
     return _collect(folder, every)
@@ -227,7 +230,7 @@ def trials(setting: Setting, seed: int, epochs: int | None, accelerator: str) ->
     return found
 
 
-def _train(folder: Path, trial: Trial, end: float) -> None:
+def _train(folder: Path, trial: Trial, end: float, graphs: bool = False) -> None:
     """Trains and tests, and keeps what came of it, unless it is too late."""
     if time.monotonic() > end:
         return
@@ -242,7 +245,8 @@ def _train(folder: Path, trial: Trial, end: float) -> None:
     curve: list[dict[str, Any]] = []
     look = _look(model, tests[HEADS], curve, run.recipe.epochs) if run.model in CURVES else None
     train, index = _as_read(model, train), np.arange(len(train))
-    fit(model, train, index, run.recipe, seed=run.seed, accelerator=run.accelerator, after_epoch=look)
+    learn = fit_graphed if graphs else fit
+    learn(model, train, index, run.recipe, seed=run.seed, accelerator=run.accelerator, after_epoch=look)
     if curve:
         write_predictions(pd.DataFrame(curve).assign(clips=len(train)), trial.path(folder, "curve"))
     if run.model in {r.model for r in (*FUSIONS, NEIGHBOURS[0])} and trial.parts is None:
@@ -424,6 +428,7 @@ def main(
     setting: Annotated[list[str] | None, typer.Option(help="One of the settings, all by default; again.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="A model as the table calls it; may be given again.")] = None,
     minutes: Annotated[float, typer.Option(help="Start no training later; call again to go on.")] = float("inf"),
+    graphs: Annotated[bool, typer.Option(help="Replay training steps as CUDA graphs; on a GPU alone.")] = False,
 ) -> None:
     """Compare all models on new subjects, with floors and a ceiling. Minutes on a large GPU, a day on two cores."""
     with one_sentence():
@@ -432,7 +437,13 @@ def main(
         if unknown := {*names} - {*SETTINGS}:
             raise ValueError(f"unknown setting {sorted(unknown)}: choose from {', '.join(SETTINGS)}")
         chosen = [replace(SETTINGS[name], subjects=subjects, clips=clips) for name in names]
-        size: dict[str, Any] = {"seeds": seeds, "epochs": epochs, "workers": workers, "settings": chosen}
+        size: dict[str, Any] = {
+            "seeds": seeds,
+            "epochs": epochs,
+            "workers": workers,
+            "settings": chosen,
+            "graphs": graphs,
+        }
         found = compare(out, accelerator=accelerator, only=only or (), minutes=minutes, **size)
         found.save(path)
     for name in names:
