@@ -21,15 +21,14 @@ Copy = Annotated[Path, typer.Argument(help="Folder of your copy of any data set.
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")]
 
 
-def notebooks(
-    out: Annotated[Path, typer.Argument(help="A new folder.")],
-    assignments: Annotated[bool, typer.Option(help="Assignments, too, with hidden checks: for teachers.")] = False,
-) -> None:
+def notebooks(out: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
     """Copy the course to a folder of yours: lessons, what they read, results, and the pages that they link to."""
     if out.exists():
         raise FileExistsError(f"{out} is there already: name a new folder, so that nothing of yours is overwritten")
     for name in ("notebooks", "docs", "data_cards"):
-        leave = shutil.ignore_patterns("__pycache__", ".*", "site", *([] if assignments else ["assignments"]))
+        leave = shutil.ignore_patterns(
+            "__pycache__", ".*", "site", "assignments"
+        )  # whose hidden checks are a teacher's
         shutil.copytree(bundled(name), out / name, ignore=leave)
     print(f"next: jupyter lab --notebook-dir {out}, and open notebooks/README.ipynb")
 
