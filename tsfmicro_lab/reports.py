@@ -33,7 +33,7 @@ class Report:
     Example:
         >>> import tempfile
         >>> report = Report(Path(tempfile.mkdtemp()) / "index.html", "run")
-        >>> report.put(title="<late>", facts={}, scores=pd.DataFrame({"UF1": [0.5]}))
+        >>> _ = report.put(title="<late>", facts={}, scores=pd.DataFrame({"UF1": [0.5]}))
         >>> page = report.write().read_text(encoding="utf-8")
         >>> "<h1>&lt;late&gt;</h1>" in page, "<td>0.500</td>" in page
         (True, True)
