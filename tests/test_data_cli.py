@@ -1,5 +1,6 @@
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from studies.megc_log import write_log
 from tsfmicro_lab.cli import app
 from tsfmicro_lab.data import SyntheticMicroExpressions, list_cards, load, open_store, read_card
 from tsfmicro_lab.data.recordings import differences
+from tsfmicro_lab.training import cross_validation
 
 run = CliRunner()
 
@@ -152,7 +154,8 @@ def test_three_commands_lead_from_a_copy_to_a_number(copy, tmp_path, landmarker)
     assert (tmp_path / "run" / "predictions.csv").is_file()
 
 
-def test_a_composite_goes_from_three_copies_to_a_number_and_a_log(copy, tmp_path, landmarker):
+def test_a_composite_goes_from_three_copies_to_a_number_and_a_log(copy, tmp_path, landmarker, monkeypatch):
+    monkeypatch.setattr(cross_validation, "fold_processes", lambda workers: ThreadPoolExecutor(1))  # starts at once
     source = SyntheticMicroExpressions(2, 3, 160)
     for name in ("smic", "samm"):
         synthesize(name, tmp_path / name, source, faults=False)

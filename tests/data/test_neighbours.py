@@ -66,6 +66,10 @@ def test_the_table_beside_gives_key_frames_that_cannot_be(casme3):
     assert f"apex 5 → 9, offset 3460 → 15: so has {WHOLE.replace('xls', 'xlsx')} (in {table})" in set(why)
     sound, same = (x.annotations[x.annotations.subject == "spNO.1"].reset_index(drop=True) for x in (before, data))
     pd.testing.assert_frame_equal(sound, same)
+    write(casme3 / "annotation" / WHOLE, "AU+Emotion", ["who", *HEAD[1:]], rows)
+    told = load("casme3", casme3)  # a table beside that is not understood stops nothing
+    pd.testing.assert_frame_equal(told.annotations, before.annotations)
+    assert told.report.why.str.contains("was not understood, so what it says is unknown").sum() == 1
     released = load("casme3", casme3, as_released=True)
     assert key_frames(released, "spNO.214", "c") == [(5, 5, 3460)]
     assert "corrected" not in set(released.report.what)

@@ -83,7 +83,7 @@ def read_annotations(card: Card, labels: Card, root: Path, report: Corrections, 
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     card = SimpleNamespace(**vars(card) | {"words": dict(card.words)})  # the key of a table adds to them
     raws = list(_tree_rows(card, labels.tree, root) if labels.tree else _table_rows(card, labels, root, report))
-    faults, beside = ([], {}) if as_released else (card.faults, _beside(card, labels, root))
+    faults, beside = ([], {}) if as_released else (card.faults, _beside(card, labels, root, report))
     for raw in raws:
         if row := _clip(raw, card, labels, report, faults, beside):
             key = row["subject"], row["clip"], row["onset"]
@@ -200,13 +200,22 @@ def _table_rows(card: Card, labels: Card, root: Path, report: Corrections) -> It
     yield from ({str(k): str(v) for k, v in row.items()} for row in table.to_dict("records"))
 
 
-def _beside(card: Card, labels: Card, root: Path) -> Beside:
+def _pick_if(path: Path, labels: Card, report: Corrections) -> pd.DataFrame:
+    """:func:`_pick` of a table without which the release can be read; one that is not understood is told and empty."""
+    try:
+        return _pick(path, labels)
+    except ValueError as error:
+        report.add("doubtful", f"{path.name} was not understood, so what it says is unknown: {error}")
+    return pd.DataFrame(columns=[*labels.columns])
+
+
+def _beside(card: Card, labels: Card, root: Path, report: Corrections) -> Beside:
     """Key frames of other tables of the release, where they are there."""
     found: dict[tuple[str, str], list[tuple[list[int], str]]] = {}
     for side in labels.neighbours:
         with suppress(FileNotFoundError):
             path = find_table(card, side, root)
-            for row in _pick(path, side).to_dict("records"):
+            for row in _pick_if(path, side, report).to_dict("records"):
                 frames = [_number(row[field]) or 0 for field in KEY_FRAMES]
                 if 0 < frames[0] < frames[1] <= frames[2]:
                     found.setdefault((row["subject"], row["clip"]), []).append((frames, path.name))
@@ -217,11 +226,7 @@ def _compare_lists(table: pd.DataFrame, labels: Card, root: Path, report: Correc
     """Adds a doubt for each clip of which a list of exceptions speaks that the release brings with it."""
     for listed in labels.exceptions:
         for path in sorted(path for name in listed.files for path in root.glob(name)):
-            try:
-                found = _pick(path, listed)
-            except ValueError as error:
-                report.add("doubtful", f"{path.name} was not understood, so what it says is unknown: {error}")
-                continue
+            found = _pick_if(path, listed, report)
             rows = table.merge(found.assign(frame=pd.to_numeric(found["frame"], errors="coerce")), on=KEY[:2])
             inside = rows.loc[rows["frame"].between(rows["onset"], rows["offset"]), KEY].drop_duplicates()
             for key in inside.itertuples(index=False):
