@@ -118,5 +118,5 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     result = run.invoke(app, ["demo", "--subjects", "2", "--clips", "10", "--out", str(tmp_path / "file" / "demo")])
     assert result.exit_code == 1
-    assert "file" in plain(result)
+    assert "a file lies where a folder is needed: give another place" in plain(result)
     assert "Traceback" not in result.output

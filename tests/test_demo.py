@@ -15,8 +15,9 @@ from tsfmicro_lab.training.predictions import read_predictions
 QUICK = replace(RECIPES["tiny"], epochs=1)
 
 
-def page_of(folder):
-    return run_demo(folder, subjects=3, clips_per_subject=10, recipe=QUICK, workers=2).read_text(encoding="utf-8")
+def page_of(folder, train="tsfmicro_late", subjects=3):
+    how = {"recipe": QUICK, "workers": 2, "train": train}
+    return run_demo(folder, subjects=subjects, clips_per_subject=10, **how).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,12 @@ def test_it_says_why_the_photograph_is_missing(demo, monkeypatch, tmp_path):
     monkeypatch.delenv(landmarks.MODEL_VARIABLE, raising=False)
     monkeypatch.setattr(landmarks, "cached_model", lambda: tmp_path / "none" / "model.task")
     monkeypatch.setattr(landmarks, "MODEL_URL", "http://127.0.0.1:9/none.task")
-    assert "Left out: the face landmarker model could not be downloaded" in page_of(demo[0])
+    (tmp_path / "index.html").write_text("<title>TSFmicro Lab: demo</title>")
+    page = page_of(tmp_path, train="", subjects=2)
+    assert "Left out: the face landmarker model could not be downloaded" in page
+    assert "is trained here" not in page, "nothing was trained"
+    assert "is trained here" in demo[1]
+    assert len(read_predictions(tmp_path / "predictions.csv")) == 20
 
 
 def test_it_replaces_nobodys_page_but_its_own(tmp_path):

@@ -22,7 +22,10 @@ class PlainErrors(TyperGroup):
         except (typer.Exit, typer.Abort):  # which are runtime errors, too
             raise
         except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
-            typer.secho(str(error), fg="red", err=True)
+            told = str(error)
+            if isinstance(error, FileExistsError | NotADirectoryError):
+                told = f"{error.filename}: a file lies where a folder is needed: give another place"
+            typer.secho(told, fg="red", err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
             typer.secho("stopped; what was finished is kept, and the same command goes on from there", err=True)
