@@ -4,6 +4,7 @@ import pytest
 from takes import beside, long_take, vary_frame_rate
 from typer.testing import CliRunner
 
+from studies.moments import moments_of, spotting_scores
 from tsfmicro_lab.analyze import analyze
 from tsfmicro_lab.cli import app
 from tsfmicro_lab.data.video import VideoError, write_video
@@ -42,7 +43,7 @@ def test_a_video_from_the_command_line_to_the_page(take, video, landmarker, tmp_
         assert picture.std() > 10
 
 
-def test_the_model_that_ships_answers_by_default_and_says_where_it_cannot(video, landmarker, tmp_path):
+def test_the_model_that_ships_answers_by_default_and_says_where_it_cannot(take, video, landmarker, tmp_path):
     found, model = analyze(video, progress=False), from_pretrained("emotions")
     assert found.classes == model.config.classes
     assert 0.2 < found.certain == model.config.certain
@@ -55,6 +56,10 @@ def test_the_model_that_ships_answers_by_default_and_says_where_it_cannot(video,
     assert f"calibrated on such faces, not on this one; below {found.certain:.2f} it says that it cannot tell" in page
     assert "It must choose" not in page
     assert "predicted" not in analyze(video, None, progress=False).table
+    true = (take.table[["onset", "offset"]] + 1).assign(film="take", emotion="disgust")
+    moments = moments_of(found)
+    assert list(moments) == ["film", "onset", "offset", "kind", "emotion"]
+    assert spotting_scores(true, moments)["hits"] == 2
 
 
 def test_units_are_told_together(video, landmarker):

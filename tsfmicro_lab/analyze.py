@@ -17,7 +17,7 @@ from tsfmicro_lab.explain.attribution import WhereHow, where_how
 from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.models.base import STREAMS
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, MediaPipeLandmarker
-from tsfmicro_lab.preprocess.spotting import HALF_WINDOW, FaceFinder, MotionTrace, cut, spot, trace_motion
+from tsfmicro_lab.preprocess.spotting import HALF_WINDOW, LONG, FaceFinder, MotionTrace, cut, spot, trace_motion
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,10 @@ def analyze(
             raise ValueError(f"the model has {count} classes, {len(classes)} are named: name all")
     video = Video(path, fps)
     reading = partial(tqdm, video, total=video.claimed or None, disable=not progress)
-    trace = trace_motion(
-        iter(reading(desc="looking for movements")), find_faces or MediaPipeLandmarker(faces=4).find_all
-    )
+    finder = find_faces or MediaPipeLandmarker(faces=4).find_all
+    trace = trace_motion(iter(reading(desc="looking for movements")), finder)
     if not trace.searches.faces.any():
-        searched = f"the {len(trace.searches)} frames that were searched"
-        raise VideoError(f"{path}: no face in any of {searched}: show it whole, upright, lit")
+        raise VideoError(f"{path}: no face in any of {len(trace.searches)} frames: show it whole, upright, lit")
     spots = spot(trace, strictness, most)
     clips = cut(iter(reading(desc="cutting out what was found")), trace, spots, subject=video.path.stem)
     table, maps = _moments(trace, spots, clips), []
@@ -103,7 +101,7 @@ def analyze(
         table["probability"] = p.amax(1).tolist()
         if STREAMS.keys() <= {*model.input_names}:
             maps = [where_how(model, model.inputs_of(clip)) for clip in clips]
-    certain, notes = model.config.certain if model else 0.0, _notes(video, trace, table)
+    certain, notes = model.config.certain if model else 0.0, _notes(video, trace, table, spots)
     return Analysis(video, trace, strictness, clips, table, maps, classes, notes, certain)
 
 
@@ -132,7 +130,7 @@ def _moments(trace: MotionTrace, spots: pd.DataFrame, clips: list[Clip]) -> pd.D
     return table.assign(duration=1e3 * (table.offset - table.onset), strength=spots.strength, head=spots["head"])
 
 
-def _notes(video: Video, trace: MotionTrace, table: pd.DataFrame) -> list[str]:
+def _notes(video: Video, trace: MotionTrace, table: pd.DataFrame, spots: pd.DataFrame) -> list[str]:
     """On the frame rate, on the faces, and on the moments: the sentences are those of a template, a line each."""
     steps = np.diff(trace.times) if len(trace.times) > 1 else np.ones(1)
     eyes = [POINT_INDEX[f"{side}_eye_outer"] for side in ("right", "left")]
@@ -140,6 +138,7 @@ def _notes(video: Video, trace: MotionTrace, table: pd.DataFrame) -> list[str]:
     facts = {"steps": steps, "usual": np.median(steps), "faces": trace.searches.faces, "spans": unknown_spans(trace)}
     facts |= {"read": len(trace.times), "claimed": video.claimed, "wide": wide, "gone": np.isnan(trace.curve).mean()}
     facts["lost"] = trace.times[trace.searches.frame[trace.searches.faces == 0]]
-    facts |= {"moved": table.moment[table["head"] > 1], "long": table.moment[table.duration > 500]}
+    facts |= {"moved": table.moment[table["head"] > 1], "long": table.moment[table.duration > 1e3 * LONG]}
+    facts["rim"] = table.moment[spots.rim.to_numpy(bool)]
     text = files("tsfmicro_lab").joinpath("templates/notes.jinja").read_text("utf-8")
     return [line for line in jinja2.Template(text).render(facts).splitlines() if line.strip()]

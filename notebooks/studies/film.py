@@ -66,6 +66,6 @@ def _motion(frames: int, strength: Distractors, seed: int) -> Motion:
     lids, centre = np.zeros(frames), rng.uniform(0.5, 4.0)
     while strength.blinks and centre < frames / FPS:
         lids = np.maximum(lids, 1.3 * np.exp(-(((np.arange(frames) / FPS - centre) / 0.06) ** 2)) - 0.05)
-        centre += rng.uniform(2.0, 6.0)
+        centre += rng.uniform(2.0, 6.0) / strength.blinks
     closure = lids.clip(0, 1).astype(np.float32)
     return replace(motion, closure=closure, noise=1.5 * strength.noise, seed=(seed, 6))

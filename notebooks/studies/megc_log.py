@@ -1,4 +1,4 @@
-"""Writes the log that the challenge of MEGC2019 wanted; `tsfmicro_lab.data.read_log` reads it."""
+"""Logs of the grand challenges: recognition (MEGC2019; `tsfmicro_lab.data.read_log` reads it), and spotting."""
 
 from pathlib import Path
 
@@ -7,6 +7,13 @@ import pandas as pd
 from tsfmicro_lab.data.composite import CLASSES
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.data.schema import KEY, Dataset
+
+#: What the challenges call the columns of their logs: for spotting (MEGC2022) and spot-then-recognise (MEGC2024).
+LOGS = {
+    "spotting": {"film": "vid", "onset": "pred_onset", "offset": "pred_offset", "kind": "type"},
+    "str": {"subject": "subject", "film": "video", "onset": "onset", "offset": "offset", "emotion": "emotion"},
+}
+MAX_BYTES = 8 * 2**20
 
 
 def write_log(path: Path | str, predictions: pd.DataFrame, data: Dataset | Samples) -> None:
@@ -28,3 +35,36 @@ def write_log(path: Path | str, predictions: pd.DataFrame, data: Dataset | Sampl
     groups = (table["log_clip"] + " " + truth + " " + predicted).groupby([table["data"], table["log_subject"]])
     lines = [line for (part, subject), rows in groups for line in (f"{part} {subject}", *rows)]
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def read_moments(path: Path | str) -> pd.DataFrame:
+    """Reads a table of moments: a challenge's log of either kind, or one with the lab's own columns.
+
+    Raises:
+        ValueError: It is none of these, or an offset is not after its onset; with what to do.
+    """
+    if Path(path).stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: larger than {MAX_BYTES >> 20} MiB, so no table of moments")
+    table = pd.read_csv(path, dtype={"vid": str, "video": str, "film": str, "subject": str}, skipinitialspace=True)
+    for names in LOGS.values():
+        if {*names.values()} <= {*table}:
+            table = table.rename(columns={theirs: ours for ours, theirs in names.items()})
+    if lacking := {"film", "onset", "offset"} - {*table}:
+        raise ValueError(f"{path} has no column {', '.join(sorted(lacking))}: name them film, onset, offset")
+    spans = table[["onset", "offset"]].apply(pd.to_numeric, errors="coerce")
+    if not (good := spans.offset > spans.onset).all():
+        row = int(good.argmin()) + 1
+        raise ValueError(f"{path}, row {row}: onset and offset must be numbers, the offset the larger one")
+    return table.assign(**spans)
+
+
+def write_moments(path: Path | str, moments: pd.DataFrame, log: str = "spotting") -> None:
+    """Writes a challenge's log, `spotting` or `str`, of a table whose onset and offset are numbers of frames.
+
+    Raises:
+        ValueError: The table lacks a column that the log needs.
+    """
+    if lacking := {*LOGS[log]} - {*moments}:
+        raise ValueError(f"the log '{log}' needs {', '.join(sorted(lacking))}, which the moments lack")
+    table = moments[[*LOGS[log]]].astype({"onset": int, "offset": int})
+    table.rename(columns=LOGS[log]).to_csv(path, index=False)

@@ -6,13 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pandas as pd
 from IPython.display import HTML
 
 from studies.portraits import silent
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.video import write_video
-from tsfmicro_lab.training.metrics import confusion, uf1_of_counts
 
 #: Begin and end of a moment, in frames or seconds.
 Span = tuple[float, float]
@@ -46,38 +44,6 @@ def count_spots(true: Sequence[Span], found: Sequence[Span], least: float = 0.5)
     """
     hits = int(np.sum(np.array(best_ious(true, found)) >= least))
     return hits, len(true) - hits, len(found) - hits
-
-
-def spotting_scores(
-    films: Sequence[tuple[Sequence[Span], Sequence[Span]]], labels: Sequence[tuple[Sequence[str], Sequence[str]]] = ()
-) -> dict[str, float]:
-    """Spotting as the challenges score it: F1 of hits over all films together; with labels, spot-then-recognise.
-
-    Counts are pooled over films before anything is divided. Hits that are named right are scored by a UF1 of their own
-    (`recognition`), over the classes that the hits have; STRS is the product of both F1 (MEGC2022 and later).
-
-    Args:
-        films: Of each film the true spans and the found ones.
-        labels: Of each film the labels of both, in the same order.
-
-    Example:
-        >>> scores = spotting_scores([([(0, 10), (20, 30)], [(1, 10), (40, 50)])], [(["a", "b"], ["a", "b"])])
-        >>> scores
-        {'precision': 0.5, 'recall': 0.5, 'f1': 0.5, 'recognition': 1.0, 'strs': 0.5}
-    """
-    hits, misses, alarms = np.sum([count_spots(*film) for film in films], axis=0).tolist()
-    f1 = 2 * hits / max(2 * hits + misses + alarms, 1)
-    scores = {"precision": hits / max(hits + alarms, 1), "recall": hits / max(hits + misses, 1), "f1": f1}
-    if labels:
-        pairs = []
-        for (true, found), (names, said) in zip(films, labels, strict=True):
-            overlap = [(max((iou(t, f), j) for j, f in enumerate(found)), i) for i, t in enumerate(true) if found]
-            pairs += [(names[i], said[j]) for (share, j), i in overlap if share >= 0.5]
-        table = pd.DataFrame(pairs, columns=["truth", "predicted"])
-        classes = sorted({*table.truth, *table.predicted})
-        recognition = float(uf1_of_counts(confusion(table, classes), 0.0)) if pairs else 0.0
-        scores |= {"recognition": recognition, "strs": f1 * recognition}
-    return scores
 
 
 def playable(clips: Sequence[Clip], slower: float = 8.0) -> HTML:

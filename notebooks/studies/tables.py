@@ -17,6 +17,7 @@ from studies.coverage import Coverage
 from studies.key_frames import KeyFrames
 from studies.leakage_scores import Leakage, leak_table
 from studies.ship import Ship
+from studies.spotting import Spotting
 
 ROOT = Path(__file__).parents[2]
 STORED = ROOT / "notebooks" / "results"
@@ -104,6 +105,8 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame]] = {
     "shipped": shipped,
     "coverage": lambda: Coverage.load(STORED / "coverage.json").table(),
     "leaks": lambda: leak_table(Leakage.load(STORED / "leakage.json")),
+    "spotting": lambda: Spotting.load(STORED / "spotting.json").table(),
+    "apexes": lambda: Spotting.load(STORED / "spotting.json").apex_table(),
     "key-frames": lambda: KeyFrames.load(STORED / "key_frames.json").table().reset_index(),
 }
 

@@ -11,8 +11,9 @@ from tsfmicro_lab.preprocess.keyframes import (
     apex_frames,
     block_difference,
     difference_frame,
+    distances,
     farthest,
-    intensity_curve,
+    pulse,
     small_grey,
     spot_apex,
     strongest_pair,
@@ -33,7 +34,7 @@ def test_intensity_is_zero_at_the_onset_and_bears_flicker_better_than_the_plain_
     for seed in (1, 2):
         data = SyntheticMicroExpressions(1, 6, image_size=96, seed=seed, distractors=flicker, amplitude=(3, 3))
         for clip in (data[i] for i in range(len(data))):
-            curve, onset = intensity_curve(clip), clip.frame(clip.onset).astype(float)
+            curve, onset = distances(clip.frames, clip.onset), clip.frame(clip.onset).astype(float)
             plain = np.array([np.abs(clip.frame(i) - onset).mean() for i in range(clip.apex + 1)])
             assert curve[clip.onset] == 0
             shares.append([x[: clip.onset].max() / x[clip.apex] for x in (curve, plain)])
@@ -80,6 +81,22 @@ def test_the_apex_lies_between_onset_and_offset():
     assert spot_apex(clip) == 13
     assert spot_apex(replace(clip, offset=29)) in range(24, 28)
     assert spot_apex(replace(clip, onset=13, offset=13)) == 13
+
+
+def test_a_step_and_a_drift_are_no_pulse():
+    rest, there, drift, far = (small_grey(f) for f in (*moved(2, at=[1]), *moved(3, dx=0.5)[1:]))
+    back = pulse(there, rest, rest)
+    assert back > 1
+    assert pulse(there, rest, there) < 0.01 * back
+    assert pulse(rest, there, rest) < 0.01 * back
+    assert pulse(drift, rest, far) < 0.1 * back
+
+
+def test_a_head_that_moves_on_does_not_take_the_apex_along():
+    """The control: by the distance from the onset it would."""
+    clip = Clip("a", "s", moved(30, dx=0.2, gain=1.002, at=[9, 10, 11]), 0, None, 29)
+    assert spot_apex(clip) in (9, 10, 11)
+    assert farthest(distances(clip.frames, clip.onset)) > 20
 
 
 def test_a_clip_without_an_apex_gets_one_and_keeps_an_annotated_one(data):

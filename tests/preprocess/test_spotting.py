@@ -65,8 +65,8 @@ def test_a_head_that_moves_on_is_aligned_anew(take, frames, trace):
     assert step <= jumped.segments[1].start <= step + 20
     gone = np.isnan(jumped.curve)
     assert gone[step - 30 : step + 30].all()
-    # What lies half a window and more before the jump is as it was without it.
-    before = ~gone & (np.arange(len(gone)) < step)
+    # What lies half a window, and what the curve is smoothed by, before the jump is as it was without it.
+    before = ~gone & (np.arange(len(gone)) < np.flatnonzero(~gone[:step])[-1] - 5)
     assert before.sum() > 50
     np.testing.assert_allclose(jumped.curve[before], trace.curve[before], rtol=1e-5)
 
@@ -95,6 +95,40 @@ def test_where_the_followed_face_is_gone_the_largest_is_followed(take, frames):
     lists = iter([[small], [near, large]])
     trace = trace_motion(stream([np.hstack([frames[0]] * 3)] * 40), lambda image: next(lists))
     assert np.ptp(trace.segments[1].landmarks, axis=0) == pytest.approx(np.ptp(large, axis=0), rel=1e-4)
+
+
+def curve_of(*parts, fps=100, gap=None):
+    """A trace at rest, with bumps (centre, width, height; seconds) and a gap of which nothing is known."""
+    t = np.arange(6 * fps) / fps
+    curve = 1 + 0.1 * np.sin(40 * t) + sum(h * np.exp(-(((t - c) / w) ** 2)) for c, w, h in parts)
+    if gap:
+        curve[(t > gap[0]) & (t < gap[1])] = np.nan
+    searches = pd.DataFrame({"frame": range(0, len(t), 10), "faces": 1, "x": 0.0, "y": 0.0})
+    return MotionTrace(t, curve, [], searches)
+
+
+def test_a_flash_is_no_moment_and_of_two_within_04_s_the_higher_counts():
+    assert spot(curve_of((1, 0.08, 5), (3, 0.02, 9))).apex.tolist() == [100]
+    assert spot(curve_of((1, 0.08, 5), (1.3, 0.08, 7))).apex.tolist() == [130]
+    assert spot(curve_of((1, 0.08, 5), (1.5, 0.08, 7))).apex.tolist() == [100, 150]
+    assert spot(curve_of((1, 0.08, 5), (1.5, 0.08, 7)), most=1).apex.tolist() == [150]
+    assert spot(curve_of((1, 0.08, 5), fps=30)).apex.tolist() == [30]
+
+
+def test_a_peak_at_the_rim_of_what_is_known_is_told():
+    spots = spot(curve_of((1, 0.08, 5), (3, 0.08, 5), gap=(3.1, 4)))
+    assert spots.rim.tolist() == [False, True]
+    assert spot(curve_of((0.1, 0.08, 5), (3, 0.08, 5))).rim.tolist() == [True, False]
+
+
+def test_an_expression_that_stays_is_no_moment_and_one_that_goes_is(take, frames):
+    """The control: the same film, in which the first expression ends as it did."""
+    apex, offset = take.table.loc[0, ["apex", "offset"]]
+    short = frames[: offset + 100]
+    near = np.random.default_rng(0).integers(apex - 3, apex + 4, len(short) - apex)  # each with a noise of its own
+    held = [*short[:apex], *(short[i] for i in near)]
+    seen = [spot(trace_motion(stream(film), lambda image: [take.landmarks])) for film in (short, held)]
+    assert [len(spots) for spots in seen] == [1, 0]
 
 
 def test_an_empty_video_and_a_curve_of_nothing():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from studies.spotted import best_ious, count_spots, iou, playable, spotting_scores
+from studies.spotted import best_ious, count_spots, iou, playable
 from studies.webcam import Recorder
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.video import write_video
@@ -17,20 +17,6 @@ def test_a_span_that_is_too_long_is_no_hit_and_a_second_one_is_an_alarm():
     assert count_spots([(0, 2)], []) == (0, 1, 0)
     assert count_spots([], [(0, 2)]) == (0, 0, 1)
     assert best_ious([(0, 2), (5, 6)], []) == [0, 0]
-
-
-def test_scores_of_several_films_are_those_counted_by_hand():
-    """Three hits of five true moments, two alarms: F1 6/10; of the hits two are named right."""
-    films = [([(0, 10), (20, 30), (40, 50)], [(0, 8), (21, 30), (60, 70)]), ([(0, 4), (9, 10)], [(0, 4), (20, 30)])]
-    names = [(["a", "a", "b"], ["a", "b", "a"]), (["b", "b"], ["b", "b"])]
-    scores = spotting_scores(films, names)
-    assert (scores["precision"], scores["recall"], scores["f1"]) == (0.6, 0.6, 0.6)
-    # Truth a, a, b; said a, b, b: F1 of a 2/3, of b 2/3.
-    assert np.isclose(scores["recognition"], 2 / 3)
-    assert np.isclose(scores["strs"], 0.4)
-    per_film = np.mean([spotting_scores([film])["f1"] for film in films])
-    assert not np.isclose(per_film, scores["f1"])  # a mean over films is another number
-    assert spotting_scores([([], [(0, 1)])], [([], ["a"])])["strs"] == 0
 
 
 def test_spans_agree_with_counted_instants():

@@ -11,7 +11,7 @@ from tsfmicro_lab.clips import Clip, ClipError, LazyFrames
 from tsfmicro_lab.data import SyntheticMicroExpressions, load
 from tsfmicro_lab.explain.regions import unit_regions
 from tsfmicro_lab.models import create_model, from_pretrained
-from tsfmicro_lab.preprocess import align_clip, difference_frame, intensity_curve, optical_flow, spot_apex
+from tsfmicro_lab.preprocess import align_clip, difference_frame, distances, optical_flow, spot_apex
 from tsfmicro_lab.training import to_inputs
 from tsfmicro_lab.widgets import FrameViewer, OnsetApexExplorer
 from tsfmicro_lab.widgets.explorer import clip_table
@@ -56,7 +56,7 @@ def test_every_frame_is_sent_once_without_loss(explorer, faces):
     assert explorer.viewer.numbers == list(range(len(clip.frames)))
     for n in (0, clip.onset, len(clip.frames) - 1):
         assert np.array_equal(decode(explorer.viewer.frames[n]), clip.frame(n))
-    assert explorer.viewer.info["levels"] == pytest.approx(intensity_curve(clip), abs=1e-4)
+    assert explorer.viewer.info["levels"] == pytest.approx(distances(clip.frames, clip.onset), abs=1e-4)
     assert explorer.viewer.info["spotted"] == spot_apex(clip)
     sent = explorer.viewer.frames
     explorer.apex -= 2

@@ -1,11 +1,12 @@
 """Spotting: how quickly a face changes, frame by frame, in a video of any length, and the clips of its quick movements.
 
-Each frame is compared with the mean of one before and one after it, block by block: a slow drift cancels, a quick
-movement there and back remains (Moilanen, Zhao, Pietikäinen, "Spotting rapid facial movements from videos using
-appearance-based feature difference analysis", ICPR 2014). They compare texture histograms; here it is brightness.
+Each frame is compared with one before and one after it, block by block (Moilanen, Zhao, Pietikäinen, "Spotting rapid
+facial movements from videos using appearance-based feature difference analysis", ICPR 2014; they compare texture
+histograms with the mean of both, here it is brightness). What differs from both in the same direction went and came
+back: a slow drift, and a step that stays, leave nothing.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
@@ -15,7 +16,7 @@ from jaxtyping import Float
 
 from tsfmicro_lab.clips import Clip, Frame, Points
 from tsfmicro_lab.preprocess.alignment import ANCHORS, apply_alignment, estimate_alignment, transform_points
-from tsfmicro_lab.preprocess.keyframes import SIZE, block_difference, distances, normalized_grey
+from tsfmicro_lab.preprocess.keyframes import SIZE, distances, normalized_grey, pulse
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, extent
 
 #: Time of a frame (seconds) and a function that reads it, one after another, as `data.video.Video` gives them.
@@ -29,8 +30,11 @@ SEARCH_INTERVAL = 0.1
 HALF_WINDOW = 0.15
 #: A head that moved by so many aligned pixels, 6 % of the distance between the eyes' outer corners, is aligned anew.
 HEAD_SHIFT = 0.06 * SIZE * (ANCHORS["left_eye_outer"][0] - ANCHORS["right_eye_outer"][0])
-#: What lies within this time of a spotted apex belongs to its clip, seconds.
-AROUND = 0.4
+#: What lies within this time of a spotted apex belongs to its clip, and holds no other apex; so long it rises or falls.
+AROUND, RISE = 0.4, 0.25
+#: The motion trace is a moving mean over this time; a peak that lasts less than the next at half its height is none; a
+#: span that lasts longer than the last is no micro-expression by the usual definition, seconds.
+SMOOTH, LASTING, LONG = 0.05, 0.08, 0.475
 
 
 class Segment:
@@ -73,7 +77,7 @@ class Segment:
         known = int(np.searchsorted(after, len(times)))
         for i in range(known):
             if before[i] >= 0 and index[i] not in self.levels:
-                self.levels[index[i]] = block_difference(greys[i], (greys[before[i]] + greys[after[i]]) / 2)
+                self.levels[index[i]] = pulse(greys[i], greys[before[i]], greys[after[i]])
         self.end, self._frames = index[-1] + 1, self._frames[max(before[known], 0) :]
         return True
 
@@ -84,8 +88,8 @@ class MotionTrace:
 
     Attributes:
         times: Of each frame, seconds.
-        curve: How far each frame is from the mean of those before and after it, grey levels; NaN where no face or no
-            still head was seen for long enough.
+        curve: :func:`~tsfmicro_lab.preprocess.keyframes.pulse` of each frame between one before and one after it, grey
+            levels; NaN where no face or no still head was seen for long enough.
         segments: Stretches with a face that holds about still.
         searches: One row per search for the face: frame, faces found, and x, y of the followed face's eyes (aligned
             pixels).
@@ -130,36 +134,37 @@ def trace_motion(frames: Stream, find_faces: FaceFinder) -> MotionTrace:
         raise ValueError("the video has no frame")
     if current:
         current.confirm(followed)
-    levels = {i: level for segment in segments for i, level in segment.levels.items()}
-    curve = pd.Series(levels, dtype=np.float32).reindex(range(len(times))).to_numpy()
+    raw = pd.Series({i: level for s in segments for i, level in s.levels.items()}, range(len(times)), np.float32)
+    smooth = raw.rolling(2 * round(SMOOTH / 2 / _step(times)) + 1, center=True, min_periods=1).mean()
+    curve = smooth.where(raw.notna()).to_numpy()
     return MotionTrace(np.array(times), curve, segments, pd.DataFrame(searches, columns=["frame", "faces", "x", "y"]))
 
 
 def spot(trace: MotionTrace, strictness: float = 6.0, most: int = 8) -> pd.DataFrame:
     """Finds the moments at which the face changed quickly: peaks of the motion trace above :func:`threshold`.
 
-    Of several within half a second the highest counts; of all, the `most` highest.
+    Of several within 0.4 s the highest counts; of all, the `most` highest.
 
     Returns:
         One row per moment in the order of time: apex (frame), time (seconds), strength (in thresholds: 1 is just
-        spotted), and head, how far the head moved around it (pixels at 224 px).
+        spotted), head, how far the head moved around it (pixels at 224 px), and rim: whether the trace begins or ends
+        so near that the peak may be cut off.
 
     Example:
         >>> t = np.arange(400) / 200
-        >>> curve = 1 + 5 * np.exp(-(((t - 1.0) / 0.05) ** 2)) + 0.1 * np.sin(40 * t)
+        >>> curve = 1 + 5 * np.exp(-(((t - 1.0) / 0.1) ** 2)) + 0.1 * np.sin(40 * t)
         >>> searches = pd.DataFrame({"frame": range(0, 400, 20), "faces": 1, "x": 0.0, "y": 0.0})
-        >>> spot(MotionTrace(t, curve, [], searches)).apex.tolist()
-        [200]
+        >>> spot(MotionTrace(t, curve, [], searches))[["apex", "rim"]].values.tolist()
+        [[200, False]]
     """
     from scipy.signal import find_peaks
 
-    if not np.isfinite(trace.curve).any():
-        return pd.DataFrame(columns=["apex", "time", "strength", "head"])
-    limit = threshold(trace, strictness)
-    apart = max(int(0.5 / max(float(np.median(np.diff(trace.times))), 1e-3)), 1)
-    peaks, _ = find_peaks(np.nan_to_num(trace.curve), height=limit, distance=apart)
+    limit, step = threshold(trace, strictness), _step(trace.times)
+    peaks, _ = find_peaks(np.nan_to_num(trace.curve), limit, distance=max(AROUND // step, 1), width=LASTING / step)
     table = pd.DataFrame({"apex": peaks, "time": trace.times[peaks], "strength": trace.curve[peaks] / limit})
     table = table.nlargest(most, "strength").sort_index(ignore_index=True)
+    unknown = np.pad(np.isnan(trace.curve), near := round(HALF_WINDOW / step), constant_values=True)
+    table["rim"] = [bool(unknown[apex : apex + 2 * near + 1].any()) for apex in table.apex]
     return table.assign(head=[_head_motion(trace, apex) for apex in table.apex])
 
 
@@ -170,7 +175,7 @@ def threshold(trace: MotionTrace, strictness: float = 6.0) -> float:
     distribution of rest, whose mean and standard deviation follow. So a short clip that is half movement can be spotted
     in, too.
     """
-    low, high = np.nanpercentile(trace.curve, (10, 30))
+    low, high = pd.Series(trace.curve).quantile([0.10, 0.30])
     z_low, z_high = map(NormalDist().inv_cdf, (0.10, 0.30))
     return float(high + (strictness - z_high) * (high - low) / (z_high - z_low))
 
@@ -178,7 +183,8 @@ def threshold(trace: MotionTrace, strictness: float = 6.0) -> float:
 def cut(frames: Stream, trace: MotionTrace, spots: pd.DataFrame, size: int = 224, subject: str = "video") -> list[Clip]:
     """Goes through the video a second time and cuts an aligned clip around each spotted moment.
 
-    Onset and offset are where the distance from the apex, going back and on, first comes to 90 % of its largest value.
+    Onset and offset are where the distance from the apex, going back and on, first comes to 90 % of its largest value
+    within 0.25 s. So none lasts longer than half a second, whatever the face did then.
 
     Returns:
         A clip for each row of `spots`, with landmarks; it holds its frames, 0.8 s at most.
@@ -190,13 +196,17 @@ def cut(frames: Stream, trace: MotionTrace, spots: pd.DataFrame, size: int = 224
         for k, (segment, first, last) in enumerate(spans):
             if first <= i < last:
                 kept[k].append(apply_alignment(read()[segment.box], matrices[k], size))
-    fps = 1 / max(float(np.median(np.diff(trace.times))), 1e-4)
     clips = []
     for k, (segment, first, _) in enumerate(spans):
-        key_frames = _key_frames(kept[k], int(spots.apex.iloc[k]) - first)
-        landmarks = transform_points(segment.landmarks, matrices[k])
-        clips.append(Clip(f"spot{k + 1:02d}", subject, kept[k], *key_frames, fps, landmarks=landmarks))
+        key_frames = _key_frames(kept[k], int(spots.apex.iloc[k]) - first, round(RISE / _step(trace.times)))
+        points = transform_points(segment.landmarks, matrices[k])
+        clips.append(Clip(f"spot{k + 1:02d}", subject, kept[k], *key_frames, 1 / _step(trace.times), landmarks=points))
     return clips
+
+
+def _step(times: Sequence[float] | np.ndarray) -> float:
+    """Usual time between two frames, seconds."""
+    return max(float(np.median(np.diff(times))), 1e-3) if len(times) > 1 else 1.0
 
 
 def _follow(faces: list[Points], last: Points | None) -> Points | None:
@@ -222,17 +232,17 @@ def _span(trace: MotionTrace, apex: int) -> tuple[Segment, int, int]:
     return segment, max(int(first), segment.start), min(int(last), segment.end)
 
 
-def _key_frames(frames: list[Frame], apex: int) -> tuple[int, int, int]:
+def _key_frames(frames: list[Frame], apex: int, reach: int) -> tuple[int, int, int]:
     """Onset, apex and offset of a clip whose apex is known."""
     distance = distances(frames, apex)
-    return apex - _rise_time(distance[apex::-1]), apex, apex + _rise_time(distance[apex:])
+    return apex - _rise_time(distance[apex::-1], reach), apex, apex + _rise_time(distance[apex:], reach)
 
 
-def _rise_time(distance: np.ndarray) -> int:
-    """Steps until a distance that begins at zero first comes to 90 % of its largest value."""
+def _rise_time(distance: np.ndarray, reach: int) -> int:
+    """Steps until a distance that begins at zero first comes to 90 % of its largest value within reach."""
     from scipy.ndimage import gaussian_filter1d
 
     if len(distance) < 3:
         return len(distance) - 1
-    smooth = gaussian_filter1d(distance[1:], 1.5)
+    smooth = gaussian_filter1d(distance[1 : reach + 1], 1.5)
     return 1 + int(np.argmax(smooth >= smooth[0] + 0.9 * (smooth.max() - smooth[0])))

@@ -10,7 +10,7 @@ import traitlets
 from traitlets import Bytes, Dict, Int, List
 
 from tsfmicro_lab.clips import Clip, Frame
-from tsfmicro_lab.preprocess.keyframes import block_difference, farthest, small_grey
+from tsfmicro_lab.preprocess.keyframes import block_difference, farthest, pulse, small_grey
 from tsfmicro_lab.widgets.tiles import outline, png, scripts
 
 #: Most that is sent of one clip: frames, and bytes of them.
@@ -54,20 +54,20 @@ class FrameViewer(anywidget.AnyWidget):  # type: ignore[misc]
             ClipError: A frame cannot be read.
         """
         first, count = clip.frame(clip.onset), len(clip.frames)
-        rest, sent, levels = small_grey(first), dict[int, bytes](), dict[int, float]()
+        rest, sent, greys = small_grey(first), dict[int, bytes](), dict[int, np.ndarray]()
         probes = [clip.frame(n) for n in (0, clip.onset, clip.offset)]
         lossy = max(len(png(frame)) for frame in probes) * min(count, MAX_FRAMES) > MAX_BYTES
         encode = _jpeg if lossy else png
         most = min(MAX_FRAMES, MAX_BYTES // max(len(encode(frame)) for frame in probes))
         for n in _sampled(clip, most):
             frame = clip.frame(n)
-            sent[n], levels[n] = encode(frame), block_difference(small_grey(frame), rest)
+            sent[n], greys[n] = encode(frame), small_grey(frame)
         inside = [n for n in sent if clip.onset <= n <= clip.offset]
-        spotted = inside[farthest(np.array([levels[n] for n in inside]))]
+        spotted = inside[farthest(np.array([pulse(greys[n], rest, greys[inside[-1]]) for n in inside]))]
         reset = [clip.onset, spotted if clip.apex is None else clip.apex]
-        info = {"name": clip.id, "count": count, "fps": clip.fps, "levels": list(levels.values()), "spotted": spotted}
+        info = {"name": clip.id, "count": count, "levels": [block_difference(g, rest) for g in greys.values()]}
         info |= {"type": "image/jpeg" if lossy else "image/png", "height": len(first), "width": first.shape[1]}
-        info |= {"annotated": [clip.onset, clip.apex, clip.offset], "reset": reset}
+        info |= {"annotated": [clip.onset, clip.apex, clip.offset], "reset": reset, "fps": clip.fps, "spotted": spotted}
         info["points"] = [] if clip.landmarks is None else clip.landmarks.tolist()
         info["outlines"] = {name: [ring.tolist() for ring in outline(mask)] for name, mask in (regions or {}).items()}
         with self.hold_sync(), self.hold_trait_notifications():
