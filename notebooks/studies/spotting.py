@@ -268,7 +268,7 @@ def main(
         result = measure(seeds, spotter, out)
         if before:
             old = Spotting.load(before)
-            apexes = pd.concat([old.apexes, result.apexes]).drop_duplicates(ignore_index=True)
+            apexes = pd.concat([old.apexes.query("spotter != 'middle'"), result.apexes], ignore_index=True)
             found = pd.concat([old.found, result.found], ignore_index=True)
             result = replace(result, found=found, apexes=apexes)
         result.save(path)
