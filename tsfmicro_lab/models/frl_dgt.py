@@ -83,8 +83,7 @@ class TransformerFusion(nn.Module):
     def forward(self, x: Tokens) -> Float[Tensor, "batch dim"]:
         """Returns one vector for all tokens."""
         x = self.blocks(self.mix(x.mT).mT if self.fusion == "before" else x)
-        x = self.mix(x.mT).mT if self.fusion == "after" else x
-        return self.norm(x).mean(1)
+        return self.norm(self.mix(x.mT).mT if self.fusion == "after" else x).mean(1)
 
 
 class FRLDGT(Recognizer):

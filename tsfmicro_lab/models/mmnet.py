@@ -136,5 +136,4 @@ class MMNet(Recognizer):
     def forward(self, onset: Image, difference: Image) -> Logits:
         """Returns the logits."""
         how = self.temporal(self.stem(difference))
-        where = self.spatial(onset)
-        return self.classifier(self.fuse(how, where))
+        return self.classifier(self.fuse(how, self.spatial(onset)))

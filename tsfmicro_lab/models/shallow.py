@@ -109,8 +109,7 @@ class STSTNet(Shallow):
 
     def answer(self, picture: Image) -> Logits:
         """Returns the logits of flow and strain."""
-        maps = torch.cat([stream(picture) for stream in self.streams], 1)
-        return self.head(self.pool(maps).flatten(1))
+        return self.head(self.pool(torch.cat([stream(picture) for stream in self.streams], 1)).flatten(1))
 
     def forward(self, flow: Float[Tensor, "batch 2 height width"]) -> Logits:
         """Returns the logits."""

@@ -200,8 +200,7 @@ class TSFmicroLate(TSFmicro):
     def forward(self, onset: Image, difference: Image) -> Logits:
         """Returns the logits."""
         how = self.temporal(self.stem(difference))
-        where = self.spatial(onset)
-        return self.classifier(self.fuse(how, where))
+        return self.classifier(self.fuse(how, self.spatial(onset)))
 
 
 class TSFmicroT2S(TSFmicroLate):
