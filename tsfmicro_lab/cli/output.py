@@ -23,7 +23,7 @@ class PlainErrors(TyperGroup):
             raise
         except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
             told = str(error)
-            if isinstance(error, FileExistsError | NotADirectoryError):
+            if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
                 told = f"{error.filename}: a file lies where a folder is needed: give another place"
             typer.secho(told, fg="red", err=True)
             raise typer.Exit(1) from error
