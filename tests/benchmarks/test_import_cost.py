@@ -20,7 +20,7 @@ def cpu_seconds(module: str) -> float:
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-def measure(turns: int = 5) -> dict[str, float]:
+def measure(turns: int = 3) -> dict[str, float]:
     """Median of several turns, in which the modules alternate; the first of each only warms the disk's cache."""
     found: dict[str, list[float]] = {module: [] for module in MODULES}
     for turn in range(turns + 1):
