@@ -270,7 +270,8 @@ def main(
             old = Spotting.load(before)
             apexes = pd.concat([old.apexes.query("spotter != 'middle'"), result.apexes], ignore_index=True)
             found = pd.concat([old.found, result.found], ignore_index=True)
-            result = replace(result, found=found, apexes=apexes)
+            known = result.provenance | {"before": old.provenance}
+            result = replace(result, provenance=known, found=found, apexes=apexes)
         result.save(path)
     print_table(result.table(), "F1 (false alarms a minute); IoU of half or more")
     print_table(result.apex_table(), "mean (median) error of a clip's apex, frames")
