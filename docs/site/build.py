@@ -87,7 +87,7 @@ class Stage:
         def link(found: re.Match[str]) -> str:
             return f"{found[1]}{self.target(found[2], source)}{found[3]}"
 
-        parts = re.split(r"(^```.*?^```|`[^`\n]*`)", text, flags=re.M | re.S)
+        parts = re.split(r"(^```.*?^```|`[^`\n]*`)", links.lists_apart(text), flags=re.M | re.S)
         for i in range(0, len(parts), 2):
             parts[i] = re.sub(r"(\]\()([^)\s]+)(\))", link, parts[i])
             parts[i] = re.sub(r'((?:src|href)=")([^"]+)(")', link, parts[i])

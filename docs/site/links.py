@@ -55,3 +55,16 @@ def wrong(site: Path) -> list[str]:
         text = path.read_text("utf-8")
         found += [f"{path.relative_to(site)} fetches {url}" for url in re.findall(r"url\([\"']?(https?:[^)]+)\)", text)]
     return found
+
+
+def lists_apart(text: str) -> str:
+    """A text with a blank line before each list, which this Markdown needs and that of Jupyter and GitHub does not."""
+    lines: list[str] = []
+    fenced = False
+    for line in text.split("\n"):
+        fenced ^= line.startswith("```")
+        before = lines[-1] if lines else ""
+        if re.match(r"([-*]|1\.) ", line) and not fenced and before and not re.match(r"\s|([-*]|\d+\.) ", before):
+            lines.append("")
+        lines.append(line)
+    return "\n".join(lines)

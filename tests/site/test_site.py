@@ -34,6 +34,11 @@ def anchors(path):
     return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
 
 
+def test_a_list_stands_apart_from_the_line_before():
+    text = "You will\n- read\n  it,\n- write\n\n1. one\n2. two\n```\nx\n- 1\n```"
+    assert links.lists_apart(text) == text.replace("will\n", "will\n\n")
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_link_of_a_text_leads_somewhere(path):
     text = re.sub(r"^```.*?^```|`[^`\n]*`", "", path.read_text("utf-8"), flags=re.M | re.S)
