@@ -41,7 +41,7 @@ def case(data):
 
 
 def test_deletion_is_pixel_flipping(case):
-    quantus = pytest.importorskip("quantus")
+    quantus = pytest.importorskip("quantus", reason="it wants another OpenCV: compared every night")
     model, x, maps, _ = case
     quiet = {"normalise": False, "disable_warnings": True, "display_progressbar": False}
     metric = quantus.PixelFlipping(features_in_step=SIDE**2 // (POINTS - 1), perturb_baseline=0.0, **quiet)
@@ -59,7 +59,7 @@ def test_deletion_is_pixel_flipping(case):
 
 
 def test_mass_and_pointing_are_those_of_quantus(case):
-    quantus = pytest.importorskip("quantus")
+    quantus = pytest.importorskip("quantus", reason="it wants another OpenCV: compared every night")
     model, x, maps, truth = case
     about = {
         "model": OneInput(model, x["onset"]).eval(),
