@@ -262,10 +262,20 @@ def test_two_folds_of_one_name_are_refused(samples):
         cross_validate(samples, QUICK, [folds[0], replace(folds[1], name="sub01")])
 
 
-def test_two_threads_of_one_process_are_refused(samples):
+def test_two_threads_of_one_process_are_refused(samples, monkeypatch):
     """They would draw from the same random numbers, and each run would give other predictions."""
-    with ThreadPoolExecutor(2) as threads, pytest.raises(RuntimeError, match="use processes, as fold_processes"):
-        cross_validate(samples, replace(QUICK, recipe=Recipe(epochs=4)), executor=threads, progress=False)
+    folds, fitted, refused = leave_one_subject_out(samples.annotations), protocols.fit, []
+
+    def fit_while_another_asks(*args, **kwargs):
+        with ThreadPoolExecutor(1) as other, pytest.raises(RuntimeError, match="use processes, as fold_processes"):
+            other.submit(run_fold, QUICK, samples, folds[1]).result()
+        refused.append(folds[1].name)
+        return fitted(*args, **kwargs)
+
+    monkeypatch.setattr(protocols, "fit", fit_while_another_asks)
+    with ThreadPoolExecutor(1) as threads:
+        cross_validate(samples, QUICK, folds[:1], executor=threads, progress=False)
+    assert refused == [folds[1].name]
 
 
 def test_a_fold_keeps_its_training_score_as_it_predicts(samples):

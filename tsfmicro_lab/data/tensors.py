@@ -8,12 +8,12 @@ difference of images, a `flow` (…, 2, S, S), which is a displacement in pixels
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, Literal
 
 import numpy as np
 
-from tsfmicro_lab.clips import Clip
+from tsfmicro_lab.clips import Clip, LazyFrames
 from tsfmicro_lab.preprocess.alignment import align_clip, onset_landmarks, resize_clip
 from tsfmicro_lab.preprocess.flow import clip_flow, optical_flow, resize_flow
 from tsfmicro_lab.preprocess.keyframes import FRAMES, strongest_pair, with_apex
@@ -27,6 +27,8 @@ STRONGEST = ("strongest_onset", "strongest_apex")
 PAIRS = 4
 
 Kind = Literal["image", "signed", "flow", "points"]
+#: Frames of a clip that are kept while its tensors are made, which would else be read or rendered for each anew.
+KEPT_BYTES = 64 * 2**20
 #: How each kind is kept: type of its numbers and axes of one item, where 0 stands for the side of the frames.
 KEPT: dict[Kind, tuple[Any, tuple[int, ...]]] = {
     "image": (np.uint8, (3, 0, 0)),
@@ -85,15 +87,13 @@ class Prepared:
 def _flow(source: Source, method: str) -> np.ndarray:
     """Flow between the key frames, computed at 128 px or more."""
     fine = source.place(source.spotted, max(source.size, 128))
-    onset, apex = map(fine.frame, fine.key_frames)
-    return resize_flow(optical_flow(onset, apex, method), source.size)
+    return resize_flow(optical_flow(*map(fine.frame, fine.key_frames), method), source.size)
 
 
 def _pairs(source: Source) -> np.ndarray:
     """Random pairs of aligned frames between onset and offset, for what learns from motion without labels."""
     clip = source.aligned
-    rng = np.random.default_rng(zlib.crc32(clip.id.encode()))
-    frames = rng.integers(clip.onset, clip.offset + 1, (PAIRS, 2))
+    frames = np.random.default_rng(zlib.crc32(clip.id.encode())).integers(clip.onset, clip.offset + 1, (PAIRS, 2))
     return np.stack([np.stack([_frame(source, i) for i in pair]) for pair in frames.tolist()])
 
 
@@ -147,5 +147,6 @@ def prepare_clip(
         raise ValueError(f"{' and '.join(sorted(cropped))} crop the upright face by its landmarks: leave align=True")
     if align or "landmarks" in names:
         clip = replace(clip, landmarks=onset_landmarks(clip, landmarker))
-    source = Source(clip, size, align)
+    frames = LazyFrames(lru_cache(max(1, KEPT_BYTES // clip.frames[0].nbytes))(clip.frame), range(len(clip.frames)))
+    source = Source(replace(clip, frames=frames), size, align)
     return {name: PREPARED[name].make(source).astype(PREPARED[name].dtype) for name in in_order(names)}
