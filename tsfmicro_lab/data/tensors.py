@@ -87,7 +87,8 @@ class Prepared:
 def _flow(source: Source, method: str) -> np.ndarray:
     """Flow between the key frames, computed at 128 px or more."""
     fine = source.place(source.spotted, max(source.size, 128))
-    return resize_flow(optical_flow(*map(fine.frame, fine.key_frames), method), source.size)
+    onset, apex = map(fine.frame, fine.key_frames)
+    return resize_flow(optical_flow(onset, apex, method), source.size)
 
 
 def _pairs(source: Source) -> np.ndarray:
