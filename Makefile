@@ -15,7 +15,7 @@ demo: $(INSTALLED) ## draw heads, recognise, explain: build/demo/index.html
 	$(BIN)/tsfmicro-lab demo --out build/demo
 
 test: $(DEVELOPER) lint ## everything that CI checks
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile # a thread each
 
 lab: $(INSTALLED) ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -152,6 +152,31 @@ class Comparison(Stored):
         ).reset_index(drop=True)
 
 
+def put_into(stored: Comparison, found: Comparison, models: Sequence[str]) -> Comparison:
+    """A stored comparison with what another run found of some models, in place of what was known of them.
+
+    Their gains stay those of that run: over its own temporal branch, corrected for its own models. Costs that are known
+    stay, too, since all were measured in turns. Where a run came from is in the provenance, under `put into`.
+
+    Raises:
+        ValueError: A model was not run.
+    """
+    if lacking := {*models} - {*found.scores.model}:
+        raise ValueError(f"not run: {', '.join(sorted(lacking))}")
+    settings = {*found.scores.setting}
+
+    def joined(name: str) -> pd.DataFrame:
+        old, new = (getattr(own, name) for own in (stored, found))
+        if name == "cost":
+            return pd.concat([old, new[new.model.isin(models) & ~new.model.isin(old.model)]], ignore_index=True)
+        kept = old[~(old.model.isin(models) & old.setting.isin(settings))]
+        return pd.concat([kept, new[new.model.isin(models)] if len(new) else new], ignore_index=True)
+
+    own = {"models": [*models], **{k: v for k, v in found.provenance.items() if k not in ("recipe", "settings")}}
+    provenance = stored.provenance | {"put into": [*stored.provenance.get("put into", []), own]}
+    return Comparison(provenance, **{name: joined(name) for name in Comparison.tables()})
+
+
 @dataclass(frozen=True)
 class Trial:
     """One network to be trained on a setting and tested on new subjects, or leaving out one subject after the other."""
@@ -428,6 +453,7 @@ def main(
     setting: Annotated[list[str] | None, typer.Option(help="One of the settings, all by default; again.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="A model as the table calls it; may be given again.")] = None,
     minutes: Annotated[float, typer.Option(help="Start no training later; call again to go on.")] = float("inf"),
+    into: Annotated[list[str] | None, typer.Option(help="Put only this into the saved file; again.")] = None,
     graphs: Annotated[bool, typer.Option(help="Replay training steps as CUDA graphs; on a GPU alone.")] = False,
 ) -> None:
     """Compare all models on new subjects, with floors and a ceiling. Minutes on a large GPU, a day on two cores."""
@@ -444,8 +470,9 @@ def main(
             "settings": chosen,
             "graphs": graphs,
         }
+        stored = Comparison.load(path) if into else None
         found = compare(out, accelerator=accelerator, only=only or (), minutes=minutes, **size)
-        found.save(path)
+        (put_into(stored, found, into) if stored and into else found).save(path)
     for name in names:
         print_table(found.table(name), f"{name}: UF1 on new heads, 95 % intervals")
     print(f"everything: {path}")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from studies import compare as module
 from studies import new_subjects
-from studies.compare import LOSO, TEMPORAL, VARIANTS, Comparison, compare, trials
+from studies.compare import LOSO, TEMPORAL, VARIANTS, Comparison, compare, put_into, trials
 from studies.floors import FLOORS, ORACLE, main_directions, pooled
 from studies.new_subjects import FLOW, HEADS, PHOTOGRAPHS, SETTINGS, data_of, drawn, shrunk
 from tsfmicro_lab.training import scores, subject_interval
@@ -62,6 +62,23 @@ def test_started_again_it_trains_nothing_and_too_late_it_starts_nothing(made, tm
         path.unlink()
     late = compare(folder, seeds=2, epochs=1, workers=1, settings=[SMALL], only=ONLY, minutes=0)
     assert "tsfmicro_late" not in set(late.intervals.model)
+
+
+def test_models_are_put_into_a_stored_comparison(made):
+    _, found = made
+    worse = replace(found, scores=found.scores.assign(uf1=0), intervals=found.intervals.assign(uf1=0, p_holm=0.5))
+    joined = put_into(worse, found, ["tsfmicro_late"])
+    known = found.intervals.set_index("model")
+    for model, row in joined.intervals.set_index("model").iterrows():
+        if model == "tsfmicro_late":
+            pd.testing.assert_series_equal(row, known.loc[model])
+        else:
+            assert (row.uf1, row.p_holm) == (0, 0.5)
+    assert {*joined.scores.query("uf1 > 0").model} == {"tsfmicro_late"}
+    assert (len(joined.scores), len(joined.cost)) == (len(found.scores), len(found.cost))
+    assert joined.provenance["put into"][0]["models"] == ["tsfmicro_late"]
+    with pytest.raises(ValueError, match="not run: mmnet"):
+        put_into(worse, found, ["mmnet"])
 
 
 def test_nobody_is_trained_on_and_tested(made):
