@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from studies.results_explorer import ResultsExplorer
 from tsfmicro_lab.cli import app
 from tsfmicro_lab.results import explain_clip, find_results, load_frames, read_results, run_table
 from tsfmicro_lab.training import Recipe, Run, cross_validate, score_table, subject_interval
 from tsfmicro_lab.training.metrics import has_units
 from tsfmicro_lab.training.predictions import write_predictions
-from tsfmicro_lab.widgets import ResultsExplorer
 
 run = CliRunner()
 

@@ -44,6 +44,7 @@ PANES = """canvases => canvases.map(canvas => {
 SETUP = """
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.models import create_model
+from studies.results_explorer import ResultsExplorer
 from studies.retention_explorer import RetentionExplorer
 from tsfmicro_lab.widgets import *
 

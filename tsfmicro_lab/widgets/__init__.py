@@ -3,6 +3,5 @@
 from tsfmicro_lab.widgets.face_studio import FaceStudio
 from tsfmicro_lab.widgets.fusion import FusionExplorer
 from tsfmicro_lab.widgets.onset_apex import OnsetApexExplorer
-from tsfmicro_lab.widgets.results import ResultsExplorer
 from tsfmicro_lab.widgets.viewer import FrameViewer, WebcamRecorder
 from tsfmicro_lab.widgets.where_how import WhereHowExplorer
