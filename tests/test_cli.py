@@ -1,13 +1,15 @@
+import inspect
 import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from tsfmicro_lab.cli import app
+from tsfmicro_lab.cli import STUDIES, app
 
 run = CliRunner()
 
@@ -62,6 +64,33 @@ def test_what_is_there_is_replaced_with_force_alone(tmp_path):
         assert path.read_text() == "mine"
     assert run.invoke(app, ["results", str(out), "--csv", str(table), "--force"]).exit_code == 0
     assert "tsfmicro_spatial" in table.read_text()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_is_a_command_with_its_own_options_and_errors(name, tmp_path):
+    main = import_module(f"studies.{name}").main
+    assert inspect.getdoc(main) == STUDIES[name], "help says one thing, read from either place"
+    told = plain(run.invoke(app, [name, "--help"]))
+    assert f"Usage: root {name} [OPTIONS]" in told
+    assert "--epochs" in told
+    wrong = run.invoke(app, [name, "--epochs", "0"])
+    assert wrong.exit_code == 2
+    assert "greater than or equal to 1" in plain(wrong)
+    assert "No such option: --epoch-count" in plain(run.invoke(app, [name, "--epoch-count", "2"]))
+    asked = {"plan": ["--data", "casme9"], "reproduce": ["MMNet", "Mars", str(tmp_path)]}[name]
+    told = run.invoke(app, [name, *asked])
+    assert told.exit_code == 1
+    assert {"plan": "no data card 'casme9'", "reproduce": "no recipe of 'MMNet' on 'Mars'"}[name] in plain(told)
+
+
+def test_a_study_that_is_stopped_says_so(monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("studies.reproduce.known", stopped)
+    result = run.invoke(app, ["reproduce"])
+    assert result.exit_code == 130
+    assert "the same command goes on from there" in plain(result)
 
 
 @pytest.mark.parametrize("command", [["doctor"], ["data", "list"], ["data", "show", "casme2"], ["--help"]])

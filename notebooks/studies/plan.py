@@ -1,8 +1,8 @@
 """What an evaluation will cost: time, memory and disk, told from one measured batch before anything runs.
 
-`python -m studies.plan --data dfme --model tsfmicro_late --preset base --protocol loso` in notebooks/. A batch is
-trained in a process like those that train folds; the clips to come are counted. A GPU is told of where
-tests/benchmarks/measure.py has stored what one does, and is "not measured" else.
+`tsfmicro-lab plan --data dfme --model tsfmicro_late --preset base --protocol loso`. A batch is trained in a process
+like those that train folds; the clips to come are counted. A GPU is told of where tests/benchmarks/measure.py has
+stored what one does, and is "not measured" else.
 """
 
 import json
@@ -161,7 +161,7 @@ def main(
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; those of the preset's recipe by default.")] = None,
     workers: Workers = None,
 ) -> None:
-    """Print what an evaluation needs, and what would need less."""
+    """Tell what an evaluation will cost in time, memory and disk, and what would cost less, before it runs."""
     with one_sentence():
         card = read_card(data)
         held = next(iter(card.labels.values()), card).expected

@@ -1,8 +1,8 @@
 """A paper's recipe on your own copy: honest, as its public code selects (leaky), and what was published, side by side.
 
-`python -m studies.reproduce MMNet "CASME II, 5 classes" ROOT` in notebooks/; without a root it lists what it knows. A
-composite takes a root for each part; a store of `tsfmicro-lab data prepare` stands for its roots. Recipes are those of
-recipes.yaml, each with the place where it was read; one of which a field was not read is refused.
+`tsfmicro-lab reproduce MMNet "CASME II, 5 classes" ROOT`; without a root it lists what it knows. A composite takes a
+root for each part; a store of `tsfmicro-lab data prepare` stands for its roots. Recipes are those of recipes.yaml, each
+with the place where it was read; one of which a field was not read is refused.
 """
 
 from dataclasses import replace
@@ -133,6 +133,10 @@ def _model(method: str) -> str:
     return MODELS.get(method.partition(",")[0], "")
 
 
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
 def main(
     method: Annotated[str, typer.Argument(help="Such as MMNet; none: what there is is listed.")] = "",
     task: Annotated[str, typer.Argument(help="Such as 'CASME II, 5 classes'.")] = "",
@@ -143,7 +147,7 @@ def main(
     workers: Workers = None,
     out: Out = Path("build/reproduce"),
 ) -> None:
-    """A paper's recipe on your own copy: honest, leaky and published, side by side."""
+    """Train by a paper's recipe on your own copy: honest, leaky and published, side by side."""
     with one_sentence():
         if not roots:
             print_table(known())
@@ -158,4 +162,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

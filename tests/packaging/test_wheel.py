@@ -111,6 +111,17 @@ def test_it_works_in_an_awkward_place(user):
     assert mine.read_text(encoding="utf-8") == "mine"
 
 
+def test_studies_are_commands_and_run_in_a_copy(user):
+    assert "Tell what an evaluation will cost" in user(*LAB, "--help")
+    assert "muse1998/MMNet@7b62fa9" in user(*LAB, "reproduce")
+    told = user(*LAB, "plan", "--data", "casme2", "--model", "tsfmicro_spatial", "--workers", "1")
+    assert "255 clips of 26 subjects" in told
+    user(*LAB, "notebooks", "Studien ü")
+    where = f"import os; os.chdir({str(user.home / 'Studien ü' / 'notebooks')!r}); "
+    reads = "from studies.official import from_official as read; read({'encoder': 0})"
+    assert "no checkpoint of a public code known here" in user("-c", where + reads, code=1)
+
+
 @slow
 def test_doctor_and_a_small_demo(user):
     said = user("-c", "import sys\nfrom tsfmicro_lab.cli import app\ntry: app(['doctor'])\nexcept SystemExit: pass")

@@ -4,11 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from lookalikes import synthesize
-from studies.reproduce import cost, find, known, main, prepare_for, reproduce
+from studies.reproduce import app, cost, find, known, prepare_for, reproduce
 from tsfmicro_lab.data import SyntheticMicroExpressions, load, open_store, prepare
 from tsfmicro_lab.data.tensors import KEY_FRAMES
 from tsfmicro_lab.models import create_model
@@ -85,8 +84,6 @@ def test_every_paper_is_trained_by_its_recipe_from_a_raw_copy(method, task, root
     paper = find(method, task)
     parts = ("smic", "casme2", "samm") if paper.prepare["name"] == "megc2019" else (paper.prepare["name"],)
     options = ["--preset", "tiny", "--epochs", "1", "--workers", "1", "--out", str(tmp_path)]
-    app = typer.Typer()
-    app.command()(main)
     done = CliRunner().invoke(app, [method, task, *(str(roots / part) for part in parts), *options])
     assert done.exit_code == 0, done.output
     assert "trainings of 1 epochs: " in done.output

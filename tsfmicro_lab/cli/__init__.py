@@ -1,12 +1,35 @@
 """The command line `tsfmicro-lab`: a file for each group of commands; they print what library functions return."""
 
+import sys
+from importlib import import_module
+from typing import Any
+
 import typer
+from typer.core import TyperCommand
 
 from tsfmicro_lab.cli import data
 from tsfmicro_lab.cli.doctor import doctor
 from tsfmicro_lab.cli.output import PlainErrors
 from tsfmicro_lab.cli.results import results, score, verify
 from tsfmicro_lab.cli.run import analyze_video, demo, evaluate
+from tsfmicro_lab.files import bundled
+
+#: Studies of the course that are commands, too.
+STUDIES = {
+    "plan": "Tell what an evaluation will cost in time, memory and disk, and what would cost less, before it runs.",
+    "reproduce": "Train by a paper's recipe on your own copy: honest, leaky and published, side by side.",
+}
+
+
+class Study(TyperCommand):
+    """A study as a command: it is imported when it is called, so that the help of all commands needs no PyTorch."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Reads the arguments as the study tells."""
+        sys.path.insert(0, str(bundled("notebooks")))
+        command = typer.main.get_command(import_module(f"studies.{info_name}").app)
+        return command.make_context(info_name, args, parent, **extra)
+
 
 app = typer.Typer(
     cls=PlainErrors,
@@ -18,3 +41,5 @@ app.add_typer(data.app, name="data")
 app.command(name="analyze")(analyze_video)
 for command in (demo, evaluate, score, results, verify, data.notebooks, doctor):
     app.command()(command)
+for name, told in STUDIES.items():
+    app.command(name=name, help=told, cls=Study)(lambda: None)

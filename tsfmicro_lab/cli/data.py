@@ -111,7 +111,7 @@ def prepare(
     size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the aligned frames, pixels.")] = 224,
     target: Annotated[str, typer.Option(help="Labels: emotion, emotion_megc, ….")] = "emotion",
     tensors: Annotated[list[str], typer.Option(help="As a model lists in `prepared`.")] = ["onset", "apex"],  # noqa: B006
-    model: Annotated[str, typer.Option(help="Instead of size and tensors: what it is for, such as mmnet/small.")] = "",
+    model: Annotated[str, typer.Option(help="Instead of size and tensors: what it is for, such as mmnet/base.")] = "",
     without: Annotated[list[str], typer.Option(help="A clip to leave out, as subject/clip.")] = [],  # noqa: B006
     strict: Annotated[bool, typer.Option(help="Stop at a clip that cannot be used, rather than leave it out.")] = False,
     workers: Workers = None,

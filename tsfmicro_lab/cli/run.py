@@ -56,7 +56,10 @@ def evaluate(
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
     workers: Workers = None,
 ) -> None:
-    """Evaluate models on a store or on synthetic clips, one subject left out; print mean and spread over seeds."""
+    """Evaluate models on a store or on synthetic clips, one subject left out; print mean and spread over seeds.
+
+    What it will cost is told by `tsfmicro-lab plan`.
+    """
     from tsfmicro_lab.data.motion import Distractors
     from tsfmicro_lab.data.samples import open_store
     from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
