@@ -1,6 +1,7 @@
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -66,6 +67,25 @@ def test_a_copy_is_recognised_and_reported_on(tmp_path):
     table = pd.read_csv(tmp_path / "report.csv", dtype=str)
     assert list(table) == ["subject", "clip", "onset", "what", "why"]
     assert (table.what == "corrected").sum() == 3
+
+
+def test_known_mistakes_stay_in_where_that_is_asked_for(tmp_path, landmarker):
+    """028_4_1's apex lies behind its offset as released; a store of either reading is one of its own."""
+    root = tmp_path / "samm"
+    synthesize("samm", root, SyntheticMicroExpressions(1, 1, 160), clips=1)
+    assert "corrected" in data("check", root, "--no-pictures")
+    text = data("check", root, "--no-pictures", "--as-released")
+    assert "corrected" not in text
+    assert f"data prepare samm {root} --labels v2 --as-released" in text
+    apexes = []
+    for flag in ([], ["--as-released"]):
+        text = data("prepare", "samm", root, *flag, "--size", 56, "--workers", 1, "--out", tmp_path / "stores")
+        store = re.search(r"store: (\S+),", text)[1]
+        assert ("corrected" in (Path(store) / "report.csv").read_text()) is (not flag)
+        apexes.append(open_store(store).table.set_index("clip").apex["028_4_1"])
+    assert apexes[0] == 1105
+    assert pd.isna(apexes[1])
+    assert len(list((tmp_path / "stores").iterdir())) == 2
 
 
 @pytest.mark.parametrize("layout", ["casme2", "casme3", "smic", "mmew", "4dme", "dfme", "casme", "casmesq"])

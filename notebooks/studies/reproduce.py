@@ -59,7 +59,7 @@ def prepare_for(
             f"{paper.method}, {paper.task}: which classes of which set it reads was not read: give a store"
         )
     how, network = paper.prepare, create_model(_model(paper.method), preset=preset)
-    data = open_clips(how["name"], roots, how.get("labels"), "", {"workers": workers})
+    data = open_clips(how["name"], roots, how.get("labels"), {"workers": workers})
     tensors = (*network.prepared, *KEY_FRAMES, *(STRONGEST if strongest else ()))
     options: dict[str, Any] = {"tensors": tensors, "folder": folder / "stores", "workers": workers}
     return prepare(data, network.config.image_size, target=how["target"], **options)

@@ -17,6 +17,7 @@ app = typer.Typer(help="Data sets: their cards and your copies.", no_args_is_hel
 Name = Annotated[str, typer.Argument(help="Name of a data set, as `data list` shows it.")]
 Labels = Annotated[str | None, typer.Option(help="Release of the labels, where there are several.")]
 Frames = Annotated[str, typer.Option(help="A part of their folder's name, such as Cropped, where there are several.")]
+AsReleased = Annotated[bool, typer.Option("--as-released", help="Leave the known mistakes of the release in.")]
 Copy = Annotated[Path, typer.Argument(help="Folder of your copy of any data set.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")]
 
@@ -63,6 +64,7 @@ def check(
     root: Copy,
     labels: Labels = None,
     frames: Frames = "",
+    as_released: AsReleased = False,
     pictures: Annotated[bool, typer.Option(help="Open key frames and look for faces; else read tables alone.")] = True,
     save: Annotated[Path | None, typer.Option(help="Write every row of the report to this CSV file.")] = None,
     workers: Workers = None,
@@ -76,7 +78,7 @@ def check(
     from tsfmicro_lab.data.recordings import open_copy, recognise, unused, usable
 
     may_write(save, force)
-    data = open_copy(root, labels, frames=frames)
+    data = open_copy(root, labels, frames=frames, as_released=as_released)
     kept = usable(data, strict=not pictures, workers=workers)
     if save:
         kept.report.to_csv(save, index=False)
@@ -86,7 +88,8 @@ def check(
     print_table(grouped(kept.report), "What was found, a row for each kind, with its first clip")
     print(f"\n{len(kept)} of {len(data)} clips can be used", "" if pictures else "if their pictures can")
     if len(kept):
-        print(f"next: tsfmicro-lab data prepare {data.name} {root} --labels {data.labels}")
+        flag = " --as-released" * as_released
+        print(f"next: tsfmicro-lab data prepare {data.name} {root} --labels {data.labels}{flag}")
     raise typer.Exit(0 if len(kept) == len(data) else 1)
 
 
@@ -107,6 +110,7 @@ def prepare(
     roots: Annotated[list[Path] | None, typer.Argument(help="Your folder, or one for each part; else drawn.")] = None,
     labels: Labels = None,
     frames: Frames = "",
+    as_released: AsReleased = False,
     out: Annotated[Path, typer.Option("--out", help="Where stores lie.")] = Path("build/stores"),
     size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the aligned frames, pixels.")] = 224,
     target: Annotated[str, typer.Option(help="Labels: emotion, emotion_megc, ….")] = "emotion",
@@ -121,7 +125,7 @@ def prepare(
     from tsfmicro_lab.models import create_model
 
     keep: dict[str, Any] = {"without": without, "strict": strict, "workers": workers}
-    data = open_clips(name, roots or [], labels, frames, keep)
+    data = open_clips(name, roots or [], labels, keep, frames=frames, as_released=as_released)
     if model:
         kind, _, preset = model.partition("/")
         network = create_model(kind, preset=preset or "tiny")
@@ -133,8 +137,8 @@ def prepare(
     print(f"next: tsfmicro-lab evaluate --store {prepared.folder}; in Python: data.open_store('{prepared.folder}')")
 
 
-def open_clips(name: str, roots: list[Path], labels: str | None, frames: str, keep: dict[str, Any]) -> "Dataset":
-    """The clips that can be used; what is left out is printed."""
+def open_clips(name: str, roots: list[Path], labels: str | None, keep: dict[str, Any], **options: Any) -> "Dataset":
+    """The clips that can be used, loaded with `options`; what is left out is printed."""
     from tsfmicro_lab.data import PhotographMicroExpressions, SyntheticMicroExpressions
     from tsfmicro_lab.data.annotations import grouped
     from tsfmicro_lab.data.cards import read_card
@@ -151,7 +155,7 @@ def open_clips(name: str, roots: list[Path], labels: str | None, frames: str, ke
         raise ValueError(f"give the folder of your copy of {', then of '.join(part for part, _ in asked)}")
     parts = []
     for (part, release), root in zip(asked, roots, strict=True):
-        copy = load(part, root, release, frames=frames)
+        copy = load(part, root, release, **options)
         kept = usable(copy, **keep)
         if left := len(copy) - len(kept):
             print_table(grouped(kept.report), f"{part}: {left} of {len(copy)} clips cannot be used and are left out")
