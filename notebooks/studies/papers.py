@@ -97,6 +97,7 @@ class PaperRecipe:
         besides: What a recipe cannot say.
         source: Where it was read.
         prepare: How its clips are prepared: name of the data set, release of its labels, target.
+        first: Of a training in two stages, the settings in which the first one differs.
     """
 
     method: str
@@ -107,6 +108,7 @@ class PaperRecipe:
     besides: str
     source: str
     prepare: dict[str, str] | None = None
+    first: dict[str, Any] | None = None
 
     def recipe(self) -> Recipe:
         """The recipe, batch norm as published.
@@ -149,7 +151,9 @@ def recipes_page() -> str:
         s = paper.settings
         optimiser = said("{optimizer}, weight decay {weight_decay}", s)
         optimiser += f", momentum {s['momentum']}" if "momentum" in s else ""
-        cells = [f"{paper.method} [{number}]", paper.task, optimiser, rate_in_words(s), said("{epochs}", s)]
+        stages = [s | paper.first, s] if paper.first else [s]
+        rates, epochs = map(rate_in_words, stages), (said("{epochs}", stage) for stage in stages)
+        cells = [f"{paper.method} [{number}]", paper.task, optimiser, "; then ".join(rates), " + ".join(epochs)]
         cells += [said("{batch_size}", s), said("{size}", {"size": paper.size}), augmentation_in_words(s)]
         lines.append(f"| {' | '.join([*cells, loss_in_words(s), paper.reports or UNREAD])} |")
         notes.append(f"{number}. {paper.source}." + (f" Besides: {paper.besides}." if paper.besides else ""))
@@ -163,6 +167,8 @@ def said(text: str, settings: dict[str, Any]) -> str:
 
 def rate_in_words(s: dict[str, Any]) -> str:
     """Learning rate and schedule."""
+    if s["schedule"] == "cosine":
+        return said("{lr}, on a cosine to 0 every {decay_epochs} epochs", s)
     if s["schedule"] is None or s["decay"] is None:
         return said("{lr}, schedule not read", s)
     if s["decay"] == 1:

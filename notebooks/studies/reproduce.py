@@ -6,6 +6,7 @@ with the place where it was read; one of which a field was not read is refused.
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ import typer
 
 from studies.papers import PaperRecipe, can_be_true, paper_recipes, published
 from studies.script import Epochs, Out, Preset, Seeds, Workers, one_sentence
+from studies.two_stages import TwoStages
 from tsfmicro_lab.cli.data import open_clips
 from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import Samples, open_store, prepare
@@ -98,8 +100,9 @@ def reproduce(
     """
     paper = find(method, task)
     recipe = replace(paper.recipe(), epochs=epochs or paper.recipe().epochs)
+    kind: Any = partial(TwoStages, first=replace(recipe, **paper.first)) if paper.first else Run
     runs = {
-        name: Run(_model(method), preset, recipe, how) for name, how in {"honest": "last", "leaky": "oracle"}.items()
+        name: kind(_model(method), preset, recipe, how) for name, how in {"honest": "last", "leaky": "oracle"}.items()
     }
     table, scores = evaluate([*runs.values()], samples, folder, seeds=seeds, **options)
     rows = []
@@ -155,7 +158,7 @@ def main(
         paper = find(method, task)
         store = (roots[0] / MANIFEST).is_file()
         samples = open_store(roots[0]) if store else prepare_for(paper, roots, out, preset, workers)
-        print(cost(samples, epochs or paper.recipe().epochs, seeds))
+        print(cost(samples, (1 + bool(paper.first)) * (epochs or paper.recipe().epochs), seeds))
         table = reproduce(method, task, samples, out, preset=preset, epochs=epochs, seeds=seeds, workers=workers)
         print_table(table.drop(columns="source"), f"{method}, {task}")
         table.to_csv(out / "reproduced.csv", index=False)

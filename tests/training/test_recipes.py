@@ -21,6 +21,7 @@ SCHEDULES = {
     "exponential": lambda o: lr_scheduler.ExponentialLR(o, 0.5),
     "step": lambda o: lr_scheduler.StepLR(o, 2, 0.5),
     "cosine": lambda o: lr_scheduler.CosineAnnealingLR(o, 6),
+    "cosine, again": lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 4),
 }
 
 
@@ -41,8 +42,9 @@ def test_schedules_are_those_of_torch(name, warmup):
     if warmup:
         rising = lr_scheduler.LinearLR(optimizer, 1 / (warmup + 1), total_iters=warmup)
         schedule = lr_scheduler.SequentialLR(optimizer, [rising, schedule], [warmup])
-    decay = {"exponential": {"decay": 0.5}, "step": {"decay": 0.5, "decay_epochs": 2}, "cosine": {}}[name]
-    recipe = Recipe(6 + warmup, schedule=name, warmup=warmup, **decay)
+    decay = {"exponential": {"decay": 0.5}, "step": {"decay": 0.5, "decay_epochs": 2}, "cosine": {}}
+    decay = (decay | {"cosine, again": {"decay_epochs": 4}})[name]
+    recipe = Recipe(6 + warmup, schedule=name.partition(",")[0], warmup=warmup, **decay)
     expected = rates(schedule, recipe.epochs)
     assert [recipe.rate(epoch) for epoch in range(1, recipe.epochs + 1)] == pytest.approx(expected)
     assert len(set(expected)) > 2

@@ -34,7 +34,8 @@ class Recipe:
         lr: Learning rate of the first epoch after the warm-up.
         weight_decay: Of AdamW; for `adam` and `sgd` an L2 penalty, added to the gradient.
         decay: Factor of the learning rate per epoch (`exponential`) or per step (`step`).
-        decay_epochs: Epochs after which the learning rate stays; of schedule `step`, those between two steps.
+        decay_epochs: Epochs after which the learning rate stays; of `step`, those between two steps; of `cosine`, those
+            after which it begins anew, if it is to (Loshchilov, Hutter, ICLR 2017).
         degrees: Largest rotation of the augmentation.
         shift: Largest shift of the augmentation, as a share of the image side.
         strongest_pair: Whether to train on the frames near onset and apex that differ most, as the public code does,
@@ -93,7 +94,8 @@ class Recipe:
         if past < 0:
             return epoch / (self.warmup + 1)
         if self.schedule == "cosine":
-            return (1 + math.cos(math.pi * past / max(self.epochs - self.warmup, 1))) / 2
+            period = min(self.decay_epochs, max(self.epochs - self.warmup, 1))
+            return (1 + math.cos(math.pi * (past % period) / period)) / 2
         return self.decay ** (past // self.decay_epochs if self.schedule == "step" else min(past, self.decay_epochs))
 
 
