@@ -4,13 +4,14 @@ import pytest
 from takes import beside, long_take, vary_frame_rate
 from typer.testing import CliRunner
 
-from studies.moments import moments_of, spotting_scores
-from tsfmicro_lab.analyze import analyze
+from studies.megc_log import moments_of
+from tsfmicro_lab.analyze import analyze, read_truth, score_truth
 from tsfmicro_lab.cli import app
 from tsfmicro_lab.data.video import VideoError, write_video
 from tsfmicro_lab.models import create_model, from_pretrained
 from tsfmicro_lab.models.base import UNSURE
 from tsfmicro_lab.reports import analysis_report
+from tsfmicro_lab.training.metrics import spotting_scores
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,52 @@ def test_the_model_that_ships_answers_by_default_and_says_where_it_cannot(take, 
     moments = moments_of(found)
     assert list(moments) == ["film", "onset", "offset", "kind", "emotion"]
     assert spotting_scores(true, moments)["hits"] == 2
+
+
+def test_what_is_found_is_scored_against_the_truth(take, video, landmarker, tmp_path):
+    """The same in frames and in seconds, with and without emotions; the spotter finds both movements of this film."""
+    frames, path = take.table[["onset", "apex", "offset"]] + 1, tmp_path / "truth.csv"
+    found = analyze(video, progress=False)
+    frames.assign(emotion=found.table.likeliest.to_numpy()).to_csv(path, index=False)
+    told = CliRunner().invoke(app, ["analyze", str(video), "--truth", str(path), "--out", str(tmp_path / "page")])
+    assert told.exit_code == 0, told.output
+    title = "Against 2 true moments, hit where intersection over union is 0.5 or more"
+    header, row = (line.split() for line in told.output.partition(title)[2].splitlines()[1:3])
+    assert header == ["hits", "misses", "alarms", "precision", "recall", "f1", "recognition", "strs"]
+    assert row == ["2", "0", "0", *["1.000"] * 5]
+    ((frames[["onset", "offset"]] - 1) / 200).to_csv(path, index=False, sep=";")
+    seconds = score_truth(found, read_truth(path))
+    assert seconds == {"hits": 2, "misses": 0, "alarms": 0, "precision": 1, "recall": 1, "f1": 1}
+    frames.iloc[:1].assign(emotion="anger", onset=1, offset=5).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"emotion 'anger' of the truth is none of the model's classes disgust, happ"):
+        score_truth(found, read_truth(path))
+    frames.iloc[:1].assign(emotion="disgust", onset=1, offset=5).to_csv(path, index=False)
+    nothing = score_truth(found, read_truth(path))
+    assert (nothing["misses"], nothing["alarms"], nothing["strs"]) == (1, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("onset,offset\n", "truth.csv names no moment: write a row for each movement below the header"),
+        ("onset,offset,mood\n1,9,sad\n", "column 'mood' is unknown: name them onset, offset, perhaps apex and emotion"),
+        ("onset,apex\n1,9\n", "column 'offset' is missing"),
+        ("onset,offset\n1,9\n9,9\n", "row 2: onset and offset must be seconds or frame numbers, the offset the larger"),
+        ("onset,offset\n1,\n", "row 1: onset and offset must be"),
+        ("", "cannot be read as a table"),
+        ("onset,offset\n1,99999\n", "the truth has a moment from 1 to 99999, the film frames 1 to {frames}"),
+        ("onset,offset\n0,9\n", "the truth has a moment from 0 to 9, the film frames 1 to {frames}"),
+        ("onset,offset\n0.5,99.5\n", "the truth has a moment from 0.5 to 99.5, the film 0 to {seconds} s"),
+    ],
+)
+def test_a_truth_that_cannot_be_is_one_sentence(text, message, frames, video, landmarker, tmp_path):
+    (tmp_path / "truth.csv").write_text(text)
+    asked = ["analyze", str(video), "--truth", str(tmp_path / "truth.csv"), "--model", "none", "--out", str(tmp_path)]
+    told = CliRunner().invoke(app, asked)
+    assert told.exit_code == 1
+    assert "Traceback" not in told.output
+    assert message.format(frames=len(frames), seconds=f"{len(frames) / 200:.2f}") in " ".join(told.output.split())
+    assert (tmp_path / "index.html").exists() == ("the truth has" in message), "the page of a long film is not lost"
 
 
 def test_units_are_told_together(video, landmarker):

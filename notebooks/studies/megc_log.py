@@ -1,12 +1,19 @@
-"""Logs of the grand challenges: recognition (MEGC2019; `tsfmicro_lab.data.read_log` reads it), and spotting."""
+"""Logs of the grand challenges: recognition (MEGC2019; `tsfmicro_lab.data.read_log` reads it), and spotting.
+
+A table of moments has a row each: `film`, `onset`, `offset` (numbers of frames, or seconds), and may have `kind` (`me`
+for a micro-expression, `mae` for a longer one) and `emotion`.
+"""
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from tsfmicro_lab.analyze import Analysis
 from tsfmicro_lab.data.composite import CLASSES
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.data.schema import KEY, Dataset
+from tsfmicro_lab.preprocess.spotting import LONG
 
 #: What the challenges call the columns of their logs: for spotting (MEGC2022) and spot-then-recognise (MEGC2024).
 LOGS = {
@@ -68,3 +75,11 @@ def write_moments(path: Path | str, moments: pd.DataFrame, log: str = "spotting"
         raise ValueError(f"the log '{log}' needs {', '.join(sorted(lacking))}, which the moments lack")
     table = moments[[*LOGS[log]]].astype({"onset": int, "offset": int})
     table.rename(columns=LOGS[log]).to_csv(path, index=False)
+
+
+def moments_of(found: Analysis) -> pd.DataFrame:
+    """What was spotted in a video, as a table of moments: `film` is the file's name, frames are counted from 1."""
+    frames = {key: np.searchsorted(found.trace.times, found.table[key]) + 1 for key in ("onset", "offset")}
+    kind = np.where(found.table.duration > 1e3 * LONG, "mae", "me")
+    named = {"emotion": found.table.likeliest} if "likeliest" in found.table else {}
+    return pd.DataFrame({"film": found.video.path.stem, **frames, "kind": kind, **named})

@@ -16,7 +16,6 @@ if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from studies.film import LongTake
-from studies.moments import spotting_scores
 from studies.portraits import silent
 from studies.script import Save, Seeds, one_sentence
 from studies.stored import FACES, Stored, writable
@@ -29,6 +28,7 @@ from tsfmicro_lab.preprocess import align_clip, spot_apex
 from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker
 from tsfmicro_lab.preprocess.spotting import FaceFinder, cut, spot, trace_motion
 from tsfmicro_lab.provenance import environment
+from tsfmicro_lab.training.metrics import spotting_scores
 
 #: Expressions of a film, seconds of rest around each, side of a frame (pixels); every second frame is kept.
 SHOWN, REST, SIZE, STEP = 4, 1.2, 128, 2

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from studies.megc_log import read_moments, write_moments
-from studies.moments import match_moments, spotting_scores
+from tsfmicro_lab.training.metrics import match_moments, spotting_scores
 
 
 def moments(film, spans, emotions=None):

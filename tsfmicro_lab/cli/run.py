@@ -92,20 +92,30 @@ def analyze_video(
     classes: Annotated[str | None, typer.Option(help="Its classes, with commas, where its folder has none.")] = None,
     fps: Annotated[float | None, typer.Option(help="True frames per second, where the file does not tell.")] = None,
     strictness: Annotated[float, typer.Option(min=1, help="Less finds more, and more that is nothing.")] = 6.0,
+    truth: Annotated[Path | None, typer.Option(help="A table of true moments, to score what is found.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Where the page goes.")] = Path("build/analysis"),
     force: Force = False,
 ) -> None:
-    """Spot quick movements of a face in your own video, and say what a model makes of them, on one page."""
-    from tsfmicro_lab.analyze import analyze
+    """Spot quick movements of a face in your own video, and say what a model makes of them, on one page.
+
+    Of a truth, columns are onset, offset, perhaps apex and emotion: seconds or, all whole, frames counted from 1.
+    """
+    import pandas as pd
+
+    from tsfmicro_lab.analyze import analyze, read_truth, score_truth
     from tsfmicro_lab.models import card, checkpoint_folder, from_pretrained
     from tsfmicro_lab.reports import analysis_report
 
     may_write(out / "index.html", force)
     names = tuple(name.strip() for name in classes.split(",")) if classes else ()
     given = None if model == "none" else from_pretrained(model)
-    found = analyze(path, given, names, fps=fps, strictness=strictness)
+    true = read_truth(truth) if truth else None
+    found = analyze(path, given, names, fps=fps, strictness=strictness, most=8 if true is None else 1000)
     print_table(found.table, "Moments: times in seconds, duration in ms, head motion in pixels at 224 px")
     for note in found.notes:
         print(f"• {note}")
     page = analysis_report(found, out, card.training_data(checkpoint_folder(model)))
     print(f"the page: {page} (it shows the face: handle it like the recording)")
+    if true is not None:
+        scored = pd.DataFrame([score_truth(found, true)])
+        print_table(scored, f"Against {len(true)} true moments, hit where intersection over union is 0.5 or more")
