@@ -4,7 +4,8 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -32,6 +33,16 @@ def process_pool(
     return ProcessPoolExecutor(workers or usable_cores(), context, initializer=_start, initargs=(start, arguments))
 
 
+@contextmanager
+def whole_pool() -> Iterator[None]:
+    """Says in one sentence that a process of a pool was lost, which most often the system ends for its memory."""
+    try:
+        yield
+    except BrokenExecutor as error:
+        remedy = "what is finished is kept, and the same call goes on there; fewer processes need less memory"
+        raise RuntimeError(f"a worker process was lost, as one is that takes too much memory: {remedy}") from error
+
+
 def spread(function: Callable[[T], R], items: Sequence[T], workers: int | None = 1) -> Iterator[R]:
     """`map` on several processes: results in order, with a few items per process under way at a time.
 
@@ -48,7 +59,7 @@ def spread(function: Callable[[T], R], items: Sequence[T], workers: int | None =
     if workers == 1:
         yield from map(function, items)
         return
-    with process_pool(workers) as pool:
+    with process_pool(workers) as pool, whole_pool():
         for begin in range(0, len(items), 8 * workers):
             yield from pool.map(function, items[begin : begin + 8 * workers], chunksize=4)
 

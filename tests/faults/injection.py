@@ -7,14 +7,17 @@ what was finished stays as it was, nothing wrong is read as right, and what is s
 import argparse
 import hashlib
 import multiprocessing
+import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,31 +25,60 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tsfmicro_lab.data import SyntheticMicroExpressions
+from tsfmicro_lab.processes import process_pool
+
 #: Children of a server that has imported everything start in milliseconds.
 CONTEXT: Any = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch", "tsfmicro_lab.training", "tsfmicro_lab.data", "tsfmicro_lab.results"])
 ERRORS = (OSError, ValueError, RuntimeError, MemoryError)
 REFUSED = "refused: "
+#: Mebibytes that a process of a pool may take besides what it has, and seconds after which it is ended.
+Hunger = tuple[()] | tuple[float, float]
 #: Files in which nothing is measured: what a person reads, and what a lock or a checkpoint under way needs.
 UNREAD = ("README.md", "environment.json", ".lock")
 
 
-def train(folder: Path) -> str:
+class Clips(SyntheticMicroExpressions):
+    """Synthetic clips; a process that asks for one is starved."""
+
+    hunger: Hunger = ()
+
+    def __getitem__(self, i: int) -> Any:
+        if self.hunger:
+            starve(*self.hunger)
+            self.hunger = ()
+        return super().__getitem__(i)
+
+
+def starve(mebibytes: float, seconds: float) -> None:
+    """Gives this process so much address space beyond what it has; after some seconds it is ended, as by a system."""
+    used = int(Path("/proc/self/statm").read_text("utf-8").split()[0]) * resource.getpagesize()
+    end = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
+    end.daemon = True
+    end.start()
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(mebibytes * 2**20), resource.RLIM_INFINITY))
+
+
+def train(folder: Path, hunger: Hunger = ()) -> str:
     """Leave-one-subject-out with models and checkpoints."""
     from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
     from tsfmicro_lab.training import Recipe, Run, cross_validate
 
     samples = prepare(SyntheticMicroExpressions(3, 5, image_size=64, seed=3), 28, progress=False)
     run = Run("tsfmicro_temporal", settings={"image_size": 28}, recipe=Recipe(epochs=3))
-    return cross_validate(samples, run, folder=folder, keep_models=True, checkpoints=True, progress=False).to_csv()
+    keep: dict[str, Any] = {"folder": folder, "keep_models": True, "checkpoints": True, "progress": False}
+    with process_pool(2, starve, hunger) if hunger else nullcontext() as pool:
+        return cross_validate(samples, run, executor=pool, **keep).to_csv()
 
 
-def store(folder: Path) -> str:
+def store(folder: Path, hunger: Hunger = ()) -> str:
     """Aligned tensors on disk."""
-    from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
+    from tsfmicro_lab.data import prepare
 
-    samples = prepare(SyntheticMicroExpressions(2, 20, image_size=64, seed=3), 32, folder=folder, progress=False)
-    return _content(samples)
+    data = Clips(2, 20, image_size=64, seed=3)
+    data.hunger = hunger
+    return _content(prepare(data, 32, folder=folder, workers=2 if hunger else 1, progress=False))
 
 
 def read_run(folder: Path) -> str:
@@ -179,6 +211,20 @@ def twice(work: str, folder: Path, rng: np.random.Generator, whole: str, seconds
     return "".join(r[:200] for r in wrong) if wrong or whole not in results else ""
 
 
+def starved(work: str, folder: Path, rng: np.random.Generator, whole: str, seconds: float) -> str:
+    """Processes of a pool that run out of memory, or that the system ends for it: one sentence, and it goes on."""
+    make = WORKS[work][0]
+    limited = rng.random() < 0.5
+    hunger = (2 ** rng.uniform(0, 9), 1e6) if limited else (2**20, rng.uniform(0, seconds))
+    first = ask(partial(make, hunger=hunger), folder)
+    if first != whole and not first.startswith(REFUSED):
+        return f"{hunger}, no sentence: {first[:200]}"
+    if first != whole and (len(first) > 1000 or "\n" in first):
+        return f"{hunger}, a long story: {first[:200]}"
+    again = ask(make, folder)
+    return "" if again == whole else f"{hunger}, another result: {again[:200]}"
+
+
 def no_room(work: str, folder: Path, rng: np.random.Generator, whole: str, seconds: float) -> str:
     """A disk that is really full, in memory: bubblewrap makes one of a size."""
     size = int(2 ** rng.uniform(13, 17.5))
@@ -199,6 +245,7 @@ FAULTS: dict[str, Callable[[str, Path, np.random.Generator, str, float], str]] =
     "no file beyond a size": full,
     "a bit turned, an end cut off": harmed,
     "two at once": twice,
+    "a worker out of memory": starved,
     "no room on the disk": no_room,
 }
 

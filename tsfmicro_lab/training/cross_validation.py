@@ -26,7 +26,7 @@ from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
 from tsfmicro_lab.files import alone, file_digest, safe_name, space_advice, write_whole
 from tsfmicro_lab.models.base import WEIGHTS, check_word
 from tsfmicro_lab.models.card import model_card
-from tsfmicro_lab.processes import process_pool
+from tsfmicro_lab.processes import process_pool, whole_pool
 from tsfmicro_lab.provenance import environment
 from tsfmicro_lab.training.metrics import score_table
 from tsfmicro_lab.training.predictions import read_predictions, write_predictions
@@ -70,8 +70,8 @@ def cross_validate(
         runs below each other, as :func:`~tsfmicro_lab.training.score_table` takes them.
 
     Raises:
-        ValueError: A subject stands on both sides of a fold, the folder holds another run, or two runs have one name
-            and seed.
+        ValueError: There is no run or no fold, a subject stands on both sides of a fold, the folder holds another run,
+            or two runs have one name and seed.
         OSError: A fold cannot be written, and earlier folds stay whole; or another run is writing to the folder.
         MemoryError: A batch does not fit the device; the message says how many clips may.
 
@@ -85,6 +85,8 @@ def cross_validate(
         ['tsfmicro_spatial', 'tsfmicro_spatial', 'majority', 'random']
     """
     several = list(runs) if isinstance(runs, Sequence) else [runs or Run()]
+    if not several or (folds is not None and not len(folds)):
+        raise ValueError("there is nothing to evaluate: give at least one run and one fold")
     names = [run_name(run) for run in several]
     if len(set(names)) < len(names):
         raise ValueError(f"two runs have one name and seed: {', '.join(sorted(names))}")
@@ -261,8 +263,9 @@ def _train_all(samples: Samples, jobs: list[_Job], executor: Executor | None) ->
         shared = client.submit(copy.copy, samples, pure=False)
     futures = {executor.submit(_Job.train, job, shared): job for job in jobs}
     try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        with whole_pool():
+            for future in as_completed(futures):
+                yield futures[future], future.result()
     except CancelledError as error:
         raise RuntimeError("the scheduler was lost; finished folds are kept, the same call goes on there") from error
     finally:
