@@ -166,7 +166,10 @@ def _read_about(folder: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError("run.json is larger than any run's")
         about = json.loads(path.read_text(encoding="utf-8"))
-        return about | {"folds": dict(about["folds"]), "classes": tuple(map(str, about["classes"]))}
+        run = dict(about.get("run", {}))
+        if not isinstance(run.get("selection", ""), str):
+            raise ValueError("its selection is no word")
+        return about | {"run": run, "folds": dict(about["folds"]), "classes": tuple(map(str, about["classes"]))}
     except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{folder} holds no run of `cross_validate` ({error})") from error
 

@@ -25,7 +25,7 @@ class PlainErrors(TyperGroup):
             told = str(error)
             if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
                 told = f"{error.filename}: a file lies where a folder is needed: give another place"
-            typer.secho(told, fg="red", err=True)
+            typer.secho(told if len(told) < 2000 else f"{told[:2000]} …", fg="red", err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
             typer.secho("stopped; what was finished is kept, and the same command goes on from there", err=True)

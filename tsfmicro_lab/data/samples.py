@@ -269,7 +269,7 @@ def read_store(place: Path) -> tuple[Arrays, pd.DataFrame, Manifest]:
             arrays[name] = np.load(file, mmap_mode="c", allow_pickle=False)
             if (arrays[name].dtype, arrays[name].shape) != (kind.dtype, (len(table), *kind.shape(manifest["size"]))):
                 raise ValueError(f"{file.name} is not what {MANIFEST} says")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ValueError(f"{place} is truncated or altered ({error}): prepare the data set again") from error
     return arrays, table, manifest
 
@@ -309,7 +309,7 @@ def _read_done(path: Path, arrays: dict[str, np.memmap[Any, Any]]) -> dict[int, 
             note = json.loads(line)
             if _digest(*(x[note["row"]] for x in arrays.values())) == note["tensors"]:
                 done[note["row"]] = note["source"]
-        except (ValueError, KeyError, TypeError, IndexError):
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
             continue  # the line that was being written when the process was killed
     return done
 

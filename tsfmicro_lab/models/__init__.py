@@ -92,9 +92,9 @@ def from_pretrained(name: Path | str) -> Recognizer:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = MODELS[config.pop("name")]
         model = kind(type(kind.presets["base"])(**frozen(config)))
-    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        remedy = f"give a folder of save_pretrained, or one of {', '.join(SHIPPED)}"
-        raise ValueError(f"{folder} holds no model of this lab ({error}): {remedy}") from error
+    except (OSError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        why, remedy = str(error).partition("\n")[0], f"give a folder of save_pretrained, or one of {', '.join(SHIPPED)}"
+        raise ValueError(f"{folder} holds no model of this lab ({why}): {remedy}") from error
     tensors = read_weights(folder / WEIGHTS)
     fill(model, tensors, f"the weights in {folder} do not fit its config.json: save the model again")
     return model.eval()
