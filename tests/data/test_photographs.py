@@ -64,6 +64,12 @@ def test_landmarks_that_are_no_face_are_refused(turned_head, spoil):
         fit_head(spoil(turned_head[0][NAMED]), SIZE)
 
 
+@pytest.mark.parametrize("count", [0, 5, 29, 100, 468, 1000])
+def test_a_wrong_number_of_landmarks_is_said(count):
+    with pytest.raises(ValueError, match="a face has 30 named landmarks"):
+        photograph(np.zeros((128, 128, 3), np.uint8), np.ones((count, 2), np.float32), {"12": 2.0})
+
+
 def test_at_rest_the_surface_is_the_photograph(portraits):
     for portrait in portraits:
         surface = photographed(portrait, SIZE)

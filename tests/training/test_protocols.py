@@ -262,6 +262,12 @@ def test_two_folds_of_one_name_are_refused(samples):
         cross_validate(samples, QUICK, [folds[0], replace(folds[1], name="sub01")])
 
 
+@pytest.mark.parametrize("nothing", [{"runs": []}, {"folds": []}])
+def test_nothing_to_evaluate_is_said(samples, nothing):
+    with pytest.raises(ValueError, match="nothing to evaluate: give at least one run and one fold"):
+        cross_validate(samples, progress=False, **nothing)
+
+
 def test_two_threads_of_one_process_are_refused(samples, monkeypatch):
     """They would draw from the same random numbers, and each run would give other predictions."""
     folds, fitted, refused = leave_one_subject_out(samples.annotations), protocols.fit, []

@@ -100,7 +100,7 @@ def photographed(portrait: Portrait, size: int = 224) -> Surface:
         size: Side of the pictures to be drawn, pixels: the eyes get their usual place and distance there.
     """
     points = portrait.points
-    named = points[list(FACE_POINTS.values())] if len(points) > len(FACE_POINTS) else points
+    named = points[list(FACE_POINTS.values())] if len(points) == 478 else points
     # The aligned face with room around it, and a margin beyond the picture.
     matrix = 0.7 * estimate_alignment(named, size) + np.array([[0, 0, 0.15 * size], [0, 0, 0.20 * size]])
     margin = round(MARGIN * SUPERSAMPLE * size)
@@ -207,6 +207,9 @@ def photograph(image: Frame, landmarks: Points, units: Strengths, size: int = 22
         units: Largest displacement of each action unit, pixels of the result.
         size: Side of the result, a square around the face, pixels.
         seed: Of duration, drift, flicker and noise; the eyes do not blink.
+
+    Raises:
+        ValueError: The landmarks are not that many, not finite, or show no face.
 
     Example:
         >>> from skimage.data import astronaut

@@ -24,7 +24,7 @@ def estimate_alignment(landmarks: Points, size: int) -> Matrix:
     """Similarity (rotation, scale, shift) from the frame to an aligned square, with the eye corners in standard places.
 
     Raises:
-        ValueError: The landmarks are not finite or all in one place.
+        ValueError: The landmarks are not the named ones, not finite, or all in one place.
 
     Example:
         >>> points = np.zeros((30, 2), np.float32)
@@ -35,6 +35,8 @@ def estimate_alignment(landmarks: Points, size: int) -> Matrix:
     """
     from skimage.transform import SimilarityTransform
 
+    if np.shape(landmarks) != (len(POINT_INDEX), 2):
+        raise ValueError(f"a face has {len(POINT_INDEX)} named landmarks (x, y), got {np.shape(landmarks)}")
     source = landmarks[[POINT_INDEX[name] for name in ANCHORS]].astype(np.float64)
     target = np.array(list(ANCHORS.values())) * size - 0.5
     if not np.isfinite(source).all() or np.ptp(source, axis=0).max() < 1:
