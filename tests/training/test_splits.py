@@ -70,6 +70,12 @@ def test_repeated_folds_test_everybody_once_in_each_repetition(folds, repeats, s
     assert all((a.test == b.test).all() for a, b in zip(made, again, strict=True))
 
 
+def test_five_folds_unless_told_and_targets_by_their_name():
+    table = pd.DataFrame({"subject": list("abcdefg"), "emotion": "x"})
+    assert len(nested_leave_one_subject_out(table, target="emotion")) == 7
+    assert [fold.name for fold in subject_k_fold(table)] == ["1-1", "1-2", "1-3", "1-4", "1-5"]
+
+
 def test_a_class_that_training_lacks_is_warned_of_by_name():
     annotations = pd.DataFrame({"subject": list("aabb"), "emotion": ["x", "rare", "x", "x"]})
     with pytest.warns(UserWarning, match="fold a: no clip to train on has rare"):

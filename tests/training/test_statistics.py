@@ -96,6 +96,16 @@ def test_crossed_seeds_and_subjects_are_a_two_way_analysis_of_variance():
     assert (df, outer_df) == (people - 1, seeds - 1)
 
 
+def test_several_scores_at_once_are_as_one_by_one_and_no_variance_has_too_few_degrees_of_freedom():
+    pseudo = np.random.default_rng(0).normal(0, 0.4, (4, 5, 9))  # seeds, scores, people: nothing but noise
+    together = two_levels(pseudo.mean(-1), list(pseudo), same_people=True)
+    for i in range(5):
+        alone = two_levels(pseudo[:, i].mean(-1), list(pseudo[:, i]), same_people=True)
+        assert [x[0][i] for x in together] == pytest.approx([x[0] for x in alone])
+        assert together[2][1][i] == pytest.approx(alone[2][1])
+    assert together[2][1].min() == 3, "of the seeds, which are fewer"
+
+
 def test_the_same_people_in_every_seed_are_counted_once():
     """Three copies of one experiment tell no more than one: the interval must not shrink."""
     one, other = draw(5), draw(5).pipe(again, 5)
