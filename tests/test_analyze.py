@@ -4,10 +4,11 @@ import pytest
 from takes import beside, long_take, vary_frame_rate
 from typer.testing import CliRunner
 
+from studies.film import write_video
 from studies.megc_log import moments_of
 from tsfmicro_lab.analyze import analyze, read_truth, score_truth
 from tsfmicro_lab.cli import app
-from tsfmicro_lab.data.video import VideoError, write_video
+from tsfmicro_lab.data.video import VideoError
 from tsfmicro_lab.models import create_model, from_pretrained
 from tsfmicro_lab.models.base import UNSURE
 from tsfmicro_lab.reports import analysis_report

@@ -1,15 +1,18 @@
 """A long take of one synthetic face: micro-expressions at known times, with rest, blinks and sway between them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 
-from tsfmicro_lab.clips import LazyFrames
+from tsfmicro_lab.clips import Frame, LazyFrames
 from tsfmicro_lab.data.mesh import Vertices
 from tsfmicro_lab.data.motion import FPS, Distractors, Motion
 from tsfmicro_lab.data.moving_face import MovingFace
+from tsfmicro_lab.data.video import VideoError
 
 
 class LongTake(MovingFace):
@@ -69,3 +72,33 @@ def _motion(frames: int, strength: Distractors, seed: int) -> Motion:
         centre += rng.uniform(2.0, 6.0) / strength.blinks
     closure = lids.clip(0, 1).astype(np.float32)
     return replace(motion, closure=closure, noise=1.5 * strength.noise, seed=(seed, 6))
+
+
+def write_video(frames: Iterable[Frame], path: Path | str, fps: float, codec: str = "FFV1") -> Path:
+    """Writes RGB frames of one size to a video file, whose ending chooses the container.
+
+    The codec FFV1 (in .mkv) loses nothing; MJPG (in .avi) and mp4v (in .mp4) do.
+
+    Raises:
+        VideoError: There is no frame, or this OpenCV cannot write that codec.
+
+    Example:
+        >>> import tempfile
+        >>> from tsfmicro_lab.data.video import Video
+        >>> grey = [np.full((48, 64, 3), value, np.uint8) for value in (10, 20, 30)]
+        >>> path = write_video(grey, Path(tempfile.mkdtemp()) / "grey.mkv", 100)
+        >>> [(time, int(read().max())) for time, read in Video(path)]
+        [(0.0, 10), (0.01, 20), (0.02, 30)]
+    """
+    writer = None
+    for frame in frames:
+        if writer is None:
+            code = cv2.VideoWriter.fourcc(*codec)
+            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, fps, frame.shape[1::-1])
+            if not writer.isOpened():
+                raise VideoError(f"{path}: this OpenCV writes no {codec} there; try MJPG in an .avi file")
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    if writer is None:
+        raise VideoError(f"{path}: there is no frame to write")
+    writer.release()
+    return Path(path)

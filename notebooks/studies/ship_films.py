@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from studies.film import LongTake
+from studies.film import LongTake, write_video
 from tsfmicro_lab.analyze import analyze
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions
-from tsfmicro_lab.data.video import write_video
 from tsfmicro_lab.models import Recognizer
 from tsfmicro_lab.models.base import UNSURE
 from tsfmicro_lab.preprocess.landmarks import MediaPipeLandmarker

@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from IPython.display import HTML
 
+from studies.film import write_video
 from studies.portraits import silent
 from tsfmicro_lab.clips import Clip
-from tsfmicro_lab.data.video import write_video
 
 #: Begin and end of a moment, in frames or seconds.
 Span = tuple[float, float]

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 from takes import vary_frame_rate
 
-from tsfmicro_lab.data.video import Video, VideoError, write_video
+from studies.film import write_video
+from tsfmicro_lab.data.video import Video, VideoError
 
 
 def grey(values, side=64):

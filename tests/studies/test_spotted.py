@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from studies.film import write_video
 from studies.spotted import best_ious, count_spots, iou, playable
 from studies.webcam import Recorder
 from tsfmicro_lab.clips import Clip
-from tsfmicro_lab.data.video import write_video
 
 
 def test_a_span_that_is_too_long_is_no_hit_and_a_second_one_is_an_alarm():

@@ -8,9 +8,9 @@ import torch
 import traitlets
 from skimage.data import astronaut
 
+from studies.film import write_video
 from tsfmicro_lab.clips import read_image
 from tsfmicro_lab.data import SyntheticMicroExpressions
-from tsfmicro_lab.data.video import write_video
 from tsfmicro_lab.explain import METHODS, where_how
 from tsfmicro_lab.explain.regions import region_table, unit_regions, without_motion
 from tsfmicro_lab.models import create_model, from_pretrained

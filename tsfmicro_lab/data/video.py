@@ -3,7 +3,7 @@
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -84,36 +84,6 @@ class Video:
         if len(self._seen) < 2:  # two pictures that differ are enough to know that they are decoded
             self._seen.add(zlib.crc32(frame.tobytes()))
         return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-
-
-def write_video(frames: Iterable[Frame], path: Path | str, fps: float, codec: str = "FFV1") -> Path:
-    """Writes RGB frames of one size to a video file, whose ending chooses the container.
-
-    The codec FFV1 (in .mkv) loses nothing; MJPG (in .avi) and mp4v (in .mp4) do.
-
-    Raises:
-        VideoError: There is no frame, or this OpenCV cannot write that codec.
-
-    Example:
-        >>> import tempfile
-        >>> import numpy as np
-        >>> grey = [np.full((48, 64, 3), value, np.uint8) for value in (10, 20, 30)]
-        >>> path = write_video(grey, Path(tempfile.mkdtemp()) / "grey.mkv", 100)
-        >>> [(time, int(read().max())) for time, read in Video(path)]
-        [(0.0, 10), (0.01, 20), (0.02, 30)]
-    """
-    writer = None
-    for frame in frames:
-        if writer is None:
-            code = cv2.VideoWriter.fourcc(*codec)
-            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, fps, frame.shape[1::-1])
-            if not writer.isOpened():
-                raise VideoError(f"{path}: this OpenCV writes no {codec} there; try MJPG in an .avi file")
-        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    if writer is None:
-        raise VideoError(f"{path}: there is no frame to write")
-    writer.release()
-    return Path(path)
 
 
 def _open(path: Path) -> cv2.VideoCapture:
