@@ -52,11 +52,16 @@ def test_what_is_there_is_replaced_with_force_alone(tmp_path):
     table.write_text("mine")
     page.mkdir()
     (page / "index.html").write_text("mine")
+    (moments := tmp_path / "other" / "moments.csv").parent.mkdir()
+    (report := out / "tsfmicro_spatial-0" / "report.html").write_text("mine")
+    moments.write_text("mine")
     for asked, path in (
         (["results", str(out), "--csv", str(table)], table),
         (["results", str(out), "--latex", str(table)], table),
         (["data", "check", str(tmp_path), "--save", str(table)], table),
+        (["results", str(out), "--html"], report),
         (["analyze", str(table), "--out", str(page)], page / "index.html"),
+        (["analyze", str(table), "--out", str(moments.parent)], moments),
     ):
         result = run.invoke(app, asked)
         assert result.exit_code == 1
@@ -64,6 +69,8 @@ def test_what_is_there_is_replaced_with_force_alone(tmp_path):
         assert path.read_text() == "mine"
     assert run.invoke(app, ["results", str(out), "--csv", str(table), "--force"]).exit_code == 0
     assert "tsfmicro_spatial" in table.read_text()
+    assert run.invoke(app, ["results", str(out), "--html", "--force"]).exit_code == 0
+    assert "tsfmicro_spatial" in report.read_text()
 
 
 @pytest.mark.parametrize("name", STUDIES)
