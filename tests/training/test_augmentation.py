@@ -135,11 +135,6 @@ def test_flow_moves_with_its_picture_whatever_its_numbers_are_kept_in(dtype):
     assert torch.allclose(moved["flow_dis"].norm(dim=1), 2**0.5 * moved["onset"][:, 0], atol=0.02)
 
 
-def test_nothing_to_augment_is_said():
-    with pytest.raises(ValueError, match="nothing to augment: give tensors by name"):
-        Augmentation(56)({})
-
-
 def test_labels_pass_and_unknown_tensors_are_named():
     label = torch.tensor([3, 1])
     assert torch.equal(Augmentation(56)({"label": label, "onset": frames(2)})["label"], label)

@@ -148,6 +148,8 @@ def prepare_clip(
         raise ValueError(f"{' and '.join(sorted(cropped))} crop the upright face by its landmarks: leave align=True")
     if align or "landmarks" in names:
         clip = replace(clip, landmarks=onset_landmarks(clip, landmarker))
-    frames = LazyFrames(lru_cache(max(1, KEPT_BYTES // clip.frames[0].nbytes))(clip.frame), range(len(clip.frames)))
-    source = Source(replace(clip, frames=frames), size, align)
+    if not {*names} <= {*KEY_FRAMES, "landmarks"}:
+        most = max(1, KEPT_BYTES // clip.frame(clip.onset).nbytes)
+        clip = replace(clip, frames=LazyFrames(lru_cache(most)(clip.frame), range(len(clip.frames))))
+    source = Source(clip, size, align)
     return {name: PREPARED[name].make(source).astype(PREPARED[name].dtype) for name in in_order(names)}

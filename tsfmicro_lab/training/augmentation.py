@@ -56,10 +56,8 @@ class Augmentation(nn.Module):
         """Returns the tensors, moved alike as their kinds want it; images 0 to 255, as floats. `label` stays as it is.
 
         Raises:
-            ValueError: There is no tensor, or one has a name of no kind (see `data.tensors`).
+            ValueError: A tensor has a name of no kind (see `data.tensors`).
         """
-        if not batch:
-            raise ValueError("there is nothing to augment: give tensors by name, such as {'onset': frames}")
         first = next(iter(batch.values()))
         place = self.draw(len(first), first.device)
         done = dict(batch)
