@@ -1,4 +1,6 @@
 import json
+import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -221,6 +223,33 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(ValueError, match=r"no weights can be read from .*model\.safetensors .*: give a whole"):
         from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("tsfmicro_late", "depths", [10**9, 1]),
+        ("tsfmicro_late", "spatial_depth", 10**30),
+        ("tsfmicro_late", "heads", 0),
+        ("tsfmicro_late", "dims", [16, 24] * 1000),
+        ("tsfmicro_temporal", "image_size", 4096),  # the table of distances alone would take 2 TiB
+        ("mmnet", "image_size", 10**6),
+        ("slstt_mean", "temperature", 0),
+    ],
+)
+def test_a_configuration_cannot_ask_for_all_memory(name, setting, value, tmp_path):
+    create_model(name, 4).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert setting in config
+    (tmp_path / "config.json").write_text(json.dumps({**config, setting: value}))
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, limits[1]))
+    try:
+        with pytest.raises(ValueError, match=r"holds no model of this lab \(.+\): give a folder"):
+            from_pretrained(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

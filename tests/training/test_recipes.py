@@ -178,7 +178,7 @@ def test_a_training_goes_on_bit_for_bit_with_every_schedule(samples, tmp_path, k
         ({"optimizer": "lion"}, "unknown optimizer 'lion': choose from adamw, adam, sgd"),
         ({"schedule": "linear"}, "unknown schedule 'linear': choose from exponential, step, cosine"),
         ({"focal": -1.0}, "focal of a recipe must be at least 0, got -1"),
-        ({"decay": 0.9}, "decay 0.9 is of schedule 'exponential' or 'step', not 'cosine': name one of them"),
+        ({"decay": 0.9}, "decay 0.9 is of schedule 'exponential' or 'step', not of 'cosine': name one"),
         ({"decay_epochs": 0}, "decay_epochs of a recipe must be at least 1"),
         ({"patience": -2}, "patience of a recipe must be at least 0"),
     ],

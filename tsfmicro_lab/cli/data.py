@@ -27,9 +27,7 @@ def notebooks(out: Annotated[Path, typer.Argument(help="A new folder.")]) -> Non
     if out.exists():
         raise FileExistsError(f"{out} is there already: name a new folder, so that nothing of yours is overwritten")
     for name in ("notebooks", "docs", "data_cards"):
-        leave = shutil.ignore_patterns(
-            "__pycache__", ".*", "site", "assignments"
-        )  # whose hidden checks are a teacher's
+        leave = shutil.ignore_patterns("__pycache__", ".*", "site", "assignments")  # the hidden checks are a teacher's
         shutil.copytree(bundled(name), out / name, ignore=leave)
     print(f"next: jupyter lab --notebook-dir {out}, and open notebooks/README.ipynb")
 

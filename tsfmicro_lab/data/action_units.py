@@ -12,9 +12,7 @@ _UNIT = re.compile(r"(?P<side>[LRTB])?(?:AU|AD|M)?(?P<number>\d{1,2})[A-E]?", re
 _SEPARATORS = re.compile(r"[+,&;/，、；＋]")
 #: A line of a key, `code = what it means`, and meanings that leave open which unit it is: side and strength.
 _EXPLAINED = re.compile(r"""\W*?["'(]?([^\W\d][^=:–]{0,23}?)["')]?\s*(?:[=:–]|\s-\s)\s*(.+)""")
-_ASIDE = re.compile(
-    r"left|right|upper|lower|top|bottom|lateral|side|intens|trace|slight|marked|severe|maxim", re.IGNORECASE
-)
+_ASIDE = re.compile("(?i)left|right|upper|lower|top|bottom|lateral|side|intens|trace|slight|marked|severe|maxim")
 
 
 class Coding(NamedTuple):
@@ -52,9 +50,8 @@ def parse_action_units(text: str, words: Mapping[str, str] = MappingProxyType({}
             bare = re.sub(r"^ref(?=\()|[()（）?？\s]", "", words.get(choice.lower(), choice), flags=re.IGNORECASE)
             if match := _UNIT.fullmatch(bare):
                 name = f"{(match['side'] or '').upper()}{int(match['number'])}"
-                units[name] = (
-                    units.get(name, False) or len(choices) > 1 or bare not in (choice, words.get(choice.lower()))
-                )
+                guessed = len(choices) > 1 or bare not in (choice, words.get(choice.lower()))
+                units[name] = units.get(name, False) or guessed
             elif bare or choice.lower() not in words:
                 remarks.append(f"'{choice}'")
     unsure = ", ".join(name for name, doubtful in units.items() if doubtful)

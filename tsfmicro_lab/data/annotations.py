@@ -66,9 +66,8 @@ def grouped(report: pd.DataFrame) -> pd.DataFrame:
     """
     kind = report["why"].str.replace(r"'[^']*'|\S*\d\S*", "…", regex=True).rename("kind")
     first = {name: (name, "first") for name in ("subject", "clip", "why")}
-    return (
-        report.groupby(["what", kind], sort=False).agg(rows=("why", "size"), **first).reset_index().drop(columns="kind")
-    )
+    groups = report.groupby(["what", kind], sort=False)
+    return groups.agg(rows=("why", "size"), **first).reset_index().drop(columns="kind")
 
 
 def read_annotations(card: Card, labels: Card, root: Path, report: Corrections, as_released: bool) -> pd.DataFrame:
@@ -313,10 +312,7 @@ def _order(frames: dict[str, int | None], longest: float, say: Say, spotted: boo
     elif apex == onset:
         say("doubtful", f"apex and onset are one frame, {apex}: difference and flow are zero")
     if offset - onset > longest:
-        say(
-            "doubtful",
-            f"{offset - onset} frames from onset to offset are longer than {LONGEST} s, a micro-expression's",
-        )
+        say("doubtful", f"{offset - onset} frames from onset to offset are longer than {LONGEST} s, the most")
     return True
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from tsfmicro_lab.models import frl_dgt, htnet, mmnet, shallow, slstt, tsfmicro
 from tsfmicro_lab.models.base import STREAMS, WEIGHTS, Recognizer, check_word, frozen
 from tsfmicro_lab.models.tsfmicro import TSFmicro
-from tsfmicro_lab.models.weights import fill, read_weights
+from tsfmicro_lab.models.weights import MAX_BYTES, fill, read_weights
 from tsfmicro_lab.seeds import seeded
 
 #: Models that ship with the lab, trained on synthetic faces alone; each lies in a folder of its name with a card.
@@ -91,10 +92,15 @@ def from_pretrained(name: Path | str) -> Recognizer:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = MODELS[config.pop("name")]
-        model = kind(type(kind.presets["base"])(**frozen(config)))
-    except (OSError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        config = type(kind.presets["base"])(**frozen(config))
+        with torch.device("meta"):  # sizes without memory: the file decides how much is asked for
+            plan = kind(config)
+        if (needed := sum(x.nbytes for x in plan.buffers())) > MAX_BYTES:
+            raise ValueError(f"its tables would take {needed >> 30} GiB")
+    except (OSError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         why, remedy = str(error).partition("\n")[0], f"give a folder of save_pretrained, or one of {', '.join(SHIPPED)}"
         raise ValueError(f"{folder} holds no model of this lab ({why}): {remedy}") from error
     tensors = read_weights(folder / WEIGHTS)
-    fill(model, tensors, f"the weights in {folder} do not fit its config.json: save the model again")
+    fill(plan, tensors, f"the weights in {folder} do not fit its config.json: save the model again")
+    (model := kind(config)).load_state_dict(plan.state_dict())
     return model.eval()

@@ -103,6 +103,8 @@ class ModelConfig:
             check_word(name, getattr(self, name), known)
         if self.classes and len(self.classes) != self.num_classes:
             raise ValueError(f"{self.num_classes} classes, but {len(self.classes)} names: {', '.join(self.classes)}")
+        if not (self.temperature > 0 and 0 <= self.certain <= 1):
+            raise ValueError(f"temperature {self.temperature} must be above 0, certain {self.certain} from 0 to 1")
 
     @property
     def units(self) -> bool:
@@ -116,7 +118,15 @@ def sizes(name: str, kind: Callable[..., ModelConfig]) -> dict[str, ModelConfig]
 
 
 def frozen(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a configuration as they were before a file made lists of its tuples."""
+    """Fields of a configuration as they were before a file made lists of its tuples.
+
+    Raises:
+        ValueError: A size is none of a network that anybody could train: a file from elsewhere could ask for anything.
+    """
+    for name, value in fields.items():
+        numbers, most = value if isinstance(value, list) else [value], 256 if "depth" in name else 4096
+        if len(numbers) > (4096 if name == "classes" else 64) or any(isinstance(x, int) and x > most for x in numbers):
+            raise ValueError(f"{name} is too large: {str(value)[:40]}")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 

@@ -163,7 +163,7 @@ class ManhattanRetention(nn.Module):
         Raises:
             ValueError: There is not one such value for each head.
         """
-        if len(gamma) != self.heads or not bool(((gamma > 0) & (gamma <= 1)).all()):
+        if len(gamma) != self.heads or not (gamma.is_meta or bool(((gamma > 0) & (gamma <= 1)).all())):
             raise ValueError(f"the decay of {self.heads} heads must lie in (0, 1], got {gamma.tolist()}")
         self.gamma = gamma
         self.bias = manhattan_bias(gamma, 1 if self.decomposed else self.grid, self.grid).to(self.sin.device)

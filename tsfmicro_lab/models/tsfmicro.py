@@ -86,7 +86,7 @@ class RetentionPyramid(nn.Module):
 
     def __init__(self, c: TSFmicroConfig) -> None:
         super().__init__()
-        rates = iter(torch.linspace(0, c.drop_path, sum(c.depths)).tolist())
+        rates = iter(torch.linspace(0, c.drop_path, sum(c.depths), device="cpu").tolist())
         self.stages, self.downsamples = nn.ModuleList(), nn.ModuleList()
         for i, (dim, depth) in enumerate(zip(c.dims, c.depths, strict=True)):
             if i:

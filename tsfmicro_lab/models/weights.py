@@ -32,6 +32,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def fill(module: nn.Module, given: dict[str, Tensor], wrong: str) -> None:
     """Loads tensors into a module, or lists those that are missing, unknown, of another shape, or not finite.
 
+    A module on torch's meta device, which has shapes without numbers, takes the tensors themselves.
+
     Raises:
         ValueError: They do not fit; the message begins with `wrong`.
     """
@@ -41,4 +43,4 @@ def fill(module: nn.Module, given: dict[str, Tensor], wrong: str) -> None:
     problems += [f"  {name} holds numbers that are not finite" for name, x in given.items() if not x.isfinite().all()]
     if problems:
         raise ValueError(f"{wrong}\n" + "\n".join(problems))
-    module.load_state_dict(given)
+    module.load_state_dict(given, assign=next(module.parameters()).is_meta)

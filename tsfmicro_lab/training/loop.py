@@ -80,9 +80,7 @@ class Recipe:
         check_word("optimizer", self.optimizer, OPTIMIZERS)
         check_word("schedule", self.schedule, SCHEDULES)
         if self.schedule == "cosine" and self.decay != 1:
-            raise ValueError(
-                f"decay {self.decay} is of schedule 'exponential' or 'step', not 'cosine': name one of them"
-            )
+            raise ValueError(f"decay {self.decay} is of schedule 'exponential' or 'step', not of 'cosine': name one")
         for name, value in vars(self).items():
             least = int(name in ("epochs", "batch_size", "decay_epochs"))
             if not isinstance(value, str) and not value >= least:

@@ -185,9 +185,7 @@ _training = threading.Lock()
 def _alone() -> Iterator[None]:
     """Refuses a second training in the same process: order, augmentation and dropout share its random numbers."""
     if not _training.acquire(blocking=False):
-        raise RuntimeError(
-            "another fold is trained by a thread of this process: use processes, as fold_processes() does"
-        )
+        raise RuntimeError("a thread of this process trains another fold: use processes, as fold_processes() does")
     try:
         yield
     finally:
