@@ -243,7 +243,7 @@ def test_a_configuration_cannot_ask_for_all_memory(name, setting, value, tmp_pat
     assert setting in config
     (tmp_path / "config.json").write_text(json.dumps({**config, setting: value}))
     limits = resource.getrlimit(resource.RLIMIT_AS)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    used = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, limits[1]))
     try:
         with pytest.raises(ValueError, match=r"holds no model of this lab \(.+\): give a folder"):

@@ -92,7 +92,7 @@ def analyze_video(
     classes: Annotated[str | None, typer.Option(help="Its classes, with commas, where its folder has none.")] = None,
     fps: Annotated[float | None, typer.Option(help="True frames per second, where the file does not tell.")] = None,
     strictness: Annotated[float, typer.Option(min=1, help="Less finds more, and more that is nothing.")] = 6.0,
-    truth: Annotated[Path | None, typer.Option(help="A table of true moments, to score what is found.")] = None,
+    truth: Annotated[Path | None, typer.Option(exists=True, help="Table of true moments, to score the found.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Where the page goes.")] = Path("build/analysis"),
     force: Force = False,
 ) -> None:
