@@ -41,3 +41,39 @@ def test_processes_end_with_the_program_that_started_them(tmp_path):
     while any(worker.exists() for worker in workers):
         assert time.monotonic() < deadline, "a process outlived its program"
         time.sleep(0.1)
+
+
+INTERRUPTED = """
+import sys, time
+from tsfmicro_lab.processes import process_pool
+
+def work(seconds):
+    print("at work", flush=True)
+    time.sleep(seconds)
+
+if __name__ == "__main__":
+    with process_pool(2) as pool:
+        list(pool.map(work, [300] * 6))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a group of processes is interrupted as a terminal does it")
+@pytest.mark.parametrize("when", ["they start", "they work"])
+def test_ctrl_c_ends_them_at_once_and_none_tells_it(when, tmp_path):
+    (tmp_path / "program.py").write_text(INTERRUPTED)
+    command, pipe = [sys.executable, tmp_path / "program.py"], subprocess.PIPE
+    program = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    children = Path(f"/proc/{program.pid}/task/{program.pid}/children")
+    if when == "they work" or not children.exists():
+        assert program.stdout.readline() == "at work\n"
+    else:
+        while len(children.read_text(encoding="utf-8").split()) < 3:  # two, and multiprocessing's own
+            assert program.poll() is None
+            time.sleep(0.01)
+    os.killpg(program.pid, signal.SIGINT)
+    try:
+        told = program.communicate(timeout=150)[1]  # of the 900 s that the work takes
+    finally:
+        program.kill()
+    assert program.returncode != 0
+    assert told.count("Traceback") == told.count("KeyboardInterrupt") == 1, told

@@ -2,9 +2,10 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ def process_pool(
 ) -> ProcessPoolExecutor:
     """Processes of one torch thread each: on many cores, many small jobs side by side beat one job on all cores.
 
-    They end when the program that started them is killed.
+    They end when the program that started them is killed, and at once when an error, or Ctrl-C, leaves the `with`.
 
     Args:
         workers: Number of processes; one per usable core by default.
@@ -30,7 +31,25 @@ def process_pool(
         arguments: Of `start`.
     """
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers or usable_cores(), context, initializer=_start, initargs=(start, arguments))
+    return _Pool(workers or usable_cores(), context, initializer=_start, initargs=(start, arguments))
+
+
+class _Pool(ProcessPoolExecutor):
+    """Its processes do not hear Ctrl-C, which a terminal sends to all: else they tell it, and begin what comes next."""
+
+    def submit(self, *given: Any, **named: Any) -> Future[Any]:
+        if os.name == "nt":
+            return super().submit(*given, **named)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # those that it starts inherit it
+        try:
+            return super().submit(*given, **named)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        for process in [*(self._processes or {}).values()] if kind else ():
+            process.terminate()
+        super().__exit__(kind, *error)
 
 
 @contextmanager

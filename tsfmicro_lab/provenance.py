@@ -19,13 +19,10 @@ def environment() -> dict[str, str]:
     changed = " with changes" if _git("status", "--porcelain", "--untracked-files=no") else ""
     versions = {"python": platform.python_version(), "tsfmicro-lab": __version__, "torch": torch.__version__}
     versions |= {"numpy": np.__version__, "opencv": cv2.__version__}
-    return {
-        "command": " ".join([Path(sys.argv[0]).name or "python", *sys.argv[1:]]),
-        "commit": (_git("rev-parse", "HEAD") or "unknown") + changed,
-        "date": date.today().isoformat(),
-        "device": device_name(),
-        "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
-    }
+    command = " ".join([Path(sys.argv[0]).name or "python", *sys.argv[1:]])
+    made = {"command": command, "commit": (_git("rev-parse", "HEAD") or "unknown") + changed}
+    made |= {"date": date.today().isoformat(), "device": device_name()}
+    return made | {"versions": ", ".join(f"{name} {number}" for name, number in versions.items())}
 
 
 def device_name(device: torch.device | str = "cpu") -> str:

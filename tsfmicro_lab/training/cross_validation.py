@@ -303,15 +303,9 @@ def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -
     for fold in folds:
         split.update(repr((fold.name, *(rows.size for rows in (fold.train, fold.test, fold.validation)))).encode())
         split.update(np.concatenate([fold.train, fold.test, fold.validation]).astype(np.int64).tobytes())
-    about = {
-        "run": asdict(run),
-        "classes": list(samples.classes),
-        "units": samples.label.ndim > 1,
-        "samples": samples_digest(samples),
-        "data": samples.source,
-        "folds": {fold.name: len(fold.test) for fold in folds},
-        "split": split.hexdigest(),
-    }
+    about: dict[str, Any] = {"run": asdict(run), "classes": list(samples.classes), "units": samples.label.ndim > 1}
+    about |= {"samples": samples_digest(samples), "data": samples.source}
+    about |= {"folds": {fold.name: len(fold.test) for fold in folds}, "split": split.hexdigest()}
     path = folder / "run.json"
     if not path.exists():
         _write_text(folder / "environment.json", json.dumps(environment(), indent=2))

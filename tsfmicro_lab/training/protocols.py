@@ -121,13 +121,9 @@ def run_fold(
     columns: dict[str, Any] = {"model": run.label, "seed": run.seed, "selection": LEAKY if run.leaky else run.selection}
     columns |= {"epoch": best["epoch"], "candidate": best["candidate"], "fold": fold.name}
     rows = prediction_table(model, samples, fold.test).assign(**columns)
-    facts: dict[Any, Any] = {
-        "fold": fold.name,
-        "device": device_name(next(model.parameters()).device),
-        "threads": torch.get_num_threads(),
-        "epochs": len(best["seconds"]),
-        "seconds_per_epoch": round(float(np.median(best["seconds"])), 4),
-    }
+    where, took = device_name(next(model.parameters()).device), best["seconds"]
+    facts: dict[Any, Any] = {"fold": fold.name, "device": where, "threads": torch.get_num_threads()}
+    facts |= {"epochs": len(took), "seconds_per_epoch": round(float(np.median(took)), 4)}
     recipe = (run.candidates or (run.recipe,))[best["candidate"]]
     rows.attrs = facts | _training_score(model, samples, fold, recipe, best["loss"])
     if model_folder:
