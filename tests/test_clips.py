@@ -45,12 +45,25 @@ def test_missing_and_corrupt_frames_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((4, 5), np.uint8), np.zeros((4, 5, 4), np.uint8), np.zeros((4, 5, 3), np.float32)]
+    "image",
+    [
+        np.full((5, 7), 200, np.uint8),
+        np.full((4, 5, 4), 200, np.uint8),
+        np.full((4, 4, 1), 200, np.uint8),
+        np.full((4, 5, 3), 200 / 255, np.float32),
+        np.full((4, 5, 3), 200 * 257, np.uint16),
+    ],
+    ids=["grey", "rgba", "one-channel", "float", "deep"],
 )
-def test_images_of_the_wrong_type_are_refused(image):
+def test_images_of_the_wrong_type_are_refused_and_the_remedy_works(image):
     clip = Clip("c1", "s1", [image] * 3, 0, 1, 2)
-    with pytest.raises(ClipError, match=r"frame 1 must be \(height, width, 3\) uint8 RGB.*convert"):
+    with pytest.raises(ClipError, match=r"frame 1 must be \(height, width, 3\) uint8 RGB.*convert") as told:
         clip.frame(1)
+    remedy = str(told.value).partition("convert it with ")[2]
+    mended = eval(remedy, {"image": image, "cv2": cv2})  # as the reader would type it
+    assert mended.shape == (*image.shape[:2], 3)
+    assert mended.dtype == np.uint8
+    assert np.abs(mended.astype(int) - 200).max() <= 1
 
 
 def test_images_are_read_as_rgb(tmp_path):
@@ -63,6 +76,19 @@ def test_oversized_files_are_not_decoded(tmp_path, monkeypatch):
     (tmp_path / "big.jpg").write_bytes(bytes(11))
     with pytest.raises(ValueError, match=r"big\.jpg is larger than"):
         read_image(tmp_path / "big.jpg")
+    monkeypatch.undo()
+    with (tmp_path / "big.jpg").open("wb") as file:
+        file.truncate(2**26 + 1)  # a hole on the disk
+    with pytest.raises(ValueError, match="is larger than 64 MiB"):
+        read_image(tmp_path / "big.jpg")
+
+
+def test_the_largest_side_is_still_read(tmp_path):
+    for side in (8192, 8193):
+        cv2.imwrite(str(tmp_path / f"{side}.png"), np.zeros((1, side, 3), np.uint8))
+    assert read_image(tmp_path / "8192.png").shape == (1, 8192, 3)
+    with pytest.raises(ValueError, match="8193×1 px, more than 8192 on a side"):
+        read_image(tmp_path / "8193.png")
 
 
 def test_frames_are_made_only_when_asked_for():

@@ -5,7 +5,7 @@ import torch
 from studies.pictures import frame_table
 from tsfmicro_lab.data.motion import ACTION_UNITS
 from tsfmicro_lab.explain import WhereHow, where_how
-from tsfmicro_lab.explain.regions import clip_regions, region_table, shared_out
+from tsfmicro_lab.explain.regions import clip_regions, region_table, shared_out, without_motion
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.preprocess import align_clip
 
@@ -53,3 +53,14 @@ def test_masses_of_regions_are_shares_of_one(regions):
     frames = frame_table(rng.normal(size=(3, 56, 56)), regions)
     assert frames.share.sum() == pytest.approx(1)
     assert set(frames.region) == {*ACTION_UNITS, *regions, "elsewhere"}
+
+
+def test_without_motion_is_zero_inside_untouched_far_away_and_soft_between():
+    region = np.zeros((120, 120), bool)
+    region[40:80, 40:80] = True
+    still = without_motion(torch.full((1, 3, 120, 120), 2.0), region)[0, 0]
+    assert (still[region] == 0).all()
+    assert torch.allclose(still[:, :25], torch.tensor(2.0))
+    edge = still[60, 25:40]  # towards the region
+    assert (edge.diff() <= 1e-6).all()
+    assert ((edge > 0.1) & (edge < 1.9)).sum() >= 2

@@ -18,6 +18,13 @@ from tsfmicro_lab.models.retention import (
 )
 
 
+def test_a_compiled_rotation_is_the_same(monkeypatch):
+    (sin, cos), x = rotary_table(20, 8), torch.randn(2, 3, 20, 8)
+    eager = rotate(x, sin, cos)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.allclose(rotate(x, sin, cos), eager, atol=1e-6)
+
+
 def test_decay_follows_its_equation():
     for heads, initial, spread in ((2, 2, 4), (4, 2, 6), (1, 3, 5)):
         expected = [1 - 2 ** -(initial + spread * h / heads) for h in range(heads)]

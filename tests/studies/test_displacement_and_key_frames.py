@@ -49,7 +49,14 @@ def test_the_documented_displacements_are_the_stored_ones():
     errors = Displacements.load(STORED / "displacement.json").errors.query("condition == 'none'")
     means = errors.groupby(["method", "seed", "subject"]).expression.mean().groupby("method").mean()
     text = paragraph("**Is a learned displacement a displacement?**")
-    expected = ["nothing moved", "dis", "farneback", "tvl1", "DGM, self-supervised", "DGM, self-supervised 30 × as long"]
+    expected = [
+        "nothing moved",
+        "dis",
+        "farneback",
+        "tvl1",
+        "DGM, self-supervised",
+        "DGM, self-supervised 30 × as long",
+    ]
     found = [float(number) for number in re.findall(r"\d\.\d\d", text)]
     assert found == [round(means[m], 2) for m in (*expected, "DGM, with the classes")]
 
