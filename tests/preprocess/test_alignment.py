@@ -12,6 +12,7 @@ from tsfmicro_lab.preprocess.alignment import (
     align_clip,
     apply_alignment,
     estimate_alignment,
+    resize_clip,
     transform_points,
 )
 from tsfmicro_lab.preprocess.keyframes import difference_frame
@@ -90,5 +91,26 @@ def test_shrinking_filters_first():
     """Stripes finer than the output's pixels turn grey instead of making a pattern."""
     stripes = np.zeros((256, 256, 3), np.uint8)
     stripes[:, ::2] = 255
-    small = apply_alignment(stripes, np.array([[0.25, 0, 0], [0, 0.25, 0]]), 64)
+    matrix = np.array([[0.3, 0, 0], [0, 0.3, 0]])  # at a quarter every pixel would meet the same place of a stripe
+    assert cv2.warpAffine(stripes, matrix, (76, 76), flags=cv2.INTER_CUBIC)[8:-8, 8:-8].std() > 60, (
+        "else it shows nothing"
+    )
+    small = apply_alignment(stripes, matrix, 76)
     assert small[8:-8, 8:-8].astype(int).std() < 8
+
+
+def test_what_keeps_its_size_is_not_filtered():
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    for turn, expected in ((np.eye(2), image), (np.array([[0, 1.0], [1.0, 0]]), image.transpose(1, 0, 2))):
+        assert (apply_alignment(image, np.column_stack([turn, [0, 0]]), 40) == expected).all()
+
+
+def test_a_clip_as_it_was_filmed_is_its_middle_square():
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    points = np.tile([[29.5, 19.5], [10.0, 0.0]], (len(POINT_NAMES) // 2, 1)).astype(np.float32)
+    clip = Clip("c1", "s1", [image] * 3, 0, 1, 2, landmarks=points)
+    assert (resize_clip(clip, 40).frame(0) == image[:, 10:50]).all()
+    half = resize_clip(clip, 20)
+    assert half.landmarks[:2] == pytest.approx(np.array([[9.5, 9.5], [-0.25, -0.25]]))  # pixel centres, halved
+    blocks = image[:, 10:50].reshape(20, 2, 20, 2, 3).mean((1, 3))
+    assert np.corrcoef(half.frame(0).ravel(), blocks.ravel())[0, 1] > 0.9
