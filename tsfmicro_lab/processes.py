@@ -30,8 +30,7 @@ def process_pool(
         start: Called once in each process, with the arguments; both must be picklable.
         arguments: Of `start`.
     """
-    context = multiprocessing.get_context("spawn")
-    return _Pool(workers or usable_cores(), context, initializer=_start, initargs=(start, arguments))
+    return _Pool(workers or usable_cores(), multiprocessing.get_context("spawn"), _start, (start, arguments))
 
 
 class _Pool(ProcessPoolExecutor):
@@ -46,10 +45,11 @@ class _Pool(ProcessPoolExecutor):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
-        for process in [*(self._processes or {}).values()] if kind else ():
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        running = [*(self._processes or {}).values()] if kind else []
+        self.shutdown(wait=not kind, cancel_futures=bool(kind))  # first, or their end is taken for a broken pool
+        for process in running:
             process.terminate()
-        super().__exit__(kind, *error)
 
 
 @contextmanager
