@@ -15,4 +15,4 @@ def test_results_of_earlier_faces_are_told_as_such():
     assert faces.keys() >= {"comparison", "key_frames", "leakage", "trust"}
     earlier = {name for name, kind in faces.items() if kind != FACES}
     heads_alone = "**On which faces.** All on 3-D heads, whose" in (ROOT / "docs" / "results.md").read_text()
-    assert heads_alone != bool(earlier), f"docs/results.md must tell of earlier faces as long as there are any: {earlier}"
+    assert heads_alone != bool(earlier), f"docs/results.md must tell of earlier faces while there are any: {earlier}"
