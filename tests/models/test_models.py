@@ -232,7 +232,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
         ("tsfmicro_late", "spatial_depth", 10**30),
         ("tsfmicro_late", "heads", 0),
         ("tsfmicro_late", "dims", [16, 24] * 1000),
-        ("tsfmicro_temporal", "image_size", 4096),  # the table of distances alone would take 2 TiB
+        ("tsfmicro_temporal", "image_size", 4096),  # a table of all pairs of its tokens fits nowhere
         ("mmnet", "image_size", 10**6),
         ("slstt_mean", "temperature", 0),
     ],

@@ -312,7 +312,7 @@ def _order(frames: dict[str, int | None], longest: float, say: Say, spotted: boo
     elif apex == onset:
         say("doubtful", f"apex and onset are one frame, {apex}: difference and flow are zero")
     if offset - onset > longest:
-        say("doubtful", f"{offset - onset} frames from onset to offset are longer than {LONGEST} s, the most")
+        say("doubtful", f"{offset - onset} frames from onset to offset are longer than {LONGEST} s: too long a clip")
     return True
 
 
