@@ -161,20 +161,28 @@ def put_into(stored: Comparison, found: Comparison, models: Sequence[str]) -> Co
     Raises:
         ValueError: A model was not run.
     """
-    if lacking := {*models} - {*found.scores.model}:
+    if lacking := {*models} - {*_names(found.scores)}:
         raise ValueError(f"not run: {', '.join(sorted(lacking))}")
     settings = {*found.scores.setting}
+
+    def meant(table: pd.DataFrame) -> pd.Series:
+        return _names(table).isin(models)
 
     def joined(name: str) -> pd.DataFrame:
         old, new = (getattr(own, name) for own in (stored, found))
         if name == "cost":
-            return pd.concat([old, new[new.model.isin(models) & ~new.model.isin(old.model)]], ignore_index=True)
-        kept = old[~(old.model.isin(models) & old.setting.isin(settings))]
-        return pd.concat([kept, new[new.model.isin(models)] if len(new) else new], ignore_index=True)
+            return pd.concat([old, new[meant(new) & ~new.model.isin(old.model)]], ignore_index=True)
+        kept = old[~(meant(old) & old.setting.isin(settings))]
+        return pd.concat([kept, new[meant(new)] if len(new) else new], ignore_index=True)
 
     own = {"models": [*models], **{k: v for k, v in found.provenance.items() if k not in ("recipe", "settings")}}
     provenance = stored.provenance | {"put into": [*stored.provenance.get("put into", []), own]}
     return Comparison(provenance, **{name: joined(name) for name in Comparison.tables()})
+
+
+def _names(table: pd.DataFrame) -> pd.Series:
+    """What rows are called where some are chosen: their model, or the second protocol."""
+    return table.model.mask(table.faces == LOSO, LOSO) if "faces" in table else table.model
 
 
 @dataclass(frozen=True)
@@ -185,6 +193,11 @@ class Trial:
     run: Run
     faces: str = HEADS
     parts: int | None = None  #: of the clips; all by default
+
+    @property
+    def name(self) -> str:
+        """What it is called where some are chosen: its model, or the second protocol."""
+        return LOSO if self.faces == LOSO else self.run.label
 
     def path(self, folder: Path, kind: str = "csv") -> Path:
         """Where its predictions are kept; what it tells besides lies next to them."""
@@ -215,15 +228,15 @@ def compare(
         accelerator: `cpu`, `cuda`, …
         workers: Processes; one per core by default.
         settings: What to learn from.
-        only: Labels of the networks to train; all by default. What was trained before is in the result, too.
+        only: Labels of the networks to train, or `leave one subject out`; all by default. What was trained before is in the result, too.
         minutes: No training starts later; started again, the study goes on. With 0 it only gathers what is there.
         graphs: Whether training steps are replayed as CUDA graphs, see `fit_graphed`.
     """
     end = time.monotonic() + 60 * minutes
     every = [t for seed in range(seeds) for own in settings for t in trials(own, seed, epochs, accelerator)]
-    if unknown := {*only} - {trial.run.label for trial in every}:
-        raise ValueError(f"unknown {sorted(unknown)}: choose from {sorted({t.run.label for t in every})}")
-    todo = [t for t in every if minutes and not t.path(folder).exists() and (not only or t.run.label in only)]
+    if unknown := {*only} - {trial.name for trial in every}:
+        raise ValueError(f"unknown {sorted(unknown)}: choose from {sorted({t.name for t in every})}")
+    todo = [t for t in every if minutes and not t.path(folder).exists() and (not only or t.name in only)]
     for own in settings:
         mine = [trial for trial in todo if trial.setting == own]
         missing = {s for s in range(seeds) if _lacking(folder, own, s)}
@@ -451,7 +464,7 @@ def main(
     accelerator: Accelerator = "cpu",
     workers: Workers = None,
     setting: Annotated[list[str] | None, typer.Option(help="One of the settings, all by default; again.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="A model as the table calls it; may be given again.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="A model as the table calls it, or 'leave one subject out'; again.")] = None,
     minutes: Annotated[float, typer.Option(help="Start no training later; call again to go on.")] = float("inf"),
     into: Annotated[list[str] | None, typer.Option(help="Put only this into the saved file; again.")] = None,
     graphs: Annotated[bool, typer.Option(help="Replay training steps as CUDA graphs; on a GPU alone.")] = False,

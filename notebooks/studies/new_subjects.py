@@ -138,15 +138,20 @@ def shrunk(samples: Samples, size: int) -> Samples:
 
 
 def data_of(setting: Setting, seed: int, group: str) -> SyntheticMicroExpressions:
-    """The data set behind a group. Each has a seed of its own."""
+    """The data set behind a group."""
     settings: dict[str, Any] = {"distractors": setting.distractors, "where": setting.where}
     if setting.where == "needed":
         settings["balance"] = "uniform"
-    kind, _, number = group.rpartition(" ")
-    own = 100 * seed + int(number) + {"train": 0, HEADS: 90, PHOTOGRAPHS: 99}[kind]
-    if kind == PHOTOGRAPHS:
+    own = seed_of(seed, group)
+    if group.startswith(PHOTOGRAPHS):
         return PhotographMicroExpressions(None, 4 * setting.clips, seed=own, **settings)
     return SyntheticMicroExpressions(setting.subjects, setting.clips, seed=own, **settings)
+
+
+def seed_of(seed: int, group: str) -> int:
+    """The seed of a group's clips: `train 0`, `new heads 1`, …; none has the seed of another."""
+    kind, _, number = group.rpartition(" ")
+    return 100 * seed + int(number) + {"train": 0, HEADS: 90, PHOTOGRAPHS: 99}[kind]
 
 
 def true_motion(clip: Clip) -> np.ndarray:

@@ -267,7 +267,7 @@ def main():
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
     parser.add_argument("--save", type=Path, default=Path("build/speed.json"))
     parser.add_argument("--minutes", type=float, default=8.5)
-    parser.add_argument("--only", nargs="*", help="data models protocol layers stacked evaluations scaling side")
+    parser.add_argument("--only", nargs="*", help="data models protocol …: the file keeps its other sections")
     parser.add_argument("--commit", help="where the checkout is a copy without git")
     parser.add_argument(
         "--docs", nargs="*", type=Path, help="write the table of docs/scaling.md from files, measure nothing"
@@ -286,7 +286,8 @@ def main():
     provenance = environment() | {"measured_on": device_name(device), "threads": torch.get_num_threads()}
     provenance["load_before"] = f"{os.getloadavg()[0]:.1f}"  # what else ran on this machine
     provenance["commit"] = options.commit or provenance["commit"]
-    result = {"provenance": provenance, "left_out": []}
+    before = json.loads(options.save.read_text()) if options.only and options.save.exists() else {}
+    result = before | {"provenance": provenance, "left_out": []}
     left = lambda: options.minutes * 60 - (time.monotonic() - began)  # noqa: E731
 
     def stacked():

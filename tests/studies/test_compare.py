@@ -12,7 +12,7 @@ from studies import compare as module
 from studies import new_subjects
 from studies.compare import LOSO, TEMPORAL, VARIANTS, Comparison, compare, put_into, trials
 from studies.floors import FLOORS, ORACLE, main_directions, pooled
-from studies.new_subjects import FLOW, HEADS, PHOTOGRAPHS, SETTINGS, data_of, drawn, shrunk
+from studies.new_subjects import FLOW, HEADS, PHOTOGRAPHS, SETTINGS, data_of, drawn, seed_of, shrunk
 from tsfmicro_lab.training import scores, subject_interval
 from tsfmicro_lab.training.predictions import read_predictions
 
@@ -52,8 +52,9 @@ def test_its_numbers_are_those_of_the_kept_predictions(made):
     assert set(SMALL_CLASSES) == set(classes)
 
 
-def test_started_again_it_trains_nothing_and_too_late_it_starts_nothing(made, tmp_path):
+def test_started_again_it_trains_nothing_and_too_late_it_starts_nothing(made, monkeypatch):
     folder, found = made
+    monkeypatch.setattr(module, "measure_cost", lambda _: found.cost)
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
     again = compare(folder, seeds=2, epochs=1, workers=1, settings=[SMALL], only=ONLY)
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()} == before
@@ -81,16 +82,29 @@ def test_models_are_put_into_a_stored_comparison(made):
         put_into(worse, found, ["mmnet"])
 
 
+def test_a_second_protocol_is_put_in_without_its_model(made):
+    _, found = made
+    rows = found.scores.query("model == 'tsfmicro_late'")
+    stored = replace(found, scores=pd.concat([found.scores, rows.head(1).assign(faces=LOSO, uf1=0)]))
+    more = replace(found, scores=pd.concat([found.scores.assign(uf1=0), rows.assign(faces=LOSO)]))
+    joined = put_into(stored, more, [LOSO])
+    pd.testing.assert_frame_equal(joined.scores.query("faces != @LOSO"), found.scores)
+    assert list(joined.scores.query("faces == @LOSO").uf1) == list(rows.uf1)
+    for name in ("intervals", "curves", "streams"):
+        pd.testing.assert_frame_equal(getattr(joined, name), getattr(found, name))
+
+
 def test_nobody_is_trained_on_and_tested(made):
     folder, _ = made
     train, tested = (drawn(folder, SMALL, 0, faces).samples for faces in ("train", HEADS))
     faces = {x[0].float().mean().item() for s in (train, tested) for x in s["onset"].split(10)}
     assert len(faces) == 6
-    some = (0, 1, 9)  # assembling a data set takes a tenth of a second
-    seeds = {data_of(s, seed, g).seed for s in SETTINGS.values() for seed in some for g in s.groups()[:-1]}
-    tested = {data_of(s, seed, f"{HEADS} {i}").seed for s in SETTINGS.values() for seed in some for i in range(2)}
+    assert data_of(SMALL, 3, f"{HEADS} 1").seed == seed_of(3, f"{HEADS} 1")
+    some = range(10)
+    seeds = {seed_of(seed, group) for s in SETTINGS.values() for seed in some for group in s.groups()[:-1]}
+    tested = {seed_of(seed, f"{HEADS} {i}") for seed in some for i in range(2)}
     assert not tested & {100, 101}, "the recipe was chosen on these"
-    assert len(seeds) == 3 * (8 + 2)  # settings share heads, seeds and groups do not
+    assert len(seeds) == 10 * (8 + 2)  # settings share heads, seeds and groups do not
 
 
 def test_flow_in_place_of_the_difference_is_the_flow(made):
