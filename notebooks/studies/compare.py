@@ -228,7 +228,8 @@ def compare(
         accelerator: `cpu`, `cuda`, …
         workers: Processes; one per core by default.
         settings: What to learn from.
-        only: Labels of the networks to train, or `leave one subject out`; all by default. What was trained before is in the result, too.
+        only: Labels of the networks to train, or `leave one subject out`; all by default. What was trained before is in
+            the result, too.
         minutes: No training starts later; started again, the study goes on. With 0 it only gathers what is there.
         graphs: Whether training steps are replayed as CUDA graphs, see `fit_graphed`.
     """
@@ -464,7 +465,7 @@ def main(
     accelerator: Accelerator = "cpu",
     workers: Workers = None,
     setting: Annotated[list[str] | None, typer.Option(help="One of the settings, all by default; again.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="A model as the table calls it, or 'leave one subject out'; again.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="A model by its label, or 'leave one subject out'; again.")] = None,
     minutes: Annotated[float, typer.Option(help="Start no training later; call again to go on.")] = float("inf"),
     into: Annotated[list[str] | None, typer.Option(help="Put only this into the saved file; again.")] = None,
     graphs: Annotated[bool, typer.Option(help="Replay training steps as CUDA graphs; on a GPU alone.")] = False,
