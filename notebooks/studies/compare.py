@@ -465,7 +465,7 @@ def main(
     accelerator: Accelerator = "cpu",
     workers: Workers = None,
     setting: Annotated[list[str] | None, typer.Option(help="One of the settings, all by default; again.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="A model by its label, or 'leave one subject out'; again.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="A label, or 'leave one subject out'; again.")] = None,
     minutes: Annotated[float, typer.Option(help="Start no training later; call again to go on.")] = float("inf"),
     into: Annotated[list[str] | None, typer.Option(help="Put only this into the saved file; again.")] = None,
     graphs: Annotated[bool, typer.Option(help="Replay training steps as CUDA graphs; on a GPU alone.")] = False,
