@@ -229,6 +229,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     ("name", "setting", "value"),
     [
         ("tsfmicro_late", "depths", [10**9, 1]),
+        ("tsfmicro_late", "init_std", 0),
         ("tsfmicro_late", "spatial_depth", 10**30),
         ("tsfmicro_late", "heads", 0),
         ("tsfmicro_late", "dims", [16, 24] * 1000),

@@ -100,7 +100,6 @@ def from_pretrained(name: Path | str) -> Recognizer:
     except (OSError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         why, remedy = str(error).partition("\n")[0], f"give a folder of save_pretrained, or one of {', '.join(SHIPPED)}"
         raise ValueError(f"{folder} holds no model of this lab ({why}): {remedy}") from error
-    tensors = read_weights(folder / WEIGHTS)
-    fill(plan, tensors, f"the weights in {folder} do not fit its config.json: save the model again")
+    fill(plan, read_weights(folder / WEIGHTS), f"the weights in {folder} do not fit its config.json: save it again")
     (model := kind(config)).load_state_dict(plan.state_dict())
     return model.eval()

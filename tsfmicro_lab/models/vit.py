@@ -196,10 +196,11 @@ class ChannelNorm(nn.LayerNorm):
 
 def draw_linear(module: nn.Module, std: float) -> None:
     """Draws the weights of a module's linear layers from a normal distribution; biases are zero."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear):
-            nn.init.trunc_normal_(layer.weight, std=std)
-            nn.init.zeros_(layer.bias)
+    if not std > 0:
+        raise ValueError(f"init_std must be above 0, got {std}")
+    for layer in (part for part in module.modules() if isinstance(part, nn.Linear)):
+        nn.init.trunc_normal_(layer.weight, std=std)
+        nn.init.zeros_(layer.bias)
 
 
 class SpatialAttention(nn.Sequential):
