@@ -74,6 +74,13 @@ def _motion(frames: int, strength: Distractors, seed: int) -> Motion:
     return replace(motion, closure=closure, noise=1.5 * strength.noise, seed=(seed, 6))
 
 
+def pauses(frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Share (frames, 1) of something that comes and goes: about a second of it, about a second without."""
+    changes = np.cumsum(rng.uniform(0.6, 1.6, frames)) * FPS
+    active = np.pad(np.searchsorted(changes, np.arange(frames)) % 2, 20, "edge")
+    return np.convolve(active, np.hanning(43)[1:-1] / 21, "valid")[:, None].astype(np.float32)
+
+
 def write_video(frames: Iterable[Frame], path: Path | str, fps: float, codec: str = "FFV1") -> Path:
     """Writes RGB frames of one size to a video file, whose ending chooses the container.
 

@@ -6,6 +6,11 @@ Landmark two portraits (once), train (an hour on one core), analyse films, put m
     python notebooks/studies/ship.py train
     python notebooks/studies/ship.py films
     python notebooks/studies/ship.py install
+
+When the spotter has changed, films are measured anew, weights as they are: 56 films, about 20 minutes on one core:
+
+    python notebooks/studies/ship.py films --shipped
+    python notebooks/studies/ship.py cards
 """
 
 import copy
@@ -39,7 +44,6 @@ from tsfmicro_lab.processes import process_pool
 from tsfmicro_lab.provenance import device_name, environment
 from tsfmicro_lab.training import Recipe, fit
 from tsfmicro_lab.training.metrics import f1
-from tsfmicro_lab.training.predictions import read_predictions, write_predictions
 from tsfmicro_lab.training.statistics import ends, two_levels
 
 Out = Annotated[Path, typer.Option(help="Where clips, models and tables are kept; started again, it goes on.")]
@@ -53,6 +57,8 @@ RIGHT = {"emotions": 0.95, "action_units": 0.95, "where_how": 0.75}
 TONES = {"light": (-1.0, 0.25), "medium": (0.25, 0.55), "dark": (0.55, 2.0)}
 #: Poses that are tested, degrees of yaw.
 POSES = (0, 10, 20, 30)
+#: What was measured of the models in the package.
+RESULT = Path(__file__).parents[1] / "results" / "ship.json"
 
 
 @dataclass(frozen=True)
@@ -458,16 +464,35 @@ def train(
 @app.command()
 def films(
     out: Out = Path("build/ship"),
-    count: Annotated[int, typer.Option(min=1, help="Films of each kind.")] = 2,
+    count: Annotated[int, typer.Option(min=1, help="Films of each kind.")] = 8,
     seconds: Annotated[float, typer.Option(min=2, help="Length of a film without an expression.")] = 6.0,
+    shipped: Annotated[
+        bool, typer.Option("--shipped", help="Of the models in the package, into their result.")
+    ] = False,
 ) -> None:
-    """Analyse films of new heads with the models in --out: false alarms a minute."""
+    """Analyse films of new heads with the models in --out: false alarms a minute. Started again, it goes on."""
     from studies.ship_films import measure_films
 
     with one_sentence():
-        models = {name: from_pretrained(out / name) for name in ("emotions", "action_units")}
-        write_predictions(measure_films(models, count, seconds), out / "films.csv")
-    print(f"films: {out / 'films.csv'}")
+        result = RESULT if shipped else out / "ship.json"
+        found = Ship.load(result)
+        models = {name: from_pretrained(name if shipped else out / name) for name in ("emotions", "action_units")}
+        known = environment() | {"command": " ".join(["python notebooks/studies/ship.py", *sys.argv[1:]])}
+        keep = out / f"films-{known['commit'].replace(' ', '-')}-{seconds:g}s"
+        table = measure_films(models, count, seconds, keep)
+        found = replace(found, films=table, provenance=found.provenance | {"films": known})
+        found.save(result)
+    print(f"films: {result}")
+
+
+@app.command()
+def cards() -> None:
+    """Write the cards of the models in the package from their result; nothing else is touched."""
+    from studies.ship_card import write_card
+
+    with one_sentence():
+        for name in SHIPPED:
+            write_card(Ship.load(RESULT), name, checkpoint_folder(name))
 
 
 @app.command()
@@ -480,8 +505,7 @@ def install(
     from studies.ship_card import write_card
 
     with one_sentence():
-        result = writable(save or Path(__file__).parents[1] / "results" / "ship.json")
-        found = replace(Ship.load(out / "ship.json"), films=read_predictions(out / "films.csv", "target", "kind"))
+        result, found = writable(save or RESULT), Ship.load(out / "ship.json")
         for name in SHIPPED:
             place = into / name if into else checkpoint_folder(name)
             place.mkdir(parents=True, exist_ok=True)

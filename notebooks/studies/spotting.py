@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from studies.film import LongTake
+from studies.film import LongTake, pauses
 from studies.portraits import silent
 from studies.script import Save, Seeds, one_sentence
 from studies.stored import FACES, Stored, writable
@@ -65,10 +65,7 @@ class Film(LongTake):
         super().__init__(takes[:SHOWN], REST, CONDITIONS[condition], seed)
         self.condition, self.emotions = condition, list(data.annotations.emotion[:SHOWN])
         rng, count = np.random.default_rng([seed, 9]), len(self.frames)
-        # About a second of talk or turning, about a second without.
-        changes = np.cumsum(rng.uniform(0.6, 1.6, count)) * FPS
-        active = np.pad(np.searchsorted(changes, np.arange(count)) % 2, 20, "edge")
-        share = np.convolve(active, np.hanning(43)[1:-1] / 21, "valid")[:, None].astype(np.float32)
+        share = pauses(count, rng)
         if condition in ("speech", "turns"):
             tracks = ("speech",) if condition == "speech" else ("turn", "drift")
             self.motion = replace(self.motion, **{name: share * getattr(self.motion, name) for name in tracks})

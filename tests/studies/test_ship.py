@@ -8,6 +8,8 @@ import pytest
 import torch
 from conftest import ROOT
 
+from studies import ship_films
+from studies.film import pauses
 from studies.ship import Ship, calibrate, calibration_errors, least_certain, parts_of, score
 from studies.ship_card import write_card
 from studies.ship_data import NOTHING, Part, _filmed, as_samples, draw_part, open_part
@@ -94,6 +96,27 @@ def test_a_score_lies_in_its_interval_and_absent_classes_are_left_out(guessed):
     assert found["uf1"] == pytest.approx((0.8 + 0.8) / 2)
     assert found["low"] < found["uf1"] <= found["high"]
     assert (found["clips"], found["people"], found["uar"]) == (5, 4, pytest.approx((1 + 2 / 3) / 2))
+
+
+def test_films_are_measured_once_and_people_who_talk_pause(tmp_path, monkeypatch):
+    share = pauses(2000, np.random.default_rng(0))
+    assert (share.min(), share.max()) == (0, pytest.approx(1))
+    assert 0.25 < share.mean() < 0.75
+    asked = []
+
+    def rows(models, kind, seed, seconds):
+        asked.append(seed)
+        if len(asked) == 5:
+            raise KeyboardInterrupt
+        return [{"target": "emotions", "kind": kind, "film": seed, "alarms": 1}]
+
+    monkeypatch.setattr(ship_films, "_film_rows", rows)
+    with pytest.raises(KeyboardInterrupt):
+        ship_films.measure_films({}, 1, 6, tmp_path)
+    found = ship_films.measure_films({}, 1, 6, tmp_path)
+    assert found.kind.tolist() == [*ship_films.KINDS]
+    assert len(asked) == len(found) + 1, "one film was broken off and is done again"
+    assert found.film.is_unique
 
 
 def test_cards_say_what_was_measured(tmp_path):
