@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from tsfmicro_lab.training.statistics import ends, two_levels
+from tsfmicro_lab.training.statistics import Errors, ends, two_levels
 
 
 def group_interval(
@@ -43,3 +44,8 @@ def group_interval(
         pseudo.append(len(groups) * score - (len(groups) - 1) * np.array(others))
     low, high = ends(scores.mean(), two_levels(scores, pseudo, same_people), level)
     return float(scores.mean()), float(low), float(high)
+
+
+def over_seeds(values: pd.Series) -> tuple[float, Errors]:
+    """A mean over seeds and its error, as :func:`~tsfmicro_lab.training.statistics.corrected` takes them."""
+    return float(values.mean()), [(values.var() / len(values), len(values) - 1.0)]

@@ -54,7 +54,7 @@ def leaks_figure(gains: pd.DataFrame, labels: Sequence[str] = ("noise", "true"))
         labels: Which labels to draw, the first ones decide the order.
 
     Returns:
-        A matplotlib figure; dots are means over experiments, bars 95 % intervals.
+        A matplotlib figure; dots are means over experiments, bars their intervals, corrected for all leaks.
 
     Example:
         >>> row = {"labels": "noise", "leak": "last", "uf1": 0.3, "gain": 0.0, "low": 0.0, "high": 0.0}

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.stats import t
 
+from studies.intervals import over_seeds
 from studies.stored import Stored
 from tsfmicro_lab.training.metrics import uf1_of_counts
+from tsfmicro_lab.training.statistics import corrected
 
 MODELS = ("tsfmicro_late", "tsfmicro_early", "tsfmicro_temporal")
 #: Late fusion, trained with moved copies of the tested clips.
@@ -77,30 +78,31 @@ class Leakage(Stored):
         return pd.concat(rows, ignore_index=True)
 
 
-def gains(scores: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """What each leak adds: mean over experiments with a t interval.
+def gains(scores: pd.DataFrame) -> pd.DataFrame:
+    """What each leak adds: mean over experiments, with interval and p of one t statistic, corrected within the labels.
 
     Every seed draws its own subjects, so that the spread over seeds holds that over subjects as well.
 
     Args:
         scores: From `Leakage.scores`.
-        level: Confidence level.
 
     Returns:
-        One row per labels and leak: `labels`, `leak`, `uf1`, `gain`, `low`, `high`, `accuracy_gain`, `seeds`.
+        One row per labels and leak: `labels`, `leak`, `uf1`, `accuracy_gain`, `seeds`, `gain`, `low`, `high`, `p`,
+        `p_holm`. The honest score, `last`, gains nothing over itself and is not tested.
     """
     grouped = scores.groupby(["labels", "leak"], sort=False)
-    table = grouped[["uf1", "gain", "accuracy_gain"]].mean()
-    seeds = grouped.gain.count()
-    half = t.ppf(0.5 + level / 2, np.maximum(seeds - 1, 1)) * grouped.gain.std() / np.sqrt(seeds)
-    return table.assign(low=table.gain - half, high=table.gain + half, seeds=seeds).reset_index()
+    table = grouped[["uf1", "accuracy_gain"]].mean().assign(seeds=grouped.gain.count())
+    found = grouped.gain.apply(over_seeds).drop("last", level="leak", errors="ignore")
+    tested = [corrected([*own]).set_index(own.index) for _, own in found.groupby("labels", sort=False)]
+    nothing = pd.DataFrame(0.0, index=table.index.difference(found.index), columns=["gain", "low", "high"])
+    return table.join(pd.concat([*tested, nothing])).reset_index()
 
 
 def leak_table(leakage: Leakage) -> pd.DataFrame:
-    """UF1 that each way to score adds to the honest one, by what the labels are, with 95 % intervals, as text."""
+    """UF1 that each way to score adds to the honest one, by labels, with corrected intervals (:func:`gains`)."""
     table = gains(leakage.scores())
     rows = zip(table.gain, table.low, table.high, strict=True)
-    cells = table.assign(cell=[f"{gain:+.3f} ({low:+.2f} to {high:+.2f})" for gain, low, high in rows])
+    cells = table.assign(cell=[f"{gain:+.3f} ({low:+.3f} to {high:+.3f})" for gain, low, high in rows])
     wide = cells.pivot_table("cell", "leak", "labels", aggfunc="first", sort=False).drop("last").fillna("")
     return wide[["noise", BY_SUBJECT, "true"]].reset_index()
 

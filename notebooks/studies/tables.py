@@ -5,19 +5,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from studies.compare import Comparison
 from studies.coverage import Coverage
+from studies.intervals import over_seeds
 from studies.key_frames import KeyFrames
 from studies.leakage_scores import Leakage, leak_table
 from studies.ship import Ship
 from studies.spotting import Spotting
+from tsfmicro_lab.training.statistics import corrected
 
 ROOT = Path(__file__).parents[2]
 STORED = ROOT / "notebooks" / "results"
@@ -53,19 +53,14 @@ PAIRS = (
 
 
 def pairs() -> pd.DataFrame:
-    """Gain of one model over another on new heads: t over the seeds they share, each with its own clips and weights."""
+    """Gain of one model over another on new heads, over seeds alone: no predictions are stored, only scores."""
     scores = Comparison.load(STORED / "comparison.json").scores.query("faces == 'new heads'")
     uf1 = scores.pivot_table("uf1", "seed", ["setting", "model"])
     gains = [(uf1[where, model] - uf1[where, other]).dropna() for where, model, other in PAIRS]
-    tests = [stats.ttest_1samp(gain, 0) for gain in gains]
-    p = pd.Series([test.pvalue for test in tests])
-    holm = (p.sort_values() * np.arange(len(p), 0, -1)).cummax().clip(upper=1).sort_index()
-    ends = [test.confidence_interval() for test in tests]
-    rows = [
-        [*pair, f"{gain.mean():+.3f} ({end.low:+.2f} to {end.high:+.2f})", len(gain), f"{corrected:.3f}"]
-        for pair, gain, end, corrected in zip(PAIRS, gains, ends, holm, strict=True)
-    ]
-    return pd.DataFrame(rows, columns=["setting", "model", "against", "gain", "seeds", "p (Holm)"])
+    table = corrected([over_seeds(gain) for gain in gains])
+    shown = [f"{row.gain:+.3f} ({row.low:+.3f} to {row.high:+.3f})" for row in table.itertuples()]
+    rows = pd.DataFrame(PAIRS, columns=["setting", "model", "against"])
+    return rows.assign(gain=shown, seeds=[*map(len, gains)], **{"p (Holm)": [f"{p:.3f}" for p in table.p_holm]})
 
 
 def curves() -> pd.DataFrame:

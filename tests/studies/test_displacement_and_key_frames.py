@@ -1,13 +1,16 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 from conftest import ROOT
+from scipy.stats import ttest_1samp
 
+from studies.compare import Comparison
 from studies.displacement import Displacements
 from studies.displacement import measure as measure_displacement
 from studies.key_frames import KeyFrames, WrongKeyFrames
 from studies.new_subjects import SETTINGS
-from studies.tables import BLOCKS, written
+from studies.tables import BLOCKS, PAIRS, written
 
 STORED = ROOT / "notebooks" / "results"
 
@@ -38,6 +41,25 @@ def test_the_tables_of_the_results_page_are_the_stored_ones():
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     assert written(page) == page, "python notebooks/studies/tables.py"
     assert all(f"<!-- {name} -->" in page for name in BLOCKS)
+
+
+def test_no_printed_interval_contradicts_its_p():
+    """An interval that leaves out zero stands beside a corrected p below 0.05, and no other does, as printed."""
+    for name in ("clean", "distractors", "needed", "needed-flow", "pairs"):
+        table = BLOCKS[name]()
+        gains = table["gain" if name == "pairs" else "gain over temporal"]
+        for gain, p in zip(gains, table["p (Holm)"], strict=True):
+            low, high = map(float, re.findall(r"[+-]\d\.\d+", gain)[1:] or (np.nan, np.nan))
+            assert (low * high > 0) == (p != "" and float(p) < 0.05), f"{name}: {gain} beside p = {p}"
+
+
+def test_the_pairs_are_tested_over_seeds():
+    scores = Comparison.load(STORED / "comparison.json").scores.query("faces == 'new heads'")
+    uf1 = scores.pivot_table("uf1", "seed", ["setting", "model"])
+    tests = [ttest_1samp((uf1[where, a] - uf1[where, b]).dropna(), 0).pvalue for where, a, b in PAIRS]
+    printed = BLOCKS["pairs"]()["p (Holm)"].astype(float)
+    assert printed.min() == round(len(tests) * min(tests), 3)
+    assert printed.max() == round(max(tests), 3), "the largest p is not multiplied"
 
 
 def paragraph(begin):

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from scipy.stats import ttest_1samp
 from typer.testing import CliRunner
 
 from studies.leakage import RUN, app, predictions_by_epoch, relabel, relabel_by_subject
 from studies.leakage_explorer import ROLES, LeakageExplorer, folds_figure, leaks_figure
-from studies.leakage_scores import BY_SUBJECT, COPIED, LINEAR, VARIANT, Leakage, gains, leak_scores
+from studies.leakage_scores import BY_SUBJECT, COPIED, LINEAR, VARIANT, VARIANT_AND_EPOCH, Leakage, gains, leak_scores
 from tsfmicro_lab.data import SyntheticMicroExpressions, prepare
 from tsfmicro_lab.training.splits import Fold, nested_leave_one_subject_out
 
@@ -146,8 +147,25 @@ def test_the_picture_draws_every_leak_with_its_interval(stored):
 
 def test_the_documented_number_is_the_stored_one(stored):
     row = gains(stored.scores(labels="noise")).set_index("leak").loc["best F1 of each subject"]
-    text = (ROOT / "docs" / "results.md").read_text().replace("−", "-")
-    assert f"{row.gain:+.3f} ({row.low:+.2f} to {row.high:+.2f}" in text
+    text = (ROOT / "docs" / "results.md").read_text()
+    assert f"{row.gain:+.3f} ({row.low:+.3f} to {row.high:+.3f})" in text
+
+
+def test_intervals_and_p_of_leaks_are_of_one_construction(stored):
+    table = gains(stored.scores())
+    tested = table[table.leak != "last"]
+    assert ((tested.low * tested.high > 0) == (tested.p_holm < 0.05)).all()
+    for _, own in tested.groupby("labels"):
+        assert (own.p_holm >= own.p).all()
+        assert own.p_holm.min() == pytest.approx(own.p.min() * len(own))
+    text = " ".join((ROOT / "docs" / "results.md").read_text().split())
+    assert "of the leaks by networks only the one that picks both variant and epoch leaves out zero" in text
+    true = tested[(tested.labels == "true") & (tested.low > 0) & ~tested.leak.isin(LINEAR)]
+    assert [*true.leak] == [VARIANT_AND_EPOCH]
+    single = stored.scores(labels="noise").query("leak == 'best F1 of each subject'").gain
+    [row] = table.query("labels == 'noise' and leak == 'best F1 of each subject'").itertuples()
+    ends = ttest_1samp(single, 0).confidence_interval(1 - 0.05 * row.p / row.p_holm)
+    assert (row.low, row.high) == pytest.approx(ends)
 
 
 def test_the_picture_shows_what_each_clip_is_used_for():

@@ -78,11 +78,28 @@ def compare_models(
         raise ValueError(f"no model '{against}': choose from {', '.join(map(str, groups))}")
     base = groups.pop(against)
     found = [uf1_errors(_counts([rows, base], classes, same_people), same_people) for rows in groups.values()]
+    return pd.DataFrame({"model": list(groups), **corrected(found, alpha).clip(-1, 1)})
+
+
+def corrected(found: Sequence[tuple[np.ndarray | float, Errors]], alpha: float = 0.05) -> pd.DataFrame:
+    r"""Several gains, interval and p of one t statistic, corrected by Holm for their number (:func:`compare_models`).
+
+    Args:
+        found: Of each, its value and its errors, from :func:`uf1_errors` or of any mean.
+        alpha: How often a gain may be found where there is none.
+
+    Returns:
+        One row for each: `gain`, `low`, `high`, `p`, `p_holm`.
+
+    Example:
+        >>> table = corrected([(0.1, [(0.001, 9.0)]), (0.1, [(0.002, 9.0)])])  # variance, degrees of freedom
+        >>> table.round(2).to_numpy().tolist()
+        [[0.1, 0.02, 0.18, 0.01, 0.02], [0.1, -0.0, 0.2, 0.05, 0.05]]
+    """
     p = pd.Series([float(p_value(*one)) for one in found], dtype=float)
     holm = (p.sort_values() * np.arange(len(p), 0, -1)).cummax().clip(upper=1).sort_index()
     low, high = np.transpose([ends(*one, 1 - alpha * part) for one, part in zip(found, p / holm, strict=True)])
-    gains = {"gain": [float(gain) for gain, _ in found], "low": low.clip(-1), "high": high.clip(max=1)}
-    return pd.DataFrame({"model": list(groups), **gains, "p": p, "p_holm": holm})
+    return pd.DataFrame({"gain": [float(gain) for gain, _ in found], "low": low, "high": high, "p": p, "p_holm": holm})
 
 
 def detectable_gain(
@@ -216,8 +233,7 @@ def uf1_errors(models: Sequence[Sequence[np.ndarray]], same_people: bool = False
 
 def _counts(tables: Sequence[pd.DataFrame], classes: Sequence[str], same_people: bool) -> list[list[np.ndarray]]:
     """Confusion matrices (subjects, classes, classes) of each model and seed."""
-    who = [{*zip(table.seed, table.subject, strict=True)} for table in tables]
-    if who[0] != who[-1]:
+    if len({frozenset(zip(table.seed, table.subject, strict=True)) for table in tables}) > 1:
         raise ValueError("the two tables hold different seeds or subjects: a gain needs the same folds in both")
     people = tables[0].groupby("seed").subject.agg(frozenset)
     if same_people and len({*people}) > 1:
