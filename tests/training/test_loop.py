@@ -166,3 +166,12 @@ def test_recipes_that_train_nothing_are_refused(wrong):
 def test_labels_that_the_model_does_not_have_are_told(samples):
     with pytest.raises(ValueError, match="labels run from 0 to 4, but the model has 3 classes"):
         fit(create_model("tsfmicro_late", 3, "tiny", seed=0), samples, np.arange(20), QUICK)
+
+
+@pytest.mark.parametrize("units", [1, 2, 4])
+def test_action_units_that_are_not_the_models_are_told(samples, units):
+    label = torch.ones(len(samples), units, dtype=torch.long)
+    labelled = replace(samples, label=label, classes=tuple("1234"[:units]))
+    message = f"labels have {units} action units each, but the model has 3 classes"
+    with pytest.raises(ValueError, match=message):
+        fit(create_model("tsfmicro_late", 3, "tiny", seed=0), labelled, np.arange(20), QUICK)

@@ -1,11 +1,12 @@
 """The card that every saved model carries, written from what the program knows."""
 
-import importlib.metadata
 import re
 from pathlib import Path
 from typing import Any
 
 from torch import nn
+
+from tsfmicro_lab import __version__
 
 #: Characters of a card that are read.
 MAX_CARD = 2**16
@@ -15,14 +16,14 @@ def model_card(model: nn.Module, **facts: Any) -> str:
     """What a model is, how it came about, what it is worth, and where it must not be used: YAML and Markdown.
 
     The model is a `Recognizer`. Facts are `data`, `protocol`, `selection`, `leaky`, `recipe`, `seed`, `device` and
-    `scores`, as `training.cross_validate` knows them. What is not given the card calls unknown.
+    `scores`, as `training.cross_validate` knows them. What is not given the card calls unknown, but for `version`: the
+    present one of the lab.
     """
     from jinja2 import Environment, PackageLoader
 
-    loader = PackageLoader("tsfmicro_lab", package_path="templates")
-    template = Environment(loader=loader, trim_blocks=True, autoescape=False).get_template("model_card.md.jinja")
-    version, parameters = importlib.metadata.version("tsfmicro-lab"), sum(p.numel() for p in model.parameters())
-    return template.render(facts, model=model, parameters=parameters, version=version)
+    template = Environment(loader=PackageLoader("tsfmicro_lab"), trim_blocks=True).get_template("model_card.md.jinja")
+    parameters = sum(p.numel() for p in model.parameters())
+    return template.render({"version": __version__} | facts, model=model, parameters=parameters)
 
 
 def training_data(folder: Path | str) -> str:

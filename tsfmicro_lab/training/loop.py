@@ -148,7 +148,7 @@ def fit(
 
     Raises:
         MemoryError: A batch does not fit the device; the message says how many clips may.
-        ValueError: A label is none of the model's classes.
+        ValueError: A label is none of the model's classes, or has not a column for each of them.
         FloatingPointError: A loss is not finite; the message names epoch, batch and clips.
 
     Example:
@@ -282,13 +282,14 @@ def _check_labels(model: Recognizer, samples: Samples, index: Rows) -> None:
     labels, classes = samples.label[index], model.config.num_classes
     if labels.ndim == 1 and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(f"labels run from {labels.min()} to {labels.max()}, but the model has {classes} classes")
+    if labels.ndim == 2 and labels.shape[1] != classes:
+        raise ValueError(f"labels have {labels.shape[1]} action units each, but the model has {classes} classes")
 
 
 def _not_finite(samples: Samples, rows: Tensor, epoch: int, batch: int, device: torch.device) -> str:
     """What went wrong, with the clips that are to blame if their tensors are."""
-    table = samples.table.iloc[rows.tolist()]
     bad = [i for i in rows.tolist() if any(not torch.isfinite(x[i].float()).all() for x in samples.tensors.values())]
-    named = ", ".join(f"{r.subject}/{r.clip}" for r in (samples.table.iloc[bad] if bad else table).itertuples())
+    named = ", ".join(f"{r.subject}/{r.clip}" for r in samples.table.iloc[bad or rows.tolist()].itertuples())
     cause = f"values of {named} are not finite: leave them out" if bad else f"clips {named}: try a smaller lr"
     where = f"batch {batch}" if device.type == "cpu" else "some batch"
     return f"the loss is not finite in epoch {epoch}, {where}; {cause}"
