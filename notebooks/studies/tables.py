@@ -1,8 +1,9 @@
-"""Writes the tables of docs/results.md anew from the stored results: `python notebooks/studies/tables.py`."""
+"""Writes tables and paragraphs of docs/results.md anew from what is stored: `python notebooks/studies/tables.py`."""
 
 import re
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from studies import said
 from studies.compare import Comparison
 from studies.coverage import Coverage
 from studies.intervals import over_seeds
@@ -17,21 +19,30 @@ from studies.key_frames import KeyFrames
 from studies.leakage_scores import Leakage, leak_table
 from studies.ship import Ship
 from studies.spotting import Spotting
+from studies.verdicts import finding, linear_floor
 from tsfmicro_lab.training.statistics import corrected
 
 ROOT = Path(__file__).parents[2]
 STORED = ROOT / "notebooks" / "results"
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """A table with its cells as they stand."""
+def markdown(table: pd.DataFrame | str) -> str:
+    """A table with its cells as they stand; a text as a paragraph."""
+    if isinstance(table, str):
+        return f"\n{table}\n"
     rows = [map(str, table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy()]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+@cache
+def stored() -> Comparison:
+    """The stored comparison."""
+    return Comparison.load(STORED / "comparison.json")
+
+
 def comparison(setting: str) -> pd.DataFrame:
     """Models on the new heads of a setting, with what is empty left out."""
-    table = Comparison.load(STORED / "comparison.json").table(setting)
+    table = stored().table(setting)
     return table.loc[:, [(table[column] != "").any() for column in table]]
 
 
@@ -54,18 +65,23 @@ PAIRS = (
 
 def pairs() -> pd.DataFrame:
     """Gain of one model over another on new heads, over seeds alone: no predictions are stored, only scores."""
-    scores = Comparison.load(STORED / "comparison.json").scores.query("faces == 'new heads'")
-    uf1 = scores.pivot_table("uf1", "seed", ["setting", "model"])
+    uf1 = stored().scores.query("faces == 'new heads'").pivot_table("uf1", "seed", ["setting", "model"])
     gains = [(uf1[where, model] - uf1[where, other]).dropna() for where, model, other in PAIRS]
     table = corrected([over_seeds(gain) for gain in gains])
     shown = [f"{row.gain:+.3f} ({row.low:+.3f} to {row.high:+.3f})" for row in table.itertuples()]
     rows = pd.DataFrame(PAIRS, columns=["setting", "model", "against"])
-    return rows.assign(gain=shown, seeds=[*map(len, gains)], **{"p (Holm)": [f"{p:.3f}" for p in table.p_holm]})
+    lows = {setting: own.set_index("model").low for setting, own in stored().intervals.groupby("setting")}
+    told = [
+        finding(gain, p, model, against, lows[setting], linear_floor(stored(), setting))
+        for (setting, model, against), gain, p in zip(PAIRS, table.gain, table.p_holm, strict=True)
+    ]
+    p = [f"{p:.3f}" for p in table.p_holm]
+    return rows.assign(gain=shown, seeds=[*map(len, gains)], **{"p (Holm)": p, "told": told})
 
 
 def curves() -> pd.DataFrame:
     """UF1 with all distractors by the number of clips to learn from; mean over seeds."""
-    rows = Comparison.load(STORED / "comparison.json").curves.query("setting == 'distractors'")
+    rows = stored().curves.query("setting == 'distractors'")
     last = rows[rows.epoch == rows.groupby(["model", "clips"]).epoch.transform("max")]
     means = last.pivot_table("uf1", "model", "clips", sort=False).sort_values(by=last.clips.max())
     return means.sort_index(axis=1).map(lambda uf1: f"{uf1:.2f}").replace("nan", "").reset_index()
@@ -73,7 +89,7 @@ def curves() -> pd.DataFrame:
 
 def streams(setting: str) -> pd.DataFrame:
     """UF1 on new heads when a stream is taken away or replaced; mean over seeds."""
-    rows = Comparison.load(STORED / "comparison.json").streams.query("setting == @setting")
+    rows = stored().streams.query("setting == @setting")
     means = rows.pivot_table("uf1", "model", "intervention", sort=False)
     return means.map(lambda uf1: f"{uf1:.2f}").reset_index()
 
@@ -88,11 +104,16 @@ def shipped() -> pd.DataFrame:
 
 
 #: What stands between `<!-- name -->` and `<!-- /name -->`.
-BLOCKS: dict[str, Callable[[], pd.DataFrame]] = {
+BLOCKS: dict[str, Callable[[], pd.DataFrame | str]] = {
     "clean": lambda: comparison("clean"),
     "distractors": lambda: comparison("distractors"),
     "needed": lambda: comparison("needed"),
     "needed-flow": lambda: comparison("needed, flow"),
+    "clean-said": lambda: said.clean(stored()),
+    "distractors-said": lambda: said.distractors(stored()),
+    "needed-flow-said": lambda: said.needed_flow(stored()),
+    "streams-said": lambda: said.streams(stored(), "clean"),
+    "streams-needed-flow-said": lambda: said.streams(stored(), "needed, flow"),
     "pairs": pairs,
     "curves": curves,
     "streams": lambda: streams("clean"),

@@ -13,7 +13,7 @@ STORED = Path(__file__).parents[1] / "results" / "comparison.json"
 #: Settings of the comparison, by what the stream of the motion reads in them.
 SETTINGS = {"needed": "difference of frames", "needed, flow": "optical flow"}
 #: Floors and a ceiling beside the networks.
-BESIDE = ("chance", "linear_flow", "oracle: true displacement")
+BESIDE = ("chance", "linear_flow", "linear_difference", "oracle: true displacement")
 
 
 def where_needed(path: Path = STORED, models: Sequence[str] | None = None) -> pd.DataFrame:

@@ -1,11 +1,16 @@
 """Sentences from a stored comparison say no more than its seeds allow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 
+from studies import said
 from studies.compare import Comparison
-from studies.verdicts import linear_floor, published_scores, stream_verdict, verdict
+from studies.tables import pairs
+from studies.verdicts import above_floor, linear_floor, may_claim, published_scores, stream_verdict, verdict
 
 ROWS = [
     ("tsfmicro_temporal", 5, 0.8, np.nan, np.nan, np.nan, np.nan),
@@ -13,6 +18,7 @@ ROWS = [
     ("tsfmicro_late", 5, 0.79, -0.01, -0.05, 0.03, 0.7),
     ("tsfmicro_spatial", 5, 0.62, 0.08, 0.03, 0.13, 0.02),
     ("tsfmicro_s2t", 1, 0.85, 0.05, np.nan, np.nan, np.nan),
+    ("weak", 5, 0.55, -0.25, -0.3, -0.2, 0.01),
     ("linear_flow", 5, 0.5, -0.3, -0.4, -0.2, 0.0),
     ("linear_difference", 5, 0.6, -0.2, -0.3, -0.1, 0.0),
 ]
@@ -35,7 +41,7 @@ def comparison(streams=()):
     ("model", "words"),
     [
         ("early", "gain +0.10 (+0.05 to +0.15), 5 seeds, p (Holm) 0.010: it wins."),
-        ("spatial", "it wins, but its interval reaches a linear model's 0.60, so nothing is said"),
+        ("spatial", "it wins, but spatial is not above a linear model's 0.60, so nothing is said"),
         ("late", "the two cannot be told apart"),
         ("s2t", "from 1 seed: an observation, not tested"),
         ("t2s", "has not been measured yet"),
@@ -45,21 +51,94 @@ def test_a_gain_is_told_only_if_its_test_leaves_out_zero(model, words):
     assert words in verdict(comparison(), "clean", f"tsfmicro_{model}")
 
 
+def test_a_loser_may_lie_below_the_floor_and_a_winner_may_not():
+    assert verdict(comparison(), "clean", "weak").endswith("it loses, and weak is not above a linear model's 0.60.")
+    found = comparison()
+    found.intervals["low"] = found.intervals.low.where(found.intervals.model != "tsfmicro_temporal", 0.55)
+    words = "it loses, but temporal is not above a linear model's 0.60, so nothing is said."
+    assert verdict(found, "clean", "weak").endswith(words)
+    assert may_claim(0.2, float("nan"), 0.9, 0.8, 0.6) == "nothing"
+
+
 @pytest.mark.parametrize(
-    ("off", "grey", "other", "words"),
+    ("off", "grey", "noise", "other", "words"),
     [
-        ((0.5, 0.6), (0.0, 0.0), (0.0, 0.0), "needs a constant in that stream, and no face"),
-        ((0.5, 0.6), (0.5, 0.4), (0.0, 0.0), "needs a face, of whomever"),
-        ((0.5, 0.6), (0.5, 0.4), (0.4, 0.3), "uses the onset frame of this very clip"),
-        ((0.0, 0.0), (0.3, 0.2), (0.0, 0.0), "can do without the stream, though grey misleads it"),
-        ((0.5, 0.0), (0.0, 0.0), (0.0, 0.0), "the seeds disagree"),
+        ((0.5, 0.6), (0.0, 0.0), (0.2, 0.2), (0.0, 0.0), "needs that stream to be on, and no face"),
+        ((0.5, 0.6), (0.5, 0.0), (0.0, 0.0), (0.0, 0.0), "needs that stream to be on, and no face"),
+        ((0.5, 0.6), (0.5, 0.4), (0.5, 0.4), (0.0, 0.0), "needs a face, of whomever"),
+        ((0.5, 0.6), (0.5, 0.4), (0.5, 0.0), (0.0, 0.0), "the seeds disagree"),
+        ((0.5, 0.6), (0.5, 0.4), (0.5, 0.4), (0.4, 0.3), "uses the onset frame of this very clip"),
+        ((0.0, 0.0), (0.3, 0.2), (0.3, 0.2), (0.0, 0.0), "can do without the stream, though grey misleads it"),
+        ((0.5, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0), "the seeds disagree"),
     ],
 )
-def test_a_stream_is_told_by_its_controls(off, grey, other, words):
-    streams = [("tsfmicro_early", *pair) for pair in (("where off", off), ("onset grey", grey))]
-    found = comparison([*streams, ("tsfmicro_early", "onset of another", other)])
+def test_a_stream_is_told_by_its_controls(off, grey, noise, other, words):
+    pairs = {"where off": off, "onset grey": grey, "onset noise": noise, "onset of another": other}
+    found = comparison([(model, *pair) for model in ("tsfmicro_early", "weak") for pair in pairs.items()])
     assert words in stream_verdict(found, "clean", "tsfmicro_early")
     assert linear_floor(found, "clean") == 0.6
+    assert "it is not above a linear model, so nothing is said" in stream_verdict(found, "clean", "weak")
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return Comparison.load(ROOT / "notebooks" / "results" / "comparison.json")
+
+
+def test_the_front_page_and_lessons_say_of_fusion_what_the_file_allows(stored):
+    """One rule: the winner above the linear floor, the p corrected."""
+    assert {*said.fusions(stored, "clean").claim} == {"nothing"}
+    rows = said.fusions(stored, "needed, flow")
+    assert list(rows.index[rows.claim != "better"]) == ["tsfmicro_late"]
+    assert not above_floor(stored, "needed, flow", "tsfmicro_late")
+    steps = pairs().query("setting == 'needed, flow' and against != 'linear_difference'")["p (Holm)"].astype(float)
+    assert steps.between(0.05, 0.1).all(), "a trend"
+    front = " ".join((ROOT / "README.md").read_text().split())
+    assert "four of its five forms gained; late fusion was no better than a linear model" in front
+    assert "that early fusion is the best is a trend" in front
+    lessons = {path.name[:2]: path.read_text() for path in (ROOT / "notebooks").glob("0*.ipynb")}
+    assert 'as every\\n",\n    "fusion but late fusion does there' in lessons["03"]
+    lost = stored.streams.query("setting == 'clean' and model == 'tsfmicro_s2t'").pivot_table(
+        "lost", "seed", "intervention"
+    )
+    assert (lost["onset noise"] < 0.1).all(), "noise misleads none (lesson 05)"
+    assert (lost["onset grey"] >= 0.1).sum() == 2, "grey misleads two (lesson 05, results)"
+    assert "and no face" in stream_verdict(stored, "clean", "tsfmicro_s2t")
+
+
+def test_paragraphs_follow_the_numbers(stored):
+    assert "4 of 5 fusions gain" in said.needed_flow(stored)
+    rows = stored.intervals
+    late = rows.model == "tsfmicro_late"
+    with pytest.raises(ValueError, match="stand otherwise now"):
+        said.needed_flow(replace(stored, intervals=rows.assign(p_holm=rows.p_holm.mask(late, 0.2))))
+    with pytest.raises(ValueError, match="a fusion gains or loses now"):
+        said.clean(replace(stored, intervals=rows.assign(p_holm=rows.p_holm.mask(late, 0.01))))
+    with pytest.raises(ValueError, match="above the linear model now"):
+        said.distractors(replace(stored, intervals=rows.assign(uf1=rows.uf1.mask(late, 0.95))))
+    curves = stored.curves.query("setting == 'distractors' and clips == 768 and model == 'tsfmicro_late'")
+    mean = curves.groupby("epoch").uf1.mean()
+    assert f"from epoch 54 to 72 they gain {mean[72] - mean[54]:.2f} and" in said.distractors(stored)
+
+
+def test_what_is_said_of_pairs_is_what_the_file_has(stored):
+    """The numbers in the prose below the table of pairs."""
+    uf1 = stored.scores.query("faces == 'new heads'").pivot_table("uf1", "seed", ["setting", "model"])
+    text = " ".join((ROOT / "docs" / "results.md").read_text().split())
+    retention = {s: (uf1[s, "mmnet temporal=retention"] - uf1[s, "mmnet"]).mean() for s in ("needed", "clean")}
+    gains = f"gains {retention['needed']:.2f} on the close-ups and {retention['clean']:.2f} on few clean clips"
+    short = (uf1["clean", "slstt_mean"] - uf1["clean", "slstt_mean flow=short"]).mean()
+    less = uf1["clean", "slstt_mean"] - uf1["clean", "slstt_lstm"]
+    for sentence in (gains, f"is worth {short:.2f} against", f"ten seeds, by {less.min():.2f} to {less.max():.2f}"):
+        assert sentence in text, sentence
+    told = pairs().set_index(["setting", "model"]).told
+    assert told["clean", "slstt_mean flow=short"] == (
+        "it loses, and slstt_mean flow=short is not above a linear model's 0.81"
+    )
+    cost = stored.cost.set_index("model").loc[["mmnet", "mmnet temporal=retention"], ["parameters", "mflops", "ms"]]
+    more = cost.iloc[1] / cost.iloc[0]
+    assert "a quarter more parameters, 2.7 times as many operations and four times as long a step" in text
+    assert more.to_numpy() == pytest.approx([1.25, 2.7, 4], rel=0.05)
 
 
 def test_what_nobody_read_is_called_so():
