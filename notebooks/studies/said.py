@@ -1,14 +1,18 @@
-"""Paragraphs of docs/results.md on the comparison, made of its numbers, as `tables.py` writes them."""
+"""Paragraphs of docs/results.md made of stored numbers, as `tables.py` writes them."""
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pandas as pd
 
 from studies.compare import CURVES, FUSIONS, TEMPORAL, Comparison
+from studies.intervals import over_seeds
 from studies.new_subjects import HEADS, PHOTOGRAPHS
+from studies.spotting import Spotting
 from studies.trust_story import listed
 from studies.verdicts import above_floor, finding, linear_floor, may_claim, stream_verdict
+from tsfmicro_lab.training.statistics import corrected
 
 NAMES = {
     "tsfmicro_early": "early fusion",
@@ -41,9 +45,10 @@ SMALL = [name for name in NAMES if "flow=dis" in name]
 def fusions(comparison: Comparison, setting: str) -> pd.DataFrame:
     """The fusions of a setting, best first, with what may be claimed of each over the temporal branch: `claim`."""
     rows = comparison.intervals.query("setting == @setting").set_index("model")
-    floor, base = linear_floor(comparison, setting), rows.low[TEMPORAL]
+    floor, base = linear_floor(comparison, setting), float(rows.low[TEMPORAL])
     own = rows.loc[[run.label for run in FUSIONS]].sort_values("uf1", ascending=False)
-    claims = [may_claim(row.gain, row.p_holm, row.low, base, floor) for row in own.itertuples()]
+    numbers = own[["gain", "p_holm", "low"]].to_numpy(float)
+    claims = [may_claim(gain, p, low, base, floor) for gain, p, low in numbers]
     return own.assign(claim=claims, above=[above_floor(comparison, setting, model) for model in own.index])
 
 
@@ -56,14 +61,17 @@ def clean(comparison: Comparison) -> str:
     """What few clean clips say of fusion."""
     rows, floor = fusions(comparison, "clean"), linear_floor(comparison, "clean")
     every = comparison.intervals.query("setting == 'clean'").set_index("model")
-    others = every.loc[[name for name in NAMES if name not in rows.index and name != TEMPORAL]]
-    claim = pd.Series({m: finding(r.gain, r.p_holm, m, TEMPORAL, every.low, floor) for m, r in others.iterrows()})
-    told = {
-        word: others.p_holm[claim.str.startswith(word)].sort_values() for word in ("it wins", "it loses", "the two")
-    }
-    if {*claim} != {"it wins", "the two cannot be told apart"} | {*claim[claim.str.contains("it loses, and")]}:
-        raise ValueError("other claims may be made now: write another paragraph")
-    wins, loses = (listed(f"{NAMES[m]} ({p_holm(p)})" for m, p in told[w].items()) for w in ("it wins", "it loses"))
+    others = [name for name in NAMES if name not in rows.index and name != TEMPORAL]
+    told: dict[str, list[str]] = {"it wins": [], "it loses, and": [], "the two": []}
+    for model in sorted(others, key=lambda name: float(every.p_holm[name])):
+        p = float(every.p_holm[model])
+        claim = finding(float(every.gain[model]), p, model, TEMPORAL, every.low, floor)
+        kinds = [word for word in told if claim == word or claim.startswith(f"{word} ")]
+        if not kinds:
+            raise ValueError("other claims may be made now: write another paragraph")
+        [kind] = kinds
+        told[kind].append(f"{NAMES[model]} ({p_holm(p)})" if kind != "the two" else NAMES[model])
+    wins, loses, same = map(listed, told.values())
     if {*rows.claim} != {"nothing"}:
         raise ValueError("a fusion gains or loses now: write another paragraph")
     most, least = math.ceil(100 * rows.gain_high.max()) / 100, math.ceil(-100 * rows.gain_low.min()) / 100
@@ -73,7 +81,7 @@ def clean(comparison: Comparison) -> str:
         f"{least:.2f} is excluded for each of them. Their intervals lie above the better linear model ({floor:.2f}), "
         f"where the comparison means something, but for that of {named(rows.index[~rows.above])}. Of the others {wins} "
         f"are above their temporal branch. {loses} are below it, and not above a linear model on DIS flow, so they "
-        f"have learned too little from so few clips. {named(told['the two'].index)} cannot be told from it. "
+        f"have learned too little from so few clips. {same} cannot be told from it. "
         f"{photographs(comparison, 'clean')}"
     )
 
@@ -150,3 +158,22 @@ def streams(comparison: Comparison, setting: str) -> str:
     told = [f"- {stream_verdict(comparison, setting, model)}" for model in rows.model.unique()]
     first = f"Another person's onset frame, or the mean of all, costs {ends} UF1 over all variants and seeds."
     return "\n".join([first, "", *told])
+
+
+def spotter(measured: Spotting) -> str:
+    """Under which conditions the spotter of today beats both controls that speak: F1 of each head, corrected."""
+    scores = []
+    for seed, films in measured.films.groupby("seed"):
+        true, found = (rows[rows.film.isin(films.film)] for rows in (measured.true, measured.found))
+        scores.append(replace(measured, films=films, true=true, found=found).scores().assign(seed=seed))
+    f1 = pd.concat(scores).query("condition != 'all'").pivot_table("f1", ["condition", "seed"], "spotter", sort=False)
+    pairs = [(where, control) for where in f1.index.unique(0) for control in ("random", "every second")]
+    table = corrected([over_seeds(f1.now[where] - f1[control][where]) for where, control in pairs])
+    if table.gain.min() <= 0:
+        raise ValueError("a control is ahead now: write another sentence")
+    least = table.low.groupby([where for where, _ in pairs], sort=False).min()
+    return (
+        f"Over {measured.films.seed.nunique()} heads the spotter's F1 is above both controls that speak, with "
+        f"{listed(least.index[least > 0])} (intervals of {len(table)} gains over heads, corrected by Holm); with "
+        f"{listed(least.index[least <= 0])} it is higher on average, and so few heads do not tell."
+    )

@@ -122,6 +122,7 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame | str]] = {
     "coverage": lambda: Coverage.load(STORED / "coverage.json").table(),
     "leaks": lambda: leak_table(Leakage.load(STORED / "leakage.json")),
     "spotting": lambda: Spotting.load(STORED / "spotting.json").table(),
+    "spotting-said": lambda: said.spotter(Spotting.load(STORED / "spotting.json")),
     "apexes": lambda: Spotting.load(STORED / "spotting.json").apex_table(),
     "key-frames": lambda: KeyFrames.load(STORED / "key_frames.json").table().reset_index(),
 }

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from scipy.special import stdtrit
 
 from studies.trials import CHEAT, CONTROLS, HONEST, MARKED
+from tsfmicro_lab.training.statistics import corrected
 
 if TYPE_CHECKING:
     from studies.trust import Trust
@@ -33,31 +35,43 @@ def listed(names: Iterable[str]) -> str:
 
 def accusation(trust: "Trust", distractors: str, method: str = DEFAULT) -> str:
     """Whether a where-map that points at the planted mark tells that the model uses it."""
-    models = trust.models[trust.models.distractors == distractors].groupby("trained")[["fooled", "plain"]].mean()
+    models = trust.models[trust.models.distractors == distractors]
+    answers = models.groupby("trained")[["fooled", "plain"]].mean()
+    effects = (models.fooled - models.plain).groupby(models.trained).agg(["mean", "min", "max"])
     rows = trust.shortcut.query("distractors == @distractors and method == @method and stream == 'where' and marked")
     rows = rows.set_index("trained")
     telling = trust.telling.query("distractors == @distractors and method == @method and stream == 'where'")
     auc = telling.set_index("score").auc
-    pairs = {kind: (rows.pointing[kind], rows.mass[kind], models.fooled[kind]) for kind in (CHEAT, HONEST)}
-    (points, mass, fooled), (points_too, mass_too, fooled_too) = pairs[CHEAT], pairs[HONEST]
+    seeds, clips = trust.provenance["seeds"], explained(trust)
+    changed = {
+        kind: f"from {answers.plain[kind]:.0%} to {answers.fooled[kind]:.0%} ({effects['min'][kind]:+.0%} to "
+        f"{effects['max'][kind]:+.0%} in the {seeds} seeds)"
+        for kind in (CHEAT, HONEST)
+    }
+    points = {kind: f"in {rows.pointing[kind] * clips:.0f} of {clips} clips" for kind in (CHEAT, HONEST)}
     text = (
-        f"Of clips that do not show {MARKED}, the mark makes a model that was trained with it say {MARKED} in "
-        f"{fooled:.0%} ({models.plain[CHEAT]:.0%} without the mark), and one that was trained without it in "
-        f"{fooled_too:.0%}. The where-map of {method} has its strongest pixel on the mark in {points:.0%} of the clips "
-        f"of the first model and in {points_too:.0%} of the second; {mass:.2f} and {mass_too:.2f} of its mass lie "
-        f"there (by chance {rows.area[CHEAT]:.2f}). "
+        f"Of clips that do not show {MARKED}, the mark changes the share that a model calls {MARKED} {changed[CHEAT]} "
+        f"if the model was trained with it, and {changed[HONEST]} if it was not. The where-map of {method} has its "
+        f"strongest pixel on the mark {points[CHEAT]} with the first model and {points[HONEST]} with the second; "
+        f"{rows.mass[CHEAT]:.2f} and {rows.mass[HONEST]:.2f} of its mass lie there (by chance {rows.area[CHEAT]:.2f}). "
     )
-    if fooled - fooled_too < 0.2:
+    if effects["mean"][CHEAT] - effects["mean"][HONEST] < 0.2:
         return text + "So this model did not take the shortcut, and neither map should accuse it."
-    return text + _verdicts({"pointing": auc.pointing, "mass": auc.mass})
+    return text + _verdicts({"pointing": auc.pointing, "mass": auc.mass}, clips, seeds)
 
 
-def _verdicts(auc: dict[str, float]) -> str:
+def explained(trust: "Trust") -> int:
+    """Marked clips that were explained for either model: one of each new person."""
+    return int(trust.provenance["seeds"] * trust.provenance["new_subjects"])
+
+
+def _verdicts(auc: dict[str, float], clips: int, seeds: int) -> str:
     said = []
     for score, value in auc.items():
         verdict = "tells" if value >= TELLS else "does not tell" if value <= BLIND else "hardly tells"
         said.append(f"{score} {verdict} which of the two models drew a map ({value:.0%} of pairs right, 50% by chance)")
-    return f"{said[0].capitalize()}; {said[1]}."
+    few = f"These pairs are of {clips} maps of either kind, from {seeds} trainings; such shares have no interval here"
+    return f"{said[0].capitalize()}; {said[1]}. {few}."
 
 
 def best_teller(trust: "Trust", distractors: str) -> str:
@@ -119,14 +133,32 @@ def seeds_and_nonsense(trust: "Trust") -> str:
     """Of which methods the maps of two good models resemble each other more than a good one's and a nonsense one's."""
     from studies.trust import CLOSER
 
-    rows = trust.sanity[trust.sanity.check == CLOSER].set_index("method")
+    rows = corrected_ends(trust, trust.sanity[trust.sanity.check == CLOSER], "similarity").set_index("method")
     closer, farther = rows.index[rows.low > 0], rows.index[rows.high < 0]
     same = rows.index.difference([*closer, *farther], sort=False)
+    both = "two models that differ by their seed draw maps more alike than a model and one trained on random labels"
+    if not len(closer) + len(farther):
+        return (
+            f"Whether {both} cannot be told of any of the {len(rows)} methods: corrected for their number, the "
+            "interval of each difference holds zero."
+        )
     text = (
-        f"Two models that differ by their seed draw maps more alike than a model and one trained on random labels with "
-        f"{listed(closer)}; with {listed(same)} that cannot be told, the interval of the difference holds zero"
+        f"Corrected for {len(rows)} methods, {both} with {listed(closer)}; with {listed(same)} that cannot be told, "
+        "the interval of the difference holds zero"
     )
     return text + (f"; with {listed(farther)} it is the other way round." if len(farther) else ".")
+
+
+def corrected_ends(trust: "Trust", rows: pd.DataFrame, mean: str = "mean") -> pd.DataFrame:
+    """Stored 95 % intervals, made wider by Holm's correction for their number.
+
+    Each is the wider one of two t intervals, over seeds or subjects. Which, was not stored; they are taken for those
+    over seeds, which have fewer degrees of freedom, so that none is found significant that is not.
+    """
+    df = trust.provenance["seeds"] - 1.0
+    errors = ((rows.high - rows[mean]) / stdtrit(df, 0.975)) ** 2
+    table = corrected([(value, [(error, df)]) for value, error in zip(rows[mean], errors, strict=True)])
+    return rows.assign(low=table.low.to_numpy(), high=table.high.to_numpy())
 
 
 def beaten_by_input(trust: "Trust", score: str, distractors: str = "none") -> Sequence[str]:
@@ -164,12 +196,18 @@ def against_model(trust: "Trust") -> str:
     )
 
 
+def causes_table(trust: "Trust") -> pd.DataFrame:
+    """How well each method predicts effects without distractors, with intervals corrected for their number."""
+    return corrected_ends(trust, trust.causes[trust.causes.distractors == "none"])
+
+
 def causes(trust: "Trust") -> str:
     """Which methods predict what happens to the logit when a unit does not move."""
-    rows = trust.causes[trust.causes.distractors == "none"].sort_values("mean", ascending=False).set_index("method")
+    rows = causes_table(trust).sort_values("mean", ascending=False).set_index("method")
     best = listed(f"{method} ({value:.2f})" for method, value in rows["mean"].head(3).items())
     return (
-        f"Best: {best}. Last: {rows.index[-1]} ({rows['mean'].iloc[-1]:.2f}). The interval lies above zero for "
+        f"Best: {best}. Last: {rows.index[-1]} ({rows['mean'].iloc[-1]:.2f}). Corrected for their "
+        "number, the interval lies above zero for "
         f"{listed(rows.index[rows.low > 0])}. (KernelSHAP and feature ablation were told the regions, which come from "
         "the "
         "very table that moves the faces: an advantage that they would not have on recordings.)"

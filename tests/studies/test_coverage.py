@@ -134,6 +134,12 @@ def test_the_documented_coverage_is_the_stored_one():
         f"{one[one.subjects == 26].spread.max():.2f} with 26",
     ):
         assert sentence.replace("%", " %") in prose, sentence
+    held = stored.table()[["score", "gain"]].apply(lambda column: column.str.extract(r"\(([\d.]+) %")[0].astype(float))
+    formerly = f"It held the truth in {held.min().min():.0f} to {held.max().max():.0f} % of simulated experiments"
+    assert formerly in " ".join((ROOT / "docs" / "results.md").read_text().split())
+    single = stored.table().query("seeds == 1 and `seed effect` == '0.4'")[["score", "gain"]]
+    single = single.apply(lambda column: column.str.extract(r"([\d.]+) %")[0].astype(float))
+    assert f"over seeds in but {single.min().min():.0f} to {single.max().max():.0f} %" in prose
     assert few.coverage.min() >= 0.93
     assert nothing.coverage.min() >= 0.94
     assert not now.outside.any()

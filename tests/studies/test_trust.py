@@ -1,12 +1,14 @@
 import json
 import os
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
+from scipy.stats import t
 from typer.testing import CliRunner
 
 from studies import trials, trust_story
@@ -144,7 +146,7 @@ def test_the_page_gets_its_section_and_keeps_the_others(made):
         trust_story.write_section(folder / "other.md", trust)
 
 
-def told(mass, pointing=(0.83, 0.83), fooled=(0.9, 0.1), auc=(0.5, 0.95)):
+def told(mass, pointing=(0.85, 0.85), fooled=(0.9, 0.1), auc=(0.5, 0.95)):
     """A measurement of one method as it could be."""
     about = {"distractors": "all", "method": "integrated gradients", "stream": "where", "marked": True, "area": 0.01}
     kinds = (trials.CHEAT, trials.HONEST)
@@ -156,13 +158,16 @@ def told(mass, pointing=(0.83, 0.83), fooled=(0.9, 0.1), auc=(0.5, 0.95)):
         {"distractors": "all", "trained": k, "fooled": f, "plain": 0.1} for k, f in zip(kinds, fooled, strict=True)
     ]
     empty = [pd.DataFrame()] * 6
-    return Trust({}, *empty, *map(pd.DataFrame, (shortcut, telling, models)))
+    return Trust({"seeds": 4, "new_subjects": 5}, *empty, *map(pd.DataFrame, (shortcut, telling, models)))
 
 
 def test_the_verdict_follows_the_numbers():
     """The same sentence, from measurements that say other things."""
     found = trust_story.accusation(told((0.28, 0.07)), "all")
-    assert "83% of the clips of the first model and in 83% of the second; 0.28 and 0.07" in found
+    assert "in 17 of 20 clips with the first model and in 17 of 20 clips with the second; 0.28 and 0.07" in found
+    assert "from 10% to 90% (+80% to +80% in the 4 seeds)" in found
+    assert "and from 10% to 10% (+0% to +0% in the 4 seeds) if it was not" in found
+    assert "These pairs are of 20 maps of either kind" in found
     assert "Pointing does not tell which of the two models" in found
     assert "mass tells which" in found
     found = trust_story.accusation(told((0.28, 0.27), pointing=(0.9, 0.1), auc=(0.9, 0.55)), "all")
@@ -176,9 +181,23 @@ def test_the_verdict_follows_the_numbers():
 def test_good_models_and_nonsense_are_told_by_method():
     rows = [("a", 0.2, 0.1, 0.3), ("b", 0.0, -0.1, 0.1), ("c", -0.3, -0.4, -0.2)]
     sanity = pd.DataFrame(rows, columns=["method", "similarity", "low", "high"]).assign(check=CLOSER)
-    trust = Trust({}, *[pd.DataFrame()] * 5, sanity, *[pd.DataFrame()] * 3)
+    trust = Trust({"seeds": 4}, *[pd.DataFrame()] * 5, sanity, *[pd.DataFrame()] * 3)
     found = trust_story.seeds_and_nonsense(trust)
     assert re.search(r"random labels with a; with b that cannot be told.*with c it is the other way round", found)
+    one_in_eleven = pd.concat([sanity[:1].assign(low=0.01, high=0.39), *[sanity[1:2]] * 10])
+    found = trust_story.seeds_and_nonsense(replace(trust, sanity=one_in_eleven))
+    assert "cannot be told of any of the 11 methods" in found, "its own interval leaves out zero, corrected it does not"
+
+
+def test_corrected_intervals_are_the_wider_the_more_there_are():
+    """By hand: with four seeds an interval of 0.2 ± 0.1 has a standard error of 0.1 / 3.18 and p = 0.0079."""
+    rows = pd.DataFrame({"mean": [0.2, 0.0], "low": [0.1, -0.1], "high": [0.3, 0.1]})
+    trust = Trust({"seeds": 4}, *[pd.DataFrame()] * 9)
+    alone = trust_story.corrected_ends(trust, rows[:1])
+    assert alone.low[0] == pytest.approx(0.1)
+    two = trust_story.corrected_ends(trust, rows)
+    assert two.low[0] == pytest.approx(0.2 - t.ppf(0.9875, 3) * 0.1 / t.ppf(0.975, 3))
+    assert two.low[1] == pytest.approx(-0.1), "the largest p is not multiplied"
 
 
 def test_bad_files_and_settings_are_one_sentence(tmp_path):
