@@ -487,12 +487,14 @@ def films(
 
 @app.command()
 def cards() -> None:
-    """Write the cards of the models in the package from their result; nothing else is touched."""
-    from studies.ship_card import write_card
+    """Write the cards of the models in the package, and what docs/results.md says of them, from their result."""
+    from studies.ship_card import with_words, write_card
 
     with one_sentence():
+        found, page = Ship.load(RESULT), Path(__file__).parents[2] / "docs" / "results.md"
         for name in SHIPPED:
-            write_card(Ship.load(RESULT), name, checkpoint_folder(name))
+            write_card(found, name, checkpoint_folder(name))
+        page.write_text(with_words(page.read_text(encoding="utf-8"), found), encoding="utf-8")
 
 
 @app.command()

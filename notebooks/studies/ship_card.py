@@ -1,7 +1,9 @@
 """Cards of the models that ship, written from what was measured."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -38,12 +40,13 @@ def write_card(found: "Ship", target: str, place: Path) -> None:
     ]
     facts: dict[str, Any] = {
         "data": data,
-        "protocol": "nobody of the tests was trained on or chosen on",
+        "protocol": f"nobody of the tests was trained on or chosen on. {_by(found.provenance, 'Trained and tested')}",
         "selection": f"{chosen}, by UF1 on validation people ({compared}); the last epoch",
         "recipe": found.provenance["networks"][chosen],
         "seed": found.provenance["seed"],
         "device": found.provenance["device"],
         "scores": scores,
+        "version": _version(found.provenance),
         "name": target,
         "sections": list(_sections(found, target, model, faces)),
     }
@@ -67,24 +70,96 @@ def _sections(found: "Ship", target: str, model: Recognizer, portraits: list[str
     rule += f"fifth of whose clips show no expression, it then spoke of {every.told:.0%} of the clips and was right in "
     rule += f"{every.right:.0%} of those. Where nothing is shown, whatever it tells is wrong:\n\n"
     yield "When it cannot tell", rule + _table(told[told.kind != "all"][["faces", "kind", "clips", "told", "right"]])
-    text = f"Temperature {c.temperature:.3f}, folded into the last layer. ECE is the expected calibration error.\n\n"
-    yield "Calibration", text + _table(own["calibrated"][["faces", "ece_before", "ece", "nll_before", "nll"]])
+    calibrated = own["calibrated"]
+    text = f"Temperature {c.temperature:.3f}, folded into the last layer; it makes the log loss on validation people "
+    text += "least. ECE is the expected calibration error. "
+    text += f"**The temperature makes it larger on {worse}.**\n\n" if (worse := _worse(calibrated)) else "\n\n"
+    yield "Calibration", text + _table(calibrated[["faces", "ece_before", "ece", "nll_before", "nll"]])
     yield "By unit" if c.units else "By class", _table(own["units"])
     groups = own["groups"][["group", "value", "uf1", "low", "high", "clips", "people"]]
     text = "New heads. Tone is the melanin of the drawn skin, pose a constant yaw.\n\n"
     yield "By skin tone and pose", text + _table(groups)
     if len(own.get("films", ())):
-        films = own["films"].drop(columns="film").groupby(["kind", "strictness"], sort=False).sum().reset_index()
-        films = films.assign(alarms_per_minute=films.alarms / films.seconds * 60)
+        table, made = film_table(own["films"]), found.provenance["films"]
         text = (
-            "`analyze` on films of new heads, by its strictness (6 is the default). What is told where nothing is shown"
+            "`analyze` on films of new heads, by its strictness (6 is the default). What is told where nothing is\n"
+            "shown is a false alarm; `alarmed` films have any. Speech and turns last as long as the film or, *with\n"
+            "pauses*, about a second each. Where none was seen, three in as many seconds are possible (rule of three,\n"
+            "95 %, if alarms come one by one).\n"
+            f"{_by(made, 'Measured')} and its spotter.\n\n"
         )
-        yield "In films", f"{text} is a false alarm.\n\n{_table(films)}"
+        yield "In films", text + _table(table)
     text = "No licensed recording, no real micro-expression and no photograph of a person was used to train, choose or "
     text += (
         f"calibrate it. {' and '.join(portraits) or 'No portrait'} (public domain) were used to test it, moved by the "
     )
     yield "What it has never seen", text + "lab's own motion model. How it does on real micro-expressions is not known."
+
+
+def film_table(films: pd.DataFrame) -> pd.DataFrame:
+    """Films of a kind and strictness together, with false alarms a minute and the number of films that had any."""
+    films = films.assign(films=1, alarmed=films.alarms > 0).drop(columns="film")
+    table = films.groupby(["kind", "strictness"], sort=False).sum(numeric_only=True).reset_index()
+    rate = [f"{rate:.1f}" for rate in table.alarms / table.seconds * 60]
+    counts = table.round().astype(dict.fromkeys(table.columns.drop("kind"), int))
+    order = ["kind", "strictness", "films", "seconds", "spotted", "told", "alarms", "a minute", "alarmed"]
+    return counts.assign(**{"a minute": rate})[[*order, "shown", "found", "right"]]
+
+
+def page_words(found: "Ship") -> str:
+    """What the page of results says besides the table of scores."""
+    facts = found.provenance
+    text = f"**All three were trained on {facts['people']['train']} heads and on no photograph**; "
+    text += (
+        f"{facts['people']['validation']} other heads chose and calibrated them, {_names(facts['portraits'])} are for "
+    )
+    text += f"testing alone. {_by(facts, 'Trained and tested')}. `where_how` is there for its maps: its UF1 is "
+    uf1 = found.scores[found.scores.target == "where_how"].pivot_table("uf1", "what", "faces")
+    text += "; ".join(f"{_beside(uf1[faces])} on {faces}" for faces in ("new heads", "new heads, all varied"))
+    heads = found.calibrated[found.calibrated.faces.str.startswith("new heads")]
+    errors = [f"of `{name}` on {worse}" for name, own in heads.groupby("target") if (worse := _worse(own))]
+    text += ". The temperature was chosen on validation heads; **it makes the calibration error larger** "
+    text += f"{'; '.join(errors) or 'nowhere'}."
+    if len(films := found.films):
+        own = film_table(films[(films.target == "emotions") & (films.strictness == 6) & (films.kind != "expressions")])
+        alarms = [f"{row.kind} {row.alarms} of {row.spotted} in {row.seconds} s" for row in own.itertuples()]
+        text += (
+            " In films in which nothing is shown, all that `emotions` tells of the moments that `analyze` spots at its "
+        )
+        text += f"usual strictness is a false alarm. Alarms of spotted moments: {', '.join(alarms)}. "
+        text += f"{_by(facts['films'], 'Measured')}."
+    return fill(text, 130, break_on_hyphens=False)
+
+
+def with_words(page: str, found: "Ship") -> str:
+    """The page of results with what it says of the models that ship as the result has it."""
+    begin, end = "<!-- shipped-words -->\n", "\n<!-- /shipped-words -->"
+    return re.sub(f"{begin}.*?{end}", lambda _: begin + page_words(found) + end, page, flags=re.DOTALL)
+
+
+def _beside(uf1: "pd.Series[float]") -> str:
+    """A model's score and those of the linear models that are above it."""
+    above = [f"{name} ({uf1[name]:.2f})" for name in ("linear_flow", "linear_difference") if uf1[name] > uf1["model"]]
+    return f"{uf1['model']:.2f}, below {_names(above) or 'no linear model'}"
+
+
+def _worse(calibrated: pd.DataFrame) -> str:
+    """Where the temperature makes the calibration error larger, and by how much."""
+    rows = calibrated[calibrated.ece > calibrated.ece_before].itertuples()
+    return _names([f"{row.faces} ({row.ece_before:.3f} to {row.ece:.3f})" for row in rows])
+
+
+def _names(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), *words[-1:]] if len(words) > 1 else words)
+
+
+def _by(made: dict[str, str], what: str) -> str:
+    """By which version something was done, and when."""
+    return f"{what} with TSFmicro Lab {_version(made)} ({made['date']}, commit {made['commit'][:7]})"
+
+
+def _version(made: dict[str, str]) -> str:
+    return re.search(r"tsfmicro-lab ([^,]+)", made["versions"])[1]  # type: ignore[index]
 
 
 def _table(table: pd.DataFrame) -> str:

@@ -1,5 +1,6 @@
 """The models that ship: scores on new heads, calibration, what they do not tell, and that they are there."""
 
+import copy
 import json
 import shutil
 from dataclasses import replace
@@ -21,8 +22,10 @@ from tsfmicro_lab.models.base import UNSURE, cross_entropy
 from tsfmicro_lab.training import decide, predict
 from tsfmicro_lab.training.metrics import f1
 
-#: UF1 on these heads that a shipped model must keep, and what it must have before a linear model on the same flow.
-LEAST = {"emotions": (0.75, 0.10), "action_units": (0.55, 0.10), "where_how": (0.30, -1.0)}
+#: UF1 on these heads that a shipped model must keep, and what it must have before a linear model on the same flow. It
+#: has 0.975, 0.972 and 0.547 here (standard error over people 0.016, 0.014 and 0.063), and at least 0.901, 0.936 and
+#: 0.522 on the heads of seeds 92 and 93: the bounds are just below that.
+LEAST = {"emotions": (0.90, 0.10), "action_units": (0.93, 0.10), "where_how": (0.50, -1.0)}
 TARGETS = {"emotions": "emotion", "action_units": "action_units", "where_how": "emotion"}
 
 
@@ -79,6 +82,19 @@ def test_scores_hold_on_new_heads_well_above_the_floors(name, of, heads):
     print(f"{name}: {score:.3f}, a linear model on flow {floor:.3f}")
     commonest = np.zeros_like(samples.label) if several else np.full(len(label), np.bincount(label).argmax())
     assert score > max(least, floor + above, mean_f1(samples.label, commonest, several) + 0.2)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_damaged_model_falls_below_the_bound(name, of):
+    """A fifth of the parameters is lost: without this the bound of the test above could be one that nothing misses."""
+    model, samples = of[name]
+    for seed in range(3):
+        damaged, rng = copy.deepcopy(model), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in damaged.parameters():
+                parameter.mul_(torch.rand(parameter.shape, generator=rng) >= 0.2)
+        said = decide(predict(damaged, samples, np.arange(len(samples))), samples.label.ndim)
+        assert mean_f1(samples.label, said, samples.label.ndim == 2) < LEAST[name][0]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
