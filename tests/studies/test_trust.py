@@ -247,3 +247,14 @@ def test_labels_are_dealt_not_invented(samples):
     assert not torch.equal(dealt.label, samples.label)
     assert torch.equal(dealt.label.bincount(), samples.label.bincount())
     assert dealt.onset is samples.onset
+
+
+def test_sentences_that_fell_are_those_that_the_file_refutes():
+    trust, page = Trust.load(STORED), " ".join((ROOT / "docs" / "results.md").read_text().split())
+    honest = trust.models[trust.models.trained == trials.HONEST]
+    assert (honest.fooled == honest.plain).all()
+    assert "It says so without the mark as well, in each seed: the mark's effect is nothing" in page
+    closer = trust.sanity[trust.sanity.check == CLOSER]
+    assert ((closer.low > 0).sum(), len(closer)) == (3, 11)
+    assert (trust_story.corrected_ends(trust, closer, "similarity").low <= 0).all()
+    assert "With eleven intervals, each for itself, it seemed false of three methods; corrected" in page
