@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tsfmicro_lab.cli import STUDIES, app
+from tsfmicro_lab.files import alone
 
 run = CliRunner()
 
@@ -55,6 +56,8 @@ def test_what_is_there_is_replaced_with_force_alone(tmp_path):
     (moments := tmp_path / "other" / "moments.csv").parent.mkdir()
     (report := out / "tsfmicro_spatial-0" / "report.html").write_text("mine")
     moments.write_text("mine")
+    (picture := tmp_path / "third" / "maps.png").parent.mkdir()
+    picture.write_text("mine")
     for asked, path in (
         (["results", str(out), "--csv", str(table)], table),
         (["results", str(out), "--latex", str(table)], table),
@@ -62,6 +65,7 @@ def test_what_is_there_is_replaced_with_force_alone(tmp_path):
         (["results", str(out), "--html"], report),
         (["analyze", str(table), "--out", str(page)], page / "index.html"),
         (["analyze", str(table), "--out", str(moments.parent)], moments),
+        (["analyze", str(table), "--out", str(picture.parent)], picture),
     ):
         result = run.invoke(app, asked)
         assert result.exit_code == 1
@@ -71,6 +75,14 @@ def test_what_is_there_is_replaced_with_force_alone(tmp_path):
     assert "tsfmicro_spatial" in table.read_text()
     assert run.invoke(app, ["results", str(out), "--html", "--force"]).exit_code == 0
     assert "tsfmicro_spatial" in report.read_text()
+
+
+def test_a_second_evaluation_is_refused_before_anything_is_drawn(tmp_path):
+    with alone(tmp_path):
+        result = run.invoke(app, ["evaluate", "--subjects", "2", "--clips", "10", "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"another run is writing to {tmp_path}" in plain(result)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -153,6 +153,23 @@ def test_a_second_run_on_the_same_store_is_refused(jpegs, tmp_path):
     assert prepare_store(jpegs, 56, tmp_path, progress=False) == place
 
 
+def test_a_whole_store_can_be_opened_while_it_is_prepared_again(jpegs, tmp_path, monkeypatch):
+    place = prepare_store(jpegs, 32, tmp_path, progress=False)
+    first, real, seen = open_store(place), store.align_row, []
+
+    def while_others_open_it(*task):
+        seen.append((place / "manifest.json").is_file() and torch.equal(open_store(place).apex, first.apex))
+        return real(*task)
+
+    monkeypatch.setattr(store, "align_row", while_others_open_it)
+    prepare_store(jpegs, 32, tmp_path, progress=False)
+    assert seen == [True] * 6
+    clip = jpegs[2]
+    clip.frames.items[clip.apex].write_bytes(clip.frames.items[clip.onset].read_bytes())
+    prepare_store(jpegs, 32, tmp_path, progress=False)
+    assert seen[6:] == [True] * 3 + [False] * 3, "what is in work is no store"
+
+
 def test_another_landmarker_aligns_again(jpegs, tmp_path, monkeypatch):
     clip = replace(jpegs[0], landmarks=None)
     model = tmp_path / "model.task"

@@ -57,8 +57,8 @@ def results(
     found = find_results(folder)
     table = run_table(found)
     table = table[table.model.str.contains(model, regex=False) & table.selection.str.contains(selection, regex=False)]
-    for i in table.index if html else ():
-        may_write(found[i].folder / "report.html", force)
+    for path in [found[i].folder / name for i in table.index for name in ("report.html", "maps.png")] if html else ():
+        may_write(path, force)
     print_table(_short(table), f"{len(table)} of {len(found)} runs")
     _warn(found)
     if csv:

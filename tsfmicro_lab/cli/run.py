@@ -106,7 +106,7 @@ def analyze_video(
     from tsfmicro_lab.models import card, checkpoint_folder, from_pretrained
     from tsfmicro_lab.reports import analysis_report
 
-    for name in ("index.html", "moments.csv"):
+    for name in ("index.html", "moments.csv", "clips.png", "maps.png"):
         may_write(out / name, force)
     names = tuple(name.strip() for name in classes.split(",")) if classes else ()
     given = None if model == "none" else from_pretrained(model)

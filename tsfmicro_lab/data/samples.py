@@ -221,15 +221,15 @@ def make_store(folder: Path, about: Manifest, table: pd.DataFrame, rows: list[in
         most = int(len(rows) * MAX_MANIFEST_BYTES / much)
         raise ValueError(f"a store holds about {most:,} such clips, and these are {len(rows):,}: split the data set")
     with alone(place):
-        (place / MANIFEST).unlink(missing_ok=True)  # what is in work is no store
         arrays = {name: _open_for_writing(place, name, about["size"], len(rows)) for name in about["tensors"]}
         done = _read_done(place / DONE, arrays)
         tasks = [(row, done.get(i, "")) for i, row in enumerate(rows)]
         with (place / DONE).open("a", encoding="utf-8") as notes:
             for i, (source, tensors) in enumerate(align(tasks)):
-                for name, array in (tensors or {}).items():
-                    arrays[name][i] = array
                 if tensors:
+                    (place / MANIFEST).unlink(missing_ok=True)  # what is in work is no store
+                    for name, array in tensors.items():
+                        arrays[name][i] = array
                     notes.write(json.dumps({"row": i, "source": source, "tensors": _digest(*tensors.values())}) + "\n")
                     notes.flush()
         for memory in arrays.values():

@@ -137,6 +137,7 @@ def evaluate(
 
     Raises:
         ValueError: A model, preset, protocol or target is unknown, or the folder holds other runs.
+        OSError: Another evaluation is writing to the folder.
 
     Example:
         >>> import tempfile
@@ -150,24 +151,25 @@ def evaluate(
     """
     check_word("protocol", protocol, PROTOCOLS)
     networks = [run.create(2) for run in runs]  # an unknown name is told before anything is drawn
-    tables, scores = [], []
-    with fold_processes(1 if any(run.accelerator == "cuda" for run in runs) else workers) as pool:
+    tables, scores, folder = [], [], Path(folder)
+    with alone(folder), fold_processes(1 if any(run.accelerator == "cuda" for run in runs) else workers) as pool:
         for seed in range(seeds):
             dataset = data if isinstance(data, Samples) else data(seed)
             for run, network in zip(runs, networks, strict=True):
                 names = in_order([*network.prepared, *KEY_FRAMES])
                 run = replace(run, seed=seed)
-                place = Path(folder) / run_name(run)
+                place = folder / run_name(run)
                 kept = place / "frames" if keep_frames else None
-                side = network.config.image_size
                 how: Any = {"target": target, "tensors": names, "folder": kept, "align": align}
-                samples = dataset if isinstance(dataset, Samples) else prepare(dataset, side, **how)
+                samples = (
+                    dataset if isinstance(dataset, Samples) else prepare(dataset, network.config.image_size, **how)
+                )
                 folds = PROTOCOLS[protocol](samples.annotations)
                 tables.append(cross_validate(samples, run, folds, folder=place, executor=pool, keep_models=True))
             scores.append(score_table(pd.concat(tables[-len(runs) :]), samples.classes))
     found = pd.concat(tables, ignore_index=True), pd.concat(scores, ignore_index=True)
     for table, name in zip(found, ("predictions", "scores"), strict=True):
-        write_predictions(table, Path(folder) / f"{name}.csv")
+        write_predictions(table, folder / f"{name}.csv")
     return found
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import shutil
 import threading
 import time
 import warnings
@@ -127,7 +126,6 @@ def run_fold(
     recipe = (run.candidates or (run.recipe,))[best["candidate"]]
     rows.attrs = facts | _training_score(model, samples, fold, recipe, best["loss"])
     if model_folder:
-        shutil.rmtree(model_folder, ignore_errors=True)  # the remains of a fold that was interrupted
         model.config = replace(model.config, classes=samples.classes)
         model.cpu().save_pretrained(model_folder, **card_facts(run, samples, fold))
     return rows
