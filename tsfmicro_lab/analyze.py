@@ -15,8 +15,7 @@ from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.tables import read_table
 from tsfmicro_lab.data.video import Video, VideoError
 from tsfmicro_lab.explain.attribution import WhereHow, where_how
-from tsfmicro_lab.models import Recognizer, from_pretrained
-from tsfmicro_lab.models.base import STREAMS
+from tsfmicro_lab.models import STREAMS, Recognizer, from_pretrained
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, MediaPipeLandmarker
 from tsfmicro_lab.preprocess.spotting import HALF_WINDOW, LONG, FaceFinder, MotionTrace, cut, spot, trace_motion
 from tsfmicro_lab.training.metrics import spotting_scores
@@ -166,9 +165,8 @@ def unknown_spans(trace: MotionTrace) -> list[tuple[float, float]]:
         >>> unknown_spans(MotionTrace(np.arange(100) / 50, curve, [], pd.DataFrame()))
         [(1.0, 1.98)]
     """
-    gone = np.concatenate([[0], ~np.isfinite(trace.curve), [0]])
-    edges = np.flatnonzero(np.diff(gone)).reshape(-1, 2)
-    spans = [(float(trace.times[a]), float(trace.times[b - 1])) for a, b in edges]
+    gone = [trace.times[span] for span in np.ma.clump_masked(np.ma.masked_invalid(trace.curve))]
+    spans = [(float(times[0]), float(times[-1])) for times in gone]
     return [(a, b) for a, b in spans if b - a > 2 * HALF_WINDOW + 0.1]
 
 

@@ -269,7 +269,8 @@ def _clip(
                 say("doubtful", f"{field} {frames[field]} is different here already, not {wrong}: left as it is")
     fps = _fps(raw.get("fps", ""), card, labels, say)
     longest = LONGEST * fps if raw.get("kind") != "macro" else float("inf")
-    if not _order(frames, longest, say, spotted="apex" in labels.columns or bool(labels.tree)):
+    if wrong := _order(frames, longest, say, spotted="apex" in labels.columns or bool(labels.tree)):
+        say("dropped", wrong)
         return None
     units = parse_action_units(raw.get("action_units", ""), card.words)
     if units.doubt:
@@ -292,18 +293,16 @@ def _same_clip(frames: list[int | None], others: list[tuple[list[int], str]]) ->
     return None if 0 < onset < apex <= offset or len(alike) != 1 else alike[0]
 
 
-def _order(frames: dict[str, int | None], longest: float, say: Say, spotted: bool) -> bool:
-    """Brings the key frames in order, or says that this cannot be."""
+def _order(frames: dict[str, int | None], longest: float, say: Say, spotted: bool) -> str:
+    """Brings the key frames in order; returns why that cannot be, or nothing."""
     onset, apex, offset = frames["onset"], frames["apex"], frames["offset"]
     if onset is None:
-        say("dropped", "no onset")
-        return False
+        return "no onset"
     if offset is None:
         offset = frames["offset"] = max(onset, apex or 0)
         say("doubtful", f"nobody marked the offset: the last marked frame, {offset}, stands in for it")
     if offset < onset:
-        say("dropped", f"offset {offset} lies before onset {onset}")
-        return False
+        return f"offset {offset} lies before onset {onset}"
     if apex is None and spotted:
         say("doubtful", "no apex: it is spotted when the clip is prepared")
     if apex is not None and not onset <= apex <= offset:
@@ -313,7 +312,7 @@ def _order(frames: dict[str, int | None], longest: float, say: Say, spotted: boo
         say("doubtful", f"apex and onset are one frame, {apex}: difference and flow are zero")
     if offset - onset > longest:
         say("doubtful", f"{offset - onset} frames from onset to offset are longer than {LONGEST} s: too long a clip")
-    return True
+    return ""
 
 
 def _number(text: str) -> int | None:

@@ -20,7 +20,7 @@ MAX_BYTES = 8 * 2**20
 CLASSES = ("negative", "positive", "surprise")
 
 
-class Composite:
+class Composite(Dataset):
     """Data sets put together; subjects are prefixed by their data set, for every data set has a subject 1.
 
     A column `data` of annotations and report names the part.
@@ -58,9 +58,6 @@ class Composite:
         self.classes: tuple[str, ...] = tuple(sorted(table["emotion"].unique()))
         reports = [part.report.reindex(columns=REPORT_COLUMNS).assign(data=part.name) for part in parts]
         self.report = pd.concat([r for r in reports if len(r)] or reports, ignore_index=True)
-
-    def __len__(self) -> int:
-        return len(self.annotations)
 
     def __getitem__(self, index: int) -> Clip:
         """The clip of that row of the annotations, with the composite's subject and class."""
@@ -149,6 +146,5 @@ def read_log(path: Path | str, classes: Sequence[str] = CLASSES) -> pd.DataFrame
             case _:
                 kinds = f"'casme2 sub01' nor, below it, 'EP02_01f 1 1' with numbers from 0 to {len(classes) - 1}"
                 raise ValueError(f"{path}, line {number}: '{line[:80]}' is neither {kinds}")
-    return pd.DataFrame(
-        [key + values for key, values in rows.items()], columns=["data", "subject", "clip", "truth", "predicted"]
-    )
+    columns = ["data", "subject", "clip", "truth", "predicted"]
+    return pd.DataFrame([who + said for who, said in rows.items()], columns=columns)

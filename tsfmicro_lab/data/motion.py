@@ -59,8 +59,7 @@ def unit_delta(name: str) -> Vertices:
 
 def unit_reach(name: str) -> float:
     """Largest displacement of an action unit in full strength, pixels of a picture of 224 px."""
-    delta = unit_delta(name)
-    return float(np.hypot(delta[:, 0], delta[:, 1]).max()) * SCALE * REFERENCE_SIZE
+    return float(np.hypot(*unit_delta(name)[:, :2].T).max()) * SCALE * REFERENCE_SIZE
 
 
 def trace(delta: Vertices, vertices: Vertices, width: float) -> Vertices:

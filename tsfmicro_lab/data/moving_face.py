@@ -50,8 +50,7 @@ class MovingFace:
 
     def reach(self, unit: str) -> float:
         """Largest displacement of an action unit in full strength, pixels of the image before the camera zooms."""
-        delta = self._delta(unit)
-        return float(np.hypot(delta[:, 0], delta[:, 1]).max()) * SCALE * self.size
+        return float(np.hypot(*self._delta(unit)[:, :2].T).max()) * SCALE * self.size
 
     def _delta(self, unit: str) -> Vertices:
         """What a unit in full strength does to this face, millimetres: on one side more, by the face's habit."""

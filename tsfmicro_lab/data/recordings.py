@@ -24,7 +24,7 @@ from tsfmicro_lab.processes import spread
 SMALL_FACE = 100
 
 
-class Recordings:
+class Recordings(Dataset):
     """A recorded data set as it was released; the frames may be missing.
 
     Attributes:
@@ -71,9 +71,6 @@ class Recordings:
             self._frames.append(annotations.find_frames(folder, where, row, say))
         self.annotations, self.files = table.assign(frames=list(map(len, self._frames))), where
         self.report = report.table
-
-    def __len__(self) -> int:
-        return len(self.annotations)
 
     def __getitem__(self, index: int) -> Clip:
         """The clip of that row of the annotations; a ClipError if its frames are missing."""

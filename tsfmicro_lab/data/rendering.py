@@ -139,10 +139,8 @@ def shade(surface: Surface, vertices: Vertices, light: Light) -> tuple[np.ndarra
     """Light that a vertex sends back from its colour, per colour channel, and the highlight on top of it."""
     normal = surface.normals(vertices)
     key = np.array(light.key) / np.linalg.norm(light.key)
-    half = key + np.array([0, 0, 1])
-    half = half / np.linalg.norm(half)
-    lamp = ((normal @ key)[:, None] + _WRAP).clip(0) / (1 + _WRAP)
-    fill = ((normal @ (key * (-1, 0.3, 1) / np.linalg.norm(key * (-1, 0.3, 1))))[:, None] + _WRAP).clip(0) / (1 + _WRAP)
+    other, half = (way / np.linalg.norm(way) for way in (key * (-1, 0.3, 1), key + np.array([0, 0, 1])))
+    lamp, fill = (((normal @ way)[:, None] + _WRAP).clip(0) / (1 + _WRAP) for way in (key, other))
     sky = surface.sky[:, None] ** 1.4  # light that comes by way of other skin is left out: deeper, as photographs are
     around = light.ambient * (0.75 + 0.25 * normal[:, 1:2]) * sky
     diffuse = around + (0.15 + 0.85 * sky) * (np.array(light.colour) * lamp + light.fill * fill)

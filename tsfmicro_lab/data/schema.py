@@ -17,10 +17,8 @@ _TEXT: _Check = "text", is_string_dtype
 _FRAME: _Check = "frame numbers from 0", lambda x: is_integer_dtype(x) and not (x < 0).any()
 _RATE: _Check = "numbers above 0", lambda x: is_float_dtype(x) and not (x <= 0).any()
 #: Columns of the annotations and what they hold; a data set may have more. Only `apex` and `emotion` may be missing.
-COLUMNS = {
-    **{"subject": _TEXT, "clip": _TEXT, "onset": _FRAME, "apex": _FRAME, "offset": _FRAME},
-    **{"emotion": _TEXT, "action_units": _TEXT, "fps": _RATE},
-}
+COLUMNS = dict.fromkeys(("subject", "clip"), _TEXT) | dict.fromkeys(("onset", "apex", "offset"), _FRAME)
+COLUMNS |= {"emotion": _TEXT, "action_units": _TEXT, "fps": _RATE}
 
 
 @runtime_checkable
@@ -34,7 +32,7 @@ class Dataset(Protocol):
 
     def __len__(self) -> int:
         """Number of clips."""
-        ...
+        return len(self.annotations)
 
     def __getitem__(self, index: int) -> Clip:
         """The clip of that row of the annotations."""

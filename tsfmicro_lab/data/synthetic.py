@@ -15,7 +15,7 @@ from tsfmicro_lab.data.mesh import LOOKS
 from tsfmicro_lab.data.motion import FPS, REFERENCE_SIZE, Distractors, Motion, unit_reach
 from tsfmicro_lab.data.moving_face import MovingFace
 from tsfmicro_lab.data.rendering import Camera, Light, Surface
-from tsfmicro_lab.data.schema import check_annotations, describe
+from tsfmicro_lab.data.schema import Dataset, check_annotations, describe
 
 #: Which action units show an emotion (looks.toml tells why).
 PROTOTYPES = {emotion: tuple(map(tuple, ways)) for emotion, ways in LOOKS["prototypes"].items()}
@@ -35,7 +35,7 @@ MEGC = {"happiness": "positive", "disgust": "negative", "repression": "negative"
 BALANCES = ("casme2", "uniform", "uneven")
 
 
-class SyntheticMicroExpressions:
+class SyntheticMicroExpressions(Dataset):
     """Micro-expressions of 3-D heads, with action units and labels after CASME II and the truth known.
 
     Where brows, nose and mouth lie varies between subjects: the same difference at the same place can be another action
@@ -84,16 +84,15 @@ class SyntheticMicroExpressions:
         if subjects < 1 or clips_per_subject < 1 or image_size < 32:
             given = f"{subjects}, {clips_per_subject} and {image_size}"
             raise ValueError(f"subjects, clips_per_subject and image_size must be at least 1, 1 and 32, got {given}")
-        if balance not in BALANCES:
-            raise ValueError(f"balance is one of {', '.join(BALANCES)}, not '{balance}'")
+        for name, word, known in (("balance", balance, BALANCES), ("where", where, tuple(WHERE))):
+            if word not in known:
+                raise ValueError(f"{name} is one of {', '.join(known)}, not '{word}'")
         if not (len(amplitude) == 2 and 0 < amplitude[0] <= amplitude[1] < np.inf):
             raise ValueError(f"amplitude is (smallest, largest) in pixels, 0 < smallest ≤ largest, not {amplitude}")
         bounded = {"layout_variation": (layout_variation, 2), "habits": (habits, 10), "seed": (seed, 2**31)}
         for name, (value, most) in bounded.items():
             if not 0 <= value <= most:
                 raise ValueError(f"{name} must lie between 0 and {most}, got {value}")
-        if where not in WHERE:
-            raise ValueError(f"where is one of {', '.join(WHERE)}, not '{where}'")
         self.where, self._prototypes = where, WHERE[where]
         self.image_size, self.seed, self.layout_variation = image_size, seed, layout_variation
         self.amplitude, self.distractors, self.habits = amplitude, distractors or Distractors(), habits
@@ -107,9 +106,6 @@ class SyntheticMicroExpressions:
             row |= {"action_units": "+".join(units), "fps": FPS, "amplitude": max(motion.units.values())}
             rows.append(row | {"blink": bool(motion.closure.max() > 0)})
         self.annotations = check_annotations(pd.DataFrame(rows))
-
-    def __len__(self) -> int:
-        return len(self._plan)
 
     def __getitem__(self, index: int) -> Clip:
         """The clip of that row of the annotations."""

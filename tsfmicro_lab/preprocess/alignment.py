@@ -5,6 +5,7 @@ its own landmarks would add that tremble to the motion; aligning all by one tran
 """
 
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -106,18 +107,15 @@ def align_with(clip: Clip, matrix: Matrix, size: int) -> Clip:
     """The clip with one transform applied to all its frames, its landmarks and its true motion."""
     frames = LazyFrames(lambda i: apply_alignment(clip.frame(i), matrix, size), range(len(clip.frames)))
     landmarks = None if clip.landmarks is None else transform_points(clip.landmarks, matrix)
-    truth = clip.truth and _align_truth(clip.truth, matrix, size)
+    truth = clip.truth and Truth(partial(_aligned_truth, clip.truth, matrix, size))
     return replace(clip, frames=frames, landmarks=landmarks, truth=truth)
 
 
-def _align_truth(truth: Truth, matrix: Matrix, size: int) -> Truth:
-    def measure() -> dict[str, np.ndarray]:
-        found = {"mesh": transform_points(truth.mesh, matrix)}
-        for name in ("field", "expression"):
-            turned = np.einsum("ij,jhw->hwi", matrix[:, :2], getattr(truth, name)).astype(np.float32)
-            found[name] = np.moveaxis(cv2.warpAffine(turned, matrix, (size, size)), -1, 0)
-        for name in ("moved", "visible"):
-            found[name] = cv2.warpAffine(getattr(truth, name).astype(np.float32), matrix, (size, size)) >= 0.5
-        return found
-
-    return Truth(measure)
+def _aligned_truth(truth: Truth, matrix: Matrix, size: int) -> dict[str, np.ndarray]:
+    found = {"mesh": transform_points(truth.mesh, matrix)}
+    for name in ("field", "expression"):
+        turned = np.einsum("ij,jhw->hwi", matrix[:, :2], getattr(truth, name)).astype(np.float32)
+        found[name] = np.moveaxis(cv2.warpAffine(turned, matrix, (size, size)), -1, 0)
+    for name in ("moved", "visible"):
+        found[name] = cv2.warpAffine(getattr(truth, name).astype(np.float32), matrix, (size, size)) >= 0.5
+    return found

@@ -159,10 +159,8 @@ def apex_frames(clip: Clip, count: int = FRAMES, *, before: bool = False) -> lis
     start = max(apex - count // 2, onset + 1)
     end = min(start + count - 1, clip.offset)
     if end <= start:
-        raise ClipError(
-            f"clip {clip.id} has {max(end - start + 1, 0)} frame after its onset, {count} are read, and interpolation "
-            "needs two: correct onset and offset, or leave the clip out"
-        )
+        few = f"{max(end - start + 1, 0)} frame after its onset, {count} are read, and interpolation needs two"
+        raise ClipError(f"clip {clip.id} has {few}: correct onset and offset, or leave the clip out")
     frames = []
     step = (end - start) / (count - 1)  # at most 1, so that the frame before the first is in the clip
     for place in start + step * np.arange(-1 if before else 0, count):

@@ -101,7 +101,6 @@ def memory_advice(batch_size: int) -> Iterator[None]:
             raise
         traceback.clear_frames(error.__traceback__)  # they hold the tensors of the step that failed
         half = f"half may fit: Recipe(batch_size={batch_size // 2}). " if batch_size > 3 else ""
-        raise MemoryError(
-            f"a batch of {batch_size} clips does not fit the memory of the device ({str(error).splitlines()[0]}); "
-            f"{half}A smaller preset, precision 'bf16-mixed', or fewer processes on the device need less"
-        ) from None
+        what = f"a batch of {batch_size} clips does not fit the memory of the device ({str(error).splitlines()[0]})"
+        less = "A smaller preset, precision 'bf16-mixed', or fewer processes on the device need less"
+        raise MemoryError(f"{what}; {half}{less}") from None

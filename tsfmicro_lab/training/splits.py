@@ -153,11 +153,9 @@ def checked(folds: Iterable[Fold], annotations: pd.DataFrame, target: str = "emo
         shown = [np.flatnonzero(np.bincount(kinds[rows])) for rows in parts[:2]]
         learnt, asked = (set[str]().union(*(labels[i] for i in some)) for some in shown)
         if unseen := sorted(asked - learnt):
-            warnings.warn(
-                f"fold {fold.name}: no clip to train on has {', '.join(unseen)}, so its clips of it cannot be "
-                "recognised; leave the class out, join it with another, or add subjects",
-                stacklevel=3,
-            )
+            lacks = f"no clip to train on has {', '.join(unseen)}, so its clips of it cannot be recognised"
+            remedy = "leave the class out, join it with another, or add subjects"
+            warnings.warn(f"fold {fold.name}: {lacks}; {remedy}", stacklevel=3)
     return folds
 
 
