@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from itertools import compress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from tsfmicro_lab.clips import Clip
 from tsfmicro_lab.data.samples import Samples
-from tsfmicro_lab.data.tensors import prepare_clip
+from tsfmicro_lab.data.tensors import PREPARED, prepare_clip
 from tsfmicro_lab.models.card import model_card
 
 #: Mean and standard deviation of ImageNet's images, by which frames are normalised.
@@ -95,12 +95,11 @@ class ModelConfig:
     classes: Sequence[str] = ()
     temperature: float = 1.0
     certain: float = 0.0
-    #: Settings that are one of a few words.
-    CHOICES: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     def __post_init__(self) -> None:
-        for name, known in self.CHOICES.items():
-            check_word(name, getattr(self, name), known)
+        for name, kind in get_type_hints(type(self)).items():
+            if get_origin(kind) is Literal:
+                check_word(name, getattr(self, name), get_args(kind))
         if self.classes and len(self.classes) != self.num_classes:
             raise ValueError(f"{self.num_classes} classes, but {len(self.classes)} names: {', '.join(self.classes)}")
         if not (self.temperature > 0 and 0 <= self.certain <= 1):
@@ -183,6 +182,7 @@ class Recognizer(nn.Module):
         self.config = config
         #: Shape of each input of one sample.
         self.input_shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.input_names, (3, *[config.image_size] * 2))
+        self.input_shapes |= {name: PREPARED[name].shape(config.image_size) for name in self.auxiliary_names}
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the model reads, by name, made of a batch of prepared tensors (see `Samples.pick`)."""

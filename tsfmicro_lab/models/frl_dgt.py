@@ -11,7 +11,7 @@ paper's; the network's shape, the losses' formulas and their weights are our cho
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -22,7 +22,6 @@ from torch.nn import functional as F
 from tsfmicro_lab.models import base
 from tsfmicro_lab.models.base import Batches, Criterion, Image, Logits, ModelConfig, Recognizer, sizes
 from tsfmicro_lab.models.vit import AU_REGIONS, PatchEmbedding, PointsBatch, Tokens, TransformerBlock, crop_regions
-from tsfmicro_lab.preprocess import POINT_NAMES
 
 LEVELS = ("local", "global", "full face")
 Displacement = Float[Tensor, "batch 2 height width"]
@@ -47,8 +46,8 @@ class FRLDGTConfig(ModelConfig):
         pretrain_epochs: Passes over random frame pairs of the training clips, without labels, before the training.
     """
 
-    displacement: str = "dgm"
-    fusion: str = "before"
+    displacement: Literal["dgm", "farneback", "dis", "tvl1"] = "dgm"
+    fusion: Literal["before", "after"] = "before"
     levels: Sequence[str] = LEVELS
     dgm_width: int = 16
     dim: int = 128
@@ -60,7 +59,6 @@ class FRLDGTConfig(ModelConfig):
     mixed: Sequence[int] = (4, 6, 49)
     weights: Sequence[float] = (1.0, 0.1, 0.1)
     pretrain_epochs: int = 10
-    CHOICES: ClassVar = {"displacement": ("dgm", "farneback", "dis", "tvl1"), "fusion": ("before", "after")}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,7 +106,6 @@ class FRLDGT(Recognizer):
     def __init__(self, c: FRLDGTConfig) -> None:
         super().__init__(c)
         self.prepared = ("onset", "apex", "landmarks")
-        self.input_shapes["landmarks"] = (len(POINT_NAMES), 2)
         if c.displacement == "dgm":
             self.dgm = DGM(c.dgm_width)
             self.prepared += ("pairs",) if c.pretrain_epochs else ()

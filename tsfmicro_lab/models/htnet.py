@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from tsfmicro_lab.models.base import ORIGINS, Image, Logits, sizes
 from tsfmicro_lab.models.shallow import Shallow, ShallowConfig, planes
 from tsfmicro_lab.models.vit import ChannelNorm, Map, PointsBatch, TransformerBlock, crop_regions
-from tsfmicro_lab.preprocess import POINT_NAMES
 
 #: Regions of the picture's upper row, and of its lower row.
 REGIONS = ("right eye", "left eye", "right mouth corner", "left mouth corner")
@@ -79,7 +78,6 @@ class HTNet(Shallow):
     def __init__(self, c: HTNetConfig) -> None:
         super().__init__(c)
         self.prepared = ("landmarks", *self.prepared)
-        self.input_shapes["landmarks"] = (len(POINT_NAMES), 2)
         above, grid = len(c.depths) - 1, c.image_size // c.patch_size
         if c.image_size % (c.patch_size << above):
             sizes = f"image_size ({c.image_size}) must be a multiple of patch_size ({c.patch_size})"

@@ -9,7 +9,7 @@ weights are drawn as there, but for those of the first convolution, which are dr
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -41,13 +41,12 @@ class MMNetConfig(ModelConfig):
 
     stem: int = 180
     dims: Sequence[int] = (128, 128, 256, 512)
-    temporal: str = "attention"
+    temporal: Literal["attention", "retention"] = "attention"
     spatial_depth: int = 2
     spatial_heads: int = 4
     widen: int = 4
     drop_path: float = 0.0
     init_std: float = 0.02
-    CHOICES: ClassVar = {"temporal": ("attention", "retention")}
 
 
 class AttendedBlock(nn.Module):

@@ -11,7 +11,7 @@ wrote anew, without dropout; its paper's body was not read.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -26,9 +26,8 @@ class ShallowConfig(ModelConfig):
 
     num_classes: int = 3
     image_size: int = 28
-    flow: str = "tvl1"
+    flow: Literal["tvl1", "farneback", "dis"] = "tvl1"
     hidden: int = 1024
-    CHOICES: ClassVar = {"flow": ("tvl1", "farneback", "dis")}
 
 
 def strain(flow: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch 1 height width"]:
@@ -72,7 +71,7 @@ class Shallow(Recognizer):
     def __init__(self, c: ShallowConfig) -> None:
         super().__init__(c)
         self.prepared = (f"flow_{c.flow}",)
-        self.input_shapes = {"flow": (2, c.image_size, c.image_size)}
+        self.input_shapes["flow"] = (2, c.image_size, c.image_size)
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Displacement in hundredths of the side."""
@@ -84,8 +83,7 @@ class Shallow(Recognizer):
 class STSTNetConfig(ShallowConfig):
     """Settings of STSTNet: `form` is that of its `paper` or of the `public` code in PyTorch."""
 
-    form: str = "paper"
-    CHOICES: ClassVar = ShallowConfig.CHOICES | {"form": ("paper", "public")}
+    form: Literal["paper", "public"] = "paper"
 
 
 class STSTNet(Shallow):

@@ -7,7 +7,7 @@ code (MIT). `base` is the paper's size, `small` and `tiny` are ours.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -48,12 +48,11 @@ class SLSTTConfig(ModelConfig):
     hidden: int = 512
     lstm_layers: int = 3
     dropout: float = 0.1
-    flow: str = "long"
-    scale: str = "clip"
+    flow: Literal["long", "short"] = "long"
+    scale: Literal["clip", "frame"] = "clip"
     imagenet: bool = True
     freeze_encoder: bool = False
     checkpointing: bool = False
-    CHOICES: ClassVar = {"flow": ("long", "short"), "scale": ("clip", "frame")}
 
 
 def colour_code(flow: Float[Tensor, "*batch frames 2 height width"], scale: str = "clip") -> Tensor:

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -54,9 +54,8 @@ class TSFmicroConfig(ModelConfig):
     drop_path: float = 0.1
     spatial_depth: int = 2
     spatial_heads: int = 4
-    inject: str = "before"
+    inject: Literal["before", "after"] = "before"
     init_std: float = 0.02
-    CHOICES: ClassVar = {"inject": ("before", "after")}
 
     @property
     def grid(self) -> int:
