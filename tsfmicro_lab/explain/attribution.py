@@ -25,7 +25,7 @@ DEEP_LIFT_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class WhereHow(Mapping[str, Heat]):
+class WhereHow(dict[str, Heat]):
     """Attribution of one logit to the inputs of a model: a map for each, indexed by the input's name.
 
     Raw values, summed over colours: positive speaks for the target, negative against it.
@@ -43,16 +43,11 @@ class WhereHow(Mapping[str, Heat]):
     method: str
     completeness_error: float = float("nan")
 
-    def __getitem__(self, name: str) -> Heat:
-        if name not in self.maps:
-            raise KeyError(f"there is no map of '{name}': the explained model reads {', '.join(self.maps)}")
-        return self.maps[name]
+    def __post_init__(self) -> None:
+        self.update(self.maps)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.maps)
-
-    def __len__(self) -> int:
-        return len(self.maps)
+    def __missing__(self, name: str) -> Heat:
+        raise KeyError(f"there is no map of '{name}': the explained model reads {', '.join(self)}")
 
     def share(self, name: str) -> float:
         """Share of one input in all attribution, by absolute value."""

@@ -1,6 +1,6 @@
 """Maps and the face: attribution by the region of each action unit."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import cv2
 import numpy as np
@@ -25,13 +25,12 @@ def clip_regions(clip: Clip) -> dict[str, Mask]:
         raise ValueError(f"clip {clip.id} has no landmarks to tell its regions by: call preprocess.align_clip first")
     size = len(clip.frame(clip.onset))
     sided = [unit for unit in clip.action_units if not unit.isdigit() and unit.lstrip("LR") in ACTION_UNITS]
-    own = {unit: moved_region(unit_field(unit, clip.landmarks, size)) for unit in sided}
-    return unit_regions(clip.landmarks, size) | own
+    return unit_regions(clip.landmarks, size, [*ACTION_UNITS, *sided])
 
 
-def unit_regions(landmarks: Points, size: int) -> dict[str, Mask]:
-    """Where each of the :data:`ACTION_UNITS` would move a face with these landmarks: a mask (size, size) per unit."""
-    return {unit: moved_region(unit_field(unit, landmarks, size)) for unit in ACTION_UNITS}
+def unit_regions(landmarks: Points, size: int, units: Iterable[str] = ACTION_UNITS) -> dict[str, Mask]:
+    """Where each unit (see :data:`ACTION_UNITS`) would move a face with these landmarks: masks (size, size) by unit."""
+    return {unit: moved_region(unit_field(unit, landmarks, size)) for unit in units}
 
 
 def shared_out(regions: Mapping[str, Mask]) -> dict[str, Float[np.ndarray, "_ _"]]:
