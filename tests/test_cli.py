@@ -128,12 +128,26 @@ def test_evaluate_prints_mean_and_spread_and_goes_on_where_it_was(tmp_path):
     assert result.exit_code == 0, result.output
     assert re.search(r"tsfmicro_spatial 2 0\.\d{3} ± 0\.\d{3}", plain(result))
     assert "majority" in plain(result)
+    assert plain(result).count("tsfmicro_spatial: 6 trainings take about") == 1
     table = pd.read_csv(tmp_path / "scores.csv")
     assert list(table.model) == ["tsfmicro_spatial", "majority", "random"] * 2
     fold = tmp_path / "tsfmicro_spatial-1" / "folds" / "sub02.csv"
     before = fold.stat().st_mtime_ns
-    assert run.invoke(app, args).exit_code == 0
+    again = run.invoke(app, args)
+    assert again.exit_code == 0
+    assert "take about" not in plain(again), "nothing is left to train"
     assert fold.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("error", [FloatingPointError("the loss is nan"), MemoryError(), RuntimeError("a worker died")])
+def test_an_expected_error_is_one_sentence(error, monkeypatch):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr("tsfmicro_lab.demo.run_demo", lambda *_, **__: fail())
+    result = run.invoke(app, ["demo"])
+    assert result.exit_code == 1
+    assert plain(result).strip() == (str(error) or plain(result).strip()) != ""
 
 
 @pytest.mark.parametrize(
@@ -153,6 +167,14 @@ def test_evaluate_prints_mean_and_spread_and_goes_on_where_it_was(tmp_path):
         (["evaluate", "--where", "here"], "where is one of free, needed, not 'here'"),
         (["evaluate", "--distractors", "noise=-1"], "'noise=-1' is not such as drift=0,noise=2"),
         (["demo", "--epochs", "0"], "greater than or equal to 1"),
+        (["demo", "--train", "", "--epochs", "2"], "--epochs changes nothing where nothing is trained: leave it out"),
+        (["demo", "--train", "", "--subjects", "2", "--clips", "1"], "not every emotion was drawn: give more"),
+        (["evaluate", "--store", "x", "--subjects", "3"], "--subjects changes nothing beside --store: leave it out"),
+        (["evaluate", "--store", "x", "--target", "action_units"], "--target changes nothing beside --store"),
+        (["evaluate", "--leaky", "--selection", "validation"], "--selection changes nothing beside --leaky"),
+        (["data", "prepare", "synthetic", "--strict"], "--strict changes nothing for synthetic clips"),
+        (["data", "prepare", "synthetic", "--model", "mmnet", "--size", "64"], "--size changes nothing beside --model"),
+        (["analyze", "x", "--model", "none", "--classes", "a"], "--classes changes nothing without a model"),
     ],
 )
 def test_wrong_options_are_one_sentence(args, message, tmp_path):

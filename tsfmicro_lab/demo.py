@@ -59,6 +59,8 @@ def run_demo(
     with fold_processes(workers) as pool:
         with report.section("2 · Recognise people that no model has seen"):
             samples = prepare(data, model.config.image_size)
+            if samples.classes != model.config.classes:
+                raise ValueError("not every emotion was drawn: give more subjects or clips")
             tables = [_shipped(data, from_pretrained("emotions"), seed)]
             _score(report, tables, samples.classes)
         with report.section("3 · Where and how, against the truth"):

@@ -34,6 +34,10 @@ from tsfmicro_lab.training.splits import PROTOCOLS
 CLIPS = 16
 
 
+#: Fewer subjects have no 5-fold split that would cost less.
+FOLDS = 5
+
+
 class Rate(NamedTuple):
     """What was measured: seconds to learn from a clip and to look at one, and bytes of memory of the process."""
 
@@ -169,12 +173,12 @@ def main(
         if not clips or not subjects:
             raise ValueError(f"the card of {data} does not say how much it holds: give --clips and --subjects")
         check_word("protocol", protocol, PROTOCOLS)
-        tables = []
+        tables, protocols = [], [protocol, *["kfold"] * (protocol != "kfold" and subjects >= FOLDS)]
         for size in dict.fromkeys([preset, "tiny"]):
             recipe = RECIPES.get(size, RECIPES["tiny"])
             run = Run(model, size, replace(recipe, epochs=epochs or recipe.epochs))
             samples = stand_in(run, clips, subjects)
-            tables.append(plan(run, samples, list(dict.fromkeys([protocol, "kfold"])), workers or usable_cores()))
+            tables.append(plan(run, samples, protocols, workers or usable_cores()))
         print_table(
             pd.concat(tables), f"{model}, {clips} clips of {subjects} subjects, one seed; what is asked for first"
         )

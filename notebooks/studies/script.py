@@ -24,5 +24,7 @@ def one_sentence() -> Iterator[None]:
     """Ends the script with the sentence of an expected error, without a trace."""
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(str(error))
+    except (typer.Exit, typer.Abort):  # which are runtime errors, too
+        raise
+    except (ValueError, OSError, ImportError, RuntimeError, ArithmeticError, MemoryError) as error:
+        sys.exit(str(error) or "the memory does not suffice: give fewer clips or workers")

@@ -52,7 +52,7 @@ class Stored:
                 raise ValueError(f"larger than {MAX_BYTES >> 20} MiB")
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             return cls(content["provenance"], **{name: pd.DataFrame(content[name]) for name in cls.tables()})
-        except (OSError, KeyError, ValueError, TypeError) as error:
+        except (OSError, KeyError, ValueError, TypeError, RecursionError) as error:
             raise ValueError(
                 f"{path} holds no result of {cls.script} ({error}): "
                 f"make one with `python notebooks/studies/{cls.script}.py`"

@@ -76,6 +76,10 @@ def test_the_command_tells_it_before_anything_runs():
     rows = [line.split() for line in result.output.splitlines() if line.startswith("tiny")]
     assert [row[1:3] for row in rows] == [["loso", "26"], ["kfold", "5"]]
     assert "not measured" in result.output or gpu_step("tiny")
+    few = CliRunner().invoke(app, ["--data", "synthetic", "--clips", "9", "--subjects", "3", "--epochs", "1"])
+    assert few.exit_code == 0, few.output
+    assert "loso" in few.output
+    assert "kfold" not in few.output
     wrong = CliRunner().invoke(app, ["--data", "casme9"])
     assert wrong.exit_code == 1
     assert "no data card 'casme9'" in wrong.output

@@ -100,8 +100,13 @@ def test_a_killed_scheduler_is_one_sentence_and_loses_nothing(data, samples, tmp
             leave_one_subject_out(stored.annotations)[:1], executor=client.get_executor(), folder=tmp_path / "a"
         )
         assert list(first["clip"]) == list(alone[alone.fold == "sub01"]["clip"])
-        killer = threading.Timer(2, hands[-1].kill)
-        killer.start()
+
+        def kill():  # once a fold is there, and others are not
+            while not list((tmp_path / "run" / "folds").glob("*.csv")):
+                time.sleep(0.02)
+            hands[-1].kill()
+
+        threading.Thread(target=kill, daemon=True).start()
         with pytest.raises(RuntimeError, match="finished folds are kept"):
             once(executor=client.get_executor())
     pd.testing.assert_frame_equal(once(), alone, check_dtype=False)

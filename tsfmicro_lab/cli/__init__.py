@@ -1,7 +1,5 @@
 """The command line `tsfmicro-lab`: a file for each group of commands; they print what library functions return."""
 
-import sys
-from importlib import import_module
 from typing import Any
 
 import typer
@@ -9,10 +7,9 @@ from typer.core import TyperCommand
 
 from tsfmicro_lab.cli import data
 from tsfmicro_lab.cli.doctor import doctor
-from tsfmicro_lab.cli.output import PlainErrors
+from tsfmicro_lab.cli.output import PlainErrors, study
 from tsfmicro_lab.cli.results import results, score, verify
 from tsfmicro_lab.cli.run import analyze_video, demo, evaluate
-from tsfmicro_lab.files import bundled
 
 #: Studies of the course that are commands, too.
 STUDIES = {
@@ -26,8 +23,7 @@ class Study(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Reads the arguments as the study tells."""
-        sys.path.insert(0, str(bundled("notebooks")))
-        command = typer.main.get_command(import_module(f"studies.{info_name}").app)
+        command = typer.main.get_command(study(str(info_name)).app)
         return command.make_context(info_name, args, parent, **extra)
 
 

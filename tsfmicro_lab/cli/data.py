@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tsfmicro_lab.cli.output import Force, may_write, print_table
+from tsfmicro_lab.cli.output import Force, may_write, print_table, refuse
 from tsfmicro_lab.files import bundled
 
 if TYPE_CHECKING:
@@ -122,9 +122,12 @@ def prepare(
     from tsfmicro_lab.data import samples
     from tsfmicro_lab.models import create_model
 
+    if name in ("synthetic", "photographs"):
+        refuse(prepare, locals(), f"for {name} clips", "labels", "frames", "as_released", "without", "strict")
     keep: dict[str, Any] = {"without": without, "strict": strict, "workers": workers}
     data = open_clips(name, roots or [], labels, keep, frames=frames, as_released=as_released)
     if model:
+        refuse(prepare, locals(), "beside --model", "size", "tensors")
         kind, _, preset = model.partition("/")
         network = create_model(kind, preset=preset or "tiny")
         size, tensors = network.config.image_size, [*network.prepared, "onset", "apex"]

@@ -1,10 +1,17 @@
 """What all commands share: how a table is printed, and how an expected error ends a command."""
 
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from tsfmicro_lab.files import bundled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +28,8 @@ class PlainErrors(TyperGroup):
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):  # which are runtime errors, too
             raise
-        except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
-            told = str(error)
+        except (ValueError, OSError, ImportError, RuntimeError, ArithmeticError, MemoryError) as error:
+            told = str(error) or "the memory does not suffice: give fewer clips, a smaller preset or fewer workers"
             if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
                 told = f"{error.filename}: a file lies where a folder is needed: give another place"
             typer.secho(told if len(told) < 2000 else f"{told[:2000]} …", fg="red", err=True)
@@ -36,6 +43,19 @@ def may_write(path: Path | None, force: bool) -> None:
     """Refuses to replace a file that is there, unless it was asked for."""
     if path and path.exists() and not force:
         raise ValueError(f"{path} is there already: give another place, or --force to replace it")
+
+
+def refuse(command: Callable[..., None], values: dict[str, Any], ignored: str, *names: str) -> None:
+    """Refuses values that are not a command's defaults where they change nothing: `ignored`, as `beside --store`."""
+    defaults = signature(command).parameters
+    if given := [name for name in names if values[name] != defaults[name].default]:
+        raise ValueError(f"--{given[0].replace('_', '-')} changes nothing {ignored}: leave it out")
+
+
+def study(name: str) -> ModuleType:
+    """A module of the course's `studies`."""
+    sys.path.insert(0, str(bundled("notebooks")))
+    return import_module(f"studies.{name}")
 
 
 def print_table(table: "pd.DataFrame", title: str = "") -> None:

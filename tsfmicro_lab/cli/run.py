@@ -1,14 +1,23 @@
 """`tsfmicro-lab demo`, `evaluate` and `analyze`: from clips or a video to predictions and what they rest on."""
 
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tsfmicro_lab.cli.output import Force, may_write, print_table
+from tsfmicro_lab.cli.output import Force, may_write, print_table, refuse, study
+from tsfmicro_lab.processes import usable_cores
+
+if TYPE_CHECKING:
+    from tsfmicro_lab.data import Samples
+    from tsfmicro_lab.training import Fold, Run
 
 PROTOCOLS = "loso, nested, kfold, hold-out; of a composite, megc2019 (each subject of all sets) or data-set-out."
+#: Options that say what is drawn where there is no store.
+DRAWN = ("subjects", "clips", "target", "layout_variation", "distractors", "where")
 MODELS = ["tsfmicro_late", "tsfmicro_temporal", "tsfmicro_spatial"]
 Folder = Annotated[Path, typer.Option("--out", help="Where the results go; an unfinished run goes on from there.")]
 Subjects = Annotated[int, typer.Option(min=2, help="Synthetic subjects.")]
@@ -30,6 +39,8 @@ def demo(
     from tsfmicro_lab.demo import run_demo
     from tsfmicro_lab.training import RECIPES
 
+    if not train:
+        refuse(demo, locals(), "where nothing is trained", "epochs")
     recipe = replace(RECIPES["tiny"], epochs=epochs) if epochs else RECIPES["tiny"]
     how: dict[str, Any] = {"seed": seed, "recipe": recipe, "train": train, "workers": workers}
     page = run_demo(out, subjects=subjects, clips_per_subject=clips, **how)
@@ -58,13 +69,17 @@ def evaluate(
 ) -> None:
     """Evaluate models on a store or on synthetic clips, one subject left out; print mean and spread over seeds.
 
-    What it will cost is told by `tsfmicro-lab plan`.
+    It says first how long it will take; what costs less is told by `tsfmicro-lab plan`.
     """
     from tsfmicro_lab.data.motion import Distractors
     from tsfmicro_lab.data.samples import open_store
     from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
     from tsfmicro_lab.training import RECIPES, Run, cross_validation, protocols, summary
 
+    if store:
+        refuse(evaluate, locals(), "beside --store", *DRAWN)
+    if leaky:
+        refuse(evaluate, locals(), "beside --leaky", "selection")
     drawing: dict[str, Any] = {"where": where, "distractors": Distractors.parse(distractors)}
 
     def draw(seed: int) -> SyntheticMicroExpressions:
@@ -74,9 +89,16 @@ def evaluate(
     plan, selection = replace(plan, epochs=epochs or plan.epochs), "oracle" if leaky else selection
     runs = [Run(name, preset, plan, selection, accelerator=accelerator) for name in model]
     options: dict[str, Any] = {"seeds": seeds, "target": target, "protocol": protocol, "workers": workers}
-    options |= {"align": where == "free"}
+    options |= {"align": where == "free", "keep_frames": not store}
+
+    def tell(run: "Run", samples: "Samples", folds: "Sequence[Fold]", pool: Executor) -> None:
+        costs = study("plan")
+        each = seeds * costs.measure(run, samples, pool).seconds(run, folds)
+        told = costs.in_words(max(each.sum() / (workers or usable_cores()), each.max()))
+        print(f"{run.label}: {seeds * len(folds)} trainings take about {told}; for less: tsfmicro-lab plan", flush=True)
+
     data = open_store(store) if store else draw
-    _, scores = cross_validation.evaluate(runs, data, out, **options, keep_frames=not store)
+    _, scores = cross_validation.evaluate(runs, data, out, **options, before=tell)
     table = summary(scores)
     for name in ("uf1", "uar", "accuracy"):
         pairs = zip(table.pop(f"{name}_mean"), table.pop(f"{name}_std"), strict=True)
@@ -111,6 +133,8 @@ def analyze_video(
     names = tuple(name.strip() for name in classes.split(",")) if classes else ()
     given = None if model == "none" else from_pretrained(model)
     true = read_truth(truth) if truth else None
+    if model == "none":
+        refuse(analyze_video, locals(), "without a model", "classes")
     found = analyze(path, given, names, fps=fps, strictness=strictness, most=8 if true is None else 1000)
     print_table(found.table, "Moments: times in seconds, duration in ms, head motion in pixels at 224 px")
     for note in found.notes:

@@ -118,6 +118,7 @@ def evaluate(
     align: bool = True,
     workers: int | None = None,
     keep_frames: bool = False,
+    before: Callable[[Run, Samples, Sequence[Fold], Executor], None] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Evaluates runs with several seeds, each of which draws its own data and parameters; resumable.
 
@@ -131,6 +132,7 @@ def evaluate(
         align: Whether clips are aligned; see :func:`~tsfmicro_lab.data.prepare`.
         workers: Training processes; one per core by default, and one where there is a GPU.
         keep_frames: Whether each run keeps its clips (`results.load_frames`). Not for licensed recordings.
+        before: Called once for each new run before its first seed is trained, with the processes that will do it.
 
     Returns:
         (Predictions of all runs; scores of every model in each seed, as `training.summary` takes them.)
@@ -165,6 +167,8 @@ def evaluate(
                     dataset if isinstance(dataset, Samples) else prepare(dataset, network.config.image_size, **how)
                 )
                 folds = PROTOCOLS[protocol](samples.annotations)
+                if before and not seed and not (place / "run.json").exists():
+                    before(run, samples, folds, pool)
                 tables.append(cross_validate(samples, run, folds, folder=place, executor=pool, keep_models=True))
             scores.append(score_table(pd.concat(tables[-len(runs) :]), samples.classes))
     found = pd.concat(tables, ignore_index=True), pd.concat(scores, ignore_index=True)
