@@ -5,8 +5,9 @@ from takes import beside, long_take, vary_frame_rate
 from typer.testing import CliRunner
 
 from studies.film import write_video
+from studies.film_truth import read_truth, score_truth
 from studies.megc_log import moments_of
-from tsfmicro_lab.analyze import analyze, read_truth, score_truth
+from tsfmicro_lab.analyze import analyze
 from tsfmicro_lab.cli import app
 from tsfmicro_lab.data.video import VideoError
 from tsfmicro_lab.models import create_model, from_pretrained

@@ -124,7 +124,7 @@ def analyze_video(
     """
     import pandas as pd
 
-    from tsfmicro_lab.analyze import analyze, read_truth, score_truth
+    from tsfmicro_lab.analyze import analyze
     from tsfmicro_lab.models import card, checkpoint_folder, from_pretrained
     from tsfmicro_lab.reports import analysis_report
 
@@ -132,7 +132,7 @@ def analyze_video(
         may_write(out / name, force)
     names = tuple(name.strip() for name in classes.split(",")) if classes else ()
     given = None if model == "none" else from_pretrained(model)
-    true = read_truth(truth) if truth else None
+    true = study("film_truth").read_truth(truth) if truth else None
     if model == "none":
         refuse(analyze_video, locals(), "without a model", "classes")
     found = analyze(path, given, names, fps=fps, strictness=strictness, most=8 if true is None else 1000)
@@ -142,5 +142,5 @@ def analyze_video(
     page = analysis_report(found, out, card.training_data(checkpoint_folder(model)))
     print(f"the page: {page} (it shows the face: handle it like the recording)")
     if true is not None:
-        scored = pd.DataFrame([score_truth(found, true)])
+        scored = pd.DataFrame([study("film_truth").score_truth(found, true)])
         print_table(scored, f"Against {len(true)} true moments, hit where intersection over union is 0.5 or more")
