@@ -5,7 +5,6 @@ from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,7 +51,7 @@ def refuse(command: Callable[..., None], values: dict[str, Any], ignored: str, *
         raise ValueError(f"--{given[0].replace('_', '-')} changes nothing {ignored}: leave it out")
 
 
-def study(name: str) -> ModuleType:
+def study(name: str) -> Any:
     """A module of the course's `studies`."""
     sys.path.insert(0, str(bundled("notebooks")))
     return import_module(f"studies.{name}")

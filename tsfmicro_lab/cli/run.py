@@ -1,19 +1,13 @@
 """`tsfmicro-lab demo`, `evaluate` and `analyze`: from clips or a video to predictions and what they rest on."""
 
-from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from tsfmicro_lab.cli.output import Force, may_write, print_table, refuse, study
 from tsfmicro_lab.processes import usable_cores
-
-if TYPE_CHECKING:
-    from tsfmicro_lab.data import Samples
-    from tsfmicro_lab.training import Fold, Run
 
 PROTOCOLS = "loso, nested, kfold, hold-out; of a composite, megc2019 (each subject of all sets) or data-set-out."
 #: Options that say what is drawn where there is no store.
@@ -91,7 +85,7 @@ def evaluate(
     options: dict[str, Any] = {"seeds": seeds, "target": target, "protocol": protocol, "workers": workers}
     options |= {"align": where == "free", "keep_frames": not store}
 
-    def tell(run: "Run", samples: "Samples", folds: "Sequence[Fold]", pool: Executor) -> None:
+    def tell(run: Run, samples: Any, folds: Any, pool: Any) -> None:
         costs = study("plan")
         each = seeds * costs.measure(run, samples, pool).seconds(run, folds)
         told = costs.in_words(max(each.sum() / (workers or usable_cores()), each.max()))
