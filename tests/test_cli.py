@@ -77,6 +77,16 @@ def test_what_is_there_is_replaced_with_force_alone(tmp_path):
     assert "tsfmicro_spatial" in report.read_text()
 
 
+@pytest.mark.parametrize("name", ["predictions.csv", "scores.csv"])
+def test_an_evaluation_replaces_no_table_but_its_own(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    result = run.invoke(app, ["evaluate", "--subjects", "2", "--clips", "10", "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"{tmp_path / name} is not of an evaluation: give another folder" in plain(result)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
 def test_a_second_evaluation_is_refused_before_anything_is_drawn(tmp_path):
     with alone(tmp_path):
         result = run.invoke(app, ["evaluate", "--subjects", "2", "--clips", "10", "--out", str(tmp_path)])

@@ -78,9 +78,22 @@ def test_it_says_why_the_photograph_is_missing(demo, monkeypatch, tmp_path):
     assert len(read_predictions(tmp_path / "predictions.csv")) == 20
 
 
-def test_it_replaces_nobodys_page_but_its_own(tmp_path):
-    (tmp_path / "index.html").write_text("<title>my home page</title>")
-    with pytest.raises(ValueError, match="is not the page of a demo: give another folder"):
+@pytest.mark.parametrize("name", ["index.html", "predictions.csv", "shares.csv", "clips.png", "where_how.png"])
+def test_it_replaces_nobodys_files_but_its_own(tmp_path, name):
+    (tmp_path / name).write_text("<title>my home page</title>")
+    with pytest.raises(ValueError, match=f"{name} is not of a demo: give another folder"):
         page_of(tmp_path)
-    assert (tmp_path / "index.html").read_text() == "<title>my home page</title>"
-    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+    assert (tmp_path / name).read_text() == "<title>my home page</title>"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_one_that_was_stopped_goes_on_in_its_folder(tmp_path, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tsfmicro_lab.demo._score", stopped)
+    monkeypatch.setattr("tsfmicro_lab.demo._show_clips", lambda report, _: report.path.with_name("clips.png").touch())
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            page_of(tmp_path, subjects=2)
+    assert {path.name for path in tmp_path.iterdir()} == {"index.html", "clips.png"}

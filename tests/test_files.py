@@ -1,4 +1,7 @@
 import ast
+import errno
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -6,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tsfmicro_lab
-from tsfmicro_lab.files import MAX_NAME, safe_name, write_whole
+from tsfmicro_lab.files import MAX_NAME, alone, check_own, file_digest, safe_name, space_advice, write_whole
 
 
 @given(st.text())
@@ -51,6 +54,40 @@ def test_a_write_that_fails_leaves_the_file_before(tmp_path):
         write_whole(tmp_path / "a" / "b.txt", fail)
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["b.txt"]
     assert (tmp_path / "a" / "b.txt").read_text() == "before"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EEXIST, errno.EIO])
+def test_space_is_asked_for_where_there_is_none_and_nowhere_else(number):
+    with (
+        pytest.raises(OSError, match=r"^the table could not be saved \(\[Errno") as told,
+        space_advice("the table could not be saved", "all else is kept"),
+    ):
+        raise OSError(number, os.strerror(number), "folds")
+    full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    assert ("free some space and start again, all else is kept" in str(told.value)) == full
+    assert "'folds'" in str(told.value)
+
+
+def test_a_lock_that_is_none_is_not_told_as_another_run(tmp_path):
+    with alone(tmp_path), pytest.raises(OSError, match="another run is writing to"), alone(tmp_path):
+        pass
+    for harm in (lambda path: path.write_bytes(b"x" * 5000), lambda path: path.mkdir()):
+        (tmp_path / ".lock").unlink()
+        harm(tmp_path / ".lock")
+        told = re.escape(f"{tmp_path / '.lock'} cannot be used as a lock")
+        with pytest.raises(OSError, match=rf"{told} \(.*\): delete it and start again"), alone(tmp_path):
+            pass
+
+
+def test_files_of_somebody_else_are_named_and_a_folder_is_no_file(tmp_path):
+    check_own(tmp_path / "none", "a demo", False, "scores.csv")
+    check_own(tmp_path, "a demo", False, "scores.csv")
+    (tmp_path / "scores.csv").mkdir()
+    check_own(tmp_path, "a demo", True, "scores.csv")
+    with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'scores.csv'} is not of a demo: give another folder")):
+        check_own(tmp_path, "a demo", False, "index.html", "scores.csv")
+    with pytest.raises(ValueError, match=r"scores.csv is a folder, where a file belongs"):
+        file_digest(tmp_path / "scores.csv")
 
 
 @pytest.mark.parametrize("name", ["CON", "con", "nul.txt", "COM1", "Lpt9.tar.gz", "a:b", "sub 1.", "a\\b", "x" * 400])

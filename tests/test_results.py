@@ -1,4 +1,6 @@
 import base64
+import hashlib
+import json
 import re
 import shutil
 import warnings
@@ -127,6 +129,140 @@ def test_an_unfinished_run_says_so_and_what_is_there_is_verified(folder, tmp_pat
     assert "no fold is finished" in plain(result.output)
 
 
+@pytest.fixture
+def copied(folder, tmp_path):
+    """A copy of one run, to harm."""
+    there = tmp_path / "runs" / "one"
+    shutil.copytree(sorted(folder.glob("*/run.json"))[0].parent, there)
+    return there
+
+
+def noted_anew(there, path, content):
+    """Writes a file of a run and its hash into the log, as somebody would who knows how the log is made."""
+    old, log = hashlib.sha256(path.read_bytes()).hexdigest(), there / "folds.jsonl"
+    path.write_bytes(content)
+    log.write_text(log.read_text().replace(old, hashlib.sha256(content).hexdigest()))
+
+
+def another_folds(there):
+    shutil.copy(there / "folds" / "sub01.csv", there / "folds" / "sub02.csv")
+
+
+def rows_twice(there):
+    head, *rows = (path := there / "folds" / "sub02.csv").read_bytes().splitlines(keepends=True)
+    noted_anew(there, path, b"".join([head, *rows, *rows]))
+
+
+def about(there, change):
+    told = json.loads((there / "run.json").read_text())
+    change(told)
+    (there / "run.json").write_text(json.dumps(told, indent=2))
+
+
+def as_before(there):
+    """The log as it was written before it held the hashes of `run.json` and of the models' configurations."""
+    notes = [json.loads(line) for line in (there / "folds.jsonl").read_text().splitlines()]
+    for note in notes:
+        del note["run"], note["sha256"][2:]
+    (there / "folds.jsonl").write_text("".join(json.dumps(note) + "\n" for note in notes))
+
+
+def fewer_clips(there):
+    about(there, lambda told: told["folds"].update(sub02=7))
+
+
+def one_fold_less(there):
+    about(there, lambda told: told["folds"].pop("sub02"))
+
+
+def other_classes(there):
+    path = there / "models" / "sub02" / "config.json"
+    path.write_text(path.read_text().replace("disgust", "joy"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        ([another_folds], "sub02 10 altered whole"),
+        ([rows_twice], "sub02 10 altered whole"),
+        ([other_classes], "sub02 10 whole altered"),
+        ([lambda there: shutil.rmtree(there / "models" / "sub02")], "sub02 10 whole missing"),
+        ([one_fold_less], "run.json and folds.jsonl disagree about sub01: put back the altered one"),
+        ([fewer_clips], "run.json and folds.jsonl disagree about sub01"),
+        ([lambda there: about(there, lambda told: told["run"].update(selection="validation"))], "disagree about sub01"),
+        ([as_before, one_fold_less], "run.json and folds.jsonl disagree about sub02"),
+        ([as_before, fewer_clips], "sub02 7 altered whole"),
+        ([as_before], "3 of 3 folds are whole, 3 with their model"),
+    ],
+)
+def test_a_file_that_is_not_what_its_fold_wrote_is_told(copied, harm, message):
+    for change in harm:
+        change(copied)
+    result = run.invoke(app, ["verify", str(copied)])
+    assert message in plain(result.output)
+    assert result.exit_code == (0 if harm == [as_before] else 1)
+    result = run.invoke(app, ["score", str(copied)])
+    assert result.exit_code == (0 if "missing" in message or harm == [as_before] else 1)
+    assert (
+        result.exit_code == 0 or "sub02 truncated or altered" in plain(result.output) or message in plain(result.output)
+    )
+
+
+def test_models_that_were_not_kept_are_not_missing(samples, tmp_path):
+    quick = Run("tsfmicro_spatial", recipe=Recipe(epochs=1))
+    cross_validate(samples, quick, folder=tmp_path, progress=False)
+    result = run.invoke(app, ["verify", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "4 of 4 folds are whole, 0 with their model" in result.output
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[]", b"null", b"3", b'"x"', b"\xff", b'{"folds": [[1, 2]], "classes": []}', b'{"folds": {}, "run": 3}'],
+)
+def test_a_run_json_that_is_none_is_one_sentence(copied, content):
+    (copied / "run.json").write_bytes(content)
+    for command, place in (("verify", copied), ("score", copied), ("results", copied.parent)):
+        result = run.invoke(app, [command, str(place)])
+        assert isinstance(result.exception, SystemExit), result.exception
+        assert result.exit_code == 1
+        assert f"{copied / 'run.json'} is not that of a run" in plain(result.output)
+
+
+def test_a_folder_where_a_file_belongs_is_one_sentence(copied):
+    (table := copied / "folds" / "sub02.csv").unlink()
+    table.mkdir()
+    for command in ("verify", "score"):
+        result = run.invoke(app, [command, str(copied)])
+        assert result.exit_code == 1
+        assert f"{table} is a folder, where a file belongs: move it away" in plain(result.output)
+
+
+def test_a_log_that_is_no_text_leaves_the_fold_of_its_line_out_and_no_other(copied):
+    log = copied / "folds.jsonl"
+    log.write_bytes(b"\xff" + log.read_bytes().replace(b'"fold": "sub02"', b'"fo\xffd": "sub02"'))
+    result = run.invoke(app, ["verify", str(copied)])
+    assert result.exit_code == 1
+    assert "sub02 10 altered not kept" in plain(result.output)
+    assert "2 of 3 folds are whole" in result.output
+
+
+def test_a_broken_and_an_empty_run_are_told_and_the_others_shown(copied):
+    for name in ("broken", "empty"):
+        shutil.copytree(copied, copied.with_name(name))
+    (copied.with_name("broken") / "run.json").write_text("[]")
+    (copied.with_name("empty") / "folds.jsonl").write_text("")
+    shutil.rmtree(copied.with_name("empty") / "folds")
+    result = run.invoke(app, ["results", str(copied.parent)])
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 runs" in result.output
+    assert f"left out: {copied.with_name('broken') / 'run.json'} is not that of a run" in plain(result.output)
+    assert f"left out: {copied.with_name('empty')}: no fold is finished" in plain(result.output)
+    told = []
+    assert [r.name for r in find_results(copied.parent, told.append)] == ["runs/one"]
+    assert len(told) == 2
+
+
 def test_labels_of_no_class_are_no_action_units():
     table = pd.DataFrame({"truth": ["happy", "sad"], "predicted": ["happy", "Sad"]})
     assert not has_units(table.assign(predicted="happy"), ("happy", "sad"))
@@ -167,7 +303,8 @@ def test_folders_without_runs_or_with_broken_ones_are_one_sentence(tmp_path):
     (tmp_path / "r" / "folds.jsonl").touch()
     result = run.invoke(app, ["results", str(tmp_path)])
     assert result.exit_code == 1
-    assert "holds no run of" in plain(result.output)
+    assert "run.json is not that of a run ('folds')" in plain(result.output)
+    assert "no run below" in plain(result.output)
     with pytest.raises(ValueError, match=r"lacks clip, model, predicted, seed, subject, truth"):
         read_results(fold)
 
@@ -208,8 +345,10 @@ def test_action_units_are_browsed_too(data, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         cross_validate(samples, Run("tsfmicro_late", recipe=Recipe(epochs=1)), folder=tmp_path, progress=False)
+    as_before(tmp_path)
+    about(tmp_path, lambda told: told.pop("units"))
     [result] = find_results(tmp_path)
-    assert result.units
+    assert result.units, "by its labels, where run.json does not say it"
     assert 0 <= run_table([result]).uf1[0] <= 1
     browser = ResultsExplorer([result], samples)
     assert [chart["layout"]["xaxis"]["title"]["text"] for chart in charts(browser)] == ["name"]

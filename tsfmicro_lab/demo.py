@@ -13,6 +13,7 @@ from tsfmicro_lab.data.schema import Dataset
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 from tsfmicro_lab.explain import clips_figure, explain_all, mass_inside, where_how, where_how_figure
 from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
+from tsfmicro_lab.files import check_own, write_whole
 from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.preprocess import MediaPipeLandmarker, align_clip
 from tsfmicro_lab.reports import Report
@@ -20,6 +21,9 @@ from tsfmicro_lab.training import RECIPES, Recipe, Run, cross_validate, fold_pro
 from tsfmicro_lab.training.predictions import write_predictions
 from tsfmicro_lab.training.protocols import prediction_table
 from tsfmicro_lab.training.splits import subject_k_fold
+
+#: What tells the page of a demo, and so its folder.
+TITLE = "<title>TSFmicro Lab: demo</title>"
 
 
 def run_demo(
@@ -46,12 +50,13 @@ def run_demo(
         workers: Processes that explain and train; one per core by default.
 
     Raises:
-        ValueError: The folder holds an `index.html` that is not a demo's, or no model has that name.
+        ValueError: The folder holds files and no page of a demo, or no model has that name.
     """
     page, run = Path(folder) / "index.html", Run(train or "tsfmicro_late", recipe=recipe or RECIPES["tiny"], seed=seed)
     run.create(2)  # an unknown name is told before anything is drawn
-    if page.exists() and "<title>TSFmicro Lab: demo</title>" not in page.read_text("utf-8", errors="replace"):
-        raise ValueError(f"{page} is not the page of a demo: give another folder")
+    if not page.is_file() or TITLE not in page.read_text("utf-8", errors="replace"):
+        check_own(page.parent, "a demo", False, *(path.name for path in sorted(page.parent.glob("[!.]*"))))
+        write_whole(page, lambda path: path.write_text(TITLE, encoding="utf-8"))
     report, model = Report(page, "demo"), from_pretrained("where_how")
     with report.section("1 · Draw heads and move them"):
         data = SyntheticMicroExpressions(subjects, clips_per_subject, seed=seed)

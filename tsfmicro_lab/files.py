@@ -1,5 +1,6 @@
 """Files: safe names, written whole or not at all, and known by their hash."""
 
+import errno
 import hashlib
 import os
 import re
@@ -55,18 +56,20 @@ def bundled(name: str) -> Path:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, by which its content is known."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, where a file belongs: move it away and start again")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def space_advice(what: str, kept: str) -> Iterator[None]:
-    """Turns the complaint of a full disk into advice, and says what was lost and what is kept."""
+    """Says what could not be written and why, what to do (on a full disk: free some space), and what is kept."""
     try:
         yield
     except OSError as error:
-        said = f"{what} ({error.strerror or error}): free some space and start again, {kept}"
-        raise OSError(error.errno, said) from error
+        remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "mend that"
+        raise OSError(f"{what} ({error}): {remedy} and start again, {kept}") from error
 
 
 @contextmanager
@@ -76,12 +79,25 @@ def alone(folder: Path) -> Iterator[None]:
     The lock is that of an SQLite file: the operating system frees it when the process ends, however that happens.
 
     Raises:
-        OSError: Another run has the folder.
+        OSError: Another run has the folder, or its lock cannot be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(folder / ".lock", timeout=0)) as lock:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.Error as error:
+    try:
+        lock = sqlite3.connect(folder / ".lock", timeout=0)
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             raise OSError(f"another run is writing to {folder} ({error}): wait for it, or stop it") from error
+        raise OSError(f"{folder}/.lock cannot be used as a lock ({error}): delete it and start again") from error
+    with closing(lock):
         yield
+
+
+def check_own(folder: Path, maker: str, own: bool, *names: str) -> None:
+    """Refuses to replace files of a folder that is not `maker`'s own; ask before the work.
+
+    Raises:
+        ValueError: One of the names is there.
+    """
+    if not own and (there := [name for name in names if (folder / name).exists()]):
+        raise ValueError(f"{folder / there[0]} is not of {maker}: give another folder, or move it away")

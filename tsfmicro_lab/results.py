@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tsfmicro_lab.data.samples import Samples, open_store
 from tsfmicro_lab.data.schema import KEY
 from tsfmicro_lab.explain.attribution import WhereHow, where_how
 from tsfmicro_lab.models import STREAMS, from_pretrained
-from tsfmicro_lab.training.cross_validation import fold_files, is_whole
+from tsfmicro_lab.training.cross_validation import finished, fold_files, fold_state
 from tsfmicro_lab.training.metrics import calibration, has_units, score_table
 from tsfmicro_lab.training.predictions import MAX_BYTES, read_predictions
 from tsfmicro_lab.training.protocols import LEAKY, samples_digest
@@ -67,7 +67,11 @@ def read_results(*paths: Path | str) -> list[Result]:
     Raises:
         ValueError: A path holds none of them; the message says what is missing.
     """
-    found = {(r.name, r.folder.resolve()): r for path in paths for r in _read(Path(path))}
+    return _told_apart(r for path in paths for r in _read(Path(path)))
+
+
+def _told_apart(results: Iterable[Result]) -> list[Result]:
+    found = {(r.name, r.folder.resolve()): r for r in results}
     count = Counter(name for name, _ in found)
     return [r if count[r.name] == 1 else replace(r, name=f"{r.name} ({r.folder})") for r in found.values()]
 
@@ -90,16 +94,21 @@ def _read(path: Path) -> list[Result]:
     return [Result(path.stem, path, {}, log.assign(model=path.stem, seed=0, onset=0), CLASSES)]
 
 
-def find_results(folder: Path | str) -> list[Result]:
-    """Every run below a folder that has finished a fold.
+def find_results(folder: Path | str, tell: Callable[[str], object] = print) -> list[Result]:
+    """Every run below a folder that has finished a fold; of the others, `tell` is given why each is left out.
 
     Raises:
         ValueError: There is none.
     """
-    places = [path.parent for path in Path(folder).rglob("run.json") if (path.parent / "folds.jsonl").exists()]
-    if not places:
-        raise ValueError(f"no run below {folder}: `tsfmicro-lab evaluate --out {folder}` makes some")
-    return read_results(*sorted(places))
+    found = []
+    for log in sorted(Path(folder).rglob("folds.jsonl")):
+        try:
+            found.append(_read_run(log.parent))
+        except (OSError, ValueError) as error:
+            tell(f"left out: {error}")
+    if not found:
+        raise ValueError(f"no run below {folder} that can be read: `tsfmicro-lab evaluate --out {folder}` makes some")
+    return _told_apart(found)
 
 
 def run_table(results: Iterable[Result]) -> pd.DataFrame:
@@ -146,32 +155,33 @@ def verify(folder: Path) -> pd.DataFrame:
 
     Returns:
         A row for each expected fold: `fold`, `clips`, and whether its `table` and its `model` are whole, missing or
-        altered. Not every run keeps models.
+        altered, or the model was not kept. A table with another number of clips is altered, too.
 
     Raises:
-        ValueError: The folder is none of `cross_validate`.
+        ValueError: The folder is none of `cross_validate`, or its `run.json` is not that of its folds.
     """
-    folds = _read_about(folder)["folds"].items()
-    rows = [[fold, clips, *(_state(path, folder) for path in fold_files(folder, fold))] for fold, clips in folds]
+    folds, done, rows = _read_about(folder)["folds"], finished(folder), []
+    if strange := [fold for fold, hashes in done.items() if fold not in folds or not hashes]:
+        raise ValueError(f"{folder}: run.json and folds.jsonl disagree about {strange[0]}: put back the altered one")
+    for fold, clips in folds.items():
+        table, model = fold_state(folder, fold, done)
+        count = len(read_predictions(fold_files(folder, fold)[0])) if table == "whole" else clips
+        rows.append([fold, clips, table if count == clips else "altered", model])
     return pd.DataFrame(rows, columns=["fold", "clips", "table", "model"])
-
-
-def _state(path: Path, folder: Path) -> str:
-    return "missing" if not path.exists() else "whole" if is_whole(path, folder) else "altered"
 
 
 def _read_about(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ValueError("run.json is larger than any run's")
+            raise ValueError("it is larger than any run's")
         about = json.loads(path.read_text(encoding="utf-8"))
         run = dict(about.get("run", {}))
         if not isinstance(run.get("selection", ""), str):
             raise ValueError("its selection is no word")
-        return about | {"run": run, "folds": dict(about["folds"]), "classes": tuple(map(str, about["classes"]))}
-    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{folder} holds no run of `cross_validate` ({error})") from error
+        return about | {"run": run, "folds": {**about["folds"]}, "classes": tuple(map(str, about["classes"]))}
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not that of a run ({error}): put it back, or give another folder") from error
 
 
 def _read_run(folder: Path) -> Result:
@@ -182,7 +192,7 @@ def _read_run(folder: Path) -> Result:
     if done.empty:
         raise ValueError(f"{folder}: no fold is finished: start the run again, it goes on")
     table = pd.concat([_read_table(fold_files(folder, fold)[0]) for fold in done], ignore_index=True)
-    if has_units(table, about["classes"]) and not about["units"]:
+    if has_units(table, about["classes"]) and not about.get("units", True):
         raise ValueError(f"{folder}: one class for each clip was expected, and some have none or several")
     name, missing = f"{folder.parent.name}/{folder.name}", tuple(state.fold[state.table == "missing"])
     return Result(name, folder, about, table, about["classes"], missing)

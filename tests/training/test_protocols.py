@@ -1,5 +1,6 @@
 import json
 import resource
+import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -236,6 +237,63 @@ def test_a_model_that_was_altered_is_trained_again(samples, tmp_path):
         read_results(tmp_path)
     cross_validate(samples, run, **options)
     assert weights.read_bytes() == content
+
+
+def test_what_somebody_put_into_the_folder_of_a_run_stays(samples, tmp_path):
+    options = {"folder": tmp_path, "keep_models": True, "checkpoints": True, "progress": False}
+    run = Run("tsfmicro_spatial", settings=SMALL, recipe=Recipe(epochs=1))
+    cross_validate(samples, run, **options)
+    notes = [tmp_path / "models" / "sub02" / "notes.txt", tmp_path / "checkpoints" / "sub02" / "best.pt"]
+    half = tmp_path / "checkpoints" / "sub03" / ".0-77.pt"  # what a training leaves that is killed as it writes
+    for path in (*notes, half):
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text("mine")
+    for name in ("sub02", "sub03"):
+        (tmp_path / "folds" / f"{name}.csv").unlink()
+    cross_validate(samples, run, **options)
+    assert [note.read_text() for note in notes] == ["mine", "mine"]
+    assert not half.parent.exists()
+
+
+@pytest.mark.parametrize("name", ["environment.json", "folds.jsonl", "folds/sub01.csv", "models/sub01/notes.txt"])
+def test_a_folder_of_somebody_elses_files_is_refused_before_the_work(samples, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(protocols, "fit", lambda *_, **__: pytest.fail("something was trained"))
+    (path := tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine")
+    with pytest.raises(ValueError, match=rf"{name.partition('/')[0]} is not of a run: give another folder"):
+        cross_validate(samples, QUICK, folder=tmp_path, progress=False)
+    assert [p for p in tmp_path.rglob("*") if p.is_file() and p.name != ".lock"] == [path]
+    assert path.read_text() == "mine"
+
+
+def test_a_file_in_the_place_of_the_folds_is_told_before_the_work(samples, tmp_path, monkeypatch):
+    run = Run("tsfmicro_spatial", settings=SMALL, recipe=Recipe(epochs=1))
+    cross_validate(samples, run, folder=tmp_path, progress=False)
+    shutil.rmtree(tmp_path / "folds")
+    (tmp_path / "folds").touch()
+    monkeypatch.setattr(protocols, "fit", lambda *_, **__: pytest.fail("something was trained"))
+    with pytest.raises(FileExistsError, match="folds"):
+        cross_validate(samples, run, folder=tmp_path, progress=False)
+
+
+def test_a_run_of_an_older_log_goes_on_and_a_line_that_was_cut_off_costs_its_fold(samples, tmp_path):
+    run = Run("tsfmicro_spatial", settings=SMALL, recipe=Recipe(epochs=1))
+    options, log = {"folder": tmp_path, "keep_models": True, "progress": False}, tmp_path / "folds.jsonl"
+    whole = cross_validate(samples, run, **options)
+    notes = [json.loads(line) for line in log.read_text().splitlines()]
+    assert all(len(note["sha256"]) == 3 for note in notes), "table, parameters, configuration"
+    for note in notes:  # as it was written before
+        del note["run"], note["sha256"][2]
+    before = "".join(json.dumps(note) + "\n" for note in notes)
+    log.write_text(before)
+    pd.testing.assert_frame_equal(cross_validate(samples, run, **options), whole)
+    assert log.read_text() == before, "nothing was trained"
+    log.write_bytes(before[:-40].encode() + b"\xff")  # no line end, no text
+    pd.testing.assert_frame_equal(cross_validate(samples, run, **options), whole)
+    trained = json.loads(log.read_text(errors="replace").splitlines()[-1].partition("\ufffd")[2])
+    assert trained["fold"] == "sub04"
+    assert log.read_text(errors="replace").count("\n") == 4
+    assert len(read_results(tmp_path)[0].predictions) == len(whole)
 
 
 def test_two_runs_on_one_folder_are_refused(samples, tmp_path):

@@ -54,7 +54,7 @@ def results(
 
     for path in (csv, latex):
         may_write(path, force)
-    found = find_results(folder)
+    found = find_results(folder, lambda text: typer.secho(text, fg="red", err=True))
     table = run_table(found)
     table = table[table.model.str.contains(model, regex=False) & table.selection.str.contains(selection, regex=False)]
     for path in [found[i].folder / name for i in table.index for name in ("report.html", "maps.png")] if html else ():
@@ -74,7 +74,7 @@ def verify(folder: Annotated[Path, typer.Argument(help="Folder of one run.")]) -
     from tsfmicro_lab.results import verify as verify_run
 
     state = verify_run(folder)
-    wrong = state[(state.table != "whole") | (state.model == "altered")]
+    wrong = state[(state.table != "whole") | state.model.isin(("missing", "altered"))]
     if not wrong.empty:
         print_table(wrong, "Folds that are not whole: started again, the run trains them")
     print(f"{len(state) - len(wrong)} of {len(state)} folds are whole, {sum(state.model == 'whole')} with their model")

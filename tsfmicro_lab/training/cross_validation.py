@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from tsfmicro_lab.data.samples import Samples, open_store, prepare
 from tsfmicro_lab.data.schema import KEY, Dataset
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
-from tsfmicro_lab.files import alone, file_digest, safe_name, space_advice, write_whole
+from tsfmicro_lab.files import alone, check_own, file_digest, safe_name, space_advice, write_whole
 from tsfmicro_lab.models.base import WEIGHTS, check_word
 from tsfmicro_lab.models.card import model_card
 from tsfmicro_lab.processes import process_pool, whole_pool
@@ -70,8 +70,8 @@ def cross_validate(
         runs below each other, as :func:`~tsfmicro_lab.training.score_table` takes them.
 
     Raises:
-        ValueError: There is no run or no fold, a subject stands on both sides of a fold, the folder holds another run,
-            or two runs have one name and seed.
+        ValueError: There is no run or no fold, a subject stands on both sides of a fold, the folder holds another run
+            or somebody's files where a run's go, or two runs have one name and seed.
         OSError: A fold cannot be written, and earlier folds stay whole; or another run is writing to the folder.
         MemoryError: A batch does not fit the device; the message says how many clips may.
 
@@ -92,12 +92,13 @@ def cross_validate(
         raise ValueError(f"two runs have one name and seed: {', '.join(sorted(names))}")
     folds = leave_one_subject_out(samples.annotations) if folds is None else checked(folds, samples.annotations)
     with TemporaryDirectory() as passing, alone(place := Path(folder or passing)):
-        by_run = []
+        by_run, todo = [], []
         for run, name in zip(several, names, strict=True):
             own = place / name if isinstance(runs, Sequence) else place
             _open_run(own, run, samples, folds)
             by_run.append([_Job(run, own, fold, keep_models, checkpoints) for fold in folds])
-        todo = [job for jobs in by_run for job in jobs if not all(is_whole(path, job.place) for path in job.files)]
+            done, parts = finished(own), 1 + keep_models
+            todo += [job for job in by_run[-1] if {*fold_state(own, job.fold.name, done)[:parts]} != {"whole"}]
         what = f"{several[0].label}, seed {several[0].seed}" if len(several) == 1 else f"{len(several)} runs"
         with tqdm(desc=f"{what}: folds", total=len(several) * len(folds), disable=not progress) as bar:
             bar.update(bar.total - len(todo))
@@ -138,7 +139,7 @@ def evaluate(
         (Predictions of all runs; scores of every model in each seed, as `training.summary` takes them.)
 
     Raises:
-        ValueError: A model, preset, protocol or target is unknown, or the folder holds other runs.
+        ValueError: A model, preset, protocol or target is unknown, or the folder holds other runs or other tables.
         OSError: Another evaluation is writing to the folder.
 
     Example:
@@ -154,6 +155,7 @@ def evaluate(
     check_word("protocol", protocol, PROTOCOLS)
     networks = [run.create(2) for run in runs]  # an unknown name is told before anything is drawn
     tables, scores, folder = [], [], Path(folder)
+    check_own(folder, "an evaluation", any(folder.glob("*/run.json")), "predictions.csv", "scores.csv")
     with alone(folder), fold_processes(1 if any(run.accelerator == "cuda" for run in runs) else workers) as pool:
         for seed in range(seeds):
             dataset = data if isinstance(data, Samples) else data(seed)
@@ -207,16 +209,27 @@ def _take_gpu(numbers: Any) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = str(numbers.get())
 
 
-def fold_files(folder: Path, fold: str) -> tuple[Path, Path]:
-    """Where a run keeps a fold's predictions and its model's parameters; a fold is named by whom it never saw."""
-    name = safe_name(fold)
-    return folder / "folds" / f"{name}.csv", folder / "models" / name / WEIGHTS
+def fold_files(folder: Path, fold: str) -> tuple[Path, Path, Path]:
+    """Where a run keeps a fold's predictions, its model's parameters and configuration; named by whom it never saw."""
+    model = folder / "models" / safe_name(fold)
+    return folder / "folds" / f"{model.name}.csv", model / WEIGHTS, model / "config.json"
 
 
-def is_whole(path: Path, folder: Path) -> bool:
-    """Whether a file is there with a hash that the run's `folds.jsonl` holds; else its fold is trained again."""
-    log = folder / "folds.jsonl"
-    return path.exists() and log.exists() and file_digest(path) in log.read_text(encoding="utf-8")
+def finished(folder: Path) -> dict[str, list[str]]:
+    """SHA-256 of the files of each finished fold, by its last line in `folds.jsonl`; none if `run.json` was another."""
+    found, about, log = {}, file_digest(folder / "run.json"), folder / "folds.jsonl"
+    for line in log.read_text("utf-8", errors="replace").splitlines() if log.is_file() else ():
+        with suppress(ValueError, LookupError, TypeError, RecursionError):  # altered: its fold is not whole
+            note = json.loads(line[line.rindex('{"fold"') :])  # after the beginning of one that was cut off
+            found[note["fold"]] = [*note["sha256"]] if note.get("run", about) == about else []
+    return found
+
+
+def fold_state(folder: Path, fold: str, done: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """Whether a fold's table and its model are `whole`, `missing` or `altered`, or the model was `not kept`."""
+    files = zip(fold_files(folder, fold), done.get(fold) or [""], strict=False)
+    states = ["missing" if not p.exists() else "whole" if file_digest(p) == known else "altered" for p, known in files]
+    return states[0], min(states[1:], default="not kept")  # the worst comes first in the alphabet
 
 
 class _Job(NamedTuple):
@@ -230,7 +243,7 @@ class _Job(NamedTuple):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return fold_files(self.place, self.fold.name)[: 1 + self.keep_model]
+        return fold_files(self.place, self.fold.name)[: 3 if self.keep_model else 1]
 
     @property
     def checkpoints(self) -> Path:
@@ -246,9 +259,11 @@ class _Job(NamedTuple):
         what = f"fold {self.fold.name} could not be saved to {self.files[0]}"
         with space_advice(what, "the folds that are finished are kept"):
             write_predictions(rows, self.files[0])
-        with (self.place / "folds.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(rows.attrs | {"sha256": [*map(file_digest, self.files)]}) + "\n")
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+            hashes = {"sha256": [*map(file_digest, self.files)], "run": file_digest(self.place / "run.json")}
+            with (self.place / "folds.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(rows.attrs | hashes) + "\n")
+        if all(path.name.strip(".-0123456789") == "pt" for path in self.checkpoints.glob("*")):  # and no foreign file
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
 def _train_all(samples: Samples, jobs: list[_Job], executor: Executor | None) -> Iterator[tuple[_Job, pd.DataFrame]]:
@@ -314,11 +329,13 @@ def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -
     about |= {"folds": {fold.name: len(fold.test) for fold in folds}, "split": split.hexdigest()}
     path = folder / "run.json"
     if not path.exists():
-        _write_text(folder / "environment.json", json.dumps(environment(), indent=2))
-        _write_text(path, json.dumps(about, indent=2))
-    elif path.read_text(encoding="utf-8") != json.dumps(about, indent=2):
+        check_own(folder, "a run", False, "environment.json", "folds.jsonl", "folds", "models", "checkpoints")
+        for name, content in {path.name: about, "environment.json": environment()}.items():
+            _write_text(folder / name, json.dumps(content, indent=2))
+    elif path.is_dir() or path.read_text("utf-8", errors="replace") != json.dumps(about, indent=2):
         where = f"{folder} holds the folds of another run or other samples"
         raise ValueError(f"{where}: give another folder, or delete this one")
+    (folder / "folds").mkdir(exist_ok=True)
 
 
 def _write_text(path: Path, text: str) -> None:
