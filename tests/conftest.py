@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 
@@ -15,6 +16,12 @@ os.environ["COLUMNS"] = "200"  # tables and sentences of commands are not broken
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """As users have it: no types are checked at a call, so that a wrong word gets as far as the library's own check."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")

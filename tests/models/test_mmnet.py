@@ -126,6 +126,7 @@ def test_it_learns_with_attention_or_retention_in_one_body(temporal):
     assert losses[-1] < 0.6 * -(shares * np.log(shares)).sum(), "no better than knowing how common each class is"
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_unknown_motion_branch_is_refused():
     with pytest.raises(ValueError, match="unknown temporal 'convolution': choose from attention, retention"):
         create_model("mmnet", temporal="convolution")

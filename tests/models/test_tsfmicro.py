@@ -87,6 +87,7 @@ def test_the_mean_of_the_evidence_is_the_logit(name):
     assert torch.allclose(evidence.mean((-2, -1)) + m.classifier.head.bias, logits, atol=1e-5)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_unknown_injection_is_refused():
     with pytest.raises(ValueError, match="unknown inject 'within': choose from before, after"):
         make("t2s", inject="within")
