@@ -126,6 +126,9 @@ def test_the_folder_of_a_run_explains_itself(samples, tmp_path):
     assert json.loads((tmp_path / "run.json").read_text())["run"]["seed"] == 4
     folds = [json.loads(line) for line in (tmp_path / "folds.jsonl").read_text().splitlines()]
     assert [fold["fold"] for fold in folds] == ["sub01", "sub02", "sub03", "sub04"]
+    (tmp_path / "environment.json").unlink()  # as after a kill between the two files
+    cross_validate(samples, run, folder=tmp_path, progress=False)
+    assert json.loads((tmp_path / "environment.json").read_text()).keys() == made.keys()
     assert all(f["epochs"] == 2 and f["seconds_per_epoch"] > 0 and "CPU" in f["device"] for f in folds)
 
 

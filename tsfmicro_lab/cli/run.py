@@ -88,7 +88,8 @@ def evaluate(
     def tell(run: Run, samples: Any, folds: Any, pool: Any) -> None:
         costs = study("plan")
         each = seeds * costs.measure(run, samples, pool).seconds(run, folds)
-        told = costs.in_words(max(each.sum() / (workers or usable_cores()), each.max()))
+        several = 1 if accelerator == "cuda" else workers or usable_cores()
+        told = costs.in_words(max(each.sum() / several, each.max()))
         print(f"{run.label}: {seeds * len(folds)} trainings take about {told}; for less: tsfmicro-lab plan", flush=True)
 
     data = open_store(store) if store else draw

@@ -330,12 +330,12 @@ def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -
     path = folder / "run.json"
     if not path.exists():
         check_own(folder, "a run", False, "environment.json", "folds.jsonl", "folds", "models", "checkpoints")
-        for name, content in {path.name: about, "environment.json": environment()}.items():
-            _write_text(folder / name, json.dumps(content, indent=2))
+        _write_text(path, json.dumps(about, indent=2))
     elif path.is_dir() or path.read_text("utf-8", errors="replace") != json.dumps(about, indent=2):
-        where = f"{folder} holds the folds of another run or other samples"
-        raise ValueError(f"{where}: give another folder, or delete this one")
+        raise ValueError(f"{folder} holds the folds of another run or other samples: give another folder, or delete it")
     (folder / "folds").mkdir(exist_ok=True)
+    if not (told := folder / "environment.json").exists():  # one that was stopped before it could tell
+        _write_text(told, json.dumps(environment(), indent=2))
 
 
 def _write_text(path: Path, text: str) -> None:
