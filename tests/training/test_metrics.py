@@ -63,6 +63,7 @@ def test_the_table_has_a_majority_row_and_the_summary_a_spread():
     predictions = pd.DataFrame(rows)
     table = score_table(predictions, ["a", "b"])
     assert list(table.model) == ["m", "m", "majority", "random"]
+    assert list(table.seed) == [0, 1, -1, -1], "a baseline has the seed of no run"
     assert table.accuracy.tolist() == pytest.approx([2 / 3, 1 / 3, 2 / 3, 5 / 9], abs=0.08)
     row = summary(table).set_index("model").loc["m"]
     assert row.seeds == 2
@@ -110,6 +111,14 @@ def test_a_model_that_means_what_it_says_is_calibrated():
         calibration(table[["truth", "predicted"]])
 
 
+def test_certainty_shares_the_last_bin():
+    """By hand: 0.92 and 1 are in one bin of ten, mean 0.96, and one of the two is right."""
+    table = pd.DataFrame({"truth": ["a", "b"], "predicted": "a", "p_a": [0.92, 1.0], "p_b": [0.08, 0.0]})
+    bins, error = calibration(table)
+    assert bins.clips.tolist() == [2]
+    assert error == pytest.approx(0.96 - 0.5)
+
+
 def test_guessing_scores_as_expected():
     """Two classes, 3 to 1: a random guess is right with 9/16 + 1/16; the majority's UF1 is half of its F1, 6/7."""
     table = pd.DataFrame({"subject": "s", "clip": range(400), "onset": 0, "truth": ["a", "a", "a", "b"] * 100})
@@ -118,3 +127,10 @@ def test_guessing_scores_as_expected():
     assert rows.uf1["random"] == pytest.approx(0.5, abs=0.01)
     assert rows.uf1["majority"] == pytest.approx(3 / 7)
     assert rows.uf1["m"] == 1
+
+
+def test_a_guess_at_as_many_clips_of_each_class_has_its_accuracy_for_uar():
+    """Recall, not precision, in each draw: where all classes have one clip, their mean recall is the share right."""
+    table = pd.DataFrame({"model": "m", "seed": 0, "subject": "s", "clip": CLASSES, "onset": 0, "truth": CLASSES})
+    guess = score_table(table.assign(predicted=table.truth), CLASSES).set_index("model").loc["random"]
+    assert guess.uar == pytest.approx(guess.accuracy)
