@@ -3,7 +3,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.signal import periodogram
 from scipy.spatial.transform import Rotation
+from scipy.stats import norm
 
 from tsfmicro_lab.data import Distractors
 from tsfmicro_lab.data.heads import Person
@@ -15,6 +17,7 @@ from tsfmicro_lab.data.motion import (
     Motion,
     check_units,
     moved_region,
+    trace,
     unit_delta,
     unit_reach,
 )
@@ -140,6 +143,15 @@ def test_moved_region_is_where_most_moves():
     assert not moved_region(np.zeros((2, 8, 8), np.float32)).any()
 
 
+@pytest.mark.parametrize("unit", ["4", "12", "26"])
+def test_a_trace_is_a_gaussian_patch_pulled_across_the_picture(unit):
+    delta, face = unit_delta(unit), head_mesh().vertices
+    at = np.linalg.norm(delta[:, :2], axis=1).argmax()
+    apart = np.linalg.norm(face[:, :2] - face[at, :2], axis=1)
+    wanted = np.outer(norm.pdf(apart, scale=5) / norm.pdf(0, scale=5), [*delta[at, :2], 0])
+    np.testing.assert_allclose(trace(delta, face, 5.0), wanted, atol=1e-5)
+
+
 def drawn(seed=0, **strength):
     return Motion.draw({"12": 1.0}, replace(Distractors.none(), **strength), [seed])
 
@@ -213,6 +225,63 @@ def test_times_are_those_of_micro_expressions():
         assert course[m.onset] == course[m.offset] == course[-1] == 0.0
         assert (np.diff(course[m.onset : m.apex + 1]) > 0).all()
         assert (np.diff(course[m.apex : m.offset + 1]) < 0).all()
+
+
+@pytest.mark.parametrize(("timing", "key_frames"), [((40, 0.25), (10, 40)), ((4, 0.01), (2, 4)), ((9, 0.99), (8, 9))])
+def test_a_timing_is_kept_and_leaves_time_to_rise_and_fall(timing, key_frames):
+    motion = Motion.draw({}, Distractors.none(), [0], timing)
+    assert (motion.apex - motion.onset, motion.offset - motion.onset) == key_frames
+
+
+@pytest.mark.parametrize("timing", [(3, 0.5), (40, 0.0), (40, 1.0), (40, -0.5)])
+def test_a_timing_that_is_none_is_refused(timing):
+    with pytest.raises(ValueError, match="at least 4 frames and a share between 0 and 1"):
+        Motion.draw({}, Distractors.none(), [0], timing)
+
+
+def still(seed, frames=600, **strength):
+    return Motion.still(frames, replace(Distractors.none(), **strength), np.random.default_rng(seed))
+
+
+def test_blinks_and_jumps_of_the_eyes_last_as_long_as_eyes_take():
+    """A blink of 0.12 to 0.25 s: 1.3 exp(-(x/0.32)²) = 0.05 gives 1.16 times that; a jump by Carpenter's rule."""
+    blinks = [still(i, blinks=10.0).closure for i in range(60)]
+    lasts = np.array([(b > 0).sum() for b in blinks]) / FPS / 1.155
+    assert lasts.min() == pytest.approx(0.12, abs=0.01)
+    assert lasts.max() == pytest.approx(0.25, abs=0.01)
+    assert all(b.max() == 1 and b[0] == b[-1] == 0 for b in blinks)
+    for looks in (still(i, gaze=4.0).gaze for i in range(60)):
+        share, jump = looks @ looks[-1] / (looks[-1] @ looks[-1]), np.degrees(np.hypot(*looks[-1]))
+        assert (share < 1).sum() - (share <= 0).sum() == pytest.approx((21 + 2.2 * jump) / 1000 * FPS, abs=1)
+        assert 0.2 <= np.flatnonzero(share > 0)[0] / len(looks) <= 0.85
+
+
+def test_jaw_and_lips_move_at_the_rate_of_speech_and_no_wider_than_it_says():
+    many = np.array([still(i, 4000, speech=1.0).speech for i in range(30)])
+    assert many.max((0, 1)) == pytest.approx([0.12, 0.25], rel=0.05)
+    for jaw, lips in many.transpose(0, 2, 1):
+        if jaw.max() > 0.03 and lips.max() > 0.06:  # else the mouth was all but open at rest
+            jaw_rate, lip_rate = (np.argmax(periodogram(x, FPS)[1]) * FPS / 4000 for x in (jaw, lips))
+            assert 3.95 <= jaw_rate <= 5.05
+            assert lip_rate == pytest.approx(jaw_rate / 2, abs=0.06)
+
+
+def test_sway_is_slow_and_as_wide_as_its_sentences_say():
+    many = [still(i, 4000, drift=1.0, turn=1.0, light=1.0) for i in range(40)]
+    wide = {"drift": 0.2, "turn": np.radians(1 / 7), "lamp": np.radians(0.86)}  # about a seventh of a degree, and one
+    for name, wanted in wide.items():
+        tracks = np.array([getattr(m, name) for m in many])
+        assert np.sqrt(tracks.var(1).mean()) == pytest.approx(wanted, rel=0.15)
+        rates, power = periodogram(tracks, FPS, window="hann", axis=1)
+        assert power[:, (rates > 0.45) & (rates < 2.15)].sum() > 0.98 * power.sum()
+
+
+@pytest.mark.parametrize("name", Distractors.__dataclass_fields__)
+def test_strengths_have_bounds(name):
+    assert getattr(Distractors(**{name: 100.0}), name) == 100
+    for value in (-0.1, 100.1, float("nan")):
+        with pytest.raises(ValueError, match=f"strength of {name} must lie between 0"):
+            Distractors(**{name: value})
 
 
 @pytest.mark.parametrize(
