@@ -1,5 +1,6 @@
 import ast
 import errno
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -9,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tsfmicro_lab
-from tsfmicro_lab.files import MAX_NAME, alone, check_own, file_digest, safe_name, space_advice, write_whole
+from tsfmicro_lab import files
+from tsfmicro_lab.files import MAX_NAME, alone, bundled, check_own, file_digest, safe_name, space_advice, write_whole
 
 
 @given(st.text())
@@ -41,6 +43,29 @@ def test_safe_names_stay(name):
 
 def test_even_a_name_that_looks_like_ours_has_its_own_file():
     assert len({safe_name("a/b"), safe_name(safe_name("a/b")), safe_name("a_b")}) == 3
+
+
+def test_a_name_is_cut_only_where_it_is_too_long_and_ends_in_its_hash():
+    assert safe_name("x" * 100) == "x" * 100
+    assert safe_name("x" * 101) == "x" * 91 + "~" + hashlib.sha256(b"x" * 101).hexdigest()[:8]
+    assert safe_name("../sub 01") == "_sub_01~441a2e61", "as sha256sum says"
+
+
+def test_what_comes_with_the_lab_is_found_inside_the_package_and_else_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "env" / "tsfmicro_lab" / "files.py"))
+    (tmp_path / "cards").mkdir()
+    with pytest.raises(FileNotFoundError) as told:
+        bundled("cards")
+    for place in (tmp_path / "env" / "cards", tmp_path / "env" / "tsfmicro_lab" / "cards"):
+        assert str(place) in str(told.value)
+        place.mkdir(parents=True)
+        assert bundled("cards") == place
+
+
+def test_a_file_is_known_by_its_sha256(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # an example of FIPS 180
+    assert file_digest(tmp_path / "abc") == known
 
 
 def test_a_write_that_fails_leaves_the_file_before(tmp_path):

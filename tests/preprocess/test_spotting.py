@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from takes import long_take
 
-from tsfmicro_lab.preprocess.spotting import MotionTrace, cut, spot, trace_motion
+from tsfmicro_lab.preprocess.keyframes import SIZE
+from tsfmicro_lab.preprocess.spotting import MotionTrace, Segment, cut, spot, trace_motion
 
 
 def stream(frames, fps=200):
@@ -76,8 +79,8 @@ def test_frames_without_a_face_are_unknown(take, frames):
     trace = trace_motion(stream(frames[:160]), lambda image: next(faces))
     assert trace.searches.faces.tolist() == [1] * 4 + [0] * 2 + [1] * 2
     assert len(trace.segments) == 2
-    assert trace.segments[0].end <= 61 + 20
-    assert trace.segments[1].start == 120
+    spans = [(segment.start, segment.end) for segment in trace.segments]
+    assert spans == [(0, 61), (120, 160)], "up to the last search that found the face, and from the next"
 
 
 def test_the_followed_face_stays_the_same(take, frames):
@@ -115,6 +118,18 @@ def test_a_flash_is_no_moment_and_of_two_within_04_s_the_higher_counts():
     assert spot(curve_of((1, 0.08, 5), fps=30)).apex.tolist() == [30]
 
 
+def test_the_heads_way_around_a_moment_is_told_in_pixels():
+    """By hand: five searches lie within 0.25 s, 5 px apart; a median over three takes half a step off either end."""
+    trace = curve_of((3, 0.08, 5))
+    step = np.arange(len(trace.searches), dtype=float)
+
+    def head(x, y=0.0):
+        return spot(replace(trace, searches=trace.searches.assign(x=x, y=y)))["head"].tolist()
+
+    assert head(3 * step, 4 * step) == pytest.approx([20 * 0.75 * 224 / SIZE])
+    assert head(9.0 * (step == 30)) == head(9.0 * (step > 33)) == [0], "one wrong search, and a turn that came later"
+
+
 def test_a_peak_at_the_rim_of_what_is_known_is_told():
     spots = spot(curve_of((1, 0.08, 5), (3, 0.08, 5), gap=(3.1, 4)))
     assert spots.rim.tolist() == [False, True]
@@ -129,6 +144,25 @@ def test_an_expression_that_stays_is_no_moment_and_one_that_goes_is(take, frames
     held = [*short[:apex], *(short[i] for i in near)]
     seen = [spot(trace_motion(stream(film), lambda image: [take.landmarks])) for film in (short, held)]
     assert [len(spots) for spots in seen] == [1, 0]
+
+
+@pytest.mark.parametrize("fps", [100, 200])
+def test_what_goes_on_is_cut_within_a_quarter_of_a_second(take, frames, fps):
+    """What grows evenly away from the apex comes to 90 % of what it is after 0.25 s in 0.225 s; a clip holds 0.8 s."""
+    face = frames[0].astype(float)
+    x, y = take.landmarks.mean(0).astype(int)
+    patch = np.zeros_like(face)
+    patch[y + 10 : y + 30, x - 10 : x + 10] = 60
+    away = np.abs(np.arange(fps + 1) - fps // 2) / fps
+    film = [(face * 0.7 + patch * share).astype(np.uint8) for share in away]
+    whole = Segment(0, take.landmarks)
+    whole.end = len(film)
+    trace = MotionTrace(np.arange(len(film)) / fps, away, [whole], pd.DataFrame())
+    [clip] = cut(stream(film, fps), trace, pd.DataFrame({"apex": [fps // 2]}))
+    rise, fall = (clip.apex - clip.onset) / fps, (clip.offset - clip.apex) / fps
+    assert (rise, fall) == pytest.approx((0.225, 0.225), abs=0.02)
+    assert len(clip.frames) / fps == pytest.approx(0.8, abs=0.011)
+    assert clip.fps == pytest.approx(fps)
 
 
 def test_an_empty_video_and_a_curve_of_nothing():
