@@ -4,18 +4,23 @@ import json
 import re
 import shutil
 import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from studies.results_explorer import ResultsExplorer
 from tsfmicro_lab.cli import app
-from tsfmicro_lab.results import explain_clip, find_results, load_frames, read_results, run_table
-from tsfmicro_lab.training import Recipe, Run, cross_validate, score_table, subject_interval
+from tsfmicro_lab.models import create_model
+from tsfmicro_lab.results import Result, compare, explain_clip, find_results, load_frames, read_results, run_table
+from tsfmicro_lab.training import Recipe, Run, calibration, cross_validate, score_table, subject_interval
 from tsfmicro_lab.training.metrics import has_units
 from tsfmicro_lab.training.predictions import write_predictions
+from tsfmicro_lab.training.protocols import samples_digest
 
 run = CliRunner()
 
@@ -79,6 +84,65 @@ def test_a_missed_clip_is_explained_by_the_model_that_never_saw_its_subject(fold
     assert result.classes[heat.target] == row.predicted
     with pytest.raises(ValueError, match="was evaluated on other samples"):
         explain_clip(result, samples, row)
+    others = [replace(result, about=result.about | {"samples": c * 64}) for c in "0f"]
+    assert [load_frames(other) for other in others] == [None, None], "frames of other clips are none of its"
+
+
+def test_a_row_shows_its_own_frames_and_a_model_of_one_stream_has_no_map(samples, tmp_path):
+    rows = samples.table[["subject", "clip", "onset"]].assign(truth="a", predicted="b", model="m", fold="one")
+    result = Result("r", tmp_path, {"samples": samples_digest(samples)}, rows, ("a", "b"))
+    for i in (0, 13):
+        clip, heat = explain_clip(result, samples, rows.iloc[i])
+        assert torch.equal(torch.tensor(clip.frame(0)), samples.onset[i].permute(1, 2, 0))
+        assert torch.equal(torch.tensor(clip.frame(1)), samples.apex[i].permute(1, 2, 0))
+        assert heat is None
+        create_model("tsfmicro_spatial", 2).save_pretrained(tmp_path / "models" / "one")
+
+
+def told(name="r", subjects="sstt", truth="abab", predicted="abba", sure=(0.9, 0.6, 0.7, 0.8), **about):
+    """A result of two classes, typed in: the probability that each clip was given for what was predicted."""
+    rows = {"subject": [*subjects], "truth": [*truth], "predicted": [*predicted], "model": name, "seed": 0, "onset": 0}
+    table = pd.DataFrame(rows).assign(clip=range(len(truth)))
+    for c in "ab":
+        table[f"p_{c}"] = [p if said == c else 1 - p for p, said in zip(sure, predicted, strict=True)]
+    return Result(name, Path(name), about, table, ("a", "b"))
+
+
+def test_the_surest_mistakes_come_first():
+    assert told().missed["clip"].tolist() == [3, 2]
+    assert told(predicted="baba", sure=(0.6, 0.9, 0.7, 0.9)).missed["clip"].tolist() == [1, 3, 2, 0]
+    assert told(predicted="abab").missed.empty
+
+
+def test_who_chose_on_the_test_clips_is_leaky():
+    assert [told(run={"selection": word}).leaky for word in ("oracle", "last")] == [True, False]
+    assert (told("m, leaky").leaky, told("m").leaky) == (True, False)
+
+
+def test_a_row_of_the_table_has_what_can_be_computed_and_no_more():
+    table = run_table([told(), told("one", subjects="ssss")])
+    assert table.ece[0] == pytest.approx(calibration(told().predictions)[1])
+    assert table.low.isna().tolist() == [False, True], "one subject has no interval over subjects"
+    bare = told()
+    without = Result("log", bare.folder, {}, bare.predictions.drop(columns=["p_a", "p_b"]), bare.classes)
+    assert np.isnan(run_table([without]).ece[0])
+    assert table.selection.tolist() == ["unknown"] * 2
+    assert (table.subjects.tolist(), table.clips.tolist()) == ([2, 1], [4, 4])
+
+
+def test_only_runs_on_the_same_people_and_classes_are_compared():
+    one, better, other = told("one"), told("better", predicted="abab"), told("other", predicted="abaa")
+    gains, least = compare([one, better, other, told("others", subjects="xxyy")])
+    assert gains.model.tolist() == ["better", "other"]
+    alone = [compare([one, r])[1] for r in (better, other)]
+    assert least == max(alone) > min(alone), "what shows every gain"
+    for nothing in (
+        [one],
+        [one, told("others", subjects="xxyy")],
+        [told("one", subjects="ssss"), told("two", subjects="ssss")],
+        [one, told("else", predicted="abac")],
+    ):
+        assert compare(nothing) is None
 
 
 def test_predictions_are_scored_whoever_made_them(folder, tmp_path):
