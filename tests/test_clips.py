@@ -52,8 +52,9 @@ def test_missing_and_corrupt_frames_are_named(tmp_path):
         np.full((4, 4, 1), 200, np.uint8),
         np.full((4, 5, 3), 200 / 255, np.float32),
         np.full((4, 5, 3), 200 * 257, np.uint16),
+        np.ones((4, 5, 3), bool),
     ],
-    ids=["grey", "rgba", "one-channel", "float", "deep"],
+    ids=["grey", "rgba", "one-channel", "float", "deep", "mask"],
 )
 def test_images_of_the_wrong_type_are_refused_and_the_remedy_works(image):
     clip = Clip("c1", "s1", [image] * 3, 0, 1, 2)
@@ -63,7 +64,7 @@ def test_images_of_the_wrong_type_are_refused_and_the_remedy_works(image):
     mended = eval(remedy, {"image": image, "cv2": cv2})  # as the reader would type it
     assert mended.shape == (*image.shape[:2], 3)
     assert mended.dtype == np.uint8
-    assert np.abs(mended.astype(int) - 200).max() <= 1
+    assert np.abs(mended.astype(int) - (255 if image.dtype == bool else 200)).max() <= 1
 
 
 def test_images_are_read_as_rgb(tmp_path):

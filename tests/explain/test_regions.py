@@ -64,3 +64,5 @@ def test_without_motion_is_zero_inside_untouched_far_away_and_soft_between():
     edge = still[60, 25:40]  # towards the region
     assert (edge.diff() <= 1e-6).all()
     assert ((edge > 0.1) & (edge < 1.9)).sum() >= 2
+    small = without_motion(torch.full((1, 3, 16, 16), 2.0), region[:96:6, :96:6])[0, 0]
+    assert small[8, 6] < 1.9, "on a small picture, too"
