@@ -13,7 +13,7 @@ from tsfmicro_lab.data.schema import Dataset
 from tsfmicro_lab.data.synthetic import SyntheticMicroExpressions
 from tsfmicro_lab.explain import clips_figure, explain_all, mass_inside, where_how, where_how_figure
 from tsfmicro_lab.explain.charts import confusion_chart, scores_chart, shares_chart
-from tsfmicro_lab.files import check_own, write_whole
+from tsfmicro_lab.files import check_own, write_text
 from tsfmicro_lab.models import Recognizer, from_pretrained
 from tsfmicro_lab.preprocess import MediaPipeLandmarker, align_clip
 from tsfmicro_lab.reports import Report
@@ -56,7 +56,7 @@ def run_demo(
     run.create(2)  # an unknown name is told before anything is drawn
     if not page.is_file() or TITLE not in page.read_text("utf-8", errors="replace"):
         check_own(page.parent, "a demo", False, *(path.name for path in sorted(page.parent.glob("[!.]*"))))
-        write_whole(page, lambda path: path.write_text(TITLE, encoding="utf-8"))
+        write_text(page, TITLE)
     report, model = Report(page, "demo"), from_pretrained("where_how")
     with report.section("1 · Draw heads and move them"):
         data = SyntheticMicroExpressions(subjects, clips_per_subject, seed=seed)
@@ -116,16 +116,15 @@ def _explain(report: Report, data: Dataset, samples: Samples, model: Recognizer,
         rows.append([clip.subject, clip.name, *said, *found])
     columns = ["where", "how", "chance", "how_share", "completeness_error"]
     shares = pd.DataFrame(rows, columns=["subject", "clip", "truth", "predicted", *columns])
-    shares.to_csv(report.path.with_name("shares.csv"), index=False)
+    write_text(report.path.with_name("shares.csv"), shares.to_csv(index=False))
     right = shares.truth == shares.predicted
-    mean = shares[columns].mean().to_dict()
-    report.put(mean=mean, count=len(shares), correct=right.sum(), shares=shares_chart(shares))
+    report.put(mean=shares[columns].mean().to_dict(), count=len(shares), correct=right.sum())
     # The first that fit, not the best: up to three recognised clips and a missed one, of other subjects and emotions.
     hits = shares[right].drop_duplicates("subject").drop_duplicates("truth").index[:3]
     subject, truth = (shares[key].isin(shares[key][hits]).astype(int) for key in ("subject", "truth"))
     shown = [*hits, *(subject + truth)[~right].sort_values(kind="stable").index[:1]]
-    large = [align_clip(data[i], 224) for i in shown]
-    report.put(where_how=where_how_figure(large, [maps[i] for i in shown], samples.classes))
+    figure = where_how_figure([align_clip(data[i], 224) for i in shown], [maps[i] for i in shown], samples.classes)
+    report.put(shares=shares_chart(shares), where_how=figure)
 
 
 def _photograph(report: Report, samples: Samples, model: Recognizer) -> None:

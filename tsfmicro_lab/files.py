@@ -46,6 +46,11 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a text in UTF-8, whole or not at all, with the line ends that it has."""
+    write_whole(path, lambda target: target.write_text(text, encoding="utf-8", newline=""))
+
+
 def bundled(name: str) -> Path:
     """A folder that comes with the lab: inside the installed package, or beside it in a checkout."""
     for place in (places := [folder / name for folder in Path(__file__).parents[:2]]):

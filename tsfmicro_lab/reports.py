@@ -17,6 +17,7 @@ from tsfmicro_lab.analyze import Analysis, unknown_spans
 from tsfmicro_lab.data.samples import Samples
 from tsfmicro_lab.explain.charts import TEMPLATE, confusion_chart, folds_chart, reliability_chart
 from tsfmicro_lab.explain.figures import clips_figure, where_how_figure
+from tsfmicro_lab.files import write_text
 from tsfmicro_lab.preprocess.spotting import threshold
 from tsfmicro_lab.provenance import environment
 from tsfmicro_lab.results import Result, explain_clip
@@ -76,7 +77,7 @@ class Report:
         loader = jinja2.PackageLoader("tsfmicro_lab", package_path="templates")
         template = jinja2.Environment(loader=loader, autoescape=True).get_template(f"{self.template}.html.jinja")
         shared = {"plotly": get_plotlyjs(), "seconds": self.seconds, "version": __version__}
-        self.path.write_text(template.render(self.content, **shared, **environment()), encoding="utf-8")
+        write_text(self.path, template.render(self.content, **shared, **environment()))
         return self.path
 
 
@@ -115,7 +116,7 @@ def analysis_report(found: Analysis, folder: Path | str, trained_on: str = "") -
     what the model was trained on.
     """
     report = Report(Path(folder) / "index.html", "analysis")
-    found.table.to_csv(report.path.with_name("moments.csv"), index=False)
+    write_text(report.path.with_name("moments.csv"), found.table.to_csv(index=False))
     report.put(found=found, trained_on=trained_on, curve=curve_chart(found).update_layout(height=340))
     units = {"onset": "s", "apex": "s", "offset": "s", "duration": "ms", "head": "px"}
     named = found.table.rename(columns={name: f"{name}, {unit}" for name, unit in units.items()})

@@ -27,7 +27,7 @@ class Level(NbGraderPreprocessor):
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         """Makes a level of a notebook whose solutions are cleared."""
-        helps = tomllib.loads(Path(__file__).with_name("hints.toml").read_text())
+        helps = tomllib.loads(Path(__file__).with_name("hints.toml").read_text("utf-8"))
         names, cells = {key(cell) for cell in nb.cells}, []
         for cell in nb.cells:
             if cell.cell_type == "markdown":

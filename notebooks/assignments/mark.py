@@ -19,7 +19,7 @@ from nbgrader.api import Gradebook
 def main(course: Path, name: str, workers: int) -> list[str]:
     """Marks and writes pages; what a person has to know, one line each."""
     path = course / f"{name}-marked.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
+    known = json.loads(path.read_text("utf-8")) if path.exists() else {}
     handed = {p.parts[-3]: digest(p) for p in sorted(course.glob(f"submitted/*/{name}/{name}.ipynb"))}
     done = course / "autograded"
     new = [s for s in handed if known.get(s, [""])[0] != handed[s] or not (done / s / name / f"{name}.ipynb").exists()]
@@ -29,7 +29,7 @@ def main(course: Path, name: str, workers: int) -> list[str]:
     state = states(course, name)
     pages = [s for s in state if s in new or known.get(s, ["", ""])[1] != state[s]]
     run(course, "generate_feedback", name, pages, [*state], workers)
-    path.write_text(json.dumps({s: [handed.get(s, ""), state[s]] for s in state}))
+    path.write_text(json.dumps({s: [handed.get(s, ""), state[s]] for s in state}), "utf-8")
     failed = [s for s in new if s not in state]
     lines = [f"{s}: NOT MARKED, nothing was written: {reason(log, s) or f'see {name}-autograde.log'}" for s in failed]
     return [*lines, f"{name}: {len(new) - len(failed)} marked, {len(failed)} not marked, {len(pages)} pages written"]
@@ -50,7 +50,7 @@ def run(course: Path, command: str, name: str, chosen: list[str], everybody: lis
 
     with ThreadPoolExecutor(workers) as pool:
         log = "".join(pool.map(start, filter(None, (chosen[i::workers] for i in range(workers)))))
-    (course / f"{name}-{command}.log").write_text(log)
+    (course / f"{name}-{command}.log").write_text(log, "utf-8")
     return log
 
 

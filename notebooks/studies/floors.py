@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
@@ -84,7 +85,9 @@ FLOORS: dict[str, tuple[Callable[[Drawn], np.ndarray], Callable[[], object]]] = 
 
 
 def floor(name: str, train: Drawn, tests: dict[str, Drawn]) -> dict[str, np.ndarray]:
-    """Predicted class of every test clip, for each kind of tested faces."""
+    """Predicted class, or units, of every test clip, for each kind of tested faces."""
     features, kind = FLOORS[name]
-    model = make_pipeline(StandardScaler(), kind()).fit(features(train), train.samples.label.numpy())
+    label = train.samples.label.numpy()
+    decides = kind() if label.ndim == 1 else MultiOutputClassifier(kind())
+    model = make_pipeline(StandardScaler(), decides).fit(features(train), label)
     return {faces: model.predict(features(drawn)) for faces, drawn in tests.items()}

@@ -30,7 +30,7 @@ from studies.script import Epochs, Out, Save, Workers, one_sentence
 from studies.stored import provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions, prepare
-from tsfmicro_lab.files import write_whole
+from tsfmicro_lab.files import write_text
 from tsfmicro_lab.training import Augmentation, Fold, Recipe, Run, fit, fold_processes, predict, scores
 from tsfmicro_lab.training.splits import nested_leave_one_subject_out
 
@@ -180,9 +180,9 @@ def measure(
     folder.mkdir(parents=True, exist_ok=True)
     size = subjects, clips_per_subject
     about, note = json.dumps([asdict(run), size]), folder / "settings.json"
-    if note.exists() and note.read_text() != about:
+    if note.exists() and note.read_text(encoding="utf-8") != about:
         raise ValueError(f"{folder} holds experiments of another size or recipe: give another folder, or delete this")
-    note.write_text(about)
+    write_text(note, about)
     with fold_processes(workers) as pool, tqdm(desc="experiments", total=len(jobs)) as bar:
         waiting = [pool.submit(_experiment, folder, run, size, *job) for job in jobs]
         for future in as_completed(waiting):
@@ -231,12 +231,12 @@ def _experiment(
         about = {"labels": labels, "seed": seed, "model": model}
         for path, table in zip(paths, (pd.DataFrame(validation), pd.concat(clips)), strict=True):
             _write_rows(table.assign(**about), path)
-    validation, clips = (pd.DataFrame(json.loads(path.read_text())) for path in paths)
+    validation, clips = (pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))) for path in paths)
     return clips, validation
 
 
 def _write_rows(table: pd.DataFrame, path: Path) -> None:
-    write_whole(path, lambda target: target.write_text(table.to_json(orient="records")))
+    write_text(path, table.to_json(orient="records"))
 
 
 app = typer.Typer(pretty_exceptions_enable=False)

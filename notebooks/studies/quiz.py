@@ -24,7 +24,7 @@ def questions(text: str | None = None) -> list[Question]:
     """
     found: list[Question] = []
     lesson = ""
-    for line in (text or Path(__file__).with_name("quiz.txt").read_text()).splitlines():
+    for line in (text or Path(__file__).with_name("quiz.txt").read_text("utf-8")).splitlines():
         sign, _, rest = line.partition(" ")
         if sign == "##":
             lesson = rest

@@ -22,6 +22,7 @@ from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import Samples, open_store, prepare
 from tsfmicro_lab.data.samples import MANIFEST
 from tsfmicro_lab.data.tensors import KEY_FRAMES, STRONGEST
+from tsfmicro_lab.files import write_text
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.training import Run, evaluate, subject_interval
 from tsfmicro_lab.training.protocols import LEAKY
@@ -161,7 +162,7 @@ def main(
         print(cost(samples, (1 + bool(paper.first)) * (epochs or paper.recipe().epochs), seeds))
         table = reproduce(method, task, samples, out, preset=preset, epochs=epochs, seeds=seeds, workers=workers)
         print_table(table.drop(columns="source"), f"{method}, {task}")
-        table.to_csv(out / "reproduced.csv", index=False)
+        write_text(out / "reproduced.csv", table.to_csv(index=False))
 
 
 if __name__ == "__main__":

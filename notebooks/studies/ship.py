@@ -7,6 +7,11 @@ Landmark two portraits (once), train (an hour on one core), analyse films, put m
     python notebooks/studies/ship.py films
     python notebooks/studies/ship.py install
 
+One of the models alone is trained anew, and put beside the others, so (two hours on two cores):
+
+    python notebooks/studies/ship.py train --only where_how --candidates late
+    python notebooks/studies/ship.py install
+
 When the spotter has changed, films are measured anew, weights as they are: 56 films, about 20 minutes on one core:
 
     python notebooks/studies/ship.py films --shipped
@@ -28,13 +33,14 @@ import pandas as pd
 import torch
 import typer
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 if not __package__:  # run as a script, it finds its neighbours
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from studies.floors import FLOORS, floor
+from studies.new_subjects import Drawn
 from studies.script import Accelerator, Save, Workers, one_sentence
-from studies.ship_data import Part, as_samples, draw
+from studies.ship_data import Part, arrays_for, as_samples, draw
 from studies.stored import FACES, Stored, writable
 from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data.samples import Samples
@@ -88,7 +94,7 @@ class Candidate:
 
 #: Networks that read frames are compared on emotions alone; slstt_mean, which reads eleven frames, is left out.
 CANDIDATES = {
-    "late": Candidate("tsfmicro_late", 8, batch_size=32),
+    "late": Candidate("tsfmicro_late", 40, batch_size=32),
     "off_apexnet, 28 px": Candidate("off_apexnet", 30, 28, settings={"hidden": 128}),
     "ststnet, 28 px": Candidate("ststnet", 30, 28, lr=4e-3),
 }
@@ -282,26 +288,37 @@ def calibration_errors(logits: Tensor, label: Tensor) -> tuple[float, float]:
     return float(sum(len(b) * abs(b.p.mean() - b.hit.mean()) for _, b in bins) / len(p)), nll
 
 
-def floors(train: Samples, tests: dict[str, Samples], flow: bool) -> dict[str, pd.DataFrame]:
-    """Linear models on the mean of each of 7 x 7 fields of the flow or the difference, and the commonest label."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.multioutput import MultiOutputClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+def floors(folder: Path, parts: dict[str, list[Part]], target: str) -> pd.DataFrame:
+    """Scores of chance, the commonest label, linear models, MDMO and the oracle, on the clips of all tests.
 
-    def pooled(samples: Samples) -> np.ndarray:
-        x = samples["flow_dis"] if flow else (samples["apex"].float() - samples["onset"].float()).mean(1, keepdim=True)
-        return F.adaptive_avg_pool2d(x.float(), 7).flatten(1).numpy()
+    They learn from the training clips with an expression, of at most 60 parts of the data.
+    """
 
-    several, linear = train.label.ndim == 2, LogisticRegression(C=0.3, max_iter=200)
-    some = np.flatnonzero(train.table.kind == "expression")[:6000]
-    model = make_pipeline(StandardScaler(), MultiOutputClassifier(linear) if several else linear)
-    model.fit(pooled(train)[some], train.label.numpy()[some])
-    found = {}
-    for name, samples in tests.items():
-        said = samples.names(torch.from_numpy(np.asarray(model.predict(pooled(samples)))))
-        found[name] = samples.table.assign(truth=samples.names(samples.label), predicted=said)
-    return found
+    def drawn(name: str) -> Drawn:
+        read = ("onset", "apex", "flow28", "oracle")
+        held = draw(parts[name][:60], folder / "clips", 1, read=read)
+        flow, frames = (as_samples(held, TARGETS[target], side) for side in (28, None))
+        rows = np.flatnonzero(frames.table.kind == "expression")
+        tensors = {name: tensor[rows] for name, tensor in (frames.tensors | flow.tensors).items()}
+        table = frames.table.iloc[rows].reset_index(drop=True)
+        return Drawn(Samples(tensors, frames.label[rows], frames.classes, table), held["oracle"][rows])
+
+    train, tests, rows = drawn("train"), {name: drawn(name) for name in parts if tested(name)}, []
+    for what in FLOORS:
+        if what == "lbp_top":  # reads whole clips, of which two frames are kept
+            continue
+        for name, said in floor(what, train, tests).items():
+            samples = tests[name].samples
+            table = samples.table.assign(
+                truth=samples.names(samples.label), predicted=samples.names(torch.tensor(said))
+            )
+            rows.append({"faces": name, "what": what, **score(table, samples.classes)})
+    return pd.DataFrame(rows)
+
+
+def tested(name: str) -> bool:
+    """Whether a set of people is one that models and floors are tested on as it is."""
+    return name not in ("train", "validation") and "pose" not in name
 
 
 def _place(folder: Path, target: str, name: str) -> Path:
@@ -313,13 +330,13 @@ def _job(item: tuple[str, str], folder: Path, size: str, accelerator: str, seed:
     target, name = item
     place = _place(folder, target, name)
     if (place / "seconds.txt").exists():
-        return float((place / "seconds.txt").read_text())
+        return float((place / "seconds.txt").read_text("utf-8"))
     candidate, began = CANDIDATES[name], time.perf_counter()
-    drawn = draw(parts_of(size, {})["train"], folder / "clips", 1, flow=candidate.flow)
+    drawn = draw(parts_of(size, {})["train"], folder / "clips", 1, read=arrays_for(candidate.flow))
     samples = as_samples(drawn, TARGETS[target], candidate.flow, to_train=True)
     told = f"{target}, {name}"
     train_one(candidate, samples, accelerator, seed, told).save_pretrained(place)
-    (place / "seconds.txt").write_text(f"{time.perf_counter() - began:.1f}")
+    (place / "seconds.txt").write_text(f"{time.perf_counter() - began:.1f}", "utf-8")
     return time.perf_counter() - began
 
 
@@ -330,21 +347,23 @@ def make(
     workers: int | None,
     portraits: Path,
     names: Sequence[str],
+    targets: Sequence[str],
     seed: int,
 ) -> None:
     """Draws everybody, trains all candidates side by side, chooses, calibrates, tests; models and tables are kept."""
     parts, began = parts_of(size, read_portraits(portraits)), time.perf_counter()
     every = [part for own in parts.values() for part in own]
-    draw(every, folder / "clips", workers, "drawing people", read=False)
+    draw(every, folder / "clips", workers, "drawing people")
     print(f"drawn after {time.perf_counter() - began:.0f} s", flush=True)
-    jobs = [("emotions", name) for name in names] + [("action_units", n) for n in names if CANDIDATES[n].flow]
+    sources = dict.fromkeys(SOURCE[target] for target in targets)
+    jobs = [(source, n) for source in sources for n in names if source == "emotions" or CANDIDATES[n].flow]
     train = partial(_job, folder=folder, size=size, accelerator=accelerator, seed=seed)
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in Ship.tables()}
     with process_pool(len(jobs) if accelerator == "cuda" else workers) as pool:
         took = dict(zip(jobs, pool.map(train, jobs), strict=True))
         print(f"trained after {time.perf_counter() - began:.0f} s", flush=True)
-        own = [{n: s for (source, n), s in took.items() if source == SOURCE[target]} for target in SHIPPED]
-        for target, found in zip(SHIPPED, pool.map(partial(test, folder, parts), SHIPPED, own), strict=True):
+        own = [{n: s for (source, n), s in took.items() if source == SOURCE[target]} for target in targets]
+        for target, found in zip(targets, pool.map(partial(test, folder, parts), targets, own), strict=True):
             for name, table in found.items():
                 tables[name].append(table.assign(target=target))
     people: dict[str, int] = {
@@ -359,7 +378,7 @@ def make(
     Ship(provenance, **joined).save(folder / "ship.json")
     print_table(joined["candidates"].drop(columns="seconds"), "UF1 on validation people")
     print_table(joined["scores"], "UF1 on people that nothing was chosen on")
-    print(f"all after {time.perf_counter() - began:.0f} s: {folder}/ship.json, {', '.join(SHIPPED)}", flush=True)
+    print(f"all after {time.perf_counter() - began:.0f} s: {folder}/ship.json, {', '.join(targets)}", flush=True)
 
 
 def test(folder: Path, parts: dict[str, list[Part]], target: str, seconds: dict[str, float]) -> dict[str, pd.DataFrame]:
@@ -368,7 +387,8 @@ def test(folder: Path, parts: dict[str, list[Part]], target: str, seconds: dict[
 
     def samples(name: str, flow: int | None) -> Samples:
         if (name, flow) not in cache:
-            cache[name, flow] = as_samples(draw(parts[name], folder / "clips", 1, flow=flow), TARGETS[target], flow)
+            held = draw(parts[name], folder / "clips", 1, read=arrays_for(flow))
+            cache[name, flow] = as_samples(held, TARGETS[target], flow)
         return cache[name, flow]
 
     trained, rows = {}, []
@@ -387,16 +407,9 @@ def test(folder: Path, parts: dict[str, list[Part]], target: str, seconds: dict[
     exact, told = calibrate(trained[chosen], samples("validation", flow), RIGHT[target])
     copy.deepcopy(exact).half().save_pretrained(folder / target)
     model = from_pretrained(folder / target)  # as it ships: parameters that went through half precision
-    tests = [name for name in parts if name not in ("train", "validation") and "pose" not in name]
+    tests = list(filter(tested, parts))
     tables = {name: predict_table(model, samples(name, flow)) for name in tests}
     scores = [{"faces": name, "what": "model", **score(table, classes)} for name, table in tables.items()]
-    for kind, side in (("linear_flow", 28), ("linear_difference", None)):
-        fields = {name: samples(name, side) for name in tests}
-        for name, table in floors(samples("train", side), fields, side is not None).items():
-            scores.append({"faces": name, "what": kind, **score(table, classes)})
-    for name, table in tables.items():
-        commonest = table.truth[table.kind == "expression"].mode()[0]
-        scores.append({"faces": name, "what": "majority", **score(table.assign(predicted=commonest), classes)})
     plain, groups = tables["new heads"], []
     for tone, (low, high) in TONES.items():
         own = plain[plain.melanin.between(low, high, inclusive="left")]
@@ -416,12 +429,23 @@ def test(folder: Path, parts: dict[str, list[Part]], target: str, seconds: dict[
         calibrated.append(row | {"temperature": model.config.temperature, "certain": model.config.certain})
     return {
         "candidates": candidates.assign(chosen=candidates.candidate == chosen),
-        "scores": pd.DataFrame(scores),
+        "scores": pd.concat([pd.DataFrame(scores), floors(folder, parts, target)]),
         "groups": pd.DataFrame(list(filter(None, groups))),
         "units": class_scores(plain, classes),
         "told": pd.concat(speaks, ignore_index=True),
         "calibrated": pd.DataFrame(calibrated),
     }
+
+
+def beside(old: Ship, new: Ship) -> Ship:
+    """The old result with the tables of those models that the new one has, and where these come from."""
+    own = new.scores.target.unique()
+    joined = {}
+    for name in Ship.tables():
+        before, now = getattr(old, name), getattr(new, name)
+        kept = before[~before.target.isin(own if len(now) else [])]
+        joined[name] = pd.concat([kept, now], ignore_index=True)
+    return Ship(old.provenance | dict.fromkeys(own, new.provenance), **joined)
 
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -449,16 +473,19 @@ def train(
     workers: Workers = None,
     candidates: Annotated[str, typer.Option(help="Some of the networks, with semicolons; all by default.")] = "",
     portraits: Annotated[Path, typer.Option(help="What that command wrote.")] = Path("build/ship/portraits.npz"),
+    only: Annotated[str, typer.Option(help=f"One of the models, {', '.join(SHIPPED)}; all by default.")] = "",
     seed: int = 0,
 ) -> None:
     """Draw people, train, choose, calibrate and test; everything that is kept lies in --out."""
     with one_sentence():
+        if only and only not in SHIPPED:
+            raise ValueError(f"unknown model '{only}': choose from {', '.join(SHIPPED)}")
         if size not in SIZES:
             raise ValueError(f"unknown size '{size}': choose from {', '.join(SIZES)}")
         names = [name.strip() for name in candidates.split(";")] if candidates else list(CANDIDATES)
         if unknown := [name for name in names if name not in CANDIDATES]:
             raise ValueError(f"unknown networks {unknown}: choose from {'; '.join(CANDIDATES)}")
-        make(out, size, accelerator, workers, portraits, names, seed)
+        make(out, size, accelerator, workers, portraits, names, [only] if only else SHIPPED, seed)
 
 
 @app.command()
@@ -508,7 +535,10 @@ def install(
 
     with one_sentence():
         result, found = writable(save or RESULT), Ship.load(out / "ship.json")
-        for name in SHIPPED:
+        trained = found.scores.target.unique().tolist()
+        if trained != list(SHIPPED):
+            found = beside(Ship.load(RESULT), found)
+        for name in trained:
             place = into / name if into else checkpoint_folder(name)
             place.mkdir(parents=True, exist_ok=True)
             for file in ("config.json", "model.safetensors"):

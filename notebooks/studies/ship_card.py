@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tsfmicro_lab.data.synthetic import PROTOTYPES
-from tsfmicro_lab.models import Recognizer, from_pretrained
+from tsfmicro_lab.models import SHIPPED, Recognizer, from_pretrained
 from tsfmicro_lab.models.base import UNSURE
 from tsfmicro_lab.models.card import model_card
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def write_card(found: "Ship", target: str, place: Path) -> None:
     """Writes README.md into the folder of a model that ships."""
-    model, people, faces = from_pretrained(place), found.provenance["people"], found.provenance["portraits"]
+    made = _made(found, target)
+    model, people, faces = from_pretrained(place), made["people"], made["portraits"]
     candidates = found.candidates[found.candidates.target == target]
     chosen = candidates.candidate[candidates.chosen].iloc[0]
     compared = ", ".join(f"{row.candidate} {row.uf1:.3f}" for row in candidates.itertuples())
@@ -40,17 +41,22 @@ def write_card(found: "Ship", target: str, place: Path) -> None:
     ]
     facts: dict[str, Any] = {
         "data": data,
-        "protocol": f"nobody of the tests was trained on or chosen on. {_by(found.provenance, 'Trained and tested')}",
+        "protocol": f"nobody of the tests was trained on or chosen on. {_by(made, 'Trained and tested')}",
         "selection": f"{chosen}, by UF1 on validation people ({compared}); the last epoch",
-        "recipe": found.provenance["networks"][chosen],
-        "seed": found.provenance["seed"],
-        "device": found.provenance["device"],
+        "recipe": made["networks"][chosen],
+        "seed": made["seed"],
+        "device": made["device"],
         "scores": scores,
-        "version": _version(found.provenance),
+        "version": _version(made),
         "name": target,
         "sections": list(_sections(found, target, model, faces)),
     }
     (place / "README.md").write_text(model_card(model, **facts), encoding="utf-8")
+
+
+def _made(found: "Ship", target: str) -> dict[str, Any]:
+    """How a model was made: with the others, or alone and later."""
+    return found.provenance.get(target, found.provenance)  # type: ignore[no-any-return]
 
 
 def _sections(found: "Ship", target: str, model: Recognizer, portraits: list[str]) -> Iterator[tuple[str, str]]:
@@ -113,7 +119,8 @@ def page_words(found: "Ship") -> str:
     text += (
         f"{facts['people']['validation']} other heads chose and calibrated them, {_names(facts['portraits'])} are for "
     )
-    text += f"testing alone. {_by(facts, 'Trained and tested')}. `where_how` is there for its maps: its UF1 is "
+    alone = "".join(f"; {_by(facts[name], f'`{name}`')}" for name in SHIPPED if name in facts)
+    text += f"testing alone. {_by(facts, 'Trained and tested')}{alone}. `where_how` is there for its maps: its UF1 is "
     uf1 = found.scores[found.scores.target == "where_how"].pivot_table("uf1", "what", "faces")
     text += "; ".join(f"{_beside(uf1[faces])} on {faces}" for faces in ("new heads", "new heads, all varied"))
     heads = found.calibrated[found.calibrated.faces.str.startswith("new heads")]

@@ -16,13 +16,14 @@ from tsfmicro_lab.clips import Clip, Points
 from tsfmicro_lab.data import Distractors, Samples, SyntheticMicroExpressions
 from tsfmicro_lab.data.action_units import action_unit_table
 from tsfmicro_lab.data.heads import Person
+from tsfmicro_lab.data.mesh import places_of
 from tsfmicro_lab.data.moving_face import MovingFace, _jpeg
 from tsfmicro_lab.data.photographs import Portrait, photographed
 from tsfmicro_lab.data.rendering import Light, Surface
 from tsfmicro_lab.data.synthetic import PROTOTYPES
 from tsfmicro_lab.data.tensors import prepare_clip
 from tsfmicro_lab.files import write_whole
-from tsfmicro_lab.preprocess.alignment import ANCHORS
+from tsfmicro_lab.preprocess.alignment import ANCHORS, estimate_alignment
 from tsfmicro_lab.preprocess.landmarks import POINT_INDEX, POINT_NAMES
 from tsfmicro_lab.processes import process_pool
 
@@ -101,7 +102,7 @@ def open_part(part: Part) -> SyntheticMicroExpressions:
 
 def draw_part(part: Part) -> dict[str, np.ndarray]:
     """Tensors and labels of all clips of a part."""
-    data, rows, tensors = open_part(part), [], []
+    data, rows, tensors, oracle = open_part(part), [], [], []
     for i, row in enumerate(data.annotations.itertuples()):
         rng = np.random.default_rng([part.seed, 73, i])
         kind = (
@@ -112,6 +113,7 @@ def draw_part(part: Part) -> dict[str, np.ndarray]:
         sides = sorted({side for _, _, side in KEPT})
         made = {side: prepare_clip(clip, side, [t for _, t, s in KEPT if s == side]) for side in sides}
         tensors.append([made[side][tensor] for _, tensor, side in KEPT])
+        oracle.append(true_motion(moving, clip))
         shown = kind == "expression"
         person = int(row.subject.removeprefix("sub")) - 1
         melanin = Person.draw(1000 * part.seed + person, data.layout_variation).melanin
@@ -131,8 +133,17 @@ def draw_part(part: Part) -> dict[str, np.ndarray]:
             }
         )
     arrays = {name: np.stack(kept) for (name, _, _), kept in zip(KEPT, zip(*tensors, strict=True), strict=True)}
-    table = pd.DataFrame(rows)
+    table, arrays["oracle"] = pd.DataFrame(rows), np.stack(oracle)
     return arrays | {f"table_{name}": np.array(table[name].tolist()) for name in table}
+
+
+def true_motion(moving: MovingFace, clip: Clip) -> np.ndarray:
+    """What an oracle sees: the whole expression's displacement at 478 places of the face, upright, pixels of 56."""
+    assert clip.landmarks is not None
+    rest, end = (
+        places_of(moving.camera.project(moving.vertices(moving.motion.onset, expression=share))) for share in (0, 1)
+    )
+    return (estimate_alignment(clip.landmarks, 56)[:, :2] @ (end - rest).T).ravel().astype(np.float32)
 
 
 def _filmed(moving: MovingFace, kind: str, part: Part, rng: np.random.Generator) -> MovingFace:
@@ -227,8 +238,7 @@ def draw(
     workers: int | None = None,
     what: str = "",
     *,
-    flow: int | None = None,
-    read: bool = True,
+    read: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Draws parts side by side, each kept in a file; what is there is not drawn again.
 
@@ -237,11 +247,10 @@ def draw(
         folder: Where files are kept.
         workers: Number of processes.
         what: What a progress bar says; there is none without it.
-        flow: Side of the flow that is read; None for the key frames.
-        read: Whether to read what was drawn.
+        read: Names of the arrays to read, of KEPT or `oracle`.
 
     Returns:
-        Arrays by name and a `table` of all clips; nothing unless they are read.
+        These arrays by name, and a `table` of all clips; nothing if none is to be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     keep = partial(_keep, folder)
@@ -250,14 +259,18 @@ def draw(
     else:
         with process_pool(workers) as pool:  # one part at a time: they are long
             paths = list(tqdm(pool.map(keep, parts), what, len(parts), mininterval=5, disable=not what))
-    wanted = [f"flow{flow}"] if flow else ["onset", "apex"]
     if not read:
         return {}
     loaded = [np.load(path) for path in paths]
-    arrays: dict[str, Any] = {name: np.concatenate([part[name] for part in loaded]) for name in wanted}
+    arrays: dict[str, Any] = {name: np.concatenate([part[name] for part in loaded]) for name in read}
     columns = [name for name in loaded[0].files if name.startswith("table_")]
     table = pd.DataFrame({c.removeprefix("table_"): np.concatenate([part[c] for part in loaded]) for c in columns})
     return arrays | {"table": table}
+
+
+def arrays_for(flow: int | None) -> tuple[str, ...]:
+    """What a network reads: flow of a side, or the key frames."""
+    return (f"flow{flow}",) if flow else ("onset", "apex")
 
 
 def as_samples(drawn: dict[str, Any], target: str, flow: int | None, *, to_train: bool = False) -> Samples:
@@ -267,7 +280,7 @@ def as_samples(drawn: dict[str, Any], target: str, flow: int | None, *, to_train
     """
     table = drawn["table"]
     names = ("flow_dis",) if flow else ("onset", "apex")
-    arrays = [drawn[f"flow{flow}" if flow else name] for name in names]
+    arrays = [drawn[name] for name in arrays_for(flow)]
     if target == "action_units":
         units = action_unit_table(table).reindex(columns=list(UNITS), fill_value=False)
         label, classes = torch.tensor(units.to_numpy(np.int64)), UNITS

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import pandas as pd
 
+from tsfmicro_lab.files import write_text
 from tsfmicro_lab.provenance import environment
 from tsfmicro_lab.training.protocols import Run
 
@@ -38,7 +39,7 @@ class Stored:
         for name in self.tables():
             rows = getattr(self, name).round(4).to_json(orient="records", lines=True).splitlines()
             parts.append(f'"{name}": [\n' + ",\n".join(rows) + "\n]")
-        path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+        write_text(path, "{\n" + ",\n".join(parts) + "\n}\n")
 
     @classmethod
     def load(cls: type[S], path: Path | str) -> S:

@@ -10,7 +10,8 @@ from conftest import ROOT
 
 from studies import ship_films
 from studies.film import pauses
-from studies.ship import Ship, calibrate, calibration_errors, least_certain, parts_of, score
+from studies.floors import FLOORS
+from studies.ship import Ship, beside, calibrate, calibration_errors, least_certain, parts_of, score
 from studies.ship_card import _version, film_table, page_words, with_words, write_card
 from studies.ship_data import NOTHING, Part, _filmed, as_samples, draw_part, open_part
 from tsfmicro_lab.data import Distractors, Samples
@@ -132,7 +133,8 @@ def test_cards_say_what_was_measured(found, name, tmp_path):
     one, other = ((place / "README.md").read_text("utf-8") for place in (tmp_path, checkpoint_folder(name)))
     assert one == other, f"the card of {name} is not that of results/ship.json: run studies/ship.py cards"
     assert "160 synthetic 3-D heads, no photograph" in one
-    assert f"of TSFmicro Lab {_version(found.provenance)}, " in one, "the version that trained it"
+    made = found.provenance.get(name, found.provenance)
+    assert f"of TSFmicro Lab {_version(made)}, " in one, "the version that trained it"
     if name != "where_how":
         films = found.provenance["films"]
         assert f"Measured with TSFmicro Lab {_version(films)} ({films['date']}, commit {films['commit'][:7]})" in one
@@ -168,5 +170,19 @@ def test_films_are_many_and_the_models_were_asked(found):
     assert (table.told <= table.spotted).all()
 
 
-def test_the_models_stand_beside_floors(found):
-    assert set(found.scores.what) == {"model", "linear_flow", "linear_difference", "majority"}
+def test_the_models_stand_beside_floors_and_a_ceiling(found):
+    assert found.scores.groupby("target").what.apply(set).tolist() == [{"model", *FLOORS} - {"lbp_top"}] * 3
+
+
+def test_one_model_is_put_beside_the_others(found):
+    own = {name: getattr(found, name) for name in Ship.tables()}
+    alone = {name: table[table.target == "where_how"] for name, table in own.items()}
+    alone["scores"] = alone["scores"].assign(uf1=0.123)
+    joined = beside(found, Ship({"commit": "new"}, **alone))
+    scores = joined.scores.set_index("target")
+    assert (scores.uf1["where_how"] == 0.123).all()
+    assert scores.uf1["emotions"].tolist() == found.scores.set_index("target").uf1["emotions"].tolist()
+    assert len(scores) == len(found.scores)
+    assert len(joined.films) == len(found.films), "films are of the other models"
+    assert joined.provenance["where_how"] == {"commit": "new"}
+    assert joined.provenance["commit"] == found.provenance["commit"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tsfmicro_lab.cli.output import Force, may_write, print_table, refuse
-from tsfmicro_lab.files import bundled
+from tsfmicro_lab.files import bundled, write_text
 
 if TYPE_CHECKING:
     from tsfmicro_lab.data.schema import Dataset
@@ -79,7 +79,7 @@ def check(
     data = open_copy(root, labels, frames=frames, as_released=as_released)
     kept = usable(data, strict=not pictures, workers=workers)
     if save:
-        kept.report.to_csv(save, index=False)
+        write_text(save, kept.report.to_csv(index=False))
     found = [f"{card.name} {name}" for card, name in recognise(root)]
     others = ", ".join(name for name in found if name != f"{data.name} {data.labels}") or "no other release"
     print(f"{data}\nalso there: {others}; not read: {', '.join(unused(data.card, root)) or 'nothing'}")
@@ -133,7 +133,7 @@ def prepare(
         size, tensors = network.config.image_size, [*network.prepared, "onset", "apex"]
     prepared = samples.prepare(data, size, target=target, tensors=tensors, folder=out, workers=workers)
     assert prepared.folder
-    data.report.to_csv(prepared.folder / "report.csv", index=False)
+    write_text(prepared.folder / "report.csv", data.report.to_csv(index=False))
     print(f"store: {prepared.folder}, with report.csv of what was corrected, dropped or left out")
     print(f"next: tsfmicro-lab evaluate --store {prepared.folder}; in Python: data.open_store('{prepared.folder}')")
 

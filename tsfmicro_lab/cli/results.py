@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tsfmicro_lab.cli.output import Force, may_write, print_table
+from tsfmicro_lab.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,9 +63,9 @@ def results(
     print_table(_short(table), f"{len(table)} of {len(found)} runs")
     _warn(found)
     if csv:
-        table.to_csv(csv, index=False)
+        write_text(csv, table.to_csv(index=False))
     if latex:
-        latex.write_text(table.to_latex(index=False, float_format="%.3f", escape=True), encoding="utf-8")
+        write_text(latex, table.to_latex(index=False, float_format="%.3f", escape=True))
     for i in table.index if html else ():
         print(run_report(found[i], load_frames(found[i])))
 

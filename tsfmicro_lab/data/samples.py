@@ -28,7 +28,7 @@ from tsfmicro_lab.clips import Clip, LazyFrames
 from tsfmicro_lab.data.action_units import action_unit_table
 from tsfmicro_lab.data.schema import Dataset, check_annotations, rows_with
 from tsfmicro_lab.data.tensors import KEY_FRAMES, PREPARED, in_order, prepare_clip
-from tsfmicro_lab.files import alone, file_digest, safe_name, space_advice, write_whole
+from tsfmicro_lab.files import alone, file_digest, safe_name, space_advice, write_text
 from tsfmicro_lab.preprocess.landmarks import Landmarker, find_model
 from tsfmicro_lab.processes import spread
 
@@ -237,8 +237,7 @@ def make_store(folder: Path, about: Manifest, table: pd.DataFrame, rows: list[in
         files = {name: place / f"{name}.npy" for name in arrays}
         manifest = about | {"files": {name: file_digest(path) for name, path in files.items()}}
         manifest |= {"times": {name: path.stat().st_mtime_ns for name, path in files.items()}}
-        text = json.dumps(manifest | {"hash": _hash(manifest)}, default=str)
-        write_whole(place / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
+        write_text(place / MANIFEST, json.dumps(manifest | {"hash": _hash(manifest)}, default=str))
     return place
 
 

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from tsfmicro_lab.data.samples import Samples, open_store, prepare
 from tsfmicro_lab.data.schema import KEY, Dataset
 from tsfmicro_lab.data.tensors import KEY_FRAMES, in_order
-from tsfmicro_lab.files import alone, check_own, file_digest, safe_name, space_advice, write_whole
+from tsfmicro_lab.files import alone, check_own, file_digest, safe_name, space_advice, write_text
 from tsfmicro_lab.models.base import WEIGHTS, check_word
 from tsfmicro_lab.models.card import model_card
 from tsfmicro_lab.processes import process_pool, whole_pool
@@ -314,7 +314,7 @@ def _collect(jobs: Sequence[_Job], samples: Samples) -> pd.DataFrame:
         model, scores = jobs[0].run.create(len(samples.classes)), card_scores(table, samples.classes).to_dict("records")
         for job in jobs:
             card = model_card(model, **card_facts(job.run, samples, job.fold), scores=scores)
-            _write_text(job.files[1].with_name("README.md"), card)
+            write_text(job.files[1].with_name("README.md"), card)
     return table
 
 
@@ -330,13 +330,9 @@ def _open_run(folder: Path, run: Run, samples: Samples, folds: Sequence[Fold]) -
     path = folder / "run.json"
     if not path.exists():
         check_own(folder, "a run", False, "environment.json", "folds.jsonl", "folds", "models", "checkpoints")
-        _write_text(path, json.dumps(about, indent=2))
+        write_text(path, json.dumps(about, indent=2))
     elif path.is_dir() or path.read_text("utf-8", errors="replace") != json.dumps(about, indent=2):
         raise ValueError(f"{folder} holds the folds of another run or other samples: give another folder, or delete it")
     (folder / "folds").mkdir(exist_ok=True)
     if not (told := folder / "environment.json").exists():  # one that was stopped before it could tell
-        _write_text(told, json.dumps(environment(), indent=2))
-
-
-def _write_text(path: Path, text: str) -> None:
-    write_whole(path, lambda target: target.write_text(text, encoding="utf-8"))
+        write_text(told, json.dumps(environment(), indent=2))
