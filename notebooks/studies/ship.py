@@ -7,9 +7,9 @@ Landmark two portraits (once), train (an hour on one core), analyse films, put m
     python notebooks/studies/ship.py films
     python notebooks/studies/ship.py install
 
-One of the models alone is trained anew, and put beside the others, so (two hours on two cores):
+One of the models alone is trained anew, and put beside the others, so (an hour on one core):
 
-    python notebooks/studies/ship.py train --only where_how --candidates late
+    python notebooks/studies/ship.py train --size medium --only where_how --candidates late
     python notebooks/studies/ship.py install
 
 When the spotter has changed, films are measured anew, weights as they are: 56 films, about 20 minutes on one core:
@@ -94,12 +94,12 @@ class Candidate:
 
 #: Networks that read frames are compared on emotions alone; slstt_mean, which reads eleven frames, is left out.
 CANDIDATES = {
-    "late": Candidate("tsfmicro_late", 40, batch_size=32),
+    "late": Candidate("tsfmicro_late", 18, batch_size=32),
     "off_apexnet, 28 px": Candidate("off_apexnet", 30, 28, settings={"hidden": 128}),
     "ststnet, 28 px": Candidate("ststnet", 30, 28, lr=4e-3),
 }
 #: How many parts of four people each are drawn, and how many of the candidates are trained.
-SIZES = {"large": (200, 32, 24), "small": (40, 8, 6), "tiny": (2, 2, 2)}
+SIZES = {"large": (200, 32, 24), "medium": (80, 8, 6), "small": (40, 8, 6), "tiny": (2, 2, 2)}
 
 
 @dataclass(frozen=True)
