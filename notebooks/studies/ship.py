@@ -12,6 +12,10 @@ One of the models alone is trained anew, and put beside the others, so (an hour 
     python notebooks/studies/ship.py train --size medium --only where_how --candidates late
     python notebooks/studies/ship.py install
 
+Floors alone are measured anew, beside the models as they are:
+
+    python notebooks/studies/ship.py floors
+
 When the spotter has changed, films are measured anew, weights as they are: 56 films, about 20 minutes on one core:
 
     python notebooks/studies/ship.py films --shipped
@@ -486,6 +490,24 @@ def train(
         if unknown := [name for name in names if name not in CANDIDATES]:
             raise ValueError(f"unknown networks {unknown}: choose from {'; '.join(CANDIDATES)}")
         make(out, size, accelerator, workers, portraits, names, [only] if only else SHIPPED, seed)
+
+
+@app.command("floors")
+def floors_again(
+    out: Out = Path("build/ship"),
+    size: Annotated[str, typer.Option(help="How many people the models learned from.")] = "small",
+    models: Annotated[str, typer.Option(help="Whose floors, with semicolons.")] = "emotions;action_units",
+    portraits: Annotated[Path, typer.Option(help="Landmarked portraits.")] = Path("build/ship/portraits.npz"),
+) -> None:
+    """Measure floors and ceiling anew, on the clips that train left in --out, beside the models in the package."""
+    with one_sentence():
+        found, parts, targets = Ship.load(RESULT), parts_of(size, read_portraits(portraits)), models.split(";")
+        scores = found.scores[(found.scores.what == "model") | ~found.scores.target.isin(targets)]
+        measured = [floors(out, parts, target).assign(target=target) for target in targets]
+        known = environment() | {"command": " ".join(["python notebooks/studies/ship.py", *sys.argv[1:]])}
+        scores = pd.concat([scores, *measured], ignore_index=True)
+        replace(found, scores=scores, provenance=found.provenance | {"floors": known}).save(RESULT)
+        print_table(scores[["target", "faces", "what", "uf1", "low", "high"]])
 
 
 @app.command()
