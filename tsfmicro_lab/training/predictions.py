@@ -28,7 +28,7 @@ def write_predictions(table: pd.DataFrame, path: Path) -> None:
         >>> read_predictions(path).values.tolist()
         [['006', '', 0.30000000000000004]]
     """
-    exact = table.astype(dict.fromkeys(table.select_dtypes("float32"), "float64"))
+    exact = table.assign(**table.select_dtypes("float32").astype("float64"))
     write_whole(path, lambda target: exact.to_csv(target, index=False, quoting=csv.QUOTE_NONNUMERIC))
 
 
