@@ -205,7 +205,7 @@ def test_habits_make_subjects_prefer_units_and_sides():
         counts = pd.crosstab(notes.subject, notes.action_units).to_numpy()
         wanted = counts.sum(1, keepdims=True) / counts.shape[1]
         chi = ((counts - wanted) ** 2 / wanted).sum(1).mean() / (counts.shape[1] - 1)
-        biases = [data.moving_face(i).motion.bias for i in range(0, len(data), 40)]
+        biases = [data._motion(i).bias for i in range(0, len(data), 40)]
         return chi, np.std(biases)
 
     (plain, even), (liking, leaning) = spread(0.0), spread(1.0)

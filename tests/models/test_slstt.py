@@ -141,11 +141,15 @@ def test_black_is_zero_unless_imagenets_weights_are_expected():
     assert torch.allclose(shown[0, 3, :, 5, 5], -torch.tensor(MEAN) / torch.tensor(STD))
 
 
+@pytest.fixture(scope="module")
+def flows():
+    data = SyntheticMicroExpressions(4, 12, 112, seed=3, distractors=Distractors.none())
+    return prepare(data, 56, tensors=("long_flow", "short_flow"), progress=False)
+
+
 @pytest.mark.parametrize("flow", ["long", "short"])
-def test_it_learns_from_either_range_of_flow(flow):
-    data = SyntheticMicroExpressions(4, 12, seed=3, distractors=Distractors.none())
-    model = create_model("slstt_mean", seed=0, flow=flow)
-    samples = prepare(data, 56, tensors=model.prepared, progress=False)
+def test_it_learns_from_either_range_of_flow(flow, flows):
+    model, samples = create_model("slstt_mean", seed=0, flow=flow), flows
     losses = fit(model, samples, np.arange(len(samples)), Recipe(epochs=15), seed=0)
     shares = np.bincount(samples.label) / len(samples)
     assert losses[-1] < 0.7 * -(shares * np.log(shares)).sum(), "no better than knowing how common each class is"
