@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from studies.floors import ORACLE
 from tsfmicro_lab.data.synthetic import PROTOTYPES
 from tsfmicro_lab.models import SHIPPED, Recognizer, from_pretrained
 from tsfmicro_lab.models.base import UNSURE
@@ -115,12 +116,12 @@ def film_table(films: pd.DataFrame) -> pd.DataFrame:
 def page_words(found: "Ship") -> str:
     """What the page of results says besides the table of scores."""
     facts = found.provenance
-    text = f"**All three were trained on {facts['people']['train']} heads and on no photograph**; "
-    text += (
-        f"{facts['people']['validation']} other heads chose and calibrated them, {_names(facts['portraits'])} are for "
-    )
-    alone = "".join(f"; {_by(facts[name], f'`{name}`')}" for name in SHIPPED if name in facts)
-    text += f"testing alone. {_by(facts, 'Trained and tested')}{alone}. `where_how` is there for its maps: its UF1 is "
+    later = {name: facts[name] for name in SHIPPED if name in facts}
+    people = [f"{facts['people']['train']} of them", *(f"{m['people']['train']} (`{n}`)" for n, m in later.items())]
+    text = f"**All three were trained on heads and on no photograph**, on {_names(people)}; "
+    text += f"{facts['people']['validation']} other heads chose and calibrated them, {_names(facts['portraits'])} are "
+    made = "; ".join([_by(facts, "Trained and tested"), *(_by(m, f"`{name}`") for name, m in later.items())])
+    text += f"for testing alone. {made}. `where_how` is there for its maps: its UF1 is "
     uf1 = found.scores[found.scores.target == "where_how"].pivot_table("uf1", "what", "faces")
     text += "; ".join(f"{_beside(uf1[faces])} on {faces}" for faces in ("new heads", "new heads, all varied"))
     heads = found.calibrated[found.calibrated.faces.str.startswith("new heads")]
@@ -145,9 +146,10 @@ def with_words(page: str, found: "Ship") -> str:
 
 
 def _beside(uf1: "pd.Series[float]") -> str:
-    """A model's score and those of the linear models that are above it."""
-    above = [f"{name} ({uf1[name]:.2f})" for name in ("linear_flow", "linear_difference") if uf1[name] > uf1["model"]]
-    return f"{uf1['model']:.2f}, below {_names(above) or 'no linear model'}"
+    """A model's score and those of the floors that are above it."""
+    above = uf1[uf1 > uf1["model"]].drop(ORACLE, errors="ignore").sort_values(ascending=False)
+    floors = [f"{name} ({value:.2f})" for name, value in above.items()]
+    return f"{uf1['model']:.2f}, {f'below {_names(floors)}' if floors else 'above all floors'}"
 
 
 def _worse(calibrated: pd.DataFrame) -> str:

@@ -1,5 +1,6 @@
 """How the models that ship came about: nobody is on two sides, nothing is nothing, cards say what was measured."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -154,7 +155,9 @@ def test_a_model_above_the_linear_ones_is_called_so_and_a_good_temperature_is_no
     scores.loc[(scores.target == "where_how") & (scores.what == "model"), "uf1"] = 0.7
     calibrated["ece"] = 0.0
     words = " ".join(page_words(replace(found, scores=scores, calibrated=calibrated)).split())
-    assert "0.70, below linear_flow (0.84) on new heads" in words
+    assert re.search(r"0\.70, below linear_flow \(0\.\d\d\) and mdmo \(0\.\d\d\) on new heads", words)
+    scores.loc[(scores.target == "where_how") & (scores.what == "model"), "uf1"] = 0.9
+    assert "0.90, above all floors on new heads" in page_words(replace(found, scores=scores)).replace("\n", " ")
     assert "makes the calibration error larger** nowhere" in words
 
 
