@@ -18,16 +18,16 @@ ROOT = Path(__file__).parents[1]
 TREE = ROOT / "build" / "mutants"
 #: Modules, and the tests that are to notice.
 MODULES = {
-    "files": "test_files.py data/test_store.py faults",
+    "files": "test_files.py",
     "clips": "test_clips.py",
     "results": "test_results.py",
     "data/motion": "data/test_motion.py",
     "preprocess/alignment": "preprocess/test_alignment.py",
     "preprocess/keyframes": "preprocess/test_keyframes.py",
-    "preprocess/spotting": "preprocess/test_spotting.py test_analyze.py",
+    "preprocess/spotting": "preprocess/test_spotting.py",
     "models/retention": "models/test_retention.py",
     "training/augmentation": "training/test_augmentation.py",
-    "training/metrics": "training/test_metrics.py",
+    "training/metrics": "training/test_metrics.py studies/test_moments.py",
     "training/statistics": "training/test_statistics.py",
     "training/splits": "training/test_splits.py",
     "explain/regions": "explain/test_regions.py",

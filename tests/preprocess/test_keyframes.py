@@ -6,8 +6,9 @@ import pytest
 
 from tsfmicro_lab.clips import Clip, ClipError
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
-from tsfmicro_lab.preprocess.alignment import align_clip
+from tsfmicro_lab.preprocess.alignment import ANCHORS, align_clip
 from tsfmicro_lab.preprocess.keyframes import (
+    SIZE,
     apex_frames,
     block_difference,
     difference_frame,
@@ -73,6 +74,16 @@ def test_a_shift_and_a_change_of_light_of_the_whole_face_are_taken_out():
     assert block_difference(grey[0], grey[0]) == 0
     assert part > 4 * whole
     assert plain[1] < plain[0], "the control: without taking it out, the shift is the larger change"
+
+
+def test_what_lies_between_the_corners_of_the_eyes_does_not_count():
+    """Blinks; the control: the same change 24 px lower does."""
+    rest = small_grey(moved(1)[0])
+    (left, y), (right, _) = (SIZE * np.array(ANCHORS[f"{side}_eye_outer"]) for side in ("right", "left"))
+    for down, counts in ((0, False), (24, True)):
+        changed = rest.copy()
+        changed[round(y) + down - 6 : round(y) + down + 6, int(left) : int(right)] += 30
+        assert (block_difference(changed, rest) > 1) == (pulse(changed, rest, rest) > 1) == counts
 
 
 def test_the_apex_lies_between_onset_and_offset():
