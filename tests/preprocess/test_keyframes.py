@@ -76,6 +76,14 @@ def test_a_shift_and_a_change_of_light_of_the_whole_face_are_taken_out():
     assert plain[1] < plain[0], "the control: without taking it out, the shift is the larger change"
 
 
+@pytest.mark.parametrize(("degrees", "zoom"), [(0.2, 1), (0, 1.004)])
+def test_a_turn_and_a_zoom_of_the_whole_face_are_taken_out(degrees, zoom):
+    rest = small_grey(moved(1)[0])
+    matrix = cv2.getRotationMatrix2D(((SIZE - 1) / 2, (SIZE - 1) / 2), degrees, zoom)
+    changed = cv2.warpAffine(rest, matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    assert block_difference(changed, rest) < 0.3 * np.abs(changed - rest).mean()
+
+
 def test_what_lies_between_the_corners_of_the_eyes_does_not_count():
     """Blinks; the control: the same change 24 px lower does."""
     rest = small_grey(moved(1)[0])
