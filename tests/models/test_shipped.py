@@ -23,9 +23,9 @@ from tsfmicro_lab.training import decide, predict
 from tsfmicro_lab.training.metrics import f1
 
 #: UF1 on these heads that a shipped model must keep, and what it must have before a linear model on the same flow. It
-#: has 0.975, 0.972 and 0.547 here (standard error over people 0.016, 0.014 and 0.063), and at least 0.901, 0.936 and
-#: 0.522 on the heads of seeds 92 and 93: the bounds are just below that.
-LEAST = {"emotions": (0.90, 0.10), "action_units": (0.93, 0.10), "where_how": (0.50, -1.0)}
+#: has 0.975, 0.972 and 0.728 here (standard error over people 0.016, 0.014 and 0.048), and at least 0.901, 0.936 and
+#: 0.697 on the heads of seeds 92 and 93: the bounds are just below that.
+LEAST = {"emotions": (0.90, 0.10), "action_units": (0.93, 0.10), "where_how": (0.68, -1.0)}
 TARGETS = {"emotions": "emotion", "action_units": "action_units", "where_how": "emotion"}
 
 
@@ -99,11 +99,15 @@ def test_a_damaged_model_falls_below_the_bound(name, of):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_temperature_is_in_the_logits(name, of):
-    """Taken out again, probabilities of new heads get worse; and it is no temperature of 1."""
+    """Taken out again, probabilities of new heads get worse; and it is no temperature of 1.
+
+    Those of `where_how` get better on these plain heads, as its card says: it was chosen where everything is varied.
+    """
     model, samples = of[name]
     logits, t = model.logits(samples), model.config.temperature
     assert abs(np.log(t)) > 0.02
-    assert cross_entropy(logits, samples.label) < cross_entropy(logits * t, samples.label)
+    helps = bool(cross_entropy(logits, samples.label) < cross_entropy(logits * t, samples.label))
+    assert helps == (name != "where_how")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -121,7 +125,7 @@ def test_what_is_told_is_right_more_often_than_what_would_be_without_the_rule(na
 
     assert len(told(model.config)) > 0.1 * len(samples)
     assert np.mean(told(model.config)) > np.mean(told(bolder))
-    assert np.mean(told(model.config)) > (0.6 if name == "where_how" else 0.85)
+    assert np.mean(told(model.config)) > 0.85
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -133,8 +133,8 @@ def test_cards_say_what_was_measured(found, name, tmp_path):
     write_card(found, name, tmp_path)
     one, other = ((place / "README.md").read_text("utf-8") for place in (tmp_path, checkpoint_folder(name)))
     assert one == other, f"the card of {name} is not that of results/ship.json: run studies/ship.py cards"
-    assert "160 synthetic 3-D heads, no photograph" in one
     made = found.provenance.get(name, found.provenance)
+    assert f"{made['people']['train']} synthetic 3-D heads, no photograph" in one
     assert f"of TSFmicro Lab {_version(made)}, " in one, "the version that trained it"
     if name != "where_how":
         films = found.provenance["films"]
@@ -146,7 +146,7 @@ def test_the_page_of_results_says_what_was_measured(found):
     assert with_words(page, found) == page, "run studies/ship.py cards"
     words = " ".join(page_words(found).split())
     assert words in " ".join(page.split())
-    for fact in ("on no photograph", "0.51, below linear_flow (0.84) and linear_difference (0.57)", "(0.064 to 0.099)"):
+    for fact in ("on no photograph", "0.72, below linear_flow (0.85) and mdmo (0.83)", "(0.064 to 0.099)"):
         assert fact in words, fact
 
 
