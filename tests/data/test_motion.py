@@ -292,6 +292,11 @@ def test_strengths_that_are_none_are_refused(text):
         Distractors.parse(text)
 
 
+def test_by_default_all_that_films_of_faces_have_is_as_strong_as_usual():
+    off = {"speech", "jpeg", "video"}
+    assert vars(Distractors()) == {name: float(name not in off) for name in Distractors.__dataclass_fields__}
+
+
 def test_strengths_are_read_from_text():
     assert Distractors.parse("none") == Distractors.none()
     assert Distractors.parse("") == Distractors()
