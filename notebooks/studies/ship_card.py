@@ -72,6 +72,16 @@ def _sections(found: "Ship", target: str, model: Recognizer, portraits: list[str
         meaning = "Each is a pattern of action units of the lab's own table (L, R: one side):\n\n" + "\n".join(patterns)
     meaning += "\n\nA label names what moved in a synthetic face. Nobody felt anything."
     yield "What its labels mean", meaning
+    text = (
+        "*Chance* draws labels as often as they occur; *mdmo* is the main directional mean optical flow (Liu et al., "
+    )
+    text += (
+        "2016) with a support vector machine; the *oracle* is a linear model on the true displacement of 478 points. "
+    )
+    yield (
+        "What it is compared with",
+        text + "All of them, the linear models too, learned from clips of the same people, 240 at most.",
+    )
     every = told[(told.faces == "validation") & (told.kind == "all")].iloc[0]
     rule = f"Below a probability of {c.certain:.3f} the model says *{UNSURE}* (`model.tell`). On validation people, a "
     rule += f"fifth of whose clips show no expression, it then spoke of {every.told:.0%} of the clips and was right in "
