@@ -78,10 +78,8 @@ def _sections(found: "Ship", target: str, model: Recognizer, portraits: list[str
     text += (
         "2016) with a support vector machine; the *oracle* is a linear model on the true displacement of 478 points. "
     )
-    yield (
-        "What it is compared with",
-        text + "All of them, the linear models too, learned from clips of the same people, 240 at most.",
-    )
+    text += "All of them, the linear models too, learned from clips of the same people, 240 at most."
+    yield "What it is compared with", text
     every = told[(told.faces == "validation") & (told.kind == "all")].iloc[0]
     rule = f"Below a probability of {c.certain:.3f} the model says *{UNSURE}* (`model.tell`). On validation people, a "
     rule += f"fifth of whose clips show no expression, it then spoke of {every.told:.0%} of the clips and was right in "
