@@ -129,6 +129,7 @@ def page_words(found: "Ship") -> str:
     text = f"**All three were trained on heads and on no photograph**, on {_names(people)}; "
     text += f"{facts['people']['validation']} other heads chose and calibrated them, {_names(facts['portraits'])} are "
     made = "; ".join([_by(facts, "Trained and tested"), *(_by(m, f"`{name}`") for name, m in later.items())])
+    made += f"; {_by(facts['floors'], 'floors of the others')}" if "floors" in facts else ""
     text += f"for testing alone. {made}. `where_how` is there for its maps: its UF1 is "
     uf1 = found.scores[found.scores.target == "where_how"].pivot_table("uf1", "what", "faces")
     text += "; ".join(f"{_beside(uf1[faces])} on {faces}" for faces in ("new heads", "new heads, all varied"))
