@@ -16,6 +16,11 @@ Floors alone are measured anew, beside the models as they are:
 
     python notebooks/studies/ship.py floors
 
+The maps of `where_how` are scored anew, as it ships, in a minute or two:
+
+    python notebooks/studies/ship.py maps
+    python notebooks/studies/ship.py cards
+
 When the spotter has changed, films are measured anew, weights as they are: 56 films, about 20 minutes on one core:
 
     python notebooks/studies/ship.py films --shipped
@@ -120,6 +125,7 @@ class Ship(Stored):
         calibrated: `faces`, `ece` and `nll`, with the temperature and without (`ece_before`, `nll_before`).
         films: A row per film without an expression (`kind`), or with some, and strictness: `seconds`, `spotted`,
             `told`, `alarms`, `shown`, `found`, `right`.
+        maps: Whether maps of `where_how` lie on what moved, see :func:`~studies.ship_maps.measure_maps`.
     """
 
     script: ClassVar = "ship"
@@ -130,6 +136,7 @@ class Ship(Stored):
     told: pd.DataFrame
     calibrated: pd.DataFrame
     films: pd.DataFrame
+    maps: pd.DataFrame
 
 
 def parts_of(size: str, portraits: dict[str, Any]) -> dict[str, list[Part]]:
@@ -447,7 +454,7 @@ def beside(old: Ship, new: Ship) -> Ship:
     joined = {}
     for name in Ship.tables():
         before, now = getattr(old, name), getattr(new, name)
-        kept = before[~before.target.isin(own if len(now) else [])]
+        kept = before[~before.target.isin(own)] if len(before) else before
         joined[name] = pd.concat([kept, now], ignore_index=True)
     return Ship(old.provenance | dict.fromkeys(own, new.provenance), **joined)
 
@@ -532,6 +539,24 @@ def films(
         found = replace(found, films=table, provenance=found.provenance | {"films": known})
         found.save(result)
     print(f"films: {result}")
+
+
+@app.command()
+def maps(
+    clips: Annotated[int, typer.Option(min=1, help="Clips of each new head; of portraits all.")] = 3,
+    size: Annotated[str, typer.Option(help="How many people the models learned from.")] = "small",
+    portraits: Annotated[Path, typer.Option(help="Landmarked portraits.")] = Path("build/ship/portraits.npz"),
+) -> None:
+    """Score the maps of `where_how`, as it ships, on new heads and portraits, into its result. A minute or two."""
+    from studies.ship_maps import measure_maps
+
+    with one_sentence():
+        found, every = Ship.load(RESULT), parts_of(size, read_portraits(portraits))
+        parts = {name: own for name, own in every.items() if name == "new heads" or own[0].portrait}
+        table = measure_maps(from_pretrained("where_how"), parts, clips).assign(target="where_how")
+        known = environment() | {"command": " ".join(["python notebooks/studies/ship.py", *sys.argv[1:]])}
+        replace(found, maps=table, provenance=found.provenance | {"maps": known}).save(RESULT)
+        print_table(table.drop(columns="target"))
 
 
 @app.command()

@@ -94,6 +94,12 @@ def _sections(found: "Ship", target: str, model: Recognizer, portraits: list[str
     groups = own["groups"][["group", "value", "uf1", "low", "high", "clips", "people"]]
     text = "New heads. Tone is the melanin of the drawn skin, pose a constant yaw.\n\n"
     yield "By skin tone and pose", text + _table(groups)
+    if len(own.get("maps", ())):
+        text = (
+            f"{map_words(own['maps'])}\n{_by(found.provenance['maps'], 'Measured')}. *Untrained* is the same network "
+        )
+        text += "before it learned; *input* is the difference frame itself. An interval is over people.\n\n"
+        yield "Its maps", text + _table(own["maps"])
     if len(own.get("films", ())):
         table, made = film_table(own["films"]), found.provenance["films"]
         text = (
@@ -109,6 +115,16 @@ def _sections(found: "Ship", target: str, model: Recognizer, portraits: list[str
         f"calibrate it. {' and '.join(portraits) or 'No portrait'} (public domain) were used to test it, moved by the "
     )
     yield "What it has never seen", text + "lab's own motion model. How it does on real micro-expressions is not known."
+
+
+def map_words(maps: pd.DataFrame) -> str:
+    """How much of the how-maps lies on what moved, beside the difference itself, chance and an untrained network."""
+    rows = maps[maps.faces == "new heads"].set_index("maps")
+    model, others = rows.loc["model"], rows.drop("model")
+    share = f"{model.moved:.0%} ({model.low:.0%} to {model.high:.0%})"
+    text = f"Of the how-maps on new heads {share} lies where the face truly moved ({model.chance:.0%} by chance, "
+    text += f"{others.moved['input']:.0%} of the difference itself, {others.moved['untrained']:.0%} untrained). "
+    return text + f"The where-maps hold {1 - model.how:.1%} of the attribution, the how-maps the rest."
 
 
 def film_table(films: pd.DataFrame) -> pd.DataFrame:
@@ -133,6 +149,8 @@ def page_words(found: "Ship") -> str:
     text += f"for testing alone. {made}. `where_how` is there for its maps: its UF1 is "
     uf1 = found.scores[found.scores.target == "where_how"].pivot_table("uf1", "what", "faces")
     text += "; ".join(f"{_beside(uf1[faces])} on {faces}" for faces in ("new heads", "new heads, all varied"))
+    if len(found.maps):
+        text += f". {map_words(found.maps).removesuffix('.')}"
     heads = found.calibrated[found.calibrated.faces.str.startswith("new heads")]
     errors = [f"of `{name}` on {worse}" for name, own in heads.groupby("target") if (worse := _worse(own))]
     text += ". The temperature was chosen on validation heads; **it makes the calibration error larger** "

@@ -15,8 +15,9 @@ from studies.floors import FLOORS
 from studies.ship import Ship, beside, calibrate, calibration_errors, least_certain, parts_of, score
 from studies.ship_card import _version, film_table, page_words, with_words, write_card
 from studies.ship_data import NOTHING, Part, _filmed, as_samples, draw_part, open_part
+from studies.ship_maps import MAPS, measure_maps
 from tsfmicro_lab.data import Distractors, Samples
-from tsfmicro_lab.models import SHIPPED, checkpoint_folder, create_model
+from tsfmicro_lab.models import SHIPPED, checkpoint_folder, create_model, from_pretrained
 
 
 def test_nobody_is_in_two_sets():
@@ -159,6 +160,23 @@ def test_a_model_above_the_linear_ones_is_called_so_and_a_good_temperature_is_no
     scores.loc[(scores.target == "where_how") & (scores.what == "model"), "uf1"] = 0.9
     assert "0.90, above all floors on new heads" in page_words(replace(found, scores=scores)).replace("\n", " ")
     assert "makes the calibration error larger** nowhere" in words
+
+
+def test_maps_stand_beside_a_network_that_learned_nothing_and_beside_the_difference_itself(found):
+    assert not found.provenance["maps"]["commit"].endswith("changes")
+    rows = found.maps.query("faces == 'new heads'").set_index("maps")
+    assert [*rows.index] == [*MAPS]
+    assert rows.people.tolist() == [24] * 3
+    assert rows.low["model"] > max(rows.high["untrained"], rows.high["input"], rows.chance["model"])
+
+
+def test_maps_are_scored_for_each_person_and_the_trained_network_is_ahead():
+    heads = parts_of("small", {})["new heads"][:1]
+    rows = measure_maps(from_pretrained("where_how"), {"new heads": heads}, 1).set_index("maps")
+    assert rows[["clips", "people"]].to_numpy().tolist() == [[4, 4]] * 3
+    assert rows.moved["model"] > 1.5 * max(rows.moved["untrained"], rows.moved["input"], rows.chance["model"])
+    assert (rows.low < rows.moved).all()
+    assert (rows.moved < rows.high).all()
 
 
 def test_films_are_many_and_the_models_were_asked(found):
