@@ -113,7 +113,7 @@ def draw_part(part: Part) -> dict[str, np.ndarray]:
         sides = sorted({side for _, _, side in KEPT})
         made = {side: prepare_clip(clip, side, [t for _, t, s in KEPT if s == side]) for side in sides}
         tensors.append([made[side][tensor] for _, tensor, side in KEPT])
-        oracle.append(true_motion(moving, clip))
+        oracle.append(mesh_motion(moving, clip))
         shown = kind == "expression"
         person = int(row.subject.removeprefix("sub")) - 1
         melanin = Person.draw(1000 * part.seed + person, data.layout_variation).melanin
@@ -137,8 +137,12 @@ def draw_part(part: Part) -> dict[str, np.ndarray]:
     return arrays | {f"table_{name}": np.array(table[name].tolist()) for name in table}
 
 
-def true_motion(moving: MovingFace, clip: Clip) -> np.ndarray:
-    """What an oracle sees: the whole expression's displacement at 478 places of the face, upright, pixels of 56."""
+def mesh_motion(moving: MovingFace, clip: Clip) -> np.ndarray:
+    """What an oracle sees: the whole expression's displacement at 478 places of the face, upright, pixels of 56.
+
+    From the moving mesh itself, since a clip of two key frames holds no field of the true motion, which
+    :func:`~studies.new_subjects.true_motion` reads.
+    """
     assert clip.landmarks is not None
     rest, end = (
         places_of(moving.camera.project(moving.vertices(moving.motion.onset, expression=share))) for share in (0, 1)
