@@ -53,6 +53,7 @@ from tsfmicro_lab.training import (
 )
 from tsfmicro_lab.training.metrics import scores
 from tsfmicro_lab.training.predictions import read_predictions, write_predictions
+from tsfmicro_lab.training.protocols import training_score
 
 TEMPORAL, LATE, SPATIAL = "tsfmicro_temporal", "tsfmicro_late", "tsfmicro_spatial"
 FUSIONS = (
@@ -285,7 +286,9 @@ def _train(folder: Path, trial: Trial, end: float, graphs: bool = False) -> None
     look = _look(model, tests[HEADS], curve, run.recipe.epochs) if run.model in CURVES else None
     train, index = _as_read(model, train), np.arange(len(train))
     learn = fit_graphed if graphs else fit
-    learn(model, train, index, run.recipe, seed=run.seed, accelerator=run.accelerator, after_epoch=look)
+    losses = learn(model, train, index, run.recipe, seed=run.seed, accelerator=run.accelerator, after_epoch=look)
+    about: dict[str, Any] = {"device": device_name(next(model.parameters()).device)}
+    about |= training_score(model, train, index, run.recipe, losses[-1], f"{trial.name}, seed {run.seed}")
     if curve:
         write_predictions(pd.DataFrame(curve).assign(clips=len(train)), trial.path(folder, "curve"))
     if run.model in {r.model for r in (*FUSIONS, NEIGHBOURS[0])} and trial.parts is None:
@@ -293,8 +296,7 @@ def _train(folder: Path, trial: Trial, end: float, graphs: bool = False) -> None
         streams = intervention_scores(intervene(model, heads, np.arange(len(heads)), seed=run.seed), heads.classes)
         write_predictions(streams, trial.path(folder, "streams"))
     found = {faces: decide(predict(model, samples, np.arange(len(samples)))) for faces, samples in tests.items()}
-    where = device_name(next(model.parameters()).device)
-    write_predictions(_rows(found, tests, run.label, run.seed).assign(device=where), trial.path(folder))
+    write_predictions(_rows(found, tests, run.label, run.seed).assign(**about), trial.path(folder))
 
 
 def _as_read(model: Recognizer, samples: Samples) -> Samples:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT
 from typer.testing import CliRunner
 
@@ -44,12 +45,29 @@ def test_its_numbers_are_those_of_the_kept_predictions(made):
     late = pd.concat(map(read_predictions, paths))
     classes = sorted(SMALL_CLASSES := data_of(SMALL, 0, "train 0").classes)
     assert len(late) == 2 * 2 * 10
+    assert late.train_loss_predicting.between(0.5 * late.train_loss, 1.5 * late.train_loss).all(), "what was trained"
     row = found.intervals.set_index("model").loc["tsfmicro_late"]
     assert tuple(row[["uf1", "low", "high"]]) == pytest.approx(subject_interval(late, classes))
     own = late[late.seed == 1]
     kept = found.scores.query("model == 'tsfmicro_late' and seed == 1").uf1.item()
     assert kept == pytest.approx(scores(list(own.truth), list(own.predicted), classes)["uf1"])
     assert set(SMALL_CLASSES) == set(classes)
+
+
+def test_a_network_that_predicts_otherwise_than_it_learned_is_told(made, tmp_path, monkeypatch):
+    def spoiled(model, *args, **kwargs):
+        losses = module_fit(model, *args, **kwargs)
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.running_var.fill_(1e-3)
+        return losses
+
+    (tmp_path / "clips").symlink_to(made[0] / "clips")
+    module_fit = module.fit
+    monkeypatch.setattr(module, "fit", spoiled)
+    trial = next(t for t in trials(SMALL, 0, 1, "cpu") if t.name == "tsfmicro_late")
+    with pytest.warns(UserWarning, match=r"tsfmicro_late, seed 0.* a loss of .* when it predicts"):
+        module._train(tmp_path, trial, float("inf"))
 
 
 def test_started_again_it_trains_nothing_and_too_late_it_starts_nothing(made, monkeypatch):

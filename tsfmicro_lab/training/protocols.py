@@ -25,7 +25,7 @@ from tsfmicro_lab.training.checkpoint import Checkpoint
 from tsfmicro_lab.training.device import COMPILED, PRECISIONS
 from tsfmicro_lab.training.loop import RECIPES, Recipe, criterion_of, decide, fit, predict
 from tsfmicro_lab.training.metrics import class_table, confusion, uf1_of_counts
-from tsfmicro_lab.training.splits import Fold, with_validation
+from tsfmicro_lab.training.splits import Fold, Rows, with_validation
 
 #: How a fold's epoch is chosen: fixed, by subjects set aside, or (leaky) by the tested ones.
 SELECTIONS = ("last", "validation", "oracle")
@@ -124,7 +124,7 @@ def run_fold(
     facts: dict[Any, Any] = {"fold": fold.name, "device": where, "threads": torch.get_num_threads()}
     facts |= {"epochs": len(took), "seconds_per_epoch": round(float(np.median(took)), 4)}
     recipe = (run.candidates or (run.recipe,))[best["candidate"]]
-    rows.attrs = facts | _training_score(model, samples, fold, recipe, best["loss"])
+    rows.attrs = facts | training_score(model, samples, fold.train, recipe, best["loss"], f"fold {fold.name}")
     if model_folder:
         model.config = replace(model.config, classes=samples.classes)
         model.cpu().save_pretrained(model_folder, **card_facts(run, samples, fold))
@@ -155,21 +155,20 @@ def _stalled(best: dict[str, Any], patience: int) -> bool:
     return patience > 0 and len(uf1) > patience and max(uf1[:-patience]) >= max(uf1[-patience:])
 
 
-def _training_score(model: Recognizer, samples: Samples, fold: Fold, recipe: Recipe, loss: float) -> dict[str, float]:
+def training_score(
+    model: Recognizer, samples: Samples, index: Rows, recipe: Recipe, loss: float, name: str
+) -> dict[str, float]:
     """How the model does on its own training clips as it predicts, beside the loss while it learned.
 
     Where both disagree, what is tested is another function than what was trained: a warning names both.
     """
-    truth = samples.label[fold.train].cpu()
-    found = criterion_of(recipe, truth, len(samples.classes))(model.logits(samples, fold.train), truth)
+    truth = samples.label[index].cpu()
+    found = criterion_of(recipe, truth, len(samples.classes))(model.logits(samples, index), truth)
     scores = {"train_loss": round(loss, 4), "train_loss_predicting": round(float(found), 4)}
+    said = f"has a loss of {found:.2f} when it predicts, but {loss:.2f} while it learned: see Recipe.recalibrate"
     if found > 1.25 * loss + 0.2:  # stale statistics: 1.4 to 2.5 times the loss; recalibrated: 0.85 to 1.05
-        warnings.warn(
-            f"fold {fold.name}: on its own training clips the model has a loss of {found:.2f} when it predicts, but "
-            f"{loss:.2f} while it learned: its scores say little; see Recipe.recalibrate",
-            stacklevel=2,
-        )
-    return scores | {"train_uf1": round(_uf1(model, samples, fold.train), 4)}
+        warnings.warn(f"{name}, whose scores say little: on its own training clips the model {said}", stacklevel=2)
+    return scores | {"train_uf1": round(_uf1(model, samples, index), 4)}
 
 
 _training = threading.Lock()
