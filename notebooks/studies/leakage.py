@@ -152,7 +152,7 @@ def measure(
     *,
     subjects: int = 8,
     clips_per_subject: int = 12,
-    seeds: int = 5,
+    seeds: int = 10,
     epochs: int | None = None,
     linear_seeds: int = 20,
     workers: int | None = None,
@@ -248,12 +248,12 @@ def main(
     save: Save = None,
     subjects: Annotated[int, typer.Option(min=4, help="Synthetic subjects of each seed.")] = 8,
     clips: Annotated[int, typer.Option(min=6, help="Clips of each subject.")] = 12,
-    seeds: Annotated[int, typer.Option(min=2, help="Seeds of the networks; each draws its own everything.")] = 4,
+    seeds: Annotated[int, typer.Option(min=2, help="Seeds of the networks; each draws its own everything.")] = 10,
     linear_seeds: Annotated[int, typer.Option(min=2, help="Seeds of the linear model.")] = 20,
     epochs: Epochs = None,
     workers: Workers = None,
 ) -> None:
-    """Measure what each leak adds to the score, on true labels and on noise. Half an hour on two cores."""
+    """Measure what each leak adds to the score, on true labels and on noise. About an hour on two cores."""
     with one_sentence():
         path = writable(save or out / "leakage.json")
         result = measure(

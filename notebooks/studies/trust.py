@@ -136,9 +136,9 @@ def measure(
     *,
     subjects: int = 16,
     clips_per_subject: int = 12,
-    seeds: int = 4,
+    seeds: int = 10,
     new: int = 5,
-    explained: int = 5,
+    explained: int = 2,
     epochs: int = EPOCHS,
     conditions: Sequence[str] = tuple(DISTRACTORS),
     trained: Path | None = None,
@@ -373,16 +373,16 @@ def main(
     save: Save = None,
     subjects: Subjects = 16,
     clips: Clips = 12,
-    seeds: Seeds = 4,
+    seeds: Seeds = 10,
     new: Annotated[int, typer.Option(min=2, help="New subjects of each seed, who are explained.")] = 5,
-    explained: Annotated[int, typer.Option(min=1, help="Clips of each new subject.")] = 5,
+    explained: Annotated[int, typer.Option(min=1, help="Clips of each new subject.")] = 2,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of each model.")] = EPOCHS,
     distractors: Annotated[list[str], typer.Option(help="In the clips: none, or none and all.")] = ["none", "all"],  # noqa: B006
     trained: Annotated[Path | None, typer.Option(help="A folder of models to explain: none-0, none-1, all-0 …")] = None,
     docs: Annotated[Path | None, typer.Option(help="A page whose section on this study is written anew.")] = None,
     workers: Workers = None,
 ) -> None:
-    """Score every attribution method in every way, on clips of new subjects. About half an hour on two cores."""
+    """Score every attribution method in every way, on clips of new subjects. About an hour on two cores."""
     with one_sentence():
         path = writable(save or out / "trust.json")
         result = measure(
