@@ -157,7 +157,8 @@ def put_into(stored: Comparison, found: Comparison, models: Sequence[str]) -> Co
     """A stored comparison with what another run found of some models, in place of what was known of them.
 
     Their gains stay those of that run: over its own temporal branch, corrected for its own models. Costs that are known
-    stay, too, since all were measured in turns. Where a run came from is in the provenance, under `put into`.
+    stay, too, since all were measured in turns. Where a run came from is in the provenance, under `put into`, with its
+    temporal branch, `over` which the gains are.
 
     Raises:
         ValueError: A model was not run.
@@ -177,6 +178,8 @@ def put_into(stored: Comparison, found: Comparison, models: Sequence[str]) -> Co
         return pd.concat([kept, new[meant(new)] if len(new) else new], ignore_index=True)
 
     own = {"models": [*models], **{k: v for k, v in found.provenance.items() if k not in ("recipe", "settings")}}
+    base = found.intervals.query("model == @TEMPORAL").set_index("setting")
+    own["over"] = {setting: {"uf1": round(row.uf1, 4), "seeds": int(row.seeds)} for setting, row in base.iterrows()}
     provenance = stored.provenance | {"put into": [*stored.provenance.get("put into", []), own]}
     return Comparison(provenance, **{name: joined(name) for name in Comparison.tables()})
 

@@ -105,6 +105,7 @@ def distractors(comparison: Comparison) -> str:
     best = "off_apexnet flow=dis"
     heads = comparison.scores.query("setting == @setting and faces == @HEADS").pivot_table("uf1", "seed", "model")
     ahead = (heads[best] - heads.linear_flow).dropna()
+    over = next(own["over"][setting] for own in comparison.provenance["put into"] if setting in own.get("over", ()))
     return (
         "Here a linear model on flow is above every network that reads a difference of frames, so nothing is said of "
         f"those: they have learned too little. From {few} to {many} clips {named(CURVES)} still gain "
@@ -112,7 +113,10 @@ def distractors(comparison: Comparison) -> str:
         f"{listed(f'{gain:.2f}' for gain in epochs)}, while the learning rate falls to nothing; a longer schedule was "
         "not tried. Off-ApexNet is above that linear model, "
         f"by {ahead.mean():.2f} in the {len(ahead)} seeds that both have, and in "
-        f"{int((ahead > 0).sum())} of these {len(ahead)}. {photographs(comparison, setting)}"
+        f"{int((ahead > 0).sum())} of these {len(ahead)} (tested among the pairs below). Gains of networks on flow "
+        "and of floors are over a temporal branch that was trained beside them "
+        f"({over['uf1']:.2f} in {over['seeds']} seeds). "
+        f"{photographs(comparison, setting)}"
     )
 
 

@@ -55,6 +55,7 @@ PAIRS = (
     ("needed, flow", "tsfmicro_t2s inject=before", "tsfmicro_t2s inject=after"),
     ("needed, flow", "tsfmicro_t2s inject=after", "tsfmicro_late"),
     ("needed, flow", "tsfmicro_late", "linear_difference"),
+    ("distractors", "off_apexnet flow=dis", "linear_flow"),
     ("distractors", "ststnet flow=dis form=public", "ststnet flow=dis"),
     ("clean", "htnet flow=dis", "htnet flow=dis depths=(1, 3)"),
     ("clean", "slstt_lstm", "slstt_mean"),

@@ -76,7 +76,8 @@ def finding(gain: float, p_holm: float, model: str, against: str, low: pd.Series
         return "the two cannot be told apart"
     if may_claim(gain, p_holm, low[model], low[against], floor) == "nothing":
         return f"it {told}, but {_short(winner)} is not above a linear model's {floor:.2f}, so nothing is said"
-    below = f", and {_short(loser)} is not above a linear model's {floor:.2f}" if low[loser] < floor else ""
+    floors = low[loser] < floor and not loser.startswith("linear")
+    below = f", and {_short(loser)} is not above a linear model's {floor:.2f}" if floors else ""
     return f"it {told}{below}"
 
 

@@ -96,6 +96,8 @@ def test_models_are_put_into_a_stored_comparison(made):
     assert {*joined.scores.query("uf1 > 0").model} == {"tsfmicro_late"}
     assert (len(joined.scores), len(joined.cost)) == (len(found.scores), len(found.cost))
     assert joined.provenance["put into"][0]["models"] == ["tsfmicro_late"]
+    base = known.loc[TEMPORAL]
+    assert joined.provenance["put into"][0]["over"] == {"needed": {"uf1": round(base.uf1, 4), "seeds": 2}}
     with pytest.raises(ValueError, match="not run: mmnet"):
         put_into(worse, found, ["mmnet"])
 

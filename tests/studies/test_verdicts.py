@@ -53,6 +53,7 @@ def test_a_gain_is_told_only_if_its_test_leaves_out_zero(model, words):
 
 def test_a_loser_may_lie_below_the_floor_and_a_winner_may_not():
     assert verdict(comparison(), "clean", "weak").endswith("it loses, and weak is not above a linear model's 0.60.")
+    assert verdict(comparison(), "clean", "linear_flow").endswith("it loses."), "what is a floor lies below none"
     found = comparison()
     found.intervals["low"] = found.intervals.low.where(found.intervals.model != "tsfmicro_temporal", 0.55)
     words = "it loses, but temporal is not above a linear model's 0.60, so nothing is said."
