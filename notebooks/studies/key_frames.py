@@ -90,7 +90,7 @@ class WrongKeyFrames:
 
 
 def measure(
-    setting: Setting, *, seeds: int = 2, epochs: int | None = None, off: Sequence[int] = OFF, workers: int | None = None
+    setting: Setting, *, seeds: int = 5, epochs: int | None = None, off: Sequence[int] = OFF, workers: int | None = None
 ) -> KeyFrames:
     """Trains on the clips of a setting, and tests on new heads whose key frames are wrong."""
     recipe = replace(setting.recipe, epochs=epochs or setting.recipe.epochs)
@@ -135,11 +135,11 @@ def main(
     save: Save = None,
     subjects: Subjects = 8,
     clips: Clips = 12,
-    seeds: Seeds = 2,
+    seeds: Seeds = 5,
     epochs: Epochs = None,
     workers: Workers = None,
 ) -> None:
-    """Test models on clips whose key frames are wrong. A quarter of an hour on two cores."""
+    """Test models on clips whose key frames are wrong. Forty minutes on two cores."""
     with one_sentence():
         path = writable(save or out / "key_frames.json")
         setting = replace(SETTINGS["clean"], subjects=subjects, clips=clips)

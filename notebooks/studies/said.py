@@ -37,9 +37,9 @@ NAMES = {
     "frl_dgt": "FRL-DGT",
     "frl_dgt displacement=dis": "FRL-DGT on DIS flow",
 }
-#: Networks that read a difference of frames, and small ones that read DIS flow.
+#: Networks that classify a difference of frames, and those that classify DIS flow; FRL-DGT makes a displacement first.
 DIFFERENCE = [*NAMES][:10]
-SMALL = [name for name in NAMES if "flow=dis" in name]
+FLOW = [name for name in NAMES if "flow=dis" in name]
 
 
 def fusions(comparison: Comparison, setting: str) -> pd.DataFrame:
@@ -125,12 +125,12 @@ def photographs(comparison: Comparison, setting: str) -> str:
     scores = comparison.scores.query("setting == @setting and model not in ('oracle: true displacement', 'majority')")
     uf1 = scores.pivot_table("uf1", "model", "faces")
     lost = 1 - uf1[PHOTOGRAPHS] / uf1[HEADS]
-    reading, flow = (lost[lost.index.isin(models)] for models in (DIFFERENCE, SMALL))
-    most = f"at most {flow.max():.0%}" if flow.max() > 0 else "nothing"
-    return (
-        f"On photographs, two persons in one light each, networks that read a difference lose {reading.min():.0%} to "
-        f"{reading.max():.0%} of their UF1, small ones on DIS flow {most}."
-    )
+    reading, flow = (lost[lost.index.isin(models)] for models in (DIFFERENCE, FLOW))
+    told = f"networks that read a difference lose {reading.min():.0%} to {reading.max():.0%} of their UF1, "
+    told += f"{named(flow.index)} {f'at most {flow.max():.0%}' if flow.max() > 0 else 'nothing'}"
+    if "frl_dgt" in lost:
+        told += f", FRL-DGT {lost['frl_dgt']:.0%} and on DIS flow {lost['frl_dgt displacement=dis']:.0%}"
+    return f"On photographs, two persons in one light each, {told}."
 
 
 def needed_flow(comparison: Comparison) -> str:

@@ -64,7 +64,7 @@ def _sections(found: "Ship", target: str, model: Recognizer, portraits: list[str
     """Title and text of what a shipped model's card adds."""
     own = {name: getattr(found, name) for name in found.tables()}
     own = {name: table[table.target == target].drop(columns="target") for name, table in own.items() if len(table)}
-    c, told = model.config, own["told"]
+    c, told, people = model.config, own["told"], _made(found, target)["people"]["train"]
     if c.units:
         meaning = "Units of FACS: " + ", ".join(c.classes) + ". Sides are left aside; intensity is not told."
     else:
@@ -78,7 +78,7 @@ def _sections(found: "Ship", target: str, model: Recognizer, portraits: list[str
     text += (
         "2016) with a support vector machine; the *oracle* is a linear model on the true displacement of 478 points. "
     )
-    text += "All of them, the linear models too, learned from clips of the same people, 240 at most."
+    text += f"All of them, the linear models too, learned from clips of {min(people, 240)} of the {people} people."
     yield "What it is compared with", text
     every = told[(told.faces == "validation") & (told.kind == "all")].iloc[0]
     rule = f"Below a probability of {c.certain:.3f} the model says *{UNSURE}* (`model.tell`). On validation people, a "
@@ -147,8 +147,9 @@ def page_words(found: "Ship") -> str:
     made = "; ".join([_by(facts, "Trained and tested"), *(_by(m, f"`{name}`") for name, m in later.items())])
     made += f"; {_by(facts['floors'], 'floors of the others')}" if "floors" in facts else ""
     text += f"for testing alone. {made}. `where_how` is there for its maps: its UF1 is "
-    uf1 = found.scores[found.scores.target == "where_how"].pivot_table("uf1", "what", "faces")
-    text += "; ".join(f"{_beside(uf1[faces])} on {faces}" for faces in ("new heads", "new heads, all varied"))
+    own = found.scores[found.scores.target == "where_how"]
+    both = ("new heads", "new heads, all varied")
+    text += "; ".join(f"{_beside(own[own.faces == faces].set_index('what'))} on {faces}" for faces in both)
     if len(found.maps):
         text += f". {map_words(found.maps).removesuffix('.')}"
     heads = found.calibrated[found.calibrated.faces.str.startswith("new heads")]
@@ -172,11 +173,17 @@ def with_words(page: str, found: "Ship") -> str:
     return re.sub(f"{begin}.*?{end}", lambda _: begin + page_words(found) + end, page, flags=re.DOTALL)
 
 
-def _beside(uf1: "pd.Series[float]") -> str:
-    """A model's score and those of the floors that are above it."""
-    above = uf1[uf1 > uf1["model"]].drop(ORACLE, errors="ignore").sort_values(ascending=False)
-    floors = [f"{name} ({value:.2f})" for name, value in above.items()]
-    return f"{uf1['model']:.2f}, {f'below {_names(floors)}' if floors else 'above all floors'}"
+def _beside(scores: pd.DataFrame) -> str:
+    """A model's score, floors that are above it, and those which lie in its interval."""
+    floors = scores.uf1.drop(["model", ORACLE], errors="ignore").sort_values(ascending=False)
+    uf1, low = scores.uf1["model"], scores.low["model"]
+    above, same = floors[floors > uf1], floors[floors.between(low, uf1)]
+    told = [
+        f"{words} {_names([f'{name} ({value:.2f})' for name, value in rows.items()])}"
+        for words, rows in (("below", above), ("not to be told from", same))
+        if len(rows)
+    ]
+    return f"{uf1:.2f}, {_names(told) or 'above all floors'}"
 
 
 def _worse(calibrated: pd.DataFrame) -> str:

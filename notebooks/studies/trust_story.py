@@ -301,9 +301,10 @@ def section(trust: "Trust") -> str:
         cells = [f"{table.loc[method, s]:.2f}" for s in ("pointing", "mass", "deletion", "infidelity")]
         cells += [f"{causes[method]:.2f}", f"{table.seconds[method]:.2f}"] if method in causes else ["", ""]
         lines.append(f"| {method}{' *(control)*' if method in CONTROLS else ''} | {' | '.join(cells)} |")
-    at, beaten = shown(trust), len(beaten_by_input(trust, "pointing"))
+    at = shown(trust)
     methods = len(table.index.difference([*CONTROLS, "DeepLift"]))
     kinds = list(dict.fromkeys(trust.stability.distractors))
+    beaten = [f"{len(beaten_by_input(trust, 'pointing', kind))} (distractors {kind})" for kind in kinds]
     paragraphs = [
         HEADING,
         f"**{accusation(trust, at)}** {best_teller(trust, at)} (Distractors in these clips: {at}.)",
@@ -318,11 +319,11 @@ def section(trust: "Trust") -> str:
         "[notebook 10](../notebooks/10_can_you_trust_the_map.ipynb). Without distractors:",
         "\n".join(lines),
         f"{home_ground(trust)} " + " ".join(f"Distractors {kind}: {stability(trust, kind)}" for kind in kinds),
-        f"The bare difference frame points at what moved as well as, or better than, {beaten} of {methods} methods, so "
-        f"finding what moved shows nothing about the model. {seeds_and_nonsense(trust)} DeepLift is refused: captum "
-        "has no rules for this network's layers, and its maps would not add up. Methods by region were told regions "
-        "from the table that moves the faces, which recordings do not offer. All of this is on rendered heads and a "
-        "small network.",
+        f"The bare difference frame points at what moved as well as, or better than, {listed(beaten)} of {methods} "
+        "methods: where nothing disturbs, finding what moved shows nothing about the model. "
+        f"{seeds_and_nonsense(trust)} DeepLift is refused: captum has no rules for this network's layers, and its maps "
+        "would not add up. Methods by region were told regions from the table that moves the faces, which recordings "
+        "do not offer. All of this is on rendered heads and a small network.",
     ]
     return "\n\n".join(paragraphs) + "\n"
 

@@ -157,7 +157,10 @@ def test_a_model_above_the_linear_ones_is_called_so_and_a_good_temperature_is_no
     calibrated["ece"] = 0.0
     words = " ".join(page_words(replace(found, scores=scores, calibrated=calibrated)).split())
     assert re.search(r"0\.70, below linear_flow \(0\.\d\d\) and mdmo \(0\.\d\d\) on new heads", words)
-    scores.loc[(scores.target == "where_how") & (scores.what == "model"), "uf1"] = 0.9
+    scores.loc[(scores.target == "where_how") & (scores.what == "model"), ["uf1", "low"]] = 0.9, 0.84
+    unsure = page_words(replace(found, scores=scores)).replace("\n", " ")
+    assert "0.90, not to be told from linear_flow (0.85)" in unsure
+    scores.loc[(scores.target == "where_how") & (scores.what == "model"), "low"] = 0.87
     assert "0.90, above all floors on new heads" in page_words(replace(found, scores=scores)).replace("\n", " ")
     assert "makes the calibration error larger** nowhere" in words
 
