@@ -32,9 +32,13 @@ def test_the_page_on_scaling_tells_what_is_stored():
     page = (ROOT / "docs" / "scaling.md").read_text()
     assert docs_table([path for path in (STORED, STORED.with_name("speed_gpu.json")) if path.exists()]) in page
     content, text = json.loads(STORED.read_text()), " ".join(page.split())
-    plain = [r for r in content["models"] if r["way"] == "plain float32" and r["preset"] == "base"]
-    [least] = [f"{r['of_gemm']:.0%}" for r in plain if r["what"] == "training step"]
-    assert f"At base size even that reaches {least.replace('%', ' %')} of" in text
+    steps = [r for r in content["models"] if (r["preset"], r["what"]) == ("base", "training step")]
+    share = {r["way"]: f"{100 * r['of_gemm']:.0f} %" for r in steps}
+    assert f"At base size *plain* reaches {share['plain float32']} of this rate, ours {share['float32']}" in text
+    rates = [
+        r["gflops"] / r["of_gemm"] for name in ("models", "scaling") for r in content[name] if "bf16" not in str(r)
+    ]
+    assert f"and {max(rates):.0f} · 10⁹ operations" in text
     assert f"on the device come {content['data'][0]['ratio']:.0f} times as fast" in text
     assert f"30 epochs, takes {content['protocol'][0]['seconds']:.0f} s in two processes" in text
     assert f"within {max(r['weights_apart_after_a_step'] for r in content['stacked']):.0e}".replace("e-0", "e-") in text

@@ -135,11 +135,17 @@ def test_the_documented_coverage_is_the_stored_one():
     ):
         assert sentence.replace("%", " %") in prose, sentence
     held = stored.table()[["score", "gain"]].apply(lambda column: column.str.extract(r"\(([\d.]+) %")[0].astype(float))
-    formerly = f"It held the truth in {held.min().min():.0f} to {held.max().max():.0f} % of simulated experiments"
+    spread = stored.rates.query("what == 'score' and seed_sd == @SEED_SD and subjects == 68")
+    former = spread[spread.construction == "former"].coverage.min()
+    formerly = (
+        f"in {held.min().min():.0f} to {held.max().max():.0f} % of the simulated experiments of the table above, "
+    )
+    formerly += f"and in {100 * former:.0f} % with 68 subjects"
     assert formerly in " ".join((ROOT / "docs" / "results.md").read_text().split())
-    single = stored.table().query("seeds == 1 and `seed effect` == '0.4'")[["score", "gain"]]
-    single = single.apply(lambda column: column.str.extract(r"([\d.]+) %")[0].astype(float))
-    assert f"over seeds in but {single.min().min():.0f} to {single.max().max():.0f} %" in prose
+    single = stored.rates.query("what == 'score' and seed_sd == @SEED_SD and seeds == 1 and not same_people")
+    single = 100 * single[single.construction == "seeds and subjects"].groupby("subjects").coverage.min()
+    told = f"over seeds in but {single[8]:.0f} % with 8 subjects, {single[26]:.0f} % with 26 (second and eighth row) "
+    assert f"{told}and {single[68]:.0f} % with 68" in prose
     assert few.coverage.min() >= 0.93
     assert nothing.coverage.min() >= 0.94
     assert not now.outside.any()
