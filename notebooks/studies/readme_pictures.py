@@ -41,6 +41,7 @@ app = typer.Typer(pretty_exceptions_enable=False)
 def main(out: Annotated[Path, typer.Option(help="Where the pictures go.")] = ROOT / ".github") -> None:
     """Draw the explorers that README shows. Half a minute; needs the face landmarker for the portrait."""
     with one_sentence():
+        out.mkdir(parents=True, exist_ok=True)
         for name, explorer in explorers().items():
             (out / f"{name}.png").write_bytes(explorer.snapshot().data)
             print(out / f"{name}.png")

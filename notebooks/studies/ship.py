@@ -141,6 +141,8 @@ class Ship(Stored):
 
 def parts_of(size: str, portraits: dict[str, Any]) -> dict[str, list[Part]]:
     """Who is drawn: to train, to choose and calibrate, to test. Nobody is in two of them."""
+    if size not in SIZES:
+        raise ValueError(f"unknown size '{size}': choose from {', '.join(SIZES)}")
     train, validation, test = SIZES[size]
     plain: dict[str, Any] = {"clips": 12, "randomised": False, "balance": "casme2"}
     sets = {
@@ -491,8 +493,6 @@ def train(
     with one_sentence():
         if only and only not in SHIPPED:
             raise ValueError(f"unknown model '{only}': choose from {', '.join(SHIPPED)}")
-        if size not in SIZES:
-            raise ValueError(f"unknown size '{size}': choose from {', '.join(SIZES)}")
         names = [name.strip() for name in candidates.split(";")] if candidates else list(CANDIDATES)
         if unknown := [name for name in names if name not in CANDIDATES]:
             raise ValueError(f"unknown networks {unknown}: choose from {'; '.join(CANDIDATES)}")

@@ -31,6 +31,11 @@ def test_nobody_is_in_two_sets():
     assert not [part for name in ("train", "validation") for part in sets[name] if part.portrait]
 
 
+def test_an_unknown_size_is_one_sentence():
+    with pytest.raises(ValueError, match="unknown size 'huge': choose from large, medium, small, tiny"):
+        parts_of("huge", {})
+
+
 @pytest.mark.parametrize("kind", ["rest", "speech", "turn", "still"])
 def test_nothing_is_shown_where_nothing_is_to_be_shown(kind):
     part = Part("x", 80_000, 1, randomised=False)
