@@ -382,7 +382,7 @@ def main(
     docs: Annotated[Path | None, typer.Option(help="A page whose section on this study is written anew.")] = None,
     workers: Workers = None,
 ) -> None:
-    """Score every attribution method in every way, on clips of new subjects. About an hour on two cores."""
+    """Score every attribution method in every way, on clips of new subjects. Hours on two cores; says how many."""
     with one_sentence():
         path = writable(save or out / "trust.json")
         result = measure(
