@@ -135,6 +135,8 @@ def linear_scores(samples: Samples, labels: str, seed: int) -> pd.DataFrame:
         "linear, features chosen": (x, chosen, by_subject),
         "features chosen on all subjects": (make_pipeline(*best).fit_transform(x, truth), plain[1:], by_subject),
         "split by clip instead of subject": (x, plain, mixed),
+        "linear, no resting face": (apex - onset, plain, by_subject),
+        "split by clip, no resting face": (apex - onset, plain, mixed),
     }
     rows = []
     for leak, (features, steps, folds) in ways.items():

@@ -28,6 +28,7 @@ LINEAR = {
     "mean and spread of all subjects": "linear",
     "features chosen on all subjects": "linear, features chosen",
     "split by clip instead of subject": "linear",
+    "split by clip, no resting face": "linear, no resting face",
 }
 
 
