@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from conftest import ROOT
+from toy_models import with_stale_statistics
 from typer.testing import CliRunner
 
 from studies import compare as module
@@ -55,16 +55,8 @@ def test_its_numbers_are_those_of_the_kept_predictions(made):
 
 
 def test_a_network_that_predicts_otherwise_than_it_learned_is_told(made, tmp_path, monkeypatch):
-    def spoiled(model, *args, **kwargs):
-        losses = module_fit(model, *args, **kwargs)
-        for layer in model.modules():
-            if isinstance(layer, torch.nn.BatchNorm2d):
-                layer.running_var.fill_(1e-3)
-        return losses
-
     (tmp_path / "clips").symlink_to(made[0] / "clips")
-    module_fit = module.fit
-    monkeypatch.setattr(module, "fit", spoiled)
+    monkeypatch.setattr(module, "fit", with_stale_statistics(module.fit))
     trial = next(t for t in trials(SMALL, 0, 1, "cpu") if t.name == "tsfmicro_late")
     with pytest.warns(UserWarning, match=r"tsfmicro_late, seed 0.* a loss of .* when it predicts"):
         module._train(tmp_path, trial, float("inf"))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from toy_models import with_stale_statistics
 
 from tsfmicro_lab.data import prepare
 from tsfmicro_lab.files import alone
@@ -351,16 +352,7 @@ def test_a_fold_keeps_its_training_score_as_it_predicts(samples):
 
 def test_a_model_that_predicts_otherwise_than_it_learned_is_told(samples, monkeypatch):
     """Batch norm with statistics of something else: what is tested is another function than what was trained."""
-    fitted = protocols.fit
-
-    def spoiled(model, *args, **kwargs):
-        losses = fitted(model, *args, **kwargs)
-        for layer in model.modules():
-            if isinstance(layer, torch.nn.BatchNorm2d):
-                layer.running_var.fill_(1e-3)
-        return losses
-
-    monkeypatch.setattr(protocols, "fit", spoiled)
+    monkeypatch.setattr(protocols, "fit", with_stale_statistics(protocols.fit))
     fold = leave_one_subject_out(samples.annotations)[0]
     with pytest.warns(UserWarning, match=r"a loss of \d.* when it predicts, but \d.* while it learned"):
         run_fold(QUICK, samples, fold)

@@ -161,6 +161,17 @@ def training_score(
     """How the model does on its own training clips as it predicts, beside the loss while it learned.
 
     Where both disagree, what is tested is another function than what was trained: a warning names both.
+
+    Args:
+        model: Trained.
+        samples: All samples.
+        index: Rows that it was trained on.
+        recipe: How; its criterion is used.
+        loss: Mean of the last epoch.
+        name: What the warning calls it.
+
+    Returns:
+        `train_loss`, that loss; `train_loss_predicting`, in evaluation mode; `train_uf1`.
     """
     truth = samples.label[index].cpu()
     found = criterion_of(recipe, truth, len(samples.classes))(model.logits(samples, index), truth)
