@@ -9,6 +9,7 @@ import pandas as pd
 from studies.compare import CURVES, FUSIONS, TEMPORAL, Comparison
 from studies.intervals import over_seeds
 from studies.new_subjects import HEADS, PHOTOGRAPHS
+from studies.recipe import Recipes
 from studies.spotting import Spotting
 from studies.trust_story import listed
 from studies.verdicts import above_floor, finding, linear_floor, may_claim, stream_verdict
@@ -180,4 +181,17 @@ def spotter(measured: Spotting) -> str:
         f"Over {measured.films.seed.nunique()} heads the spotter's F1 is above both controls that speak, with "
         f"{listed(least.index[least > 0])} (intervals of {len(table)} gains over heads, corrected by Holm); with "
         f"{listed(least.index[least <= 0])} it is higher on average, and so few heads do not tell."
+    )
+
+
+def recipes(measured: Recipes) -> str:
+    """Which recipes around that of `tiny` are worse than it, and which better: gains over seeds, corrected."""
+    rows = measured.gains().dropna(subset="gain")
+    rows = rows.assign(name=rows.model.map(NAMES) + " with " + rows.recipe)
+    sure = rows.p_holm < 0.05
+    worse, better, same = rows[sure & (rows.gain < 0)], rows[sure & (rows.gain > 0)], rows[~sure]
+    ends = f"they may be worse by {-same.low.min():.2f} or better by {same.high.max():.2f}"
+    return (
+        f"Worse than the recipe, corrected for {len(rows)} gains: {listed(worse.name)}. Better: {listed(better.name)}. "
+        f"Not told from it: {listed(same.name)}; {ends} (95 %)."
     )

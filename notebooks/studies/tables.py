@@ -17,6 +17,7 @@ from studies.coverage import Coverage
 from studies.intervals import over_seeds
 from studies.key_frames import KeyFrames
 from studies.leakage_scores import Leakage, leak_table
+from studies.recipe import Recipes
 from studies.ship import Ship
 from studies.spotting import Spotting
 from studies.verdicts import finding, linear_floor
@@ -111,6 +112,8 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame | str]] = {
     "needed": lambda: comparison("needed"),
     "needed-flow": lambda: comparison("needed, flow"),
     "clean-said": lambda: said.clean(stored()),
+    "recipes": lambda: Recipes.load(STORED / "recipe.json").table(),
+    "recipes-said": lambda: said.recipes(Recipes.load(STORED / "recipe.json")),
     "distractors-said": lambda: said.distractors(stored()),
     "needed-flow-said": lambda: said.needed_flow(stored()),
     "streams-said": lambda: said.streams(stored(), "clean"),

@@ -7,9 +7,9 @@ import pytest
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from studies import compare, coverage, displacement, flow, key_frames, landmarker, leakage, trust
+from studies import compare, coverage, displacement, flow, key_frames, landmarker, leakage, recipe, trust
 
-STUDIES = [compare, coverage, displacement, flow, key_frames, landmarker, leakage, trust]
+STUDIES = [compare, coverage, displacement, flow, key_frames, landmarker, leakage, recipe, trust]
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.__name__)
