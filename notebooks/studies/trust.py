@@ -84,8 +84,9 @@ class Trust(Stored):
             of these, `another seed, less random labels`, clip by clip.
         shortcut: `distractors`, `method`, `stream`, `trained` (with the mark, or as it is), `marked`, `pointing`,
             `mass`, `area` of the mark.
-        telling: `distractors`, `method`, `stream`, `score`, `auc`: of a map of a model trained with the mark and one of
-            a model trained without, both of marked clips, how often the former scores higher (0.5: by chance).
+        telling: `distractors`, `method`, `stream`, `score`, `auc`, `low`, `high`: of a map of a model trained with the
+            mark and one of a model of the same seed trained without, both of marked clips, how often the former scores
+            higher (0.5: by chance).
         models: `distractors`, `trained`, `seed`, `accuracy` on new subjects, and `fooled`: the share of their clips of
             other classes that it takes for the one that the mark gave away, with the mark on them; `plain`: without.
     """
@@ -343,17 +344,23 @@ def _marks(marks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _telling(marks: pd.DataFrame) -> pd.DataFrame:
-    """Of each pair of maps, one of either model: how often that of the model trained with the mark scores higher."""
+    """Of each pair of maps, one of either model: how often that of the model trained with the mark scores higher.
 
-    def auc(rows: pd.DataFrame, score: str) -> float:
-        high, low = (rows[score][rows.trained == kind].to_numpy() for kind in (CHEAT, HONEST))
-        ranks = rankdata([*high, *low])[: len(high)].sum()
-        return float((ranks - len(high) * (len(high) + 1) / 2) / (len(high) * len(low)))
+    Pairs are of one seed; the interval is over seeds and people.
+    """
 
-    rows = marks[(marks.method != "") & (marks.marked)]
-    groups = rows.groupby(["distractors", "method", "stream"], sort=False)
-    found = [(*key, score, auc(group, score)) for key, group in groups for score in ("pointing", "mass")]
-    return pd.DataFrame(found, columns=["distractors", "method", "stream", "score", "auc"])
+    def auc(rows: np.ndarray) -> float:
+        value, cheat = rows.T
+        own = cheat == 1
+        ranks, high, low = rankdata(value)[own].sum(), own.sum(), (~own).sum()
+        return float((ranks - high * (high + 1) / 2) / (high * low))
+
+    rows = marks[(marks.method != "") & marks.marked]
+    rows = rows.assign(cheat=rows.trained == CHEAT)
+    keys = ["distractors", "method", "stream"]
+    long = rows.melt([*keys, "seed", "subject", "cheat"], ["pointing", "mass"], "score", "value")
+    found = _intervals(long.astype({"value": float}), [*keys, "score"], ["value", "cheat"], auc)
+    return found.rename(columns={"mean": "auc"}).drop(columns="clips")
 
 
 def _models(answers: pd.DataFrame, marks: pd.DataFrame) -> pd.DataFrame:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from studies.trust import Trust
 
 DEFAULT = "integrated gradients"
-#: How often a score must tell two models apart before we say that it does, and how near to one half it says nothing.
-TELLS, BLIND = 0.8, 0.6
+#: How often a score must tell two models apart before we say that it does.
+TELLS = 0.8
 #: Kendall's tau from which an order is called stable, and below which it is not.
 STABLE, UNSTABLE = 0.8, 0.5
 #: Heading of the section that :func:`write_section` writes.
@@ -40,8 +40,6 @@ def accusation(trust: "Trust", distractors: str, method: str = DEFAULT) -> str:
     effects = (models.fooled - models.plain).groupby(models.trained).agg(["mean", "min", "max"])
     rows = trust.shortcut.query("distractors == @distractors and method == @method and stream == 'where' and marked")
     rows = rows.set_index("trained")
-    telling = trust.telling.query("distractors == @distractors and method == @method and stream == 'where'")
-    auc = telling.set_index("score").auc
     seeds, clips = trust.provenance["seeds"], explained(trust)
     changed = {
         kind: f"from {answers.plain[kind]:.0%} to {answers.fooled[kind]:.0%} ({effects['min'][kind]:+.0%} to "
@@ -57,7 +55,7 @@ def accusation(trust: "Trust", distractors: str, method: str = DEFAULT) -> str:
     )
     if effects["mean"][CHEAT] - effects["mean"][HONEST] < 0.2:
         return text + "So this model did not take the shortcut, and neither map should accuse it."
-    return text + _verdicts({"pointing": auc.pointing, "mass": auc.mass}, clips, seeds)
+    return text + _verdicts(told(trust, distractors).query("method == @method"), clips, seeds)
 
 
 def explained(trust: "Trust") -> int:
@@ -65,23 +63,42 @@ def explained(trust: "Trust") -> int:
     return int(trust.provenance["seeds"] * trust.provenance["new_subjects"])
 
 
-def _verdicts(auc: dict[str, float], clips: int, seeds: int) -> str:
+def told(trust: "Trust", distractors: str) -> pd.DataFrame:
+    """How often where-maps of each method tell the two models apart, by either score; intervals are corrected.
+
+    Returns:
+        Columns `method`, `score`, `auc`, `low`, `high`, `verdict`.
+    """
+    rows = trust.telling.query("distractors == @distractors and stream == 'where'")
+    rows = rows[~rows.method.isin(list(CONTROLS))].reset_index(drop=True)
+    by_chance = rows.assign(**{name: rows[name] - 0.5 for name in ("auc", "low", "high")})
+    ends = corrected_ends(trust, by_chance, "auc")
+    rows = rows.assign(low=(ends.low + 0.5).clip(lower=0), high=(ends.high + 0.5).clip(upper=1))
+    return rows.assign(
+        verdict=[
+            "cannot be seen to tell" if low <= 0.5 <= high else "tells" if auc >= TELLS else "hardly tells"
+            for auc, low, high in rows[["auc", "low", "high"]].to_numpy(float)
+        ]
+    )
+
+
+def _verdicts(rows: pd.DataFrame, clips: int, seeds: int) -> str:
     said = []
-    for score, value in auc.items():
-        verdict = "tells" if value >= TELLS else "does not tell" if value <= BLIND else "hardly tells"
-        said.append(f"{score} {verdict} which of the two models drew a map ({value:.0%} of pairs right, 50% by chance)")
-    few = f"These pairs are of {clips} maps of either kind, from {seeds} trainings; such shares have no interval here"
-    return f"{said[0].capitalize()}; {said[1]}. {few}."
+    for score, verdict, auc, low, high in rows[["score", "verdict", "auc", "low", "high"]].to_numpy():
+        ends = "in each seed" if low == high else f"{low:.0%} to {high:.0%}"
+        shown = f"{auc:.0%} of pairs right, {ends}; 50% by chance"
+        said.append(f"{score} {verdict} which of the two models drew a map ({shown})")
+    few = f"Pairs are of the same seed, of {clips} maps of either kind in all; intervals are over {seeds} trainings"
+    return f"{said[0].capitalize()}; {said[1]}. {few} and their people, corrected for every method and score."
 
 
 def best_teller(trust: "Trust", distractors: str) -> str:
     """Which maps tell the two models apart, and that a counterfactual does."""
-    rows = trust.telling.query("distractors == @distractors and stream == 'where' and score == 'mass'")
-    rows = rows[~rows.method.isin(list(CONTROLS))].sort_values("auc", ascending=False)
-    able, blind = (list(rows.method[mask]) for mask in (rows.auc >= TELLS, rows.auc <= BLIND))
+    rows = told(trust, distractors).query("score == 'mass'").sort_values("auc", ascending=False)
+    able, blind = (list(rows.method[rows.verdict == word]) for word in ("tells", "cannot be seen to tell"))
     models = trust.models[trust.models.distractors == distractors]
     cheats = models[models.trained == CHEAT]
-    but = f", and does not with {listed(blind)}" if blind else ""
+    but = f", and cannot be seen to with {listed(blind)}" if blind else ""
     return (
         "The mass in the mark tells the model that uses it from the one that does not with "
         f"{listed(able)}{but}. No map is needed: taking the mark away changes the share of {MARKED} of the first "

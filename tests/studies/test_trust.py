@@ -12,7 +12,7 @@ from scipy.stats import t
 from typer.testing import CliRunner
 
 from studies import trials, trust_story
-from studies.trust import CLOSER, Trust, app, methods_chart
+from studies.trust import CLOSER, Trust, _telling, app, methods_chart
 from tsfmicro_lab.data import SyntheticMicroExpressions
 from tsfmicro_lab.explain import METHODS
 from tsfmicro_lab.models import create_model
@@ -153,7 +153,10 @@ def told(mass, pointing=(0.85, 0.85), fooled=(0.9, 0.1), auc=(0.5, 0.95)):
     shortcut = [
         {**about, "trained": k, "pointing": p, "mass": m} for k, p, m in zip(kinds, pointing, mass, strict=True)
     ]
-    telling = [{**about, "score": s, "auc": a} for s, a in zip(("pointing", "mass"), auc, strict=True)]
+    telling = [
+        {**about, "score": s, "auc": a, "low": a - 0.05, "high": a + 0.05}
+        for s, a in zip(("pointing", "mass"), auc, strict=True)
+    ]
     models = [
         {"distractors": "all", "trained": k, "fooled": f, "plain": 0.1} for k, f in zip(kinds, fooled, strict=True)
     ]
@@ -167,15 +170,31 @@ def test_the_verdict_follows_the_numbers():
     assert "in 17 of 20 clips with the first model and in 17 of 20 clips with the second; 0.28 and 0.07" in found
     assert "from 10% to 90% (+80% to +80% in the 4 seeds)" in found
     assert "and from 10% to 10% (+0% to +0% in the 4 seeds) if it was not" in found
-    assert "These pairs are of 20 maps of either kind" in found
-    assert "Pointing does not tell which of the two models" in found
-    assert "mass tells which" in found
-    found = trust_story.accusation(told((0.28, 0.27), pointing=(0.9, 0.1), auc=(0.9, 0.55)), "all")
+    assert "of 20 maps of either kind" in found
+    assert "Pointing cannot be seen to tell which of the two models" in found
+    assert "mass tells which of the two models drew a map (95% of pairs right, 88% to 100%; 50% by chance)" in found
+    found = trust_story.accusation(told((0.28, 0.27), pointing=(0.9, 0.1), auc=(0.9, 0.54)), "all")
     assert "Pointing tells which" in found
-    assert "mass does not tell" in found
+    assert "mass cannot be seen to tell" in found
+    assert "mass hardly tells" in trust_story.accusation(told((0.28, 0.2), auc=(0.9, 0.65)), "all")
     found = trust_story.accusation(told((0.28, 0.07), fooled=(0.12, 0.1)), "all")
     assert "did not take the shortcut" in found
     assert "tells which" not in found
+
+
+def test_pairs_are_of_one_seed_and_their_interval_over_seeds():
+    """Two seeds of two people: all four pairs are right in one seed, half of them in the other."""
+    values = {(0, True): (5, 6), (0, False): (1, 2), (1, True): (50, 70), (1, False): (60, 60)}
+    rows = [
+        {"seed": seed, "subject": who, "trained": trials.CHEAT if cheat else trials.HONEST, "mass": value}
+        for (seed, cheat), both in values.items()
+        for who, value in zip("ab", both, strict=True)
+    ]
+    marks = pd.DataFrame(rows).assign(distractors="all", method="m", stream="where", marked=True, pointing=0.5)
+    found = _telling(marks).set_index("score")
+    assert found.auc.to_dict() == {"pointing": 0.5, "mass": 0.75}, "pairs across seeds would make 0.625 of it"
+    assert found.low["mass"] < 0.5 < found.high["mass"]
+    assert found.low["pointing"] == found.high["pointing"] == 0.5
 
 
 def test_good_models_and_nonsense_are_told_by_method():
