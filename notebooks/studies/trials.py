@@ -226,19 +226,19 @@ def score_clips(setting: Setting, subject: str, count: int | None = None) -> pd.
         about = {**one.row, "right": model.config.classes[target] == one.clip.emotion}
         for method in (*METHODS, *CONTROLS):
             about_map = {**about, "method": method}
-            began = time.perf_counter()
+            both, began = {"refused": 0.0}, time.perf_counter()
             try:
                 maps = one.explain(method, target)
-            except ValueError:
+                both["seconds"] = time.perf_counter() - began
+                if setting.distractors == "none" and number == 0 and method not in CONTROLS:
+                    again = partial(one.explain_other, method, target)
+                    both["sensitivity"] = sanity.sensitivity(again, one.inputs, count=2)
+            except ValueError:  # it fits one clip by luck, and a neighbour of it not
                 if method != "DeepLift":
                     raise
                 rows.append({**about_map, "stream": "both", "refused": 1.0})
                 continue
-            both = {"seconds": time.perf_counter() - began, "refused": 0.0, "how_share": maps.share("difference")}
-            both["completeness"] = maps.completeness_error
-            if setting.distractors == "none" and number == 0 and method not in CONTROLS:
-                again = partial(one.explain_other, method, target)
-                both["sensitivity"] = sanity.sensitivity(again, one.inputs, count=2)
+            both |= {"how_share": maps.share("difference"), "completeness": maps.completeness_error}
             rows += [{**about_map, **found} for found in _score(one, maps, both, imputations)]
             rows += [{**about_map, "stream": "unit", **found} for found in _score_units(one, maps, effects)]
     return pd.DataFrame(rows)

@@ -111,6 +111,27 @@ def test_started_again_it_computes_nothing_anew_and_other_sizes_do(made, monkeyp
     pd.testing.assert_frame_equal(again.scores, trust.scores)
 
 
+def test_what_fits_a_clip_by_luck_and_its_neighbours_not_is_refused(made, monkeypatch):
+    from studies.trust import RUN
+
+    folder, _, _ = made
+    run = replace(RUN, recipe=replace(RUN.recipe, epochs=1))
+    setting = trials.Setting("none", 0, run, 2, 10, 2, 2, folder)
+
+    def misfit(*_: object) -> None:
+        raise ValueError("DeepLift does not fit")
+
+    monkeypatch.setattr(trials, "METHODS", {"DeepLift": None})
+    monkeypatch.setattr(trials, "CONTROLS", {})
+    monkeypatch.setattr(trials, "POINTS", 3)
+    monkeypatch.setattr(
+        trials.Case, "explain", lambda own, _, target: trials.where_how(own.model, own.inputs, target, "saliency")
+    )
+    monkeypatch.setattr(trials.Case, "explain_other", misfit)
+    rows = trials.score_clips(setting, setting.faces.annotations.subject[0])
+    assert list(rows[rows.stream == "both"].refused) == [1, 0], "only of the first clip is its sensitivity measured"
+
+
 def test_models_that_were_trained_before_are_explained(tmp_path, monkeypatch):
     from studies.trust import RUN
 
