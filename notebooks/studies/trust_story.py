@@ -285,11 +285,11 @@ def advice(trust: "Trust") -> str:
     mass = _methods_of(table.mass)
     spread_out = mass.index[mass < 2 * table.area.mean()]
     regional = listed(f"{m} ({effect[m]:.2f})" for m in ("KernelSHAP", "feature ablation") if m in effect)
+    best = listed(f"{method} ({value:.2f})" for method, value in effect.nlargest(3).items())
     quick = "input × gradient"
     return (
-        f"- **What did each picture, region or pixel contribute?** {effect.idxmax()} predicts true effects best "
-        f"({effect.max():.2f}); {DEFAULT} ({effect[DEFAULT]:.2f}) need no regions and add up to the logit. State the "
-        "baseline.\n"
+        f"- **What did each picture, region or pixel contribute?** {best} predict true effects best (which of them is, was "
+        f"not tested); {DEFAULT} need no regions and add up to the logit. State the baseline.\n"
         f"- **What did each action unit do?** {regional}, if you know the regions; a counterfactual, if you can "
         "render.\n"
         f"- **A quick look while training?** {quick.capitalize()} takes "
@@ -312,6 +312,7 @@ def section(trust: "Trust") -> str:
     about = trust.provenance
     clips = int(trust.scores[trust.scores.score == "mass"].groupby("distractors").clips.max().sum())
     table, causes = trust.table(), trust.causes[trust.causes.distractors == "none"].set_index("method")["mean"]
+    refused = trust.scores.query("score == 'refused' and method == 'DeepLift'")["mean"].mean()
     lines = ["| method | pointing | mass | deletion | infidelity | effect | seconds |", "|---|---|---|---|---|---|---|"]
     order = sorted(table.index, key=lambda m: (m in CONTROLS, -causes.get(m, -2.0)))
     for method in (m for m in order if m != "DeepLift"):
@@ -338,8 +339,8 @@ def section(trust: "Trust") -> str:
         f"{home_ground(trust)} " + " ".join(f"Distractors {kind}: {stability(trust, kind)}" for kind in kinds),
         f"The bare difference frame points at what moved as well as, or better than, {listed(beaten)} of {methods} "
         "methods: where nothing disturbs, finding what moved shows nothing about the model. "
-        f"{seeds_and_nonsense(trust)} DeepLift is refused: captum has no rules for this network's layers, and its maps "
-        "would not add up. Methods by region were told regions from the table that moves the faces, which recordings "
+        f"{seeds_and_nonsense(trust)} DeepLift is refused on {refused:.0%} of the clips: captum has no rules for this "
+        "network's layers, and its maps do not add up. Methods by region were told regions from the table that moves the faces, which recordings "
         "do not offer. All of this is on rendered heads and a small network.",
     ]
     return "\n\n".join(paragraphs) + "\n"
