@@ -288,8 +288,8 @@ def advice(trust: "Trust") -> str:
     best = listed(f"{method} ({value:.2f})" for method, value in effect.nlargest(3).items())
     quick = "input × gradient"
     return (
-        f"- **What did each picture, region or pixel contribute?** {best} predict true effects best (which of them is, was "
-        f"not tested); {DEFAULT} need no regions and add up to the logit. State the baseline.\n"
+        f"- **What did each picture, region or pixel contribute?** {best} predict true effects best (which of them "
+        f"is, was not tested); {DEFAULT} need no regions and add up to the logit. State the baseline.\n"
         f"- **What did each action unit do?** {regional}, if you know the regions; a counterfactual, if you can "
         "render.\n"
         f"- **A quick look while training?** {quick.capitalize()} takes "
@@ -340,8 +340,8 @@ def section(trust: "Trust") -> str:
         f"The bare difference frame points at what moved as well as, or better than, {listed(beaten)} of {methods} "
         "methods: where nothing disturbs, finding what moved shows nothing about the model. "
         f"{seeds_and_nonsense(trust)} DeepLift is refused on {refused:.0%} of the clips: captum has no rules for this "
-        "network's layers, and its maps do not add up. Methods by region were told regions from the table that moves the faces, which recordings "
-        "do not offer. All of this is on rendered heads and a small network.",
+        "network's layers, and its maps do not add up. Methods by region were told regions from the table that moves "
+        "the faces, which recordings do not offer. All of this is on rendered heads and a small network.",
     ]
     return "\n\n".join(paragraphs) + "\n"
 
