@@ -160,8 +160,8 @@ def seeds_and_nonsense(trust: "Trust") -> str:
             "interval of each difference holds zero."
         )
     text = (
-        f"Corrected for {len(rows)} methods, {both} with {listed(closer)}; with {listed(same)} that cannot be told, since "
-        "the interval of the difference holds zero"
+        f"Corrected for {len(rows)} methods, {both} with {listed(closer)}; with {listed(same)} that cannot be told, "
+        "since the interval of the difference holds zero"
     )
     return text + (f"; with {listed(farther)} it is the other way round." if len(farther) else ".")
 
