@@ -6,7 +6,7 @@ from conftest import ROOT
 from scipy.stats import ttest_rel
 from typer.testing import CliRunner
 
-from studies import recipe
+from studies import recipe, said
 from studies.new_subjects import SETTINGS, seed_of
 from studies.recipe import AS_IT_IS, CHANGES, OTHERS, Recipes, app
 from tsfmicro_lab.training import RECIPES
@@ -39,6 +39,27 @@ def test_a_gain_is_paired_by_seeds_and_corrected_for_all():
     p = {name: ttest_rel(scores[name], scores[AS_IT_IS]).pvalue for name in ("longer", "faster")}
     assert found.p_holm.dropna().to_dict() == pytest.approx({"longer": 2 * p["longer"], "faster": p["faster"]})
     assert found.low["longer"] > 0 > found.low["faster"]
+    assert found.higher.to_dict() == {AS_IT_IS: 0, "longer": 3, "faster": 1}
+
+
+def test_the_paragraph_follows_the_numbers():
+    def of(longer, spread):
+        noise = {AS_IT_IS: 0.0, "longer": spread}
+        rows = [
+            (model, name, seed, 0.8 + (longer if name == "longer" else 0) + noise[name] * (-1) ** seed * (seed + 1))
+            for model in ("tsfmicro_temporal", "tsfmicro_late")
+            for name in noise
+            for seed in range(4)
+        ]
+        return said.recipes(Recipes({}, pd.DataFrame(rows, columns=["model", "recipe", "seed", "uf1"])))
+
+    assert "Better: the temporal branch with longer and late fusion with longer." in of(0.1, 0.001)
+    assert "reach the goal of 0.88 with longer; with the recipe as it is they have 0.80 and 0.80" in of(0.1, 0.001)
+    assert "worse than the recipe: the temporal branch with longer and late fusion with longer." in of(-0.1, 0.001)
+    unsure = of(0.05, 0.05)
+    assert "worse than the recipe: none. Better: none." in unsure
+    assert "higher on average with both models are longer, by at most 0." in unsure
+    assert "goal of 0.88 with none" in unsure
 
 
 def test_nobody_of_another_study_is_trained_on_or_tested():
