@@ -1,4 +1,4 @@
-"""Whether the recipe of the preset `tiny` is a good one: recipes around it, on subjects whom no other table tests."""
+"""How the recipe of the preset `tiny` was chosen: recipes around its former one, on subjects whom no other table has."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -21,21 +21,23 @@ from studies.script import Clips, Out, Save, Seeds, Subjects, Workers, one_sente
 from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import Samples, prepare
-from tsfmicro_lab.training import RECIPES, Run, decide, fit, fold_processes, predict
+from tsfmicro_lab.training import Recipe, Run, decide, fit, fold_processes, predict
 from tsfmicro_lab.training.metrics import scores
 from tsfmicro_lab.training.predictions import read_predictions, write_predictions
 from tsfmicro_lab.training.statistics import corrected
 
 MODELS = ("tsfmicro_temporal", "tsfmicro_late")
-AS_IT_IS = "as it is"
-#: The recipe, and recipes that differ from it in one thing.
+BEFORE, CHOSEN = "as it was", "twice the rate"
+#: What the preset had before.
+FORMER = Recipe(lr=2e-3)
+#: The former recipe, recipes that differ from it in one thing, and among them what the preset has now.
 CHANGES: dict[str, dict[str, Any]] = {
-    AS_IT_IS: {},
+    BEFORE: {},
     "12 epochs": {"epochs": 12},
     "24 epochs": {"epochs": 24},
     "96 epochs": {"epochs": 96},
-    "half the rate": {"lr": RECIPES["tiny"].lr / 2},
-    "twice the rate": {"lr": RECIPES["tiny"].lr * 2},
+    "half the rate": {"lr": FORMER.lr / 2},
+    CHOSEN: {"lr": FORMER.lr * 2},
 }
 #: Added to a seed, so that nobody is trained on or tested here whom another study draws.
 OTHERS = 50
@@ -43,7 +45,7 @@ OTHERS = 50
 
 @dataclass(frozen=True)
 class Recipes(Stored):
-    """What recipes around that of `tiny` reach.
+    """What recipes around the former one of `tiny` reach.
 
     Attributes:
         scores: `model`, `recipe`, `seed`, `uf1` on new heads, `loss` of the last epoch.
@@ -56,14 +58,14 @@ class Recipes(Stored):
         """What each change adds to a model's UF1, over seeds; intervals and p are corrected for all rows (Holm).
 
         Returns:
-            `model`, `recipe`, `uf1`, `sd` over seeds, `higher`: in how many seeds than with the recipe, and `gain`,
-            `low`, `high`, `p`, `p_holm`; NaN of the recipe itself.
+            `model`, `recipe`, `uf1`, `sd` over seeds, `higher`: in how many seeds than with the former recipe, and `gain`,
+            `low`, `high`, `p`, `p_holm`; NaN of that itself.
         """
         uf1 = self.scores.pivot_table("uf1", "seed", ["model", "recipe"], sort=False)
         found = uf1.agg(["mean", "std"]).T.set_axis(["uf1", "sd"], axis=1)
-        found["higher"] = [int((uf1[model, name] > uf1[model, AS_IT_IS]).sum()) for model, name in found.index]
-        changed = [(model, recipe) for model, recipe in found.index if recipe != AS_IT_IS]
-        gains = corrected([over_seeds(uf1[model, recipe] - uf1[model, AS_IT_IS]) for model, recipe in changed])
+        found["higher"] = [int((uf1[model, name] > uf1[model, BEFORE]).sum()) for model, name in found.index]
+        changed = [(model, recipe) for model, recipe in found.index if recipe != BEFORE]
+        gains = corrected([over_seeds(uf1[model, recipe] - uf1[model, BEFORE]) for model, recipe in changed])
         return found.join(gains.set_index(pd.MultiIndex.from_tuples(changed, names=found.index.names))).reset_index()
 
     def table(self) -> pd.DataFrame:
@@ -86,7 +88,7 @@ class Recipes(Stored):
         )
 
 
-def measure(folder: Path, setting: Setting, *, seeds: int = 5, workers: int | None = None) -> Recipes:
+def measure(folder: Path, setting: Setting, *, seeds: int = 10, workers: int | None = None) -> Recipes:
     """Trains both models with every recipe on a setting's clips, and tests them on new heads; resumable."""
     trials = [(model, name, seed + OTHERS) for seed in range(seeds) for model in MODELS for name in CHANGES]
     paths = [folder / f"{model} {name} {seed}.csv".replace(" ", "-") for model, name, seed in trials]
@@ -96,14 +98,14 @@ def measure(folder: Path, setting: Setting, *, seeds: int = 5, workers: int | No
     with fold_processes(workers) as pool:
         jobs = [
             pool.submit(
-                _train, name, Run(model, recipe=replace(setting.recipe, **CHANGES[name]), seed=seed), *clips[seed], path
+                _train, name, Run(model, recipe=replace(FORMER, **CHANGES[name]), seed=seed), *clips[seed], path
             )
             for (model, name, seed), path in todo
         ]
         for job in tqdm(jobs, "networks"):
             job.result()
     found = pd.concat([read_predictions(path, "recipe") for path in paths], ignore_index=True)
-    run = Run(MODELS[0], recipe=setting.recipe)
+    run = Run(MODELS[0], recipe=FORMER)
     known = {"seeds": seeds, "subjects": setting.subjects, "clips_per_subject": setting.clips}
     protocol = f"trained on {setting.subjects * setting.clips} clips, tested on {setting.tested} × as many of new heads"
     return Recipes(provenance_of(run, **known) | {"protocol": f"{protocol}; seeds from {OTHERS}, last epoch"}, found)
@@ -137,10 +139,10 @@ def main(
     save: Save = None,
     subjects: Subjects = 8,
     clips: Clips = 12,
-    seeds: Seeds = 5,
+    seeds: Seeds = 10,
     workers: Workers = None,
 ) -> None:
-    """Try recipes around that of `tiny` on subjects of their own. Half an hour on two cores."""
+    """Try recipes around the former one of `tiny` on subjects of their own. An hour on two cores."""
     with one_sentence():
         path = writable(save or out / "recipe.json")
         result = measure(out, replace(SETTINGS["clean"], subjects=subjects, clips=clips), seeds=seeds, workers=workers)
