@@ -161,11 +161,16 @@ def put_into(stored: Comparison, found: Comparison, models: Sequence[str]) -> Co
     temporal branch, `over` which the gains are.
 
     Raises:
-        ValueError: A model was not run.
+        ValueError: A model was not run, or a setting has another recipe than networks that stay.
     """
     if lacking := {*models} - {*_names(found.scores)}:
         raise ValueError(f"not run: {', '.join(sorted(lacking))}")
     settings = {*found.scores.setting}
+    about, now = (own.provenance.get("settings", {}) for own in (stored, found))
+    for setting in settings & {*about}:
+        stay = {*_names(stored.scores[stored.scores.setting == setting])} - {*models, *FLOORS}
+        if about[setting] != now.get(setting) and stay:
+            raise ValueError(f"{setting}: another recipe than that of {', '.join(sorted(stay))}: put them in, too")
 
     def meant(table: pd.DataFrame) -> pd.Series:
         return _names(table).isin(models)
@@ -180,7 +185,10 @@ def put_into(stored: Comparison, found: Comparison, models: Sequence[str]) -> Co
     own = {"models": [*models], **{k: v for k, v in found.provenance.items() if k not in ("recipe", "settings")}}
     base = found.intervals.query("model == @TEMPORAL").set_index("setting")
     own["over"] = {setting: {"uf1": round(row.uf1, 4), "seeds": int(row.seeds)} for setting, row in base.iterrows()}
-    provenance = stored.provenance | {"put into": [*stored.provenance.get("put into", []), own]}
+    provenance = stored.provenance | {
+        "settings": about | now,
+        "put into": [*stored.provenance.get("put into", []), own],
+    }
     return Comparison(provenance, **{name: joined(name) for name in Comparison.tables()})
 
 

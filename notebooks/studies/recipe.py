@@ -1,4 +1,4 @@
-"""How the recipe of the preset `tiny` was chosen: recipes around its former one, on subjects whom no other table has."""
+"""How the recipe of the preset `tiny` was chosen: recipes around its former one, on subjects of their own."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -58,8 +58,8 @@ class Recipes(Stored):
         """What each change adds to a model's UF1, over seeds; intervals and p are corrected for all rows (Holm).
 
         Returns:
-            `model`, `recipe`, `uf1`, `sd` over seeds, `higher`: in how many seeds than with the former recipe, and `gain`,
-            `low`, `high`, `p`, `p_holm`; NaN of that itself.
+            `model`, `recipe`, `uf1`, `sd` over seeds, `higher`: in how many seeds than with the former recipe, and
+            `gain`, `low`, `high`, `p`, `p_holm`; NaN of that itself.
         """
         uf1 = self.scores.pivot_table("uf1", "seed", ["model", "recipe"], sort=False)
         found = uf1.agg(["mean", "std"]).T.set_axis(["uf1", "sd"], axis=1)

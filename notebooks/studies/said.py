@@ -9,7 +9,7 @@ import pandas as pd
 from studies.compare import CURVES, FUSIONS, TEMPORAL, Comparison
 from studies.intervals import over_seeds
 from studies.new_subjects import HEADS, PHOTOGRAPHS
-from studies.recipe import Recipes
+from studies.recipe import CHOSEN, Recipes
 from studies.spotting import Spotting
 from studies.trust_story import listed
 from studies.verdicts import above_floor, finding, linear_floor, may_claim, stream_verdict
@@ -39,7 +39,7 @@ NAMES = {
     "frl_dgt displacement=dis": "FRL-DGT on DIS flow",
 }
 #: What this lab's trainer is to reach with the temporal branch and late fusion, from 96 clean clips.
-GOAL = 0.88
+GOAL, SPREAD = 0.88, 0.04
 #: Networks that classify a difference of frames, and those that classify DIS flow; FRL-DGT makes a displacement first.
 DIFFERENCE = [*NAMES][:10]
 FLOW = [name for name in NAMES if "flow=dis" in name]
@@ -85,7 +85,22 @@ def clean(comparison: Comparison) -> str:
         f"where the comparison means something, but for that of {named(rows.index[~rows.above])}. Of the others {wins} "
         f"are above their temporal branch. {loses} are below it, and not above a linear model on DIS flow, so they "
         f"have learned too little from so few clips. {same} cannot be told from it. "
-        f"{photographs(comparison, 'clean')}"
+        f"{photographs(comparison, 'clean')}\n\n{goal(comparison)}"
+    )
+
+
+def goal(comparison: Comparison) -> str:
+    """Whether the trainer reaches with the temporal branch and late fusion what it is to reach."""
+    rows = comparison.scores.query("setting == 'clean' and faces == @HEADS and model in @CURVES")
+    uf1 = rows.groupby("model").uf1.agg(["mean", "std"])
+    reached = uf1["mean"].ge(GOAL) & uf1["std"].le(SPREAD)
+    told = [
+        f"{NAMES[row.Index]} {'reaches' if reached[row.Index] else 'misses'} it ({row.mean:.3f} ± {row.std:.3f})"
+        for row in uf1.itertuples()
+    ]
+    return (
+        f"The goal of this lab's trainer is a mean of {GOAL} from 96 clean clips, with a standard deviation over seeds "
+        f"of at most {SPREAD}: {listed(told)}."
     )
 
 
@@ -187,19 +202,21 @@ def spotter(measured: Spotting) -> str:
 
 
 def recipes(measured: Recipes) -> str:
-    """Which recipes around that of `tiny` are worse than it, and which better: gains over seeds, corrected."""
+    """Which recipes around the former one of `tiny` are worse, and which better: gains over seeds, corrected."""
     every = measured.gains()
     rows = every.dropna(subset="gain")
     rows = rows.assign(name=rows.model.map(NAMES) + " with " + rows.recipe)
     sure, up = rows.p_holm < 0.05, rows.gain > 0
     always = up.groupby(rows.recipe, sort=False).all()
+    if not always[CHOSEN]:
+        raise ValueError("the preset is not higher than before with both models: choose again")
     least = every.groupby("recipe", sort=False).uf1.min()
     own = [f"{uf1:.2f}" for uf1 in every.uf1[every.gain.isna()]]
     return (
-        f"Corrected for {len(rows)} gains, worse than the recipe: {listed(rows.name[sure & ~up])}. Better: "
-        f"{listed(rows.name[sure & up])}. Of the others it cannot be told: higher on average with both models are "
+        f"Corrected for {len(rows)} gains, worse than the former recipe: {listed(rows.name[sure & ~up])}. Better: "
+        f"{listed(rows.name[sure & up])}. Of the others it cannot be told. Higher on average with both models are "
         f"{listed(always.index[always])}, by at most {rows.high[up].max():.2f} (95 %). On average both models reach "
-        f"the goal of {GOAL} with {listed(least.index[least >= GOAL])}; with the recipe as it is they have "
-        f"{listed(own)} here. **So its learning curve may not have ended**, and networks of the table above might gain "
-        "a few hundredths from more epochs."
+        f"the goal of {GOAL} with {listed(least.index[least >= GOAL])}; with the former recipe they have {listed(own)} "
+        f"here. **So the preset has {CHOSEN} now**, which takes no more time. Not tried: higher rates, and other "
+        "models, which all have this recipe, too."
     )

@@ -74,12 +74,15 @@ def told(trust: "Trust", distractors: str) -> pd.DataFrame:
     by_chance = rows.assign(**{name: rows[name] - 0.5 for name in ("auc", "low", "high")})
     ends = corrected_ends(trust, by_chance, "auc")
     rows = rows.assign(low=(ends.low + 0.5).clip(lower=0), high=(ends.high + 0.5).clip(upper=1))
-    return rows.assign(
-        verdict=[
-            "cannot be seen to tell" if low <= 0.5 <= high else "tells" if auc >= TELLS else "hardly tells"
-            for auc, low, high in rows[["auc", "low", "high"]].to_numpy(float)
-        ]
-    )
+    return rows.assign(verdict=[_verdict(*numbers) for numbers in rows[["auc", "low", "high"]].to_numpy(float)])
+
+
+def _verdict(auc: float, low: float, high: float) -> str:
+    if low <= 0.5 <= high:
+        return "cannot be seen to tell"
+    if high < 0.5:
+        return "tells the wrong way round"
+    return "tells" if auc >= TELLS else "hardly tells"
 
 
 def _verdicts(rows: pd.DataFrame, clips: int, seeds: int) -> str:

@@ -94,6 +94,16 @@ def test_models_are_put_into_a_stored_comparison(made):
         put_into(worse, found, ["mmnet"])
 
 
+def test_networks_of_two_recipes_do_not_stand_in_one_table(made):
+    _, found = made
+    recipe = found.provenance["settings"]["needed"]
+    former = replace(found, provenance=found.provenance | {"settings": {"needed": recipe | {"lr": 1.0}, "other": {}}})
+    with pytest.raises(ValueError, match=f"needed: another recipe than that of ststnet flow=dis, {TEMPORAL}: put"):
+        put_into(former, found, ["tsfmicro_late"])
+    joined = put_into(former, found, ONLY)
+    assert joined.provenance["settings"] == {"needed": recipe, "other": {}}
+
+
 def test_a_second_protocol_is_put_in_without_its_model(made):
     _, found = made
     rows = found.scores.query("model == 'tsfmicro_late'")

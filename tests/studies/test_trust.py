@@ -198,6 +198,8 @@ def test_the_verdict_follows_the_numbers():
     assert "Pointing tells which" in found
     assert "mass cannot be seen to tell" in found
     assert "mass hardly tells" in trust_story.accusation(told((0.28, 0.2), auc=(0.9, 0.65)), "all")
+    wrong = trust_story.accusation(told((0.07, 0.28), auc=(0.9, 0.1)), "all")
+    assert "mass tells the wrong way round which of the two models drew a map" in wrong
     found = trust_story.accusation(told((0.28, 0.07), fooled=(0.12, 0.1)), "all")
     assert "did not take the shortcut" in found
     assert "tells which" not in found

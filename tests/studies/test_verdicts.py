@@ -9,6 +9,7 @@ from conftest import ROOT
 
 from studies import said
 from studies.compare import Comparison
+from studies.new_subjects import HEADS
 from studies.tables import pairs
 from studies.verdicts import above_floor, linear_floor, may_claim, published_scores, stream_verdict, verdict
 
@@ -117,6 +118,12 @@ def test_paragraphs_follow_the_numbers(stored):
         said.clean(replace(stored, intervals=rows.assign(p_holm=rows.p_holm.mask(late, 0.01))))
     with pytest.raises(ValueError, match="above the linear model now"):
         said.distractors(replace(stored, intervals=rows.assign(uf1=rows.uf1.mask(late, 0.95))))
+    scores = stored.scores
+    late = (scores.model == "tsfmicro_late") & (scores.setting == "clean") & (scores.faces == HEADS)
+    for uf1, words in ((0.9, "late fusion reaches it (0.900 ± 0.000)"), (0.8, "misses it (0.800 ±")):
+        assert words in said.goal(replace(stored, scores=scores.assign(uf1=scores.uf1.mask(late, uf1))))
+    spread = scores.uf1.mask(late, 0.9 + 0.05 * (-1) ** scores.seed)
+    assert "late fusion misses it (0.900 ± 0.05" in said.goal(replace(stored, scores=scores.assign(uf1=spread)))
     curves = stored.curves.query("setting == 'distractors' and clips == 768 and model == 'tsfmicro_late'")
     mean = curves.groupby("epoch").uf1.mean()
     assert f"from epoch 54 to 72 they gain {mean[72] - mean[54]:.2f} and" in said.distractors(stored)
