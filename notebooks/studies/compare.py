@@ -480,7 +480,7 @@ def main(
     setting: Annotated[list[str] | None, typer.Option(help="One of the settings, all by default; again.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="A label, or 'leave one subject out'; again.")] = None,
     minutes: Annotated[float, typer.Option(help="Start no training later; call again to go on.")] = float("inf"),
-    into: Annotated[list[str] | None, typer.Option(help="Put only this into the saved file; again.")] = None,
+    into: Annotated[list[str] | None, typer.Option(help="Put only this into the saved file, or 'all' that was run; again.")] = None,
     graphs: Annotated[bool, typer.Option(help="Replay training steps as CUDA graphs; on a GPU alone.")] = False,
 ) -> None:
     """Compare all models on new subjects, with floors and a ceiling. Minutes on a large GPU, a day on two cores."""
@@ -499,7 +499,9 @@ def main(
         }
         stored = Comparison.load(path) if into else None
         found = compare(out, accelerator=accelerator, only=only or (), minutes=minutes, **size)
-        (put_into(stored, found, into) if stored and into else found).save(path)
+        if stored and into:
+            found = put_into(stored, found, [*_names(found.scores).unique()] if "all" in into else into)
+        found.save(path)
     for name in names:
         print_table(found.table(name), f"{name}: UF1 on new heads, 95 % intervals")
     print(f"everything: {path}")
