@@ -182,14 +182,17 @@ def put_into(stored: Comparison, found: Comparison, models: Sequence[str]) -> Co
         kept = old[~(meant(old) & old.setting.isin(settings))]
         return pd.concat([kept, new[meant(new)] if len(new) else new], ignore_index=True)
 
-    own = {"models": [*models], **{k: v for k, v in found.provenance.items() if k not in ("recipe", "settings")}}
+    own = {"models": [*models], "of": sorted(settings), **{k: v for k, v in found.provenance.items() if k not in ("recipe", "settings")}}
     base = found.intervals.query("model == @TEMPORAL").set_index("setting")
     own["over"] = {setting: {"uf1": round(row.uf1, 4), "seeds": int(row.seeds)} for setting, row in base.iterrows()}
-    provenance = stored.provenance | {
-        "settings": about | now,
-        "put into": [*stored.provenance.get("put into", []), own],
-    }
+    before = [run for run in stored.provenance.get("put into", []) if not _replaced(run, own)]
+    provenance = stored.provenance | {"settings": about | now, "put into": [*before, own]}
     return Comparison(provenance, **{name: joined(name) for name in Comparison.tables()})
+
+
+def _replaced(run: dict[str, Any], by: dict[str, Any]) -> bool:
+    """Whether nothing is left of a run that was put in, after another."""
+    return all({*run[what]} <= {*by[what]} for what in ("models", "of"))
 
 
 def _names(table: pd.DataFrame) -> pd.Series:

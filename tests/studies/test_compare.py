@@ -104,6 +104,20 @@ def test_networks_of_two_recipes_do_not_stand_in_one_table(made):
     assert joined.provenance["settings"] == {"needed": recipe, "other": {}}
 
 
+def test_all_that_was_run_is_put_in_and_what_is_replaced_is_forgotten(made, tmp_path, monkeypatch):
+    _, found = made
+    runs = [{"models": ["tsfmicro_late"], "of": [where]} for where in ("needed", "clean")]
+    path = tmp_path / "comparison.json"
+    replace(found, scores=found.scores.assign(uf1=0.0), provenance=found.provenance | {"put into": runs}).save(path)
+    monkeypatch.setattr(module, "compare", lambda *_, **__: found)
+    result = CliRunner().invoke(module.app, ["--save", str(path), "--setting", "needed", "--into", "all"])
+    assert result.exit_code == 0, result.output
+    joined = Comparison.load(path)
+    assert joined.scores.uf1.tolist() == pytest.approx(found.scores.uf1.tolist(), abs=1e-3)
+    assert joined.provenance["put into"][0] == runs[1]
+    assert {*joined.provenance["put into"][1]["models"]} == {*found.scores.model}
+
+
 def test_a_second_protocol_is_put_in_without_its_model(made):
     _, found = made
     rows = found.scores.query("model == 'tsfmicro_late'")
