@@ -149,6 +149,20 @@ def test_what_is_said_of_pairs_is_what_the_file_has(stored):
     assert more.to_numpy() == pytest.approx([1.25, 2.7, 4], rel=0.05)
 
 
+def test_what_is_said_of_close_ups_is_what_the_file_has(stored):
+    """The numbers in the prose below their first table."""
+    text = " ".join((ROOT / "docs" / "results.md").read_text().split())
+    rows = stored.intervals.query("setting == 'needed'").set_index("model")
+    reading = rows.uf1[rows.index.str.contains("flow")]
+    ends = f"near chance ({reading.min():.2f} to {reading.max():.2f}; chance has {rows.uf1['chance']:.2f},"
+    assert f"What reads DIS flow alone is {ends}" in text
+    assert rows.uf1["oracle: true displacement"] == pytest.approx(1, abs=1e-3)
+    fusions = said.fusions(stored, "needed")
+    assert f"has {rows.uf1[said.TEMPORAL]:.1f}, as much as any fusion" in text
+    assert {*fusions.claim} == {"nothing"}
+    assert f"({stored.provenance['settings']['needed, flow']['epochs']} epochs)" in text
+
+
 def test_what_nobody_read_is_called_so():
     assert {*published_scores().accuracy} == {"not read"}
     assert published_scores("SLSTT-LSTM").uf1.str.match(r"0\.\d{3}|not read").all()
