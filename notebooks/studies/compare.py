@@ -182,7 +182,11 @@ def put_into(stored: Comparison, found: Comparison, models: Sequence[str]) -> Co
         kept = old[~(meant(old) & old.setting.isin(settings))]
         return pd.concat([kept, new[meant(new)] if len(new) else new], ignore_index=True)
 
-    own = {"models": [*models], "of": sorted(settings), **{k: v for k, v in found.provenance.items() if k not in ("recipe", "settings")}}
+    own = {
+        "models": [*models],
+        "of": sorted(settings),
+        **{k: v for k, v in found.provenance.items() if k not in ("recipe", "settings")},
+    }
     base = found.intervals.query("model == @TEMPORAL").set_index("setting")
     own["over"] = {setting: {"uf1": round(row.uf1, 4), "seeds": int(row.seeds)} for setting, row in base.iterrows()}
     before = [run for run in stored.provenance.get("put into", []) if not _replaced(run, own)]
@@ -257,7 +261,7 @@ def compare(
         mine = [trial for trial in todo if trial.setting == own]
         missing = {s for s in range(seeds) if _lacking(folder, own, s)}
         also = {name for trial in mine for name in trial.run.create(2).prepared} - {"onset", "apex", FLOW}
-        also |= {WHOLE} if missing and own.name == SEQUENCES else set()
+        also |= {WHOLE} if missing and _few(own) else set()
         draw_all(folder, own, sorted(missing | {trial.run.seed for trial in mine}), workers, sorted(also))
     with fold_processes(workers, gpus=accelerator == "cuda") as pool:
         jobs = [pool.submit(_floors, folder, own, seed) for seed in range(seeds) for own in settings]
@@ -271,7 +275,7 @@ def trials(setting: Setting, seed: int, epochs: int | None, accelerator: str) ->
     """Everything that is trained with one seed, so that a study which is stopped early is whole for some."""
     recipe = replace(setting.recipe, epochs=epochs or setting.recipe.epochs)
     known: dict[str, Any] = {"recipe": recipe, "seed": seed, "accelerator": accelerator}
-    runs = (*VARIANTS, *SHALLOW, *NEIGHBOURS, *(OTHERS if setting.name == "clean" else ()))
+    runs = (*VARIANTS, *SHALLOW, *NEIGHBOURS, *(OTHERS if _few(setting) else ()))
     if setting.motion == "flow":  # only whether the onset frame helps
         runs = (*FUSIONS, Run(TEMPORAL))
     found = [Trial(setting, replace(run, **known)) for run in runs]
@@ -282,6 +286,11 @@ def trials(setting: Setting, seed: int, epochs: int | None, accelerator: str) ->
             few = known | {"recipe": replace(recipe, batch_size=min(recipe.batch_size, 8 * parts))}
             found += [Trial(setting, replace(Run(model), **few), parts=parts) for model in CURVES]
     return found
+
+
+def _few(setting: Setting) -> bool:
+    """Whether a setting has the few clean clips."""
+    return setting.name.partition(",")[0] == SEQUENCES
 
 
 def _train(folder: Path, trial: Trial, end: float, graphs: bool = False) -> None:
@@ -348,7 +357,7 @@ def _lacking(folder: Path, setting: Setting, seed: int) -> list[str]:
     """Floors that were not computed yet: one of them reads whole clips, which only one setting prepares."""
     path = _floors_path(folder, setting, seed)
     there = {*read_predictions(path, "faces").model} if path.exists() else set[str]()
-    return [name for name in FLOORS if name not in there and (name != "lbp_top" or setting.name == SEQUENCES)]
+    return [name for name in FLOORS if name not in there and (name != "lbp_top" or _few(setting))]
 
 
 def _floors(folder: Path, setting: Setting, seed: int) -> None:
@@ -483,7 +492,9 @@ def main(
     setting: Annotated[list[str] | None, typer.Option(help="One of the settings, all by default; again.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="A label, or 'leave one subject out'; again.")] = None,
     minutes: Annotated[float, typer.Option(help="Start no training later; call again to go on.")] = float("inf"),
-    into: Annotated[list[str] | None, typer.Option(help="Put only this into the saved file, or 'all' that was run; again.")] = None,
+    into: Annotated[
+        list[str] | None, typer.Option(help="Put only this into the saved file, or 'all' that was run; again.")
+    ] = None,
     graphs: Annotated[bool, typer.Option(help="Replay training steps as CUDA graphs; on a GPU alone.")] = False,
 ) -> None:
     """Compare all models on new subjects, with floors and a ceiling. Minutes on a large GPU, a day on two cores."""

@@ -17,7 +17,6 @@ if not __package__:  # run as a script, it finds its neighbours
 from tqdm.auto import tqdm
 
 from studies.intervals import group_interval
-from studies.recipe import FORMER
 from studies.script import Clips, Save, Seeds, one_sentence
 from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
@@ -101,7 +100,7 @@ def measure(
         longer: How many times as long the longer self-supervision is.
         workers: Processes; one per core by default.
     """
-    run = Run("frl_dgt", preset, replace((RECIPES | {"tiny": FORMER})[preset], epochs=epochs))
+    run = Run("frl_dgt", preset, replace(RECIPES[preset], epochs=epochs))
     provenance = provenance_of(run, seeds=seeds, subjects=subjects, clips_per_subject=clips_per_subject)
     provenance["protocol"] = f"preset {preset}; half of the subjects train, the errors are those of the other half"
     with fold_processes(workers) as pool:
@@ -199,7 +198,7 @@ def displacement_figure(clip: Clip, fields: Mapping[str, np.ndarray]) -> Picture
 def example(subjects: int, clips: int, epochs: int, longer: int = LONGER) -> Picture:
     """A held-out clip without distractors, seen by the network at its three stages and by flow."""
     data = SyntheticMicroExpressions(subjects, clips, distractors=CONDITIONS["none"])
-    run = Run("frl_dgt", recipe=replace(FORMER, epochs=epochs))
+    run = Run("frl_dgt", recipe=replace(RECIPES["tiny"], epochs=epochs))
     samples = _samples(data, run)
     first = samples.subjects == samples.subjects[0]
     lengths = [float(np.hypot(*data[i].truth.field).max()) for i in np.flatnonzero(first).tolist()]  # type: ignore[union-attr]

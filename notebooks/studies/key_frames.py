@@ -17,7 +17,6 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from studies.new_subjects import HEADS, SETTINGS, Setting, data_of
-from studies.recipe import FORMER
 from studies.script import Clips, Epochs, Save, Seeds, Subjects, Workers, one_sentence
 from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
@@ -93,8 +92,8 @@ class WrongKeyFrames:
 def measure(
     setting: Setting, *, seeds: int = 5, epochs: int | None = None, off: Sequence[int] = OFF, workers: int | None = None
 ) -> KeyFrames:
-    """Trains on clips of a setting by the former recipe of `tiny`, tests on new heads whose key frames are wrong."""
-    recipe = replace(FORMER, epochs=epochs or FORMER.epochs)
+    """Trains on the clips of a setting, and tests on new heads whose key frames are wrong."""
+    recipe = replace(setting.recipe, epochs=epochs or setting.recipe.epochs)
     runs = [replace(run, seed=seed, recipe=recipe) for run in RUNS for seed in range(seeds)]
     with fold_processes(workers) as pool:
         jobs = [pool.submit(_measure, setting, run, off) for run in runs]

@@ -1,4 +1,4 @@
-"""How the recipe of the preset `tiny` was chosen: recipes around its former one, on subjects of their own."""
+"""Whether the recipe of the preset `tiny` is a good one: recipes around it, on subjects whom no other table tests."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -21,23 +21,21 @@ from studies.script import Clips, Out, Save, Seeds, Subjects, Workers, one_sente
 from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
 from tsfmicro_lab.data import Samples, prepare
-from tsfmicro_lab.training import Recipe, Run, decide, fit, fold_processes, predict
+from tsfmicro_lab.training import RECIPES, Run, decide, fit, fold_processes, predict
 from tsfmicro_lab.training.metrics import scores
 from tsfmicro_lab.training.predictions import read_predictions, write_predictions
 from tsfmicro_lab.training.statistics import corrected
 
 MODELS = ("tsfmicro_temporal", "tsfmicro_late")
-BEFORE, CHOSEN = "as it was", "twice the rate"
-#: What the preset had before.
-FORMER = Recipe(lr=2e-3)
-#: The former recipe, recipes that differ from it in one thing, and among them what the preset has now.
+AS_IT_IS = "as it is"
+#: The recipe, and recipes that differ from it in one thing.
 CHANGES: dict[str, dict[str, Any]] = {
-    BEFORE: {},
+    AS_IT_IS: {},
     "12 epochs": {"epochs": 12},
     "24 epochs": {"epochs": 24},
     "96 epochs": {"epochs": 96},
-    "half the rate": {"lr": FORMER.lr / 2},
-    CHOSEN: {"lr": FORMER.lr * 2},
+    "half the rate": {"lr": RECIPES["tiny"].lr / 2},
+    "twice the rate": {"lr": RECIPES["tiny"].lr * 2},
 }
 #: Added to a seed, so that nobody is trained on or tested here whom another study draws.
 OTHERS = 50
@@ -45,7 +43,7 @@ OTHERS = 50
 
 @dataclass(frozen=True)
 class Recipes(Stored):
-    """What recipes around the former one of `tiny` reach.
+    """What recipes around that of `tiny` reach.
 
     Attributes:
         scores: `model`, `recipe`, `seed`, `uf1` on new heads, `loss` of the last epoch.
@@ -58,14 +56,14 @@ class Recipes(Stored):
         """What each change adds to a model's UF1, over seeds; intervals and p are corrected for all rows (Holm).
 
         Returns:
-            `model`, `recipe`, `uf1`, `sd` over seeds, `higher`: in how many seeds than with the former recipe, and
-            `gain`, `low`, `high`, `p`, `p_holm`; NaN of that itself.
+            `model`, `recipe`, `uf1`, `sd` over seeds, `higher`: in how many seeds than with the recipe, and `gain`,
+            `low`, `high`, `p`, `p_holm`; NaN of the recipe itself.
         """
         uf1 = self.scores.pivot_table("uf1", "seed", ["model", "recipe"], sort=False)
         found = uf1.agg(["mean", "std"]).T.set_axis(["uf1", "sd"], axis=1)
-        found["higher"] = [int((uf1[model, name] > uf1[model, BEFORE]).sum()) for model, name in found.index]
-        changed = [(model, recipe) for model, recipe in found.index if recipe != BEFORE]
-        gains = corrected([over_seeds(uf1[model, recipe] - uf1[model, BEFORE]) for model, recipe in changed])
+        found["higher"] = [int((uf1[model, name] > uf1[model, AS_IT_IS]).sum()) for model, name in found.index]
+        changed = [(model, recipe) for model, recipe in found.index if recipe != AS_IT_IS]
+        gains = corrected([over_seeds(uf1[model, recipe] - uf1[model, AS_IT_IS]) for model, recipe in changed])
         return found.join(gains.set_index(pd.MultiIndex.from_tuples(changed, names=found.index.names))).reset_index()
 
     def table(self) -> pd.DataFrame:
@@ -98,14 +96,14 @@ def measure(folder: Path, setting: Setting, *, seeds: int = 10, workers: int | N
     with fold_processes(workers) as pool:
         jobs = [
             pool.submit(
-                _train, name, Run(model, recipe=replace(FORMER, **CHANGES[name]), seed=seed), *clips[seed], path
+                _train, name, Run(model, recipe=replace(setting.recipe, **CHANGES[name]), seed=seed), *clips[seed], path
             )
             for (model, name, seed), path in todo
         ]
         for job in tqdm(jobs, "networks"):
             job.result()
     found = pd.concat([read_predictions(path, "recipe") for path in paths], ignore_index=True)
-    run = Run(MODELS[0], recipe=FORMER)
+    run = Run(MODELS[0], recipe=setting.recipe)
     known = {"seeds": seeds, "subjects": setting.subjects, "clips_per_subject": setting.clips}
     protocol = f"trained on {setting.subjects * setting.clips} clips, tested on {setting.tested} × as many of new heads"
     return Recipes(provenance_of(run, **known) | {"protocol": f"{protocol}; seeds from {OTHERS}, last epoch"}, found)
@@ -142,7 +140,7 @@ def main(
     seeds: Seeds = 10,
     workers: Workers = None,
 ) -> None:
-    """Try recipes around the former one of `tiny` on subjects of their own. An hour on two cores."""
+    """Try recipes around that of `tiny` on subjects of their own. An hour on two cores."""
     with one_sentence():
         path = writable(save or out / "recipe.json")
         result = measure(out, replace(SETTINGS["clean"], subjects=subjects, clips=clips), seeds=seeds, workers=workers)

@@ -22,7 +22,6 @@ if not __package__:  # run as a script, it finds its neighbours
 
 from studies.intervals import group_interval
 from studies.plots import intervals_chart
-from studies.recipe import FORMER
 from studies.script import Clips, Save, Seeds, Subjects, Workers, one_sentence
 from studies.stored import Stored, provenance_of, writable
 from studies.trials import (
@@ -58,7 +57,7 @@ IMPUTED = ("deletion", "insertion", "infidelity")
 SKEWED = ("completeness", "seconds")
 #: How much more a map of one sanity check resembles the original than that of another.
 CLOSER = "another seed, less random labels"
-RUN = Run("tsfmicro_late", recipe=FORMER)
+RUN = Run("tsfmicro_late")
 EPOCHS = 24
 #: New subjects of each seed on whose first clip the sanity checks are done.
 CHECKED = 3
