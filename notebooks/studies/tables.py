@@ -81,6 +81,22 @@ def pairs() -> pd.DataFrame:
     return rows.assign(gain=shown, seeds=[*map(len, gains)], **{"p (Holm)": p, "told": told})
 
 
+def rates() -> pd.DataFrame:
+    """UF1 of each network on few clean clips at either rate, as text."""
+    rows = said.rates(stored())
+    ends = zip(rows.gain, rows.low, rows.high, strict=True)
+    return pd.DataFrame(
+        {
+            "model": rows.index,
+            "UF1": [f"{m:.3f} ± {s:.2f}" for m, s in zip(rows.uf1, rows.sd, strict=True)],
+            "with twice the rate": [f"{m:.3f} ± {s:.2f}" for m, s in zip(rows.fast, rows.fast_sd, strict=True)],
+            "gain": [f"{gain:+.3f} ({low:+.2f} to {high:+.2f})" for gain, low, high in ends],
+            "higher": [f"{h:.0f} of {n:.0f}" for h, n in zip(rows.higher, rows.seeds, strict=True)],
+            "p (Holm)": [f"{p:.3f}" for p in rows.p_holm],
+        }
+    )
+
+
 def curves() -> pd.DataFrame:
     """UF1 with all distractors by the number of clips to learn from; mean over seeds."""
     rows = stored().curves.query("setting == 'distractors'")
@@ -114,6 +130,8 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame | str]] = {
     "clean-said": lambda: said.clean(stored()),
     "recipes": lambda: Recipes.load(STORED / "recipe.json").table(),
     "recipes-said": lambda: said.recipes(Recipes.load(STORED / "recipe.json")),
+    "rates": rates,
+    "rates-said": lambda: said.fast(stored()),
     "distractors-said": lambda: said.distractors(stored()),
     "needed-flow-said": lambda: said.needed_flow(stored()),
     "streams-said": lambda: said.streams(stored(), "clean"),

@@ -1,5 +1,6 @@
 """Sentences from a stored comparison say no more than its seeds allow."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from conftest import ROOT
 
 from studies import said
 from studies.compare import Comparison
-from studies.new_subjects import HEADS
+from studies.new_subjects import FAST, HEADS
 from studies.tables import pairs
 from studies.verdicts import above_floor, linear_floor, may_claim, published_scores, stream_verdict, verdict
 
@@ -147,6 +148,25 @@ def test_what_is_said_of_pairs_is_what_the_file_has(stored):
     more = cost.iloc[1] / cost.iloc[0]
     assert "a quarter more parameters, 2.7 times as many operations and four times as long a step" in text
     assert more.to_numpy() == pytest.approx([1.25, 2.7, 4], rel=0.05)
+
+
+def test_another_rate_is_told_in_pairs_of_seeds(stored):
+    scores = stored.scores
+    rows = said.rates(stored)
+    uf1 = scores.query("faces == @HEADS").pivot_table("uf1", "seed", ["model", "setting"])["tsfmicro_late"]
+    assert rows.gain["tsfmicro_late"] == pytest.approx((uf1[FAST] - uf1["clean"]).mean())
+    assert rows.higher["tsfmicro_late"] == (uf1[FAST] > uf1["clean"]).sum()
+    assert {*rows.index} == {*said.NAMES}
+    assert rows.seeds.min() == 10
+    again = (scores.model == "htnet flow=dis") & (scores.setting == FAST) & (scores.faces == HEADS)
+
+    def told(at, chosen=again):
+        return said.fast(replace(stored, scores=scores.assign(uf1=scores.uf1.mask(chosen, at))))
+
+    for at, words in ((0.7, r"lower: ([^.]* )?HTNet[ .,]"), (1.0, r"higher: ([^;]* )?HTNet[ ;,]")):
+        assert re.search(words, told(at)), at
+    with pytest.raises(ValueError, match="twice the rate changes what is said"):
+        told(1.0, scores.setting == FAST)
 
 
 def test_what_is_said_of_close_ups_is_what_the_file_has(stored):
