@@ -255,10 +255,13 @@ def recipes(measured: Recipes) -> str:
     always = up.groupby(rows.recipe, sort=False).all()
     least = every.groupby("recipe", sort=False).uf1.min()
     own = [f"{uf1:.2f}" for uf1 in every.uf1[every.gain.isna()]]
+    ended = "So nothing better is known."
+    if longer := {*rows.recipe[sure & up]} & {*always.index[always]}:
+        ended = f"**So with the recipe these two have not learned all they can**; more was reached with {' or with '.join(sorted(longer))}."
     return (
         f"Corrected for {len(rows)} gains, worse than the recipe: {listed(rows.name[sure & ~up])}. Better: "
         f"{listed(rows.name[sure & up])}. Of the others it cannot be told. Higher on average with both models are "
         f"{listed(always.index[always])}, by at most {rows.high[up].max():.2f} (95 %). On average both models reach "
         f"the goal of {GOAL} with {listed(least.index[least >= GOAL])}; with the recipe as it is they have "
-        f"{listed(own)} here. **So its learning curve has not ended** for these two."
+        f"{listed(own)} here. {ended}"
     )

@@ -56,10 +56,12 @@ def test_the_paragraph_follows_the_numbers():
     assert "Better: the temporal branch with longer and late fusion with longer." in of(0.1, 0.001)
     assert "reach the goal of 0.88 with longer; with the recipe as it is they have 0.80 and 0.80" in of(0.1, 0.001)
     assert "worse than the recipe: the temporal branch with longer and late fusion with longer." in of(-0.1, 0.001)
+    assert "these two have not learned all they can**; more was reached with longer." in of(0.1, 0.001)
     unsure = of(0.05, 0.05)
     assert "worse than the recipe: none. Better: none." in unsure
-    assert "higher on average with both models are longer, by at most 0." in unsure
+    assert "Higher on average with both models are longer, by at most 0." in unsure
     assert "goal of 0.88 with none" in unsure
+    assert unsure.endswith("So nothing better is known.")
 
 
 def test_nobody_of_another_study_is_trained_on_or_tested():
