@@ -234,7 +234,8 @@ def fast(comparison: Comparison) -> str:
     if not (same and (sure & up).any() and (sure & ~up).any()):
         raise ValueError("the rate changes other things now: write another paragraph")
     tau, _ = kendalltau(rows.uf1, rows.fast)
-    wild = [f"{NAMES[r.Index]} ({r.sd:.2f}, {r.fast_sd:.2f})" for r in rows.itertuples() if r.fast_sd > 2 * r.sd]
+    spreads = zip(rows.index, rows[["sd", "fast_sd"]].to_numpy(float), strict=True)
+    wild = [f"{NAMES[model]} ({sd:.2f}, {after:.2f})" for model, (sd, after) in spreads if after > 2 * sd]
     return (
         f"Of {len(rows)} networks {int(up.sum())} are higher with it on average and {int((~up).sum())} lower; the mean "
         f"over them changes by {rows.gain.mean():+.3f}. Corrected for all {len(rows)}, higher: "
@@ -257,7 +258,8 @@ def recipes(measured: Recipes) -> str:
     own = [f"{uf1:.2f}" for uf1 in every.uf1[every.gain.isna()]]
     ended = "So nothing better is known."
     if longer := {*rows.recipe[sure & up]} & {*always.index[always]}:
-        ended = f"**So with the recipe these two have not learned all they can**; more was reached with {' or with '.join(sorted(longer))}."
+        more = " or with ".join(sorted(longer))
+        ended = f"**So with the recipe these two have not learned all they can**; more was reached with {more}."
     return (
         f"Corrected for {len(rows)} gains, worse than the recipe: {listed(rows.name[sure & ~up])}. Better: "
         f"{listed(rows.name[sure & up])}. Of the others it cannot be told. Higher on average with both models are "

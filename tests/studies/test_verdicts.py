@@ -11,7 +11,8 @@ from conftest import ROOT
 from studies import said
 from studies.compare import Comparison
 from studies.new_subjects import FAST, HEADS
-from studies.tables import pairs
+from studies.recipe import Recipes
+from studies.tables import STORED, pairs
 from studies.verdicts import above_floor, linear_floor, may_claim, published_scores, stream_verdict, verdict
 
 ROWS = [
@@ -158,6 +159,11 @@ def test_another_rate_is_told_in_pairs_of_seeds(stored):
     assert rows.higher["tsfmicro_late"] == (uf1[FAST] > uf1["clean"]).sum()
     assert {*rows.index} == {*said.NAMES}
     assert rows.seeds.min() == 10
+    other = Recipes.load(STORED / "recipe.json").gains().set_index(["model", "recipe"]).gain
+    gains = f"gained {other[said.TEMPORAL, 'twice the rate']:.2f} at twice the rate; on the ten of the table it gains "
+    gains += f"{rows.gain[said.TEMPORAL]:.3f}, the mean over all networks changes by {rows.gain.mean():.3f}, "
+    gains += f"and SLSTT's LSTM loses {-rows.gain['slstt_lstm']:.2f}."
+    assert gains in " ".join((ROOT / "docs" / "results.md").read_text().split())
     again = (scores.model == "htnet flow=dis") & (scores.setting == FAST) & (scores.faces == HEADS)
 
     def told(at, chosen=again):
