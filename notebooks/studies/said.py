@@ -94,11 +94,10 @@ def goal(comparison: Comparison) -> str:
     """Whether the trainer reaches with the temporal branch and late fusion what it is to reach."""
     rows = comparison.scores.query("setting == 'clean' and faces == @HEADS and model in @CURVES")
     uf1 = rows.groupby("model").uf1.agg(["mean", "std"])
-    reached = uf1["mean"].ge(GOAL) & uf1["std"].le(SPREAD)
-    told = [
-        f"{NAMES[row.Index]} {'reaches' if reached[row.Index] else 'misses'} it ({row.mean:.3f} ± {row.std:.3f})"
-        for row in uf1.itertuples()
-    ]
+    told = []
+    for model, (mean, spread) in zip(uf1.index, uf1.to_numpy(float), strict=True):
+        word = "reaches" if mean >= GOAL and spread <= SPREAD else "misses"
+        told.append(f"{NAMES[model]} {word} it ({mean:.3f} ± {spread:.3f})")
     return (
         f"The goal of this lab's trainer is a mean of {GOAL} from 96 clean clips, with a standard deviation over seeds "
         f"of at most {SPREAD}: {listed(told)}."
