@@ -502,7 +502,7 @@ def main(
         path = writable(save or out / "comparison.json")
         names = setting or [*SETTINGS]
         if unknown := {*names} - {*SETTINGS}:
-            raise ValueError(f"unknown setting {sorted(unknown)}: choose from {', '.join(SETTINGS)}")
+            raise ValueError(f"unknown setting {sorted(unknown)}: choose from {[*SETTINGS]}")
         chosen = [replace(SETTINGS[name], subjects=subjects, clips=clips) for name in names]
         size: dict[str, Any] = {
             "seeds": seeds,
