@@ -61,21 +61,35 @@ def named(models: Iterable[str]) -> str:
     return listed(NAMES.get(model, model) for model in models)
 
 
-def clean(comparison: Comparison) -> str:
-    """What few clean clips say of fusion."""
-    rows, floor = fusions(comparison, "clean"), linear_floor(comparison, "clean")
-    every = comparison.intervals.query("setting == 'clean'").set_index("model")
-    others = [name for name in NAMES if name not in rows.index and name != TEMPORAL]
-    told: dict[str, list[str]] = {"it wins": [], "it loses, and": [], "the two": []}
-    for model in sorted(others, key=lambda name: float(every.p_holm[name])):
-        p = float(every.p_holm[model])
-        claim = finding(float(every.gain[model]), p, model, TEMPORAL, every.low, floor)
+def beside_temporal(comparison: Comparison, setting: str) -> dict[str, dict[str, float]]:
+    """The networks that are no variant of TSFmicro beside its temporal branch, with their corrected p, least first.
+
+    Returns:
+        What is said of them: `it wins`, `it loses, and` (is not above a linear model) or `the two` (cannot be told
+        apart), each with its models.
+
+    Raises:
+        ValueError: Something else may be said of one.
+    """
+    rows = comparison.intervals.query("setting == @setting").set_index("model")
+    floor = linear_floor(comparison, setting)
+    others = [name for name in NAMES if name not in (TEMPORAL, *(run.label for run in FUSIONS)) and name in rows.index]
+    told: dict[str, dict[str, float]] = {"it wins": {}, "it loses, and": {}, "the two": {}}
+    for model in sorted(others, key=lambda name: float(rows.p_holm[name])):
+        p = float(rows.p_holm[model])
+        claim = finding(float(rows.gain[model]), p, model, TEMPORAL, rows.low, floor)
         kinds = [word for word in told if claim == word or claim.startswith(f"{word} ")]
         if not kinds:
             raise ValueError("other claims may be made now: write another paragraph")
-        [kind] = kinds
-        told[kind].append(f"{NAMES[model]} ({p_holm(p)})" if kind != "the two" else NAMES[model])
-    wins, loses, same = map(listed, told.values())
+        told[kinds[0]][model] = p
+    return told
+
+
+def clean(comparison: Comparison) -> str:
+    """What few clean clips say of fusion."""
+    rows, floor = fusions(comparison, "clean"), linear_floor(comparison, "clean")
+    wins, loses, same = beside_temporal(comparison, "clean").values()
+    winners, losers = (listed(f"{NAMES[model]} ({p_holm(p)})" for model, p in told.items()) for told in (wins, loses))
     if {*rows.claim} != {"nothing"}:
         raise ValueError("a fusion gains or loses now: write another paragraph")
     most, least = math.ceil(100 * rows.gain_high.max()) / 100, math.ceil(-100 * rows.gain_low.min()) / 100
@@ -83,9 +97,9 @@ def clean(comparison: Comparison) -> str:
         f"No fusion of TSFmicro gains over the difference alone, and none loses: every corrected p is "
         f"{rows.p_holm.min():.2f} or more, and with {rows.seeds.min()} seeds a gain above {most:.2f} or a loss above "
         f"{least:.2f} is excluded for each of them. Their intervals lie above the better linear model ({floor:.2f}), "
-        f"where the comparison means something, but for that of {named(rows.index[~rows.above])}. Of the others {wins} "
-        f"are above their temporal branch. {loses} are below it, and not above a linear model on DIS flow, so they "
-        f"have learned too little from so few clips. {same} cannot be told from it. "
+        f"where the comparison means something, but for that of {named(rows.index[~rows.above])}. Of the others "
+        f"{winners} are above their temporal branch. {losers} are below it, and not above a linear model on DIS flow, "
+        f"so they have learned too little from so few clips. {named(same)} cannot be told from it. "
         f"{photographs(comparison, 'clean')}\n\n{goal(comparison)}"
     )
 
@@ -201,48 +215,62 @@ def spotter(measured: Spotting) -> str:
     )
 
 
-def rates(comparison: Comparison) -> pd.DataFrame:
-    """What twice the rate adds to each network on few clean clips, in pairs of seeds, corrected for all; best first.
+def recipe_gains(comparison: Comparison, setting: str) -> pd.DataFrame:
+    """What another recipe adds to each network on few clean clips, in pairs of seeds, corrected for all; best first.
+
+    Args:
+        comparison: With both.
+        setting: `clean, twice the rate` or `clean, twice the epochs`.
 
     Returns:
-        Of each model `uf1` and `fast`, `sd` and `fast_sd` over seeds, `seeds`, `higher`: in how many of them, and
+        Of each model `uf1` and `then`, `sd` and `then_sd` over seeds, `seeds`, `higher`: in how many of them, and
         `gain`, `low`, `high`, `p`, `p_holm`.
     """
-    own = comparison.scores.query("faces == @HEADS and setting in ('clean', @FAST)")
+    own = comparison.scores.query("faces == @HEADS and setting in ('clean', @setting)")
     wide = own.pivot_table("uf1", "seed", ["model", "setting"])
-    both = {model: wide[model].dropna() for model in NAMES if FAST in wide.get(model, ())}
-    table = corrected([over_seeds(uf1[FAST] - uf1["clean"]) for uf1 in both.values()]).set_index(pd.Index([*both]))
+    both = {model: wide[model].dropna() for model in NAMES if setting in wide.get(model, ())}
+    table = corrected([over_seeds(uf1[setting] - uf1["clean"]) for uf1 in both.values()]).set_index(pd.Index([*both]))
     more = {
         name: {
             "uf1": uf1["clean"].mean(),
             "sd": uf1["clean"].std(),
-            "fast": uf1[FAST].mean(),
-            "fast_sd": uf1[FAST].std(),
+            "then": uf1[setting].mean(),
+            "then_sd": uf1[setting].std(),
         }
-        | {"seeds": len(uf1), "higher": int((uf1[FAST] > uf1["clean"]).sum())}
+        | {"seeds": len(uf1), "higher": int((uf1[setting] > uf1["clean"]).sum())}
         for name, uf1 in both.items()
     }
     return pd.DataFrame(more).T.join(table).sort_values("gain", ascending=False)
 
 
+def _gained(rows: pd.DataFrame) -> str:
+    """How many networks another recipe serves better, which of them surely, and whether their order stays."""
+    sure, up = rows.p_holm < 0.05, rows.gain > 0
+    tau, _ = kendalltau(rows.uf1, rows.then)
+    better, worse = (named(rows.index[sure & way]) for way in (up, ~up))
+    spreads = zip(rows.index, rows[["sd", "then_sd"]].to_numpy(float), strict=True)
+    wild = [f"{NAMES[model]} ({sd:.2f}, {after:.2f})" for model, (sd, after) in spreads if after > 2 * sd]
+    return (
+        f"Of {len(rows)} networks {int(up.sum())} are higher with it on average and {int((~up).sum())} lower; the mean "
+        f"over them changes by {rows.gain.mean():+.3f}. Corrected for all {len(rows)}, higher: {better}; lower: "
+        f"{worse}. "
+        + (f"More than twice as spread over seeds: {listed(wild)}. " if wild else "")
+        + f"Most pairs of networks stay in their order (Kendall's tau {tau:.2f})"
+    )
+
+
 def fast(comparison: Comparison) -> str:
     """Whether another rate would serve the models of the first table better, and change what is said of them."""
-    rows = rates(comparison)
+    rows = recipe_gains(comparison, FAST)
     sure, up = rows.p_holm < 0.05, rows.gain > 0
     same = {*fusions(comparison, FAST).claim} == {"nothing"} and abs(rows.gain.mean()) < 0.02
     if not (same and (sure & up).any() and (sure & ~up).any()):
         raise ValueError("the rate changes other things now: write another paragraph")
-    tau, _ = kendalltau(rows.uf1, rows.fast)
-    spreads = zip(rows.index, rows[["sd", "fast_sd"]].to_numpy(float), strict=True)
-    wild = [f"{NAMES[model]} ({sd:.2f}, {after:.2f})" for model, (sd, after) in spreads if after > 2 * sd]
     return (
-        f"Of {len(rows)} networks {int(up.sum())} are higher with it on average and {int((~up).sum())} lower; the mean "
-        f"over them changes by {rows.gain.mean():+.3f}. Corrected for all {len(rows)}, higher: "
-        f"{named(rows.index[sure & up])}; lower: {named(rows.index[sure & ~up])}. More than twice as spread over "
-        f"seeds: {listed(wild)}. Most pairs of networks stay in their order (Kendall's tau {tau:.2f}), and at neither "
-        f"rate does a fusion gain over the temporal branch, which gains {rows.gain[TEMPORAL]:+.3f} on these people. "
-        "**So one recipe does not suit all equally, and neither is better for all**: it stays as it is, and a "
-        "difference between two models of the first table is one between models with this recipe."
+        f"{_gained(rows)}, and at neither rate does a fusion gain over the temporal branch, which gains "
+        f"{rows.gain[TEMPORAL]:+.3f} on these people. **So one recipe does not suit all equally, and neither is better "
+        "for all**: it stays as it is, and a difference between two models of the first table is one between models "
+        "with this recipe."
     )
 
 

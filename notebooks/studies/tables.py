@@ -17,6 +17,7 @@ from studies.coverage import Coverage
 from studies.intervals import over_seeds
 from studies.key_frames import KeyFrames
 from studies.leakage_scores import Leakage, leak_table
+from studies.new_subjects import FAST
 from studies.recipe import Recipes
 from studies.ship import Ship
 from studies.spotting import Spotting
@@ -81,15 +82,17 @@ def pairs() -> pd.DataFrame:
     return rows.assign(gain=shown, seeds=[*map(len, gains)], **{"p (Holm)": p, "told": told})
 
 
-def rates() -> pd.DataFrame:
-    """UF1 of each network on few clean clips at either rate, as text."""
-    rows = said.rates(stored())
+def another_recipe(setting: str) -> pd.DataFrame:
+    """UF1 of each network on few clean clips with either recipe, as text."""
+    rows = said.recipe_gains(stored(), setting)
     ends = zip(rows.gain, rows.low, rows.high, strict=True)
     return pd.DataFrame(
         {
             "model": rows.index,
             "UF1": [f"{m:.3f} ± {s:.2f}" for m, s in zip(rows.uf1, rows.sd, strict=True)],
-            "with twice the rate": [f"{m:.3f} ± {s:.2f}" for m, s in zip(rows.fast, rows.fast_sd, strict=True)],
+            f"with {setting.partition(', ')[2]}": [
+                f"{m:.3f} ± {s:.2f}" for m, s in zip(rows.then, rows.then_sd, strict=True)
+            ],
             "gain": [f"{gain:+.3f} ({low:+.2f} to {high:+.2f})" for gain, low, high in ends],
             "higher": [f"{h:.0f} of {n:.0f}" for h, n in zip(rows.higher, rows.seeds, strict=True)],
             "p (Holm)": [f"{p:.3f}" for p in rows.p_holm],
@@ -130,7 +133,7 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame | str]] = {
     "clean-said": lambda: said.clean(stored()),
     "recipes": lambda: Recipes.load(STORED / "recipe.json").table(),
     "recipes-said": lambda: said.recipes(Recipes.load(STORED / "recipe.json")),
-    "rates": rates,
+    "rates": lambda: another_recipe(FAST),
     "rates-said": lambda: said.fast(stored()),
     "distractors-said": lambda: said.distractors(stored()),
     "needed-flow-said": lambda: said.needed_flow(stored()),

@@ -153,7 +153,7 @@ def test_what_is_said_of_pairs_is_what_the_file_has(stored):
 
 def test_another_rate_is_told_in_pairs_of_seeds(stored):
     scores = stored.scores
-    rows = said.rates(stored)
+    rows = said.recipe_gains(stored, FAST)
     uf1 = scores.query("faces == @HEADS").pivot_table("uf1", "seed", ["model", "setting"])["tsfmicro_late"]
     assert rows.gain["tsfmicro_late"] == pytest.approx((uf1[FAST] - uf1["clean"]).mean())
     assert rows.higher["tsfmicro_late"] == (uf1[FAST] > uf1["clean"]).sum()
@@ -165,8 +165,8 @@ def test_another_rate_is_told_in_pairs_of_seeds(stored):
     gains += f"and SLSTT's LSTM loses {-rows.gain['slstt_lstm']:.2f}."
     page = " ".join((ROOT / "docs" / "results.md").read_text().split())
     assert gains in page
-    later = said.rates(replace(stored, scores=scores[scores.seed >= 4]))
-    assert f"In seeds 4 to 9 alone STSTNet gains {later.gain['ststnet flow=dis']:.2f};" in page
+    later = said.recipe_gains(replace(stored, scores=scores[scores.seed >= 4]), FAST)
+    assert f"In seeds 4 to 9 alone STSTNet gains {later.gain['ststnet flow=dis']:.2f}." in page
     again = (scores.model == "htnet flow=dis") & (scores.setting == FAST) & (scores.faces == HEADS)
 
     def told(at, chosen=again):
