@@ -17,7 +17,7 @@ from studies.coverage import Coverage
 from studies.intervals import over_seeds
 from studies.key_frames import KeyFrames
 from studies.leakage_scores import Leakage, leak_table
-from studies.new_subjects import FAST
+from studies.new_subjects import FAST, PATIENT
 from studies.recipe import Recipes
 from studies.ship import Ship
 from studies.spotting import Spotting
@@ -135,6 +135,8 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame | str]] = {
     "recipes-said": lambda: said.recipes(Recipes.load(STORED / "recipe.json")),
     "rates": lambda: another_recipe(FAST),
     "rates-said": lambda: said.fast(stored()),
+    "epochs": lambda: another_recipe(PATIENT),
+    "epochs-said": lambda: said.patient(stored()),
     "distractors-said": lambda: said.distractors(stored()),
     "needed-flow-said": lambda: said.needed_flow(stored()),
     "streams-said": lambda: said.streams(stored(), "clean"),

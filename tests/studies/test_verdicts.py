@@ -10,7 +10,8 @@ from conftest import ROOT
 
 from studies import said
 from studies.compare import Comparison
-from studies.new_subjects import FAST, HEADS
+from studies.floors import FLOORS
+from studies.new_subjects import FAST, HEADS, PATIENT
 from studies.recipe import Recipes
 from studies.tables import STORED, pairs
 from studies.verdicts import above_floor, linear_floor, may_claim, published_scores, stream_verdict, verdict
@@ -176,6 +177,43 @@ def test_another_rate_is_told_in_pairs_of_seeds(stored):
         assert re.search(words, told(at)), at
     with pytest.raises(ValueError, match="the rate changes other things now"):
         told(1.0, scores.setting == FAST)
+
+
+def test_twice_the_epochs_are_told_with_what_still_holds(stored):
+    scores, page = stored.scores, " ".join((ROOT / "docs" / "results.md").read_text().split())
+    rows = said.recipe_gains(stored, PATIENT)
+    assert {*rows.index} == {*said.NAMES}
+    assert rows.seeds.min() == 10
+    before, then = (said.beside_temporal(stored, setting)["it wins"] for setting in ("clean", PATIENT))
+    text = said.patient(stored)
+    assert f"of the {len(before)} networks" in text
+    assert f"only {len(then)} still are, {said.named(then)};" in text
+    assert {*then} == {"htnet flow=dis", "off_apexnet flow=dis"}, "as lesson 15 and the page's last part say"
+    assert f"the mean gains {rows.gain.mean():.3f}." in page
+    uf1 = scores.query("faces == @HEADS").pivot_table("uf1", "model", "setting")
+    clean, longer = (uf1.loc["mmnet temporal=retention"] - uf1.loc["mmnet"])[["clean", PATIENT]]
+    lesson = (ROOT / "notebooks" / "15_neighbours.ipynb").read_text()
+    assert f"gains {clean:.2f} there ({longer:.2f} with twice the epochs)" in lesson
+    floors = scores[scores.model.isin(FLOORS) & (scores.faces == HEADS)].pivot_table(
+        "uf1", ["model", "seed"], "setting"
+    )
+    moved = (floors["clean"] - floors[PATIENT]).abs()
+    assert f"floors of the two tables differ by {moved.max():.2f} at most" in page
+    intervals = stored.intervals
+
+    def changed(model, **columns):
+        here = (intervals.setting == PATIENT) & (intervals.model == model)
+        own = {name: intervals[name].mask(here, value) for name, value in columns.items()}
+        return said.patient(replace(stored, intervals=intervals.assign(**own)))
+
+    one, other = then
+    assert f"only 1 still are, {said.NAMES[other]};" in changed(one, p_holm=0.2)
+    for model in ("tsfmicro_late", "dual_branch"):
+        with pytest.raises(ValueError, match="the epochs change other things now"):
+            changed(model, p_holm=0.001, gain=0.1)
+    worse = (scores.setting == PATIENT) & (scores.model == "mmnet") & (scores.faces == HEADS)
+    with pytest.raises(ValueError, match="the epochs change other things now"):
+        said.patient(replace(stored, scores=scores.assign(uf1=scores.uf1.mask(worse, 0.1))))
 
 
 def test_what_is_said_of_close_ups_is_what_the_file_has(stored):
