@@ -144,11 +144,15 @@ def still(page, root):
 
 
 #: Widths of a text in the fonts of the page: with other fonts, pictures differ everywhere.
-FONTS = """() => ["--jp-ui-font-family", "--jp-content-font-family"].map(name => {
-    const pen = document.createElement("canvas").getContext("2d");
-    pen.font = "13px " + getComputedStyle(document.body).getPropertyValue(name);
-    return pen.measureText("weight of where: 12 lip corner puller").width;
-})"""
+FONTS = """() => {
+    const page = getComputedStyle(document.body);
+    const own = ["--jp-ui-font-family", "--jp-content-font-family"].map(name => page.getPropertyValue(name));
+    return [...own, "Arial", "Open Sans, verdana, arial, sans-serif"].map(family => { // the last two: menus, charts
+        const pen = document.createElement("canvas").getContext("2d");
+        pen.font = "13px " + family;
+        return pen.measureText("weight of where: 12 lip corner puller").width;
+    })
+}"""
 
 
 def differs(name, seen, root, new=False):

@@ -252,6 +252,7 @@ def test_blinks_and_jumps_of_the_eyes_last_as_long_as_eyes_take():
     assert all(b.max() == 1 and b[0] == b[-1] == 0 for b in blinks)
     for looks in (still(i, gaze=4.0).gaze for i in range(60)):
         share, jump = looks @ looks[-1] / (looks[-1] @ looks[-1]), np.degrees(np.hypot(*looks[-1]))
+        share = share.round(5)  # float32: 1 at the end, however a processor rounds
         assert (share < 1).sum() - (share <= 0).sum() == pytest.approx((21 + 2.2 * jump) / 1000 * FPS, abs=1)
         assert 0.2 <= np.flatnonzero(share > 0)[0] / len(looks) <= 0.85
 

@@ -30,7 +30,10 @@ def test_every_model_gives_logits_and_every_weight_learns(name, preset, classes)
     logits = model(*inputs(model))
     assert logits.shape == (2, classes)
     logits.square().sum().backward()
-    assert not [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert all(p.grad is not None for p in model.parameters())
+    still = {n for n, p in model.named_parameters() if not p.grad.any()}
+    # HTNet adds one number to all channels of a token; in its last level every norm subtracts that, up to rounding
+    assert still <= ({f"levels.{len(model.config.depths) - 1}.position"} if name == "htnet" else set())
 
 
 def test_the_last_grid_is_fourteen_in_every_preset():
