@@ -287,6 +287,10 @@ def patient(comparison: Comparison) -> str:
     same = {*fusions(comparison, PATIENT).claim} == {"nothing"} and {*then} < {*before}
     if not (same and rows.gain[rows.p_holm < 0.05].min() > 0 and mine > others > 0):
         raise ValueError("the epochs change other things now: write another paragraph")
+    wide = comparison.intervals.pivot_table("gain", "model", "setting").loc[[*before]]
+    if not (wide[PATIENT] < wide["clean"]).all():
+        raise ValueError("the epochs change other things now: write another paragraph")
+    gains = [f"{wide[name].min():.2f} to {wide[name].max():.2f}" for name in (PATIENT, "clean")]
     curve = comparison.curves.query("setting == @PATIENT and epoch > 0").pivot_table("uf1", "model", "epoch")
     epochs = curve.columns.to_numpy(int)
     end, late = epochs.max(), epochs[epochs >= 0.75 * epochs.max()].min()
@@ -295,7 +299,8 @@ def patient(comparison: Comparison) -> str:
         f"{_gained(rows)}. Variants of TSFmicro gain {mine:.3f} on average, the others {others:.3f}. Again no fusion "
         f"gains over the temporal branch, and none loses. But of the {len(before)} networks that are above their "
         f"temporal branch in the first table only {len(then)} still are, {named(then)}; of "
-        f"{named(name for name in before if name not in then)} it cannot be told any more. Below it are "
+        f"{named(name for name in before if name not in then)} it cannot be told any more. Each of the {len(before)} "
+        f"gains is smaller now: {gains[0]} of UF1, where the first table has {gains[1]}. Below the temporal branch are "
         f"{named(loses)}. From epoch {late} to {end} {named(CURVES)} change by {listed(rise)}, while the learning rate "
         f"falls to nothing. Of the goal: {_reached(comparison, PATIENT)}. **So with the recipe of the first table many "
         "networks have not learned all they can, and most of what it says against the temporal branch cannot be said "

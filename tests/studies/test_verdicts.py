@@ -200,6 +200,14 @@ def test_twice_the_epochs_are_told_with_what_still_holds(stored):
     moved = (floors["clean"] - floors[PATIENT]).abs()
     assert f"floors of the two tables differ by {moved.max():.2f} at most" in page
     intervals = stored.intervals
+    runs = [run["models"] for run in stored.provenance["put into"] if run["of"] == ["clean"]]
+    [apart] = [models for models in runs if "lbp_top" in models]
+    p = intervals[intervals.setting == PATIENT].set_index("model").p.dropna().sort_values()
+    families = [p[p.index.isin(apart) == own] for own in (True, False)]
+    again = pd.concat([(one * np.arange(len(one), 0, -1)).cummax() for one in families])
+    third = "htnet flow=dis depths=(1, 3)"
+    assert [model for model in before if model not in then and again[model] < 0.05] == [third]
+    assert f"{said.NAMES[third]} that it is above the temporal branch (p = {again[third]:.3f}), and of no other" in page
 
     def changed(model, **columns):
         here = (intervals.setting == PATIENT) & (intervals.model == model)
