@@ -44,14 +44,15 @@ def test_processes_end_with_the_program_that_started_them(tmp_path):
 
 
 INTERRUPTED = """
-import sys, time
+import signal, time
 from tsfmicro_lab.processes import process_pool
 
 def work(seconds):
-    print("at work", flush=True)
+    print("at work\\n", end="", flush=True)  # in one piece: both write
     time.sleep(seconds)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     with process_pool(2) as pool:
         list(pool.map(work, [300] * 6))
 """

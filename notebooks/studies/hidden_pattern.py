@@ -47,17 +47,22 @@ def exclusive_or(stripes: Float[Tensor, "size size"], number: int, generator: to
 
 
 def learn(
-    model: Recognizer, draw: Callable[[int], Batch], steps: int, batch_size: int = 8, lr: float = 3e-3
+    model: Recognizer, draw: Callable[[int], Batch], steps: int, batch_size: int = 8, lr: float = 3e-3, seed: int = 0
 ) -> list[float]:
-    """Trains a fusion variant on clips that are drawn anew for every step; returns the loss of each step."""
+    """Trains a fusion variant on clips that are drawn anew for every step; returns the loss of each step.
+
+    The seed is of what the model drops while it learns, so that the same call gives the same network.
+    """
     optimizer, losses = torch.optim.AdamW(model.train().parameters(), lr), []
-    for _ in range(steps):
-        onset, difference, label = draw(batch_size)
-        loss = F.cross_entropy(model(onset=onset, difference=difference), label)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        losses.append(float(loss.detach()))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for _ in range(steps):
+            onset, difference, label = draw(batch_size)
+            loss = F.cross_entropy(model(onset=onset, difference=difference), label)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(float(loss.detach()))
     model.eval()
     return losses
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from studies.attention import TERMS, largest_tensor, share_elsewhere, weights_figure, without_terms
-from studies.hidden_pattern import accuracy, exclusive_or, hidden_stripes
+from studies.hidden_pattern import accuracy, exclusive_or, hidden_stripes, learn
 from studies.where_needed import where_needed, where_needed_chart
 from tsfmicro_lab.models import create_model
 from tsfmicro_lab.models.retention import ManhattanRetention
@@ -68,3 +68,19 @@ def test_the_needed_onset_as_a_table_and_a_chart():
     assert {*table.motion} == {"difference of frames", "optical flow"}
     assert (table.low <= table.uf1).all()
     assert len(where_needed_chart(table).data) == 2
+
+
+def test_the_same_seed_learns_the_same_whatever_was_drawn_before():
+    """Stems drop features while they learn, by torch's own random state."""
+    stripes = hidden_stripes(create_model("tsfmicro_late").spatial.thumbnail, 56)
+
+    def losses(seed):
+        generator = torch.Generator().manual_seed(0)
+        model = create_model("tsfmicro_early", 2, seed=0)
+        return learn(model, lambda number: exclusive_or(stripes, number, generator), 3, seed=seed)
+
+    before = losses(0)
+    torch.rand(1)
+    state = torch.get_rng_state()
+    assert losses(0) == before != losses(1)
+    assert torch.equal(torch.get_rng_state(), state)
