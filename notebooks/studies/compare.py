@@ -24,6 +24,7 @@ from studies.interventions import intervene, intervention_scores
 from studies.neighbours import IDEAS
 from studies.new_subjects import (
     FLOW,
+    HALF,
     HEADS,
     PHOTOGRAPHS,
     SETTINGS,
@@ -279,7 +280,7 @@ def trials(setting: Setting, seed: int, epochs: int | None, accelerator: str) ->
     if setting.motion == "flow":  # only whether the onset frame helps
         runs = (*FUSIONS, Run(TEMPORAL))
     found = [Trial(setting, replace(run, **known)) for run in runs]
-    if setting.name == "clean":
+    if setting.name == HALF:
         found.append(Trial(setting, replace(Run(LATE), **known), LOSO))
     if setting.name == "distractors" and seed < CURVE_SEEDS:
         for parts in SHARES:

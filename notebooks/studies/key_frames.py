@@ -16,7 +16,7 @@ if not __package__:  # run as a script, it finds its neighbours
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from studies.new_subjects import HEADS, SETTINGS, Setting, data_of
+from studies.new_subjects import HALF, HEADS, SETTINGS, Setting, data_of
 from studies.script import Clips, Epochs, Save, Seeds, Subjects, Workers, one_sentence
 from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
@@ -142,7 +142,7 @@ def main(
     """Test models on clips whose key frames are wrong. Forty minutes on two cores."""
     with one_sentence():
         path = writable(save or out / "key_frames.json")
-        setting = replace(SETTINGS["clean"], subjects=subjects, clips=clips)
+        setting = replace(SETTINGS[HALF], subjects=subjects, clips=clips)
         result = measure(setting, seeds=seeds, epochs=epochs, workers=workers)
         result.save(path)
     print_table(result.table().reset_index(), "UF1 on new heads by the error of onset and apex, frames")

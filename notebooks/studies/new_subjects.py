@@ -66,14 +66,14 @@ class Setting:
         return [f"{kind} {i}" for kind in ("train", *self.faces) for i in range(numbers[kind])]
 
 
-FAST, PATIENT = "clean, twice the rate", "clean, twice the epochs"
+HALF, FAST = "clean, half the epochs", "clean, half the epochs, twice the rate"
 LONG = replace(RECIPES["tiny"], epochs=72, batch_size=32, lr=3e-3)
-#: A student's few clips without distractors, the same by two other recipes; many more with all of them; and close-ups
-#: that need the onset frame, in which a difference of frames holds some of it, and flow nothing.
+#: A few clips without distractors, and the same by the preset's own recipe and at another rate; many more with
+#: all distractors; and close-ups that need the onset frame: a difference of frames holds some of it, and flow nothing.
 SETTINGS = {
-    "clean": Setting("clean", Distractors.none(), 1, RECIPES["tiny"]),
+    "clean": Setting("clean", Distractors.none(), 1, replace(RECIPES["tiny"], epochs=2 * RECIPES["tiny"].epochs)),
+    HALF: Setting(HALF, Distractors.none(), 1, RECIPES["tiny"]),
     FAST: Setting(FAST, Distractors.none(), 1, replace(RECIPES["tiny"], lr=2 * RECIPES["tiny"].lr)),
-    PATIENT: Setting(PATIENT, Distractors.none(), 1, replace(RECIPES["tiny"], epochs=2 * RECIPES["tiny"].epochs)),
     "distractors": Setting("distractors", Distractors(), 8, LONG),
     "needed": Setting("needed", Distractors.none(), 6, LONG, "needed"),
     "needed, flow": Setting("needed, flow", Distractors.none(), 6, replace(LONG, epochs=36), "needed", "flow"),

@@ -16,7 +16,7 @@ if not __package__:  # run as a script, it finds its neighbours
 from tqdm.auto import tqdm
 
 from studies.intervals import over_seeds
-from studies.new_subjects import HEADS, SETTINGS, SIDE, Setting, data_of, joined
+from studies.new_subjects import HALF, HEADS, SETTINGS, SIDE, Setting, data_of, joined
 from studies.script import Clips, Out, Save, Seeds, Subjects, Workers, one_sentence
 from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
@@ -143,7 +143,7 @@ def main(
     """Try recipes around that of `tiny` on subjects of their own. An hour on two cores."""
     with one_sentence():
         path = writable(save or out / "recipe.json")
-        result = measure(out, replace(SETTINGS["clean"], subjects=subjects, clips=clips), seeds=seeds, workers=workers)
+        result = measure(out, replace(SETTINGS[HALF], subjects=subjects, clips=clips), seeds=seeds, workers=workers)
         result.save(path)
     print_table(result.table(), "UF1 on new heads")
     print(f"everything: {path}")

@@ -9,7 +9,7 @@ from scipy.stats import kendalltau
 
 from studies.compare import CURVES, FUSIONS, TEMPORAL, Comparison
 from studies.intervals import over_seeds
-from studies.new_subjects import FAST, HEADS, PATIENT, PHOTOGRAPHS
+from studies.new_subjects import FAST, HALF, HEADS, PHOTOGRAPHS
 from studies.recipe import Recipes
 from studies.spotting import Spotting
 from studies.trust_story import listed
@@ -88,18 +88,18 @@ def clean(comparison: Comparison) -> str:
     rows, floor = fusions(comparison, "clean"), linear_floor(comparison, "clean")
     wins, loses, same = beside_temporal(comparison, "clean").values()
     winners, losers = (listed(f"{NAMES[model]} ({p_holm(p)})" for model, p in told.items()) for told in (wins, loses))
-    if any(above_floor(comparison, "clean", model) for model in loses):
-        raise ValueError("other claims may be made now: write another paragraph")
+    weak = [model for model in loses if not above_floor(comparison, "clean", model)]
     if {*rows.claim} != {"nothing"}:
         raise ValueError("a fusion gains or loses now: write another paragraph")
     most, least = math.ceil(100 * rows.gain_high.max()) / 100, math.ceil(-100 * rows.gain_low.min()) / 100
+    other = "" if rows.above.all() else f", but for that of {named(rows.index[~rows.above])}"
     return (
         f"No fusion of TSFmicro gains over the difference alone, and none loses: every corrected p is "
         f"{rows.p_holm.min():.2f} or more, and with {rows.seeds.min()} seeds a gain above {most:.2f} or a loss above "
         f"{least:.2f} is excluded for each of them. Their intervals lie above the better linear model ({floor:.2f}), "
-        f"where the comparison means something, but for that of {named(rows.index[~rows.above])}. Of the others "
-        f"{winners} are above their temporal branch. {losers} are below it, and not above a linear model on DIS flow, "
-        f"so they have learned too little from so few clips. {named(same)} cannot be told from it. "
+        f"where the comparison means something{other}. Of the others "
+        f"{winners} are above the temporal branch. {losers} are below it; {named(weak)} are not above a linear model "
+        f"on DIS flow either, so they have learned too little from so few clips. {named(same)} cannot be told from it. "
         f"{photographs(comparison, 'clean')}\n\n{goal(comparison)}"
     )
 
@@ -219,29 +219,36 @@ def spotter(measured: Spotting) -> str:
     )
 
 
-def recipe_gains(comparison: Comparison, setting: str) -> pd.DataFrame:
+def recipe_of(comparison: Comparison, setting: str) -> str:
+    """What tells recipes of one preset apart: `48 epochs, rate 0.002`."""
+    own = comparison.provenance["settings"][setting]
+    return f"{own['epochs']} epochs, rate {own['lr']:g}"
+
+
+def recipe_gains(comparison: Comparison, before: str, after: str) -> pd.DataFrame:
     """What another recipe adds to each network on few clean clips, in pairs of seeds, corrected for all; best first.
 
     Args:
-        comparison: With both.
-        setting: `clean, twice the rate` or `clean, twice the epochs`.
+        comparison: With both settings.
+        before: A setting, such as `clean, half the epochs`.
+        after: The setting with the other recipe.
 
     Returns:
         Of each model `uf1` and `then`, `sd` and `then_sd` over seeds, `seeds`, `higher`: in how many of them, and
         `gain`, `low`, `high`, `p`, `p_holm`.
     """
-    own = comparison.scores.query("faces == @HEADS and setting in ('clean', @setting)")
+    own = comparison.scores.query("faces == @HEADS and setting in (@before, @after)")
     wide = own.pivot_table("uf1", "seed", ["model", "setting"])
-    both = {model: wide[model].dropna() for model in NAMES if setting in wide.get(model, ())}
-    table = corrected([over_seeds(uf1[setting] - uf1["clean"]) for uf1 in both.values()]).set_index(pd.Index([*both]))
+    both = {model: wide[model].dropna() for model in NAMES if after in wide.get(model, ())}
+    table = corrected([over_seeds(uf1[after] - uf1[before]) for uf1 in both.values()]).set_index(pd.Index([*both]))
     more = {
         name: {
-            "uf1": uf1["clean"].mean(),
-            "sd": uf1["clean"].std(),
-            "then": uf1[setting].mean(),
-            "then_sd": uf1[setting].std(),
+            "uf1": uf1[before].mean(),
+            "sd": uf1[before].std(),
+            "then": uf1[after].mean(),
+            "then_sd": uf1[after].std(),
         }
-        | {"seeds": len(uf1), "higher": int((uf1[setting] > uf1["clean"]).sum())}
+        | {"seeds": len(uf1), "higher": int((uf1[after] > uf1[before]).sum())}
         for name, uf1 in both.items()
     }
     return pd.DataFrame(more).T.join(table).sort_values("gain", ascending=False)
@@ -264,8 +271,8 @@ def _gained(rows: pd.DataFrame) -> str:
 
 
 def fast(comparison: Comparison) -> str:
-    """Whether another rate would serve the models of the first table better, and change what is said of them."""
-    rows = recipe_gains(comparison, FAST)
+    """Whether another rate would serve the networks on few clean clips better, and change what is said of them."""
+    rows = recipe_gains(comparison, HALF, FAST)
     sure, up = rows.p_holm < 0.05, rows.gain > 0
     same = {*fusions(comparison, FAST).claim} == {"nothing"} and abs(rows.gain.mean()) < 0.02
     if not (same and (sure & up).any() and (sure & ~up).any()):
@@ -273,39 +280,38 @@ def fast(comparison: Comparison) -> str:
     return (
         f"{_gained(rows)}, and at neither rate does a fusion gain over the temporal branch, which gains "
         f"{rows.gain[TEMPORAL]:+.3f} on these people. **So one recipe does not suit all equally, and neither is better "
-        "for all**: the rate stays as it is, and a difference between two models of the first table is one between "
-        "models with this recipe."
+        "for all**: the rate stays as it is, and a difference between two models of a table is one between models with "
+        "this recipe. With as many epochs as the first table has, the other rate was not tried."
     )
 
 
 def patient(comparison: Comparison) -> str:
-    """Whether twice the epochs serve the models of the first table better, and what may be claimed with them."""
-    rows = recipe_gains(comparison, PATIENT)
-    (before, *_), (then, loses, _) = (beside_temporal(comparison, name).values() for name in ("clean", PATIENT))
+    """Whether twice the epochs of the preset serve the networks better, and what may be claimed with them alone."""
+    rows = recipe_gains(comparison, HALF, "clean")
+    (before, *_), (then, *_) = (beside_temporal(comparison, name).values() for name in (HALF, "clean"))
     ours = rows.index.str.startswith("tsfmicro")
     mine, others = rows.gain[ours].mean(), rows.gain[~ours].mean()
-    same = {*fusions(comparison, PATIENT).claim} == {"nothing"} and {*then} < {*before}
-    if not (same and rows.gain[rows.p_holm < 0.05].min() > 0 and mine > others > 0):
-        raise ValueError("the epochs change other things now: write another paragraph")
+    same = {*fusions(comparison, HALF).claim} == {"nothing"} and {*then} < {*before}
     wide = comparison.intervals.pivot_table("gain", "model", "setting").loc[[*before]]
-    if not (wide[PATIENT] < wide["clean"]).all():
+    smaller = (wide["clean"] < wide[HALF]).all()
+    if not (same and smaller and rows.gain[rows.p_holm < 0.05].min() > 0 and mine > others > 0):
         raise ValueError("the epochs change other things now: write another paragraph")
-    gains = [f"{wide[name].min():.2f} to {wide[name].max():.2f}" for name in (PATIENT, "clean")]
-    curve = comparison.curves.query("setting == @PATIENT and epoch > 0").pivot_table("uf1", "model", "epoch")
+    gains = [f"{wide[name].min():.2f} to {wide[name].max():.2f}" for name in ("clean", HALF)]
+    curve = comparison.curves.query("setting == 'clean' and epoch > 0").pivot_table("uf1", "model", "epoch")
     epochs = curve.columns.to_numpy(int)
     end, late = epochs.max(), epochs[epochs >= 0.75 * epochs.max()].min()
     rise = [f"{gain:+.3f}" for gain in (curve[end] - curve[late])[[*CURVES]]]
+    few = comparison.provenance["settings"][HALF]["epochs"]
     return (
-        f"{_gained(rows)}. Variants of TSFmicro gain {mine:.3f} on average, the others {others:.3f}. Again no fusion "
-        f"gains over the temporal branch, and none loses. But of the {len(before)} networks that are above their "
-        f"temporal branch in the first table only {len(then)} still are, {named(then)}; of "
+        f"{_gained(rows)}. Variants of TSFmicro gain {mine:.3f} on average, the others {others:.3f}. With neither does "
+        f"a fusion gain over the temporal branch, and none loses. But with {few} epochs {len(before)} networks are "
+        f"above it, and with {end} only {len(then)}, {named(then)}; of "
         f"{named(name for name in before if name not in then)} it cannot be told any more. Each of the {len(before)} "
-        f"gains is smaller now: {gains[0]} of UF1, where the first table has {gains[1]}. Below the temporal branch are "
-        f"{named(loses)}. From epoch {late} to {end} {named(CURVES)} change by {listed(rise)}, while the learning rate "
-        f"falls to nothing. Of the goal: {_reached(comparison, PATIENT)}. **So with the recipe of the first table many "
-        "networks have not learned all they can, and most of what it says against the temporal branch cannot be said "
-        "with more epochs.** Of fusion both tables say the same. The preset keeps its 48 epochs, with which a first "
-        "result takes half the time; numbers to be compared want 96."
+        f"gains is smaller then: {gains[0]} of UF1, for {gains[1]}. From epoch {late} to {end} {named(CURVES)} change "
+        f"by {listed(rise)}, while the learning rate falls to nothing. **So with {few} epochs many networks have not "
+        "learned all they can, and most of what can be said with them against the temporal branch cannot be said with "
+        f"more.** The preset keeps its {few} epochs, with which a first result takes half the time; numbers to be "
+        f"compared want {end}, as in the first table."
     )
 
 

@@ -17,7 +17,7 @@ from studies.coverage import Coverage
 from studies.intervals import over_seeds
 from studies.key_frames import KeyFrames
 from studies.leakage_scores import Leakage, leak_table
-from studies.new_subjects import FAST, PATIENT
+from studies.new_subjects import FAST, HALF
 from studies.recipe import Recipes
 from studies.ship import Ship
 from studies.spotting import Spotting
@@ -82,15 +82,15 @@ def pairs() -> pd.DataFrame:
     return rows.assign(gain=shown, seeds=[*map(len, gains)], **{"p (Holm)": p, "told": told})
 
 
-def another_recipe(setting: str) -> pd.DataFrame:
+def another_recipe(before: str, after: str) -> pd.DataFrame:
     """UF1 of each network on few clean clips with either recipe, as text."""
-    rows = said.recipe_gains(stored(), setting)
+    rows = said.recipe_gains(stored(), before, after)
     ends = zip(rows.gain, rows.low, rows.high, strict=True)
     return pd.DataFrame(
         {
             "model": rows.index,
-            "UF1": [f"{m:.3f} ± {s:.2f}" for m, s in zip(rows.uf1, rows.sd, strict=True)],
-            f"with {setting.partition(', ')[2]}": [
+            said.recipe_of(stored(), before): [f"{m:.3f} ± {s:.2f}" for m, s in zip(rows.uf1, rows.sd, strict=True)],
+            said.recipe_of(stored(), after): [
                 f"{m:.3f} ± {s:.2f}" for m, s in zip(rows.then, rows.then_sd, strict=True)
             ],
             "gain": [f"{gain:+.3f} ({low:+.2f} to {high:+.2f})" for gain, low, high in ends],
@@ -133,9 +133,9 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame | str]] = {
     "clean-said": lambda: said.clean(stored()),
     "recipes": lambda: Recipes.load(STORED / "recipe.json").table(),
     "recipes-said": lambda: said.recipes(Recipes.load(STORED / "recipe.json")),
-    "rates": lambda: another_recipe(FAST),
+    "rates": lambda: another_recipe(HALF, FAST),
     "rates-said": lambda: said.fast(stored()),
-    "epochs": lambda: another_recipe(PATIENT),
+    "epochs": lambda: another_recipe(HALF, "clean"),
     "epochs-said": lambda: said.patient(stored()),
     "distractors-said": lambda: said.distractors(stored()),
     "needed-flow-said": lambda: said.needed_flow(stored()),

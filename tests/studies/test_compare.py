@@ -13,7 +13,7 @@ from studies import compare as module
 from studies import new_subjects
 from studies.compare import LOSO, TEMPORAL, VARIANTS, Comparison, compare, put_into, trials
 from studies.floors import FLOORS, ORACLE, main_directions, pooled
-from studies.new_subjects import FLOW, HEADS, PHOTOGRAPHS, SETTINGS, data_of, drawn, seed_of, shrunk
+from studies.new_subjects import FLOW, HALF, HEADS, PHOTOGRAPHS, SETTINGS, data_of, drawn, seed_of, shrunk
 from tsfmicro_lab.training import scores, subject_interval
 from tsfmicro_lab.training.predictions import read_predictions
 
@@ -174,7 +174,7 @@ def test_every_setting_has_the_trials_that_its_table_needs():
         assert {"tsfmicro_late", TEMPORAL} <= labels
         assert setting.motion == "flow" or {run.label for run in VARIANTS} <= labels
         assert len({t.path(ROOT) for t in found}) == len(found)
-        assert any(t.faces == LOSO for t in found) == (setting.name == "clean")
+        assert any(t.faces == LOSO for t in found) == (setting.name == HALF)
     assert PHOTOGRAPHS not in SETTINGS["needed"].faces
 
 
