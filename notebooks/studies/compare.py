@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from studies.anatomy import cost
 from studies.floors import FLOORS, floor
 from studies.graphed import fit_graphed
+from studies.intervals import p_told
 from studies.interventions import intervene, intervention_scores
 from studies.neighbours import IDEAS
 from studies.new_subjects import (
@@ -147,7 +148,7 @@ class Comparison(Stored):
                 "over seeds": [over_seeds(m, HEADS) for m in rows.model],
                 "photographs": [over_seeds(m, PHOTOGRAPHS) for m in rows.model],
                 "gain over temporal": spans("gain", "gain_low", "gain_high", form="+.3f", ends="+.2f"),
-                "p (Holm)": [f"{p:.3f}" if p >= 0 else "" for p in rows.p_holm.to_numpy(float)],
+                "p (Holm)": [*map(p_told, rows.p_holm.to_numpy(float))],
                 "parameters": [known.get(m, ("", ""))[0] for m in rows.model],
                 "ms": [known.get(m, ("", ""))[1] for m in rows.model],
             }
@@ -422,7 +423,7 @@ def _provenance(every: Sequence[Trial]) -> dict[str, Any]:
         learnt, tested = own.parts * own.subjects * own.clips, own.tested * own.subjects
         about.setdefault(own.name, {"clips": learnt, "tested heads": tested, "where": own.where, **asdict(recipe)})
     known = provenance_of(every[0].run, seeds=len({trial.run.seed for trial in every}))
-    protocol = "trained on some synthetic subjects, tested on new ones; preset tiny, last epoch"
+    protocol = "trained on some synthetic subjects, tested on new ones; networks of size tiny, last epoch"
     return {**known, "protocol": protocol, "settings": about}
 
 

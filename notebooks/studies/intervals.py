@@ -46,6 +46,13 @@ def group_interval(
     return float(scores.mean()), float(low), float(high)
 
 
+def p_told(p: float) -> str:
+    """A p as a table prints it: nothing of NaN, and near 0.05 so exactly that its side is seen."""
+    if np.isnan(p):
+        return ""
+    return "<0.001" if p < 0.001 else f"{p:.4f}" if f"{p:.3f}" == "0.050" else f"{p:.3f}"
+
+
 def over_seeds(values: pd.Series) -> tuple[float, Errors]:
     """A mean over seeds and its error, as :func:`~tsfmicro_lab.training.statistics.corrected` takes them."""
     return float(values.mean()), [(values.var() / len(values), len(values) - 1.0)]

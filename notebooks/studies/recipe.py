@@ -15,7 +15,7 @@ if not __package__:  # run as a script, it finds its neighbours
 
 from tqdm.auto import tqdm
 
-from studies.intervals import over_seeds
+from studies.intervals import over_seeds, p_told
 from studies.new_subjects import HALF, HEADS, SETTINGS, SIDE, Setting, data_of, joined
 from studies.script import Clips, Out, Save, Seeds, Subjects, Workers, one_sentence
 from studies.stored import Stored, provenance_of, writable
@@ -81,7 +81,7 @@ class Recipes(Stored):
                     f"{n} of {self.scores.seed.nunique()}" if one else ""
                     for n, one in zip(rows.higher, told, strict=True)
                 ],
-                "p (Holm)": [f"{p:.3f}" if np.isfinite(p) else "" for p in rows.p_holm.to_numpy(float)],
+                "p (Holm)": [*map(p_told, rows.p_holm.to_numpy(float))],
             }
         )
 

@@ -88,7 +88,7 @@ def clean(comparison: Comparison) -> str:
     rows, floor = fusions(comparison, "clean"), linear_floor(comparison, "clean")
     wins, loses, same = beside_temporal(comparison, "clean").values()
     winners, losers = (listed(f"{NAMES[model]} ({p_holm(p)})" for model, p in told.items()) for told in (wins, loses))
-    weak = [model for model in loses if not above_floor(comparison, "clean", model)]
+    weak = [model for model in (*loses, *same) if not above_floor(comparison, "clean", model)]
     if {*rows.claim} != {"nothing"}:
         raise ValueError("a fusion gains or loses now: write another paragraph")
     most, least = math.ceil(100 * rows.gain_high.max()) / 100, math.ceil(-100 * rows.gain_low.min()) / 100
@@ -98,8 +98,8 @@ def clean(comparison: Comparison) -> str:
         f"{rows.p_holm.min():.2f} or more, and with {rows.seeds.min()} seeds a gain above {most:.2f} or a loss above "
         f"{least:.2f} is excluded for each of them. Their intervals lie above the better linear model ({floor:.2f}), "
         f"where the comparison means something{other}. Of the others "
-        f"{winners} are above the temporal branch. {losers} are below it; {named(weak)} are not above a linear model "
-        f"on DIS flow either, so they have learned too little from so few clips. {named(same)} cannot be told from it. "
+        f"{winners} are above the temporal branch. {losers} are below it. {named(same)} cannot be told from it. "
+        f"{named(weak)} are not above a linear model on DIS flow, so they have learned too little from so few clips. "
         f"{photographs(comparison, 'clean')}\n\n{goal(comparison)}"
     )
 
@@ -108,8 +108,13 @@ def goal(comparison: Comparison) -> str:
     """Whether the trainer reaches with the temporal branch and late fusion what it is to reach."""
     return (
         f"The goal of this lab's trainer is a mean of {GOAL} from 96 clean clips, with a standard deviation over seeds "
-        f"of at most {SPREAD}: {_reached(comparison, 'clean')}."
+        f"of at most {SPREAD}: {_reached(comparison, 'clean')}. With the {_epochs(comparison, HALF)} epochs of the "
+        f"preset {_reached(comparison, HALF)}."
     )
+
+
+def _epochs(comparison: Comparison, setting: str) -> int:
+    return int(comparison.provenance["settings"][setting]["epochs"])
 
 
 def _reached(comparison: Comparison, setting: str) -> str:
@@ -221,8 +226,7 @@ def spotter(measured: Spotting) -> str:
 
 def recipe_of(comparison: Comparison, setting: str) -> str:
     """What tells recipes of one preset apart: `48 epochs, rate 0.002`."""
-    own = comparison.provenance["settings"][setting]
-    return f"{own['epochs']} epochs, rate {own['lr']:g}"
+    return f"{_epochs(comparison, setting)} epochs, rate {comparison.provenance['settings'][setting]['lr']:g}"
 
 
 def recipe_gains(comparison: Comparison, before: str, after: str) -> pd.DataFrame:
@@ -288,7 +292,7 @@ def fast(comparison: Comparison) -> str:
 def patient(comparison: Comparison) -> str:
     """Whether twice the epochs of the preset serve the networks better, and what may be claimed with them alone."""
     rows = recipe_gains(comparison, HALF, "clean")
-    (before, *_), (then, *_) = (beside_temporal(comparison, name).values() for name in (HALF, "clean"))
+    (before, fell, _), (then, loses, _) = (beside_temporal(comparison, name).values() for name in (HALF, "clean"))
     ours = rows.index.str.startswith("tsfmicro")
     mine, others = rows.gain[ours].mean(), rows.gain[~ours].mean()
     same = {*fusions(comparison, HALF).claim} == {"nothing"} and {*then} < {*before}
@@ -301,17 +305,19 @@ def patient(comparison: Comparison) -> str:
     epochs = curve.columns.to_numpy(int)
     end, late = epochs.max(), epochs[epochs >= 0.75 * epochs.max()].min()
     rise = [f"{gain:+.3f}" for gain in (curve[end] - curve[late])[[*CURVES]]]
-    few = comparison.provenance["settings"][HALF]["epochs"]
+    few = _epochs(comparison, HALF)
+    lost = [name for name in loses if name not in fell]
     return (
         f"{_gained(rows)}. Variants of TSFmicro gain {mine:.3f} on average, the others {others:.3f}. With neither does "
         f"a fusion gain over the temporal branch, and none loses. But with {few} epochs {len(before)} networks are "
-        f"above it, and with {end} only {len(then)}, {named(then)}; of "
-        f"{named(name for name in before if name not in then)} it cannot be told any more. Each of the {len(before)} "
-        f"gains is smaller then: {gains[0]} of UF1, for {gains[1]}. From epoch {late} to {end} {named(CURVES)} change "
-        f"by {listed(rise)}, while the learning rate falls to nothing. **So with {few} epochs many networks have not "
-        "learned all they can, and most of what can be said with them against the temporal branch cannot be said with "
-        f"more.** The preset keeps its {few} epochs, with which a first result takes half the time; numbers to be "
-        f"compared want {end}, as in the first table."
+        f"above it, and with {end} only {len(then)}, {named(then)}; "
+        f"{named(name for name in before if name not in then)} can no longer be told from it. All "
+        f"{len(before)} gains are smaller then: {gains[0]} of UF1 in place of {gains[1]}. Below it with {end} epochs alone: "
+        f"{named(lost)}. From epoch {late} to {end} {named(CURVES)} change by {listed(rise)}, while the learning rate "
+        f"falls to nothing; more than {end} epochs were not tried, so what is left may fall as well. **So with {few} "
+        "epochs many networks have not learned all they can, and most of what can be said with them against the "
+        f"temporal branch cannot be said with more.** The preset keeps its {few} epochs, with which a first result "
+        f"takes half the time; for numbers that are to be compared use {end}, as in the first table."
     )
 
 
@@ -323,7 +329,7 @@ def recipes(measured: Recipes) -> str:
     sure, up = rows.p_holm < 0.05, rows.gain > 0
     always = up.groupby(rows.recipe, sort=False).all()
     least = every.groupby("recipe", sort=False).uf1.min()
-    own = [f"{uf1:.2f}" for uf1 in every.uf1[every.gain.isna()]]
+    own = [f"{uf1:.3f}" for uf1 in every.uf1[every.gain.isna()]]
     ended = "So nothing better is known."
     if longer := {*rows.recipe[sure & up]} & {*always.index[always]}:
         more = " or with ".join(sorted(longer))

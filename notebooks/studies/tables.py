@@ -14,7 +14,7 @@ if not __package__:  # run as a script, it finds its neighbours
 from studies import said
 from studies.compare import Comparison
 from studies.coverage import Coverage
-from studies.intervals import over_seeds
+from studies.intervals import over_seeds, p_told
 from studies.key_frames import KeyFrames
 from studies.leakage_scores import Leakage, leak_table
 from studies.new_subjects import FAST, HALF
@@ -78,7 +78,7 @@ def pairs() -> pd.DataFrame:
         finding(gain, p, model, against, lows[setting], linear_floor(stored(), setting))
         for (setting, model, against), gain, p in zip(PAIRS, table.gain, table.p_holm, strict=True)
     ]
-    p = [f"{p:.3f}" for p in table.p_holm]
+    p = [*map(p_told, table.p_holm)]
     return rows.assign(gain=shown, seeds=[*map(len, gains)], **{"p (Holm)": p, "told": told})
 
 
@@ -95,7 +95,7 @@ def another_recipe(before: str, after: str) -> pd.DataFrame:
             ],
             "gain": [f"{gain:+.3f} ({low:+.2f} to {high:+.2f})" for gain, low, high in ends],
             "higher": [f"{h:.0f} of {n:.0f}" for h, n in zip(rows.higher, rows.seeds, strict=True)],
-            "p (Holm)": [f"{p:.3f}" for p in rows.p_holm],
+            "p (Holm)": [*map(p_told, rows.p_holm)],
         }
     )
 

@@ -8,6 +8,7 @@ from scipy.stats import ttest_1samp
 from studies.compare import Comparison
 from studies.displacement import Displacements
 from studies.displacement import measure as measure_displacement
+from studies.intervals import p_told
 from studies.key_frames import KeyFrames, WrongKeyFrames
 from studies.new_subjects import SETTINGS
 from studies.tables import BLOCKS, PAIRS, written
@@ -50,16 +51,27 @@ def test_no_printed_interval_contradicts_its_p():
         gains = table["gain" if name == "pairs" else "gain over temporal"]
         for gain, p in zip(gains, table["p (Holm)"], strict=True):
             low, high = map(float, re.findall(r"[+-]\d\.\d+", gain)[1:] or (np.nan, np.nan))
-            assert (low * high > 0) == (p != "" and float(p) < 0.05), f"{name}: {gain} beside p = {p}"
+            assert (low * high > 0) == (p != "" and float(p.lstrip("<")) < 0.05), f"{name}: {gain} beside p = {p}"
 
 
 def test_the_pairs_are_tested_over_seeds():
     scores = Comparison.load(STORED / "comparison.json").scores.query("faces == 'new heads'")
     uf1 = scores.pivot_table("uf1", "seed", ["setting", "model"])
     tests = [ttest_1samp((uf1[where, a] - uf1[where, b]).dropna(), 0).pvalue for where, a, b in PAIRS]
-    printed = BLOCKS["pairs"]()["p (Holm)"].astype(float)
-    assert printed.min() == round(len(tests) * min(tests), 3)
-    assert printed.max() == round(max(tests), 3), "the largest p is not multiplied"
+    holm = np.minimum(np.maximum.accumulate(np.sort(tests) * np.arange(len(tests), 0, -1)), 1)
+    printed = BLOCKS["pairs"]()["p (Holm)"]
+    assert list(printed.iloc[np.argsort(tests)]) == [*map(p_told, holm)]
+
+
+def test_a_p_near_the_limit_shows_its_side():
+    assert [*map(p_told, (0.0008, 0.0123, 0.04961, 0.05034, 1, np.nan))] == [
+        "<0.001",
+        "0.012",
+        "0.0496",
+        "0.0503",
+        "1.000",
+        "",
+    ]
 
 
 def paragraph(begin):

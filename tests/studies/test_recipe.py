@@ -54,7 +54,7 @@ def test_the_paragraph_follows_the_numbers():
         return said.recipes(Recipes({}, pd.DataFrame(rows, columns=["model", "recipe", "seed", "uf1"])))
 
     assert "Better: the temporal branch with longer and late fusion with longer." in of(0.1, 0.001)
-    assert "reach the goal of 0.88 with longer; with the recipe as it is they have 0.80 and 0.80" in of(0.1, 0.001)
+    assert "reach the goal of 0.88 with longer; with the recipe as it is they have 0.800 and 0.800" in of(0.1, 0.001)
     assert "worse than the recipe: the temporal branch with longer and late fusion with longer." in of(-0.1, 0.001)
     assert "these two have not learned all they can**; more was reached with longer." in of(0.1, 0.001)
     unsure = of(0.05, 0.05)

@@ -15,6 +15,7 @@ from studies.recipe import Recipes
 from studies.tables import STORED, pairs
 from studies.verdicts import above_floor, linear_floor, may_claim, published_scores, stream_verdict, verdict
 
+LESSONS = ("03_fusion_early", "04_fusion_temporal_to_spatial", "12_frl_dgt")
 ROWS = [
     ("tsfmicro_temporal", 5, 0.8, np.nan, np.nan, np.nan, np.nan),
     ("tsfmicro_early", 5, 0.9, 0.1, 0.05, 0.15, 0.01),
@@ -145,6 +146,18 @@ def test_what_is_said_of_pairs_is_what_the_file_has(stored):
         assert sentence in text, sentence
     told = pairs().set_index(["setting", "model"]).told
     assert told["clean", "mmnet temporal=retention"] == "the two cannot be told apart"
+    lessons = {name: (ROOT / "notebooks" / f"{name}.ipynb").read_text() for name in LESSONS}
+    assert len(pairs()) == 13
+    assert "thirteen pairs" in lessons["04_fusion_temporal_to_spatial"]
+    more = uf1["clean", "frl_dgt displacement=dis"] - uf1["clean", "frl_dgt"]
+    assert (more > 0).sum() == 9
+    assert f"in nine seeds of ten, {more.mean():.2f} on average" in lessons["12_frl_dgt"]
+    assert above_floor(stored, "clean", "frl_dgt displacement=dis")
+    lost = stored.streams.query("setting == 'clean' and model == 'tsfmicro_early'").groupby("intervention").lost
+    many = lost.apply(lambda own: (own > 0.1).sum())
+    assert (many["onset grey"], many["onset noise"]) == (7, 3), "lesson 03 and the page's last part say so"
+    assert "noise 0.16, and more than 0.1 in three" in lessons["03_fusion_early"]
+    assert [round(lost.mean()[f"onset {what}"], 2) for what in ("grey", "noise")] == [0.28, 0.16]
     off = stored.streams.query("setting == 'clean' and model == 'tsfmicro_early' and intervention == 'where off'").lost
     assert "turning the stream off costs three networks of ten more than 0.1" in text
     assert (off > 0.1).sum() == 3
@@ -181,7 +194,7 @@ def test_another_rate_is_told_in_pairs_of_seeds(stored):
         told(1.0, scores.setting == FAST)
 
 
-def test_the_clean_tables_are_of_one_machine_one_family_and_ten_seeds(stored):
+def test_the_clean_tables_are_of_one_kind_of_machine_one_family_and_ten_seeds(stored):
     """No gain in them holds another device; and the goal of the trainer is reached, which the page says."""
     for setting in ("clean", HALF, FAST):
         [run] = [run for run in stored.provenance["put into"] if setting in run["of"]]
@@ -202,11 +215,14 @@ def test_twice_the_epochs_are_told_with_what_still_holds(stored):
     before, then = (said.beside_temporal(stored, setting)["it wins"] for setting in (HALF, "clean"))
     text = said.patient(stored)
     assert f"with 48 epochs {len(before)} networks are above it, and with 96 only {len(then)}, " in text
+    assert "Below it with 96 epochs alone: FRL-DGT on DIS flow. " in text
     assert {*then} == {"htnet flow=dis", "off_apexnet flow=dis"}, "as lesson 15 and the page's last part say"
     assert f"the mean gains {rows.gain.mean():.3f}." in page
     lesson = (ROOT / "notebooks" / "15_neighbours.ipynb").read_text()
-    assert "Of STSTNet and the expression proposals that could be told [with half the epochs]" in lesson
-    assert {"ststnet flow=dis", "expression_proposal flow=dis"} <= {*before}
+    fell = "of STSTNet, the expression proposals, HTNet with a level fewer and both forms of MMNet; with 96 it cannot"
+    assert fell in lesson
+    others = {"ststnet flow=dis", "expression_proposal flow=dis", "htnet flow=dis depths=(1, 3)"}
+    assert {*before} - {*then} == others | {"mmnet", "mmnet temporal=retention", "slstt_mean"}
     intervals = stored.intervals
 
     def changed(model, **columns):
