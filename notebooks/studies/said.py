@@ -313,11 +313,11 @@ def patient(comparison: Comparison) -> str:
         f"above it, and with {end} only {len(then)}, {named(then)}; "
         f"{named(name for name in before if name not in then)} can no longer be told from it. All "
         f"{len(before)} gains are smaller then: {gains[0]} of UF1 in place of {gains[1]}. Below it with {end} epochs "
-        f"alone: {named(lost)}. From epoch {late} to {end} {named(CURVES)} change by {listed(rise)}, while the learning rate "
-        f"falls to nothing; more than {end} epochs were not tried, so what is left may fall as well. **So with {few} "
-        "epochs many networks have not learned all they can, and most of what can be said with them against the "
-        f"temporal branch cannot be said with more.** The preset keeps its {few} epochs, with which a first result "
-        f"takes half the time; for numbers that are to be compared use {end}, as in the first table."
+        f"alone: {named(lost)}. From epoch {late} to {end} {named(CURVES)} change by {listed(rise)}, while the "
+        f"learning rate falls to nothing; more than {end} epochs were not tried, so what is left may fall as well. "
+        f"**So with {few} epochs many networks have not learned all they can, and most of what can be said with them "
+        f"against the temporal branch cannot be said with more.** The preset keeps its {few} epochs, with which a "
+        f"first result takes half the time; for numbers that are to be compared use {end}, as in the first table."
     )
 
 
