@@ -67,6 +67,8 @@ class Setting:
 
 
 HALF, FAST = "clean, half the epochs", "clean, half the epochs, twice the rate"
+#: The trainings of half the epochs as they came out before, in part on a GPU: in the stored file alone.
+ELSEWHERE = "clean, half the epochs, other devices"
 LONG = replace(RECIPES["tiny"], epochs=72, batch_size=32, lr=3e-3)
 #: A few clips without distractors, and the same by the preset's own recipe and at another rate; many more with
 #: all distractors; and close-ups that need the onset frame: a difference of frames holds some of it, and flow nothing.

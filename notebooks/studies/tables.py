@@ -137,6 +137,7 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame | str]] = {
     "rates-said": lambda: said.fast(stored()),
     "epochs": lambda: another_recipe(HALF, "clean"),
     "epochs-said": lambda: said.patient(stored()),
+    "again-said": lambda: said.again(stored()),
     "distractors-said": lambda: said.distractors(stored()),
     "needed-flow-said": lambda: said.needed_flow(stored()),
     "streams-said": lambda: said.streams(stored(), "clean"),
