@@ -338,8 +338,8 @@ def again(comparison: Comparison) -> str:
     return (
         f"The trainings with {_epochs(comparison, HALF)} epochs had been done before, in part on a GPU (`other "
         "devices` in the file): the same seeds and recipe, on clips that differ by the rounding of another processor. "
-        f"Rounding is enough to end elsewhere: UF1 of one network in one seed differs by {apart.mean():.3f} on average and "
-        f"by up to {apart.max():.2f} ({NAMES[apart.idxmax()[0]]}), the mean over ten seeds by up to {moved.max():.3f} "
+        f"Rounding is enough to end elsewhere: UF1 of one network in one seed differs by {apart.mean():.3f} on average "
+        f"and by up to {apart.max():.2f} ({NAMES[apart.idxmax()[0]]}), the mean over ten seeds by up to {moved.max():.3f} "
         f"({NAMES[str(moved.idxmax())]}). Before, {len(before)} networks were above the temporal branch, and now "
         f"{len(now)}, {named(now)}; {lost} cannot be told from it the second time. The branch itself, to which all are "
         f"compared, has a standard deviation over seeds of {spread[HALF]:.3f} where it had {spread[ELSEWHERE]:.3f}. "
