@@ -278,17 +278,14 @@ def fast(comparison: Comparison) -> str:
     """Whether another rate would serve the networks on few clean clips better, and change what is said of them."""
     rows = recipe_gains(comparison, HALF, FAST)
     sure, up = rows.p_holm < 0.05, rows.gain > 0
-    same = {*fusions(comparison, FAST).claim} == {"nothing"} and abs(rows.gain.mean()) < 0.02
-    if not (same and (sure & ~up).any()):
+    if {*fusions(comparison, FAST).claim} != {"nothing"} or abs(rows.gain.mean()) >= 0.02:
         raise ValueError("the rate changes other things now: write another paragraph")
-    found = "is surely better for none, and surely worse for some"
-    if (sure & up).any():
-        found = "is surely better for some, and surely worse for others: one recipe does not suit all equally"
+    better, worse = (named(rows.index[sure & way]) for way in (up, ~up))
     return (
         f"{_gained(rows)}, and at neither rate does a fusion gain over the temporal branch, which gains "
-        f"{rows.gain[TEMPORAL]:+.3f} on these people. **So twice the rate {found}.** The rate stays as it is, and a "
-        "difference between two models of a table is one between models with this recipe. With as many epochs as the "
-        "first table has, the other rate was not tried."
+        f"{rows.gain[TEMPORAL]:+.3f} on these people. **So twice the rate is surely better for {better}, and surely "
+        f"worse for {worse}.** The rate stays as it is, and a difference between two models of a table is one between models "
+        "with this recipe. With as many epochs as the first table has, the other rate was not tried."
     )
 
 
@@ -336,18 +333,18 @@ def again(comparison: Comparison) -> str:
         *before
     }:
         raise ValueError("the second time tells other things now: write another paragraph")
-    spread = uf1.loc[TEMPORAL].std()
+    old, new = (uf1[setting].loc[TEMPORAL].std() for setting in (ELSEWHERE, HALF))
+    most, far = (str(one.groupby("model").max().idxmax()) for one in (apart, moved))
     lost = named(name for name in before if name not in now)
     return (
         f"The trainings with {_epochs(comparison, HALF)} epochs had been done before, in part on a GPU (`other "
         "devices` in the file): the same seeds and recipe, on clips that differ by the rounding of another processor. "
         f"Rounding is enough to end elsewhere: UF1 of one network in one seed differs by {apart.mean():.3f} on average "
-        f"and by up to {apart.max():.2f} ({NAMES[apart.idxmax()[0]]}), the mean over ten seeds by up to "
-        f"{moved.max():.3f} ({NAMES[str(moved.idxmax())]}). Before, {len(before)} networks were above the temporal branch, "
-        f"and now {len(now)}, {named(now)}; {lost} cannot be told from it the second time. The branch itself, to which "
-        f"all are compared, has a standard deviation over seeds of {spread[HALF]:.3f} where it had {spread[ELSEWHERE]:.3f}. "
-        "**So a corrected p below 0.05 from ten seeds need not come again on another machine.** That no fusion gains "
-        "or loses has come again."
+        f"and by up to {apart.max():.2f} ({NAMES[most]}), the mean over ten seeds by up to {moved.max():.3f} "
+        f"({NAMES[far]}). Before, {len(before)} networks were above the temporal branch, and now {len(now)}, "
+        f"{named(now)}; {lost} cannot be told from it the second time. The branch itself, to which all are compared, "
+        f"has a standard deviation over seeds of {new:.3f} where it had {old:.3f}. **So a corrected p below 0.05 from "
+        "ten seeds need not come again on another machine.** That no fusion gains or loses has come again."
     )
 
 

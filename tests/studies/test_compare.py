@@ -13,7 +13,7 @@ from studies import compare as module
 from studies import new_subjects
 from studies.compare import LOSO, TEMPORAL, VARIANTS, Comparison, compare, put_into, trials
 from studies.floors import FLOORS, ORACLE, main_directions, pooled
-from studies.new_subjects import FLOW, HALF, HEADS, PHOTOGRAPHS, SETTINGS, data_of, drawn, seed_of, shrunk
+from studies.new_subjects import ELSEWHERE, FLOW, HALF, HEADS, PHOTOGRAPHS, SETTINGS, data_of, drawn, seed_of, shrunk
 from tsfmicro_lab.training import scores, subject_interval
 from tsfmicro_lab.training.predictions import read_predictions
 
@@ -201,7 +201,7 @@ def test_the_stored_comparison_knows_where_it_comes_from():
     stored = Comparison.load(ROOT / "notebooks" / "results" / "comparison.json")
     assert re.fullmatch(r"([0-9a-f]{40}|unknown)( with changes)?", stored.provenance["commit"])
     assert stored.provenance["faces"] == "3-D heads"
-    assert set(stored.intervals.setting) == set(SETTINGS)
+    assert set(stored.intervals.setting) == {*SETTINGS, ELSEWHERE}
 
 
 def test_one_seed_is_not_tested(made):

@@ -184,6 +184,7 @@ def test_another_rate_is_told_in_pairs_of_seeds(stored):
     gains += f"the table it gains {rows.gain[said.TEMPORAL]:.3f}, the mean over all networks changes by "
     gains += f"{rows.gain.mean():.3f}, and SLSTT's LSTM loses {-rows.gain['slstt_lstm']:.2f}."
     assert gains in " ".join((ROOT / "docs" / "results.md").read_text().split())
+    assert rows.p_holm[["ststnet flow=dis", "slstt_lstm"]].min() > 0.05, "the page's last part says so"
     again = (scores.model == "htnet flow=dis") & (scores.setting == FAST) & (scores.faces == HEADS)
 
     def told(at, chosen=again):
