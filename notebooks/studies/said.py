@@ -284,8 +284,8 @@ def fast(comparison: Comparison) -> str:
     return (
         f"{_gained(rows)}, and at neither rate does a fusion gain over the temporal branch, which gains "
         f"{rows.gain[TEMPORAL]:+.3f} on these people. **So twice the rate is surely better for {better}, and surely "
-        f"worse for {worse}.** The rate stays as it is, and a difference between two models of a table is one between models "
-        "with this recipe. With as many epochs as the first table has, the other rate was not tried."
+        f"worse for {worse}.** The rate stays as it is, and a difference between two models of a table is one between "
+        "models with this recipe. With as many epochs as the first table has, the other rate was not tried."
     )
 
 
