@@ -47,7 +47,7 @@ def group_interval(
 
 
 def p_told(p: float) -> str:
-    """A p as a table prints it: nothing of NaN, and near 0.05 so exactly that its side is seen."""
+    """A p-value as tables print it: NaN as nothing, and one near 0.05 with the digit that tells its side."""
     if np.isnan(p):
         return ""
     return "<0.001" if p < 0.001 else f"{p:.4f}" if f"{p:.3f}" == "0.050" else f"{p:.3f}"

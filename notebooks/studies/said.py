@@ -334,17 +334,21 @@ def again(comparison: Comparison) -> str:
     }:
         raise ValueError("the second time tells other things now: write another paragraph")
     old, new = (uf1[setting].loc[TEMPORAL].std() for setting in (ELSEWHERE, HALF))
+    [run] = [run for run in comparison.provenance["put into"] if ELSEWHERE in run["of"]]
+    cores = apart[apart.index.isin(run["models"], level="model")]
     most, far = (str(one.groupby("model").max().idxmax()) for one in (apart, moved))
     lost = named(name for name in before if name not in now)
     return (
         f"The trainings with {_epochs(comparison, HALF)} epochs had been done before, in part on a GPU (`other "
         "devices` in the file): the same seeds and recipe, on clips that differ by the rounding of another processor. "
-        f"Rounding is enough to end elsewhere: UF1 of one network in one seed differs by {apart.mean():.3f} on average "
-        f"and by up to {apart.max():.2f} ({NAMES[most]}), the mean over ten seeds by up to {moved.max():.3f} "
-        f"({NAMES[far]}). Before, {len(before)} networks were above the temporal branch, and now {len(now)}, "
-        f"{named(now)}; {lost} cannot be told from it the second time. The branch itself, to which all are compared, "
-        f"has a standard deviation over seeds of {new:.3f} where it had {old:.3f}. **So a corrected p below 0.05 from "
-        "ten seeds need not come again on another machine.** That no fusion gains or loses has come again."
+        f"They did not end alike: UF1 of one network in one seed differs by {apart.mean():.3f} on average "
+        f"({cores.mean():.3f} of those that learned on CPU cores both times) and by up to {apart.max():.2f} "
+        f"({NAMES[most]}), the mean over ten seeds by up to {moved.max():.3f} ({NAMES[far]}). Before, {len(before)} "
+        "networks were above the temporal branch, corrected in two families or in one, and now "
+        f"{len(now)}, {named(now)}; {lost} cannot be told from it the second time. The branch itself, to which all "
+        f"are compared, has a standard deviation over seeds of {new:.3f} where it had {old:.3f}. **So a corrected p "
+        "below 0.05 from ten seeds need not come again on another machine.** That no fusion gains or loses has come "
+        "again."
     )
 
 
