@@ -79,7 +79,7 @@ def measure(
     *,
     subjects: int = 6,
     clips_per_subject: int = 10,
-    seeds: int = 3,
+    seeds: int = 10,
     preset: str = "tiny",
     epochs: int = 16,
     longer: int = LONGER,
@@ -216,10 +216,10 @@ def main(
     save: Save = None,
     subjects: Annotated[int, typer.Option(min=2, help="Synthetic subjects of each seed; half train.")] = 6,
     clips: Clips = 10,
-    seeds: Seeds = 3,
+    seeds: Seeds = 10,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of the training.")] = 16,
 ) -> None:
-    """Compare FRL-DGT's learned displacement and optical flow with the true motion. Half an hour on two cores."""
+    """Compare FRL-DGT's learned displacement and optical flow with the true motion. An hour on two cores."""
     with one_sentence():
         path, picture = writable(save or out / "displacement.json"), writable(out / "displacement.png")
         result = measure(subjects=subjects, clips_per_subject=clips, seeds=seeds, epochs=epochs)
