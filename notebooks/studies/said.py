@@ -206,14 +206,14 @@ def streams(comparison: Comparison, setting: str) -> str:
 
 
 def spotter(measured: Spotting) -> str:
-    """Under which conditions the spotter of today beats both controls that speak: F1 of each head, corrected."""
+    """Under which conditions the spotter beats both controls that speak: F1 of each head, corrected."""
     scores = []
     for seed, films in measured.films.groupby("seed"):
         true, found = (rows[rows.film.isin(films.film)] for rows in (measured.true, measured.found))
         scores.append(replace(measured, films=films, true=true, found=found).scores().assign(seed=seed))
     f1 = pd.concat(scores).query("condition != 'all'").pivot_table("f1", ["condition", "seed"], "spotter", sort=False)
     pairs = [(where, control) for where in f1.index.unique(0) for control in ("random", "every second")]
-    table = corrected([over_seeds(f1.now[where] - f1[control][where]) for where, control in pairs])
+    table = corrected([over_seeds(f1.spot[where] - f1[control][where]) for where, control in pairs])
     if table.gain.min() <= 0:
         raise ValueError("a control is ahead now: write another sentence")
     least = table.low.groupby([where for where, _ in pairs], sort=False).min()

@@ -118,9 +118,9 @@ class Spotting(Stored):
     Attributes:
         films: One row per film: `film`, `condition`, `seed`, `seconds`.
         true: One row per expression: `film`, `onset`, `apex`, `offset`, `emotion`.
-        found: One row per spotted moment and version of the spotter: `spotter`, and as in `true`.
-        apexes: Error of :func:`~tsfmicro_lab.preprocess.spot_apex` in single clips: `spotter`, `seed`, `ends` (what is
-            left of the expression at the clip's last frame, a share), `error` (frames).
+        found: One row per spotted moment, as in `true`.
+        apexes: Errors in single clips: `guess` (that of :func:`~tsfmicro_lab.preprocess.spot_apex`, or the middle),
+            `seed`, `ends` (what is left of the expression at the clip's last frame, a share), `error` (frames).
     """
 
     script: ClassVar = "spotting"
@@ -130,20 +130,19 @@ class Spotting(Stored):
     apexes: pd.DataFrame
 
     def spotters(self) -> dict[str, pd.DataFrame]:
-        """What each version found, and two controls: as many spans as the last found, thrown at random or spaced."""
-        versions = {str(name): rows for name, rows in self.found.groupby("spotter", sort=False)}
-        last = versions[[*versions][-1]].merge(self.films, on="film")
-        lengths, rng = last.offset - last.onset, np.random.default_rng(0)
+        """What was found, and three controls: those spans thrown at random, spans evenly spaced, and none."""
+        own = self.found.merge(self.films, on="film")
+        lengths, rng = own.offset - own.onset, np.random.default_rng(0)
         draws = []
         for k in range(100):
-            begin = rng.uniform(0, last.seconds - lengths)
-            draws.append(last.assign(film=last.film + f" {k}", onset=begin, offset=begin + lengths))
+            begin = rng.uniform(0, own.seconds - lengths)
+            draws.append(own.assign(film=own.film + f" {k}", onset=begin, offset=begin + lengths))
         lasting = zip(self.films.film, self.films.seconds.to_numpy(float), strict=True)
         every = [(film, t) for film, seconds in lasting for t in np.arange(0.0, seconds - 1)]
         fixed = pd.DataFrame(every, columns=["film", "onset"]).assign(emotion="")
         emotions = self.true.emotion.sample(len(fixed), replace=True, random_state=0)
         fixed = fixed.assign(offset=fixed.onset + 1 / 3, emotion=emotions.to_numpy())
-        return {**versions, "random": pd.concat(draws), "every second": fixed, "silent": last.iloc[:0]}
+        return {"spot": own, "random": pd.concat(draws), "every second": fixed, "silent": own.iloc[:0]}
 
     def scores(self) -> pd.DataFrame:
         """Scores of each spotter and condition, and of all conditions together."""
@@ -178,10 +177,10 @@ class Spotting(Stored):
         def cell(error: pd.Series) -> str:
             return f"{error.mean():.1f} ({error.median():.0f})"
 
-        return self.apexes.pivot_table("error", "spotter", "ends", aggfunc=cell, sort=False).reset_index()
+        return self.apexes.pivot_table("error", "guess", "ends", aggfunc=cell, sort=False).reset_index()
 
 
-def measure(seeds: int, spotter: str, keep: Path, clips: int = 8) -> Spotting:
+def measure(seeds: int, keep: Path, clips: int = 8) -> Spotting:
     """Spots in films of each condition, a new head for each seed; rendered films are kept in a folder."""
     finder, model = _finder(), from_pretrained("emotions")
     films, true, found, apexes = [], [], [], []
@@ -200,9 +199,9 @@ def measure(seeds: int, spotter: str, keep: Path, clips: int = 8) -> Spotting:
             keys = np.array([clip.onset, clip.apex, clip.offset]) + int(apex) - (clip.apex or 0)
             emotion = model.config.classes[int(model.probabilities(model.logits(clip)).argmax())]
             moment = dict(zip(("onset", "apex", "offset"), keys / fps, strict=True))
-            found.append({"spotter": spotter, "film": name, **moment, "emotion": emotion})
+            found.append({"film": name, **moment, "emotion": emotion})
     for seed in range(seeds):
-        apexes += _apex_errors(spotter, seed, clips)
+        apexes += _apex_errors(seed, clips)
     known_facts = {name: environment()[name] for name in ("commit", "date", "device")}
     provenance = {**known_facts, "faces": FACES, "seeds": seeds, "expressions_per_film": SHOWN, "size": SIZE}
     tables = pd.DataFrame(films), pd.concat(true, ignore_index=True), pd.DataFrame(found), pd.DataFrame(apexes)
@@ -212,7 +211,7 @@ def measure(seeds: int, spotter: str, keep: Path, clips: int = 8) -> Spotting:
 
 
 def _frames(condition: str, seed: int, keep: Path, find: FaceFinder) -> tuple[np.ndarray, pd.DataFrame, list[Any]]:
-    """Frames of a film, its table in seconds and the faces in every tenth frame: kept, so that all spotters see one."""
+    """A film, its table in seconds and the faces in every tenth frame: kept, as they take most of the time."""
     path = keep / f"{condition}-{seed}.npz"
     if not path.is_file():
         film = Film(condition, seed)
@@ -236,15 +235,15 @@ def _finder() -> FaceFinder:
     return finder.find_all
 
 
-def _apex_errors(spotter: str, seed: int, clips: int) -> list[dict[str, Any]]:
+def _apex_errors(seed: int, clips: int) -> list[dict[str, Any]]:
     """Errors in clips that end at the offset, half way to it, and at the apex; those of the middle beside them."""
     data, rows = SyntheticMicroExpressions(clips // 2, 2, image_size=SIZE, seed=seed), []
     for index in range(len(data)):
         clip = align_clip(data[index], 112)
         apex = clip.apex or 0
         for ends, offset in ((0.0, clip.offset), (0.5, (apex + clip.offset) // 2), (1.0, apex)):
-            guesses = {spotter: spot_apex(replace(clip, offset=offset)), "middle": (clip.onset + offset) // 2}
-            rows += [{"spotter": s, "seed": seed, "ends": ends, "error": abs(g - apex)} for s, g in guesses.items()]
+            guesses = {"spot_apex": spot_apex(replace(clip, offset=offset)), "middle": (clip.onset + offset) // 2}
+            rows += [{"guess": name, "seed": seed, "ends": ends, "error": abs(g - apex)} for name, g in guesses.items()]
     return rows
 
 
@@ -255,20 +254,12 @@ app = typer.Typer(pretty_exceptions_enable=False)
 def main(
     save: Save = None,
     out: Annotated[Path, typer.Option(help="Where rendered films are kept.")] = Path("build/spotting"),
-    seeds: Seeds = 5,
-    spotter: Annotated[str, typer.Option(help="What this version of the spotter is called.")] = "now",
-    before: Annotated[Path | None, typer.Option(help="A result of another version on the same films, to add.")] = None,
+    seeds: Seeds = 10,
 ) -> None:
-    """Spot in films with known truth. Six minutes on one core."""
+    """Spot in films with known truth. A quarter of an hour on one core."""
     with one_sentence():
         path = writable(save or out / "spotting.json")
-        result = measure(seeds, spotter, out)
-        if before:
-            old = Spotting.load(before)
-            apexes = pd.concat([old.apexes.query("spotter != 'middle'"), result.apexes], ignore_index=True)
-            found = pd.concat([old.found, result.found], ignore_index=True)
-            known = result.provenance | {"before": old.provenance}
-            result = replace(result, provenance=known, found=found, apexes=apexes)
+        result = measure(seeds, out)
         result.save(path)
     print_table(result.table(), "F1 (false alarms a minute); IoU of half or more")
     print_table(result.apex_table(), "mean (median) error of a clip's apex, frames")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from studies.spotting import CONDITIONS, SHOWN, Film, Held, Spotting
 
 @pytest.fixture(scope="module")
 def made():
-    """Two films whose truth is found by one version, and doubled in length by another, which is no hit."""
+    """Two films whose truth is found."""
     films = [{"film": f"{c}-0", "condition": c, "seed": 0, "seconds": 20.0} for c in ("rest", "hands")]
     true = [
         {"film": film["film"], "onset": t, "apex": t + 0.2, "offset": t + 0.4, "emotion": e}
@@ -15,25 +17,25 @@ def made():
         for t, e in zip((2, 6, 11, 17), "abab", strict=True)
     ]
     true = pd.DataFrame(true)
-    wide = true.assign(spotter="before", onset=true.onset - 0.3, offset=true.offset + 0.3)
-    found = pd.concat([wide, true.assign(spotter="now")], ignore_index=True)
-    apexes = pd.DataFrame([{"spotter": "now", "seed": 0, "ends": 0.0, "error": e} for e in (1, 3)])
-    return Spotting({}, pd.DataFrame(films), true, found, apexes)
+    apexes = pd.DataFrame([{"guess": "spot_apex", "seed": 0, "ends": 0.0, "error": e} for e in (1, 3)])
+    return Spotting({}, pd.DataFrame(films), true, true, apexes)
 
 
 def test_a_perfect_spotter_a_wide_one_and_three_controls(made, tmp_path):
     made.save(tmp_path / "x.json")
     scores = Spotting.load(tmp_path / "x.json").scores().set_index(["spotter", "condition"])
-    assert (scores.f1["now"] == 1).all()
-    assert scores.strs["now", "all"] == 1
-    assert (scores.f1["before"] == 0).all()
+    assert (scores.f1["spot"] == 1).all()
+    assert scores.strs["spot", "all"] == 1
     assert (scores.f1["silent"] == 0).all()
     assert (scores["alarms a minute"]["silent"] == 0).all()
-    assert scores["alarms a minute"]["before", "all"] == 8 / (40 / 60)
+    wide = made.true.assign(onset=made.true.onset - 0.3, offset=made.true.offset + 0.3)
+    worse = replace(made, found=wide).scores().set_index(["spotter", "condition"])
+    assert (worse.f1["spot"] == 0).all()
+    assert worse["alarms a minute"]["spot", "all"] == 8 / (40 / 60)
     # A span of 0.4 s hits another of 0.4 s within 2/15 s: eight spans of 20 s, four of them in each film.
     assert 0.02 < scores.f1["random", "all"] < 0.15
     assert scores.hits["every second", "all"] in range(9)
-    assert made.table().spotter.tolist() == ["before", "now", "random", "every second", "silent"]
+    assert made.table().spotter.tolist() == ["spot", "random", "every second", "silent"]
     assert made.apex_table()[0.0].tolist() == ["2.0 (2)"]
 
 
