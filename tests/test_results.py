@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs")
     for extra in (["--seeds", "2"], ["--seeds", "1", "--selection", "oracle"]):
         args = ["evaluate", "--subjects", "3", "--clips", "10", "--epochs", "1", "--out", str(out), *extra]
-        result = run.invoke(app, [*args, "--model", "tsfmicro_late", "--workers", "2"])
+        result = run.invoke(app, [*args, "--model", "tsfmicro_late", "--workers", "1"])
         assert result.exit_code == 0, result.output
         assert ("leaky" in result.output) == ("oracle" in extra)
     return out

@@ -315,6 +315,8 @@ def accuse_clips(setting: Setting, subject: str, count: int = 1) -> pd.DataFrame
                     continue
                 for method in (*usable(), "edges", "input"):
                     rows += [{**about, "method": method, **f} for f in _in_mark(one.explain(method, label))]
+    if not rows:
+        raise ValueError(f"all clips of {subject} are of the class {MARKED}: explain more of each new subject")
     return pd.DataFrame(rows)
 
 

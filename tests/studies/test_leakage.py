@@ -75,7 +75,7 @@ def test_only_copies_let_a_model_see_the_tested_labels(small):
 
 def test_the_command_measures_and_goes_on_where_it_was(tmp_path):
     args = ["--out", str(tmp_path), "--subjects", "4", "--clips", "6", "--seeds", "2"]
-    args += ["--linear-seeds", "2", "--epochs", "1", "--workers", "2"]
+    args += ["--linear-seeds", "2", "--epochs", "1", "--workers", "1"]
     result = CliRunner().invoke(app, args)
     assert result.exit_code == 0, result.output
     assert "leaky" in result.output

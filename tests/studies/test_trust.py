@@ -34,6 +34,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trials, "METHODS", {name: METHODS[name] for name in FEW})
         patch.setattr(trials, "POINTS", 3)
+        patch.setattr(trials, "PERTURBATIONS", 4)
         result = CliRunner().invoke(app, ["--out", str(folder), "--docs", str(page), *ARGS])
     assert result.exit_code == 0, result.output
     return folder, Trust.load(folder / "trust.json"), result.output
