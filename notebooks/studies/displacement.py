@@ -16,7 +16,7 @@ if not __package__:  # run as a script, it finds its neighbours
 
 from tqdm.auto import tqdm
 
-from studies.intervals import group_interval
+from studies.intervals import group_interval, over_seeds
 from studies.script import Clips, Save, Seeds, one_sentence
 from studies.stored import Stored, provenance_of, writable
 from tsfmicro_lab.cli.output import print_table
@@ -26,6 +26,7 @@ from tsfmicro_lab.explain.figures import Picture
 from tsfmicro_lab.models.frl_dgt import FRLDGT
 from tsfmicro_lab.preprocess import align_clip, endpoint_error, flow_colours
 from tsfmicro_lab.training import RECIPES, Run, fit, fold_processes
+from tsfmicro_lab.training.statistics import corrected
 
 #: What disturbs the clips; strength 2, so that it can be told from nothing.
 CONDITIONS: dict[str, Distractors] = {
@@ -66,6 +67,23 @@ class Displacements(Stored):
         cells = {key: cell(rows) for key, rows in self.errors.groupby(["method", "condition"])}
         methods, conditions = (self.errors[column].unique() for column in ("method", "condition"))
         return pd.DataFrame({c: [cells[m, c] for m in methods] for c in conditions}, index=pd.Index(methods))
+
+    def compared(self) -> pd.DataFrame:
+        """How much closer to the truth each stage of the network is where the face moved: over seeds, by Holm.
+
+        Self-supervision is compared with saying that nothing moved, learning the classes with what was there before.
+
+        Returns:
+            One row for each `stage`, what it is closer `than`, and `condition`: `gain` (pixels of a 224 px face),
+            `low`, `high`, `p` and `p_holm`.
+        """
+        seeds = self.errors.pivot_table("expression", "seed", ["method", "condition"])
+        still, short, classes = "nothing moved", "DGM, self-supervised", "DGM, with the classes"
+        [longer] = [method for method in self.errors.method.unique() if "× as long" in method]
+        pairs = [(longer, still), (short, still), (classes, short)]
+        rows = [(stage, than, where) for stage, than in pairs for where in self.errors.condition.unique()]
+        found = corrected([over_seeds(seeds[than, where] - seeds[stage, where]) for stage, than, where in rows])
+        return pd.DataFrame(rows, columns=["stage", "than", "condition"]).join(found)
 
 
 def displacements(model: FRLDGT, samples: Samples, index: Sequence[int]) -> np.ndarray:

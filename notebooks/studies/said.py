@@ -8,7 +8,9 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from studies.compare import CURVES, FUSIONS, TEMPORAL, Comparison
+from studies.displacement import Displacements
 from studies.intervals import over_seeds
+from studies.needed import Gap
 from studies.new_subjects import ELSEWHERE, FAST, HALF, HEADS, PHOTOGRAPHS
 from studies.recipe import Recipes
 from studies.spotting import Spotting
@@ -221,6 +223,43 @@ def spotter(measured: Spotting) -> str:
         f"Over {measured.films.seed.nunique()} heads the spotter's F1 is above both controls that speak, with "
         f"{listed(least.index[least > 0])} (intervals of {len(table)} gains over heads, corrected by Holm); with "
         f"{listed(least.index[least <= 0])} it is higher on average, and so few heads do not tell."
+    )
+
+
+def apexes(measured: Spotting) -> str:
+    """Where `spot_apex` errs less than the middle of a clip, over heads."""
+    errors = measured.apexes.pivot_table("error", ["ends", "seed"], "guess")
+    ends = [*errors.index.unique(0)]
+    table = corrected([over_seeds(errors.middle[left] - errors.spot_apex[left]) for left in ends])
+    numbers = zip(ends, *table[["gain", "low", "high"]].to_numpy(float).T, strict=True)
+    gains = [f"{gain:.1f} ({low:.1f} to {high:.1f}) with {left:g}" for left, gain, low, high in numbers]
+    return (
+        f"Over {measured.films.seed.nunique()} heads `spot_apex` errs less than the middle by so many frames: "
+        f"{listed(gains)} left (corrected by Holm)."
+    )
+
+
+def displacement(measured: Displacements) -> str:
+    """Where each stage of FRL-DGT's network is closer to the true motion, or farther, than what it is held to."""
+    table, sentences = measured.compared().replace("none", "no disturbance"), []
+    for (stage, than), rows in table.groupby(["stage", "than"], sort=False):
+        told = rows[rows.p_holm < 0.05].set_index("condition").gain
+        sides = {"closer": told.index[told > 0], "farther": told.index[told < 0]}
+        found = [f"{side} with {listed(where)}" for side, where in sides.items() if len(where)]
+        verdict = f"is {', '.join(found)}" if found else "is neither closer nor farther with any disturbance or without"
+        sentences.append(f"compared with *{than}*, *{stage}* {verdict}")
+    seeds, number = measured.errors.seed.nunique(), len(table)
+    how = f"over {seeds} seeds and as far as {number} tests corrected by Holm tell"
+    return f"Where the face moved, {how}: {'; '.join(sentences)}."
+
+
+def gap(measured: Gap) -> str:
+    """How much better than everything else an oracle that has the onset frame is."""
+    gaps = measured.gaps()
+    filmed, aligned = (f"{own.mean():.2f} ({own.min():.2f} to {own.max():.2f})" for own in (gaps.filmed, gaps.aligned))
+    return (
+        f"The oracle's UF1 minus that of the best of the others is {filmed} as filmed, {aligned} with ordinary "
+        f"alignment; in brackets the least and the most of {len(gaps)} seeds."
     )
 
 

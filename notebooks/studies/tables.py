@@ -14,9 +14,11 @@ if not __package__:  # run as a script, it finds its neighbours
 from studies import said
 from studies.compare import Comparison
 from studies.coverage import Coverage
+from studies.displacement import Displacements
 from studies.intervals import over_seeds, p_told
 from studies.key_frames import KeyFrames
 from studies.leakage_scores import Leakage, leak_table
+from studies.needed import Gap
 from studies.new_subjects import FAST, HALF
 from studies.recipe import Recipes
 from studies.ship import Ship
@@ -149,9 +151,14 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame | str]] = {
     "shipped": shipped,
     "coverage": lambda: Coverage.load(STORED / "coverage.json").table(),
     "leaks": lambda: leak_table(Leakage.load(STORED / "leakage.json")),
+    "displacement": lambda: Displacements.load(STORED / "displacement.json").table().reset_index(names="method"),
+    "displacement-said": lambda: said.displacement(Displacements.load(STORED / "displacement.json")),
+    "gap": lambda: Gap.load(STORED / "needed.json").table().reset_index(names="model"),
+    "gap-said": lambda: said.gap(Gap.load(STORED / "needed.json")),
     "spotting": lambda: Spotting.load(STORED / "spotting.json").table(),
     "spotting-said": lambda: said.spotter(Spotting.load(STORED / "spotting.json")),
     "apexes": lambda: Spotting.load(STORED / "spotting.json").apex_table(),
+    "apexes-said": lambda: said.apexes(Spotting.load(STORED / "spotting.json")),
     "key-frames": lambda: KeyFrames.load(STORED / "key_frames.json").table().reset_index(),
 }
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from studies import said
 from studies.spotting import CONDITIONS, SHOWN, Film, Held, Spotting
 
 
@@ -37,6 +38,16 @@ def test_a_perfect_spotter_a_wide_one_and_three_controls(made, tmp_path):
     assert scores.hits["every second", "all"] in range(9)
     assert made.table().spotter.tolist() == ["spot", "random", "every second", "silent"]
     assert made.apex_table()[0.0].tolist() == ["2.0 (2)"]
+
+
+def test_it_is_told_how_much_closer_an_apex_is(made):
+    rows = [
+        {"guess": guess, "seed": seed, "ends": ends, "error": error + seed % 2}
+        for seed in range(2)
+        for ends, guess, error in ((0.0, "spot_apex", 1), (0.0, "middle", 6), (1.0, "spot_apex", 9), (1.0, "middle", 9))
+    ]
+    told = said.apexes(replace(made, apexes=pd.DataFrame(rows)))
+    assert "5.0 (5.0 to 5.0) with 0 and 0.0 (0.0 to 0.0) with 1 left" in told
 
 
 def test_what_happens_beside_the_expressions_comes_and_goes():
