@@ -241,12 +241,12 @@ def apexes(measured: Spotting) -> str:
 
 def displacement(measured: Displacements) -> str:
     """Where each stage of FRL-DGT's network is closer to the true motion, or farther, than what it is held to."""
-    table, sentences = measured.compared().replace("none", "no disturbance"), []
+    table, sentences = measured.compared(), []
     for (stage, than), rows in table.groupby(["stage", "than"], sort=False):
-        told = rows[rows.p_holm < 0.05].set_index("condition").gain
+        told = rows[rows.p_holm < 0.05].set_index("condition").gain.rename("*{}*".format)
         sides = {"closer": told.index[told > 0], "farther": told.index[told < 0]}
-        found = [f"{side} with {listed(where)}" for side, where in sides.items() if len(where)]
-        verdict = f"is {', '.join(found)}" if found else "is neither closer nor farther with any disturbance or without"
+        found = [f"{side} under {listed(where)}" for side, where in sides.items() if len(where)]
+        verdict = f"is {', '.join(found)}" if found else "is neither closer nor farther under any"
         sentences.append(f"compared with *{than}*, *{stage}* {verdict}")
     seeds, number = measured.errors.seed.nunique(), len(table)
     how = f"over {seeds} seeds and as far as {number} tests corrected by Holm tell"

@@ -96,9 +96,22 @@ def test_a_stage_is_closer_farther_or_neither():
     assert table.gain[LONGER, "noise"] == pytest.approx(-0.5, abs=0.1)
     assert (table.p_holm < 0.05).sum() == 2
     told = said.displacement(found)
-    assert f"compared with *nothing moved*, *{LONGER}* is farther with noise;" in told
+    assert f"compared with *nothing moved*, *{LONGER}* is farther under *noise*;" in told
     assert "compared with *nothing moved*, *DGM, self-supervised* is neither closer nor farther" in told
-    assert "compared with *DGM, self-supervised*, *DGM, with the classes* is closer with noise." in told
+    assert "compared with *DGM, self-supervised*, *DGM, with the classes* is closer under *noise*." in told
+
+
+def test_lesson_12_and_the_page_say_what_the_stored_displacements_tell():
+    table = Displacements.load(STORED / "displacement.json").compared()
+    told = table[table.p_holm < 0.05]
+    sides = {*zip(told.stage, told.condition, told.gain > 0, strict=True)}
+    assert sides == {
+        (LONGER, "none", True),
+        (LONGER, "light", True),
+        (LONGER, "noise", False),
+        (LONGER, "flicker", False),
+        ("DGM, self-supervised", "noise", False),
+    }
 
 
 def test_displacements_are_measured_against_the_truth(tmp_path, monkeypatch):
