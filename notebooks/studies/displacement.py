@@ -68,8 +68,8 @@ class Displacements(Stored):
         methods, conditions = (self.errors[column].unique() for column in ("method", "condition"))
         return pd.DataFrame({c: [cells[m, c] for m in methods] for c in conditions}, index=pd.Index(methods))
 
-    def compared(self) -> pd.DataFrame:
-        """How much closer to the truth each stage of the network is where the face moved: over seeds, by Holm.
+    def compared(self, what: str = "expression") -> pd.DataFrame:
+        """How much closer to the truth each stage of the network is, over seeds, corrected by Holm.
 
         Self-supervision is compared with saying that nothing moved, learning the classes with what was there before.
 
@@ -77,7 +77,7 @@ class Displacements(Stored):
             One row for each `stage`, what it is closer `than`, and `condition`: `gain` (pixels of a 224 px face),
             `low`, `high`, `p` and `p_holm`.
         """
-        seeds = self.errors.pivot_table("expression", "seed", ["method", "condition"])
+        seeds = self.errors.pivot_table(what, "seed", ["method", "condition"])
         still, short, classes = "nothing moved", "DGM, self-supervised", "DGM, with the classes"
         [longer] = [method for method in self.errors.method.unique() if "× as long" in method]
         pairs = [(longer, still), (short, still), (classes, short)]

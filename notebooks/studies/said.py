@@ -13,7 +13,7 @@ from studies.intervals import over_seeds
 from studies.needed import Gap
 from studies.new_subjects import ELSEWHERE, FAST, HALF, HEADS, PHOTOGRAPHS
 from studies.recipe import Recipes
-from studies.spotting import Spotting
+from studies.spotting import ENDS, Spotting
 from studies.trust_story import listed
 from studies.verdicts import above_floor, finding, linear_floor, may_claim, stream_verdict
 from tsfmicro_lab.training.statistics import corrected
@@ -215,48 +215,51 @@ def spotter(measured: Spotting) -> str:
         scores.append(replace(measured, films=films, true=true, found=found).scores().assign(seed=seed))
     f1 = pd.concat(scores).query("condition != 'all'").pivot_table("f1", ["condition", "seed"], "spotter", sort=False)
     pairs = [(where, control) for where in f1.index.unique(0) for control in ("random", "every second")]
-    table = corrected([over_seeds(f1.spot[where] - f1[control][where]) for where, control in pairs])
+    table = corrected([over_seeds(f1.spotter[where] - f1[control][where]) for where, control in pairs])
     if table.gain.min() <= 0:
         raise ValueError("a control is ahead now: write another sentence")
     least = table.low.groupby([where for where, _ in pairs], sort=False).min()
     return (
         f"Over {measured.films.seed.nunique()} heads the spotter's F1 is above both controls that speak, with "
         f"{listed(least.index[least > 0])} (intervals of {len(table)} gains over heads, corrected by Holm); with "
-        f"{listed(least.index[least <= 0])} it is higher on average, and so few heads do not tell."
+        f"{listed(least.index[least <= 0])} it is higher on average, but so few heads do not tell."
     )
 
 
 def apexes(measured: Spotting) -> str:
-    """Where `spot_apex` errs less than the middle of a clip, over heads."""
+    """Of which clips it can be told that `spot_apex` errs less than the middle, over seeds."""
     errors = measured.apexes.pivot_table("error", ["ends", "seed"], "guess")
-    ends = [*errors.index.unique(0)]
-    table = corrected([over_seeds(errors.middle[left] - errors.spot_apex[left]) for left in ends])
-    numbers = zip(ends, *table[["gain", "low", "high"]].to_numpy(float).T, strict=True)
-    gains = [f"{gain:.1f} ({low:.1f} to {high:.1f}) with {left:g}" for left, gain, low, high in numbers]
+    gains = [errors.middle[left] - errors.spot_apex[left] for left in errors.index.unique(0)]
+    table = corrected([*map(over_seeds, gains)]).assign(ends=errors.index.unique(0).map(ENDS))
+    if table.low.min() > 0 or table.high.min() < 0:
+        raise ValueError("the apex is told in every clip, or farther in some: write another sentence")
+    rows = table[["ends", "gain", "low", "high"]].itertuples(index=False)
+    gain = [f"{less:.1f} ({low:.1f} to {high:.1f}) in clips that end {ends}" for ends, less, low, high in rows]
+    told = [text for text, low in zip(gain, table.low, strict=True) if low > 0]
+    rest = [text for text, low in zip(gain, table.low, strict=True) if low <= 0]
     return (
-        f"Over {measured.films.seed.nunique()} heads `spot_apex` errs less than the middle by so many frames: "
-        f"{listed(gains)} left (corrected by Holm)."
+        f"Over {len(gains[0])} seeds, corrected by Holm, `spot_apex` errs by fewer frames than the middle: "
+        f"{listed(told)}. It cannot be told of {listed(rest)}."
     )
 
 
-def displacement(measured: Displacements) -> str:
+def displacement(measured: Displacements, what: str) -> str:
     """Where each stage of FRL-DGT's network is closer to the true motion, or farther, than what it is held to."""
-    table, sentences = measured.compared(), []
+    table, items = measured.compared(what), []
     for (stage, than), rows in table.groupby(["stage", "than"], sort=False):
         told = rows[rows.p_holm < 0.05].set_index("condition").gain.rename("*{}*".format)
         sides = {"closer": told.index[told > 0], "farther": told.index[told < 0]}
         found = [f"{side} under {listed(where)}" for side, where in sides.items() if len(where)]
-        verdict = f"is {', '.join(found)}" if found else "is neither closer nor farther under any"
-        sentences.append(f"compared with *{than}*, *{stage}* {verdict}")
-    seeds, number = measured.errors.seed.nunique(), len(table)
-    how = f"over {seeds} seeds and as far as {number} tests corrected by Holm tell"
-    return f"Where the face moved, {how}: {'; '.join(sentences)}."
+        rest = "of the others it cannot be told" if found else "it cannot be told under any of the six"
+        items.append(f"- {stage}, against {than}: {'; '.join([*found, rest])}.")
+    seeds = measured.errors.seed.nunique()
+    return "\n".join([f"Over {seeds} seeds ({len(table)} tests, corrected by Holm):\n", *items])
 
 
 def gap(measured: Gap) -> str:
     """How much better than everything else an oracle that has the onset frame is."""
     gaps = measured.gaps()
-    filmed, aligned = (f"{own.mean():.2f} ({own.min():.2f} to {own.max():.2f})" for own in (gaps.filmed, gaps.aligned))
+    filmed, aligned = (f"{own.mean():.3f} ({own.min():.3f} to {own.max():.3f})" for own in (gaps.filmed, gaps.aligned))
     return (
         f"The oracle's UF1 minus that of the best of the others is {filmed} as filmed, {aligned} with ordinary "
         f"alignment; in brackets the least and the most of {len(gaps)} seeds."

@@ -41,6 +41,8 @@ CONDITIONS = {
     "steps": Distractors(blinks=0.0),
     "hands": Distractors(blinks=0.0),
 }
+#: Where a clip ends, by what is left of its expression there.
+ENDS = {0.0: "at rest", 0.5: "half way to rest", 1.0: "at the apex"}
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Spotting(Stored):
         films: One row per film: `film`, `condition`, `seed`, `seconds`.
         true: One row per expression: `film`, `onset`, `apex`, `offset`, `emotion`.
         found: One row per spotted moment, as in `true`.
-        apexes: Errors in single clips: `guess` (that of :func:`~tsfmicro_lab.preprocess.spot_apex`, or the middle),
+        apexes: Errors in single clips: `guess` (:func:`~tsfmicro_lab.preprocess.spot_apex`, middle or last frame),
             `seed`, `ends` (what is left of the expression at the clip's last frame, a share), `error` (frames).
     """
 
@@ -130,7 +132,7 @@ class Spotting(Stored):
     apexes: pd.DataFrame
 
     def spotters(self) -> dict[str, pd.DataFrame]:
-        """What was found, and three controls: those spans thrown at random, spans evenly spaced, and none."""
+        """The spotter and three controls: its spans thrown at random, spans evenly spaced, and none."""
         own = self.found.merge(self.films, on="film")
         lengths, rng = own.offset - own.onset, np.random.default_rng(0)
         draws = []
@@ -142,10 +144,10 @@ class Spotting(Stored):
         fixed = pd.DataFrame(every, columns=["film", "onset"]).assign(emotion="")
         emotions = self.true.emotion.sample(len(fixed), replace=True, random_state=0)
         fixed = fixed.assign(offset=fixed.onset + 1 / 3, emotion=emotions.to_numpy())
-        return {"spot": own, "random": pd.concat(draws), "every second": fixed, "silent": own.iloc[:0]}
+        return {"spotter": own, "random": pd.concat(draws), "every second": fixed, "silent": own.iloc[:0]}
 
     def scores(self) -> pd.DataFrame:
-        """Scores of each spotter and condition, and of all conditions together."""
+        """Scores of the spotter and each control by condition, and of all conditions together."""
         rows: list[dict[str, Any]] = []
         conditions = [*self.films.condition.unique(), "all"]
         for spotter, found in self.spotters().items():
@@ -172,12 +174,16 @@ class Spotting(Stored):
         return pd.DataFrame(rows)
 
     def apex_table(self) -> pd.DataFrame:
-        """Mean (median) error of the apex in frames, by what is left of the expression at the clip's end."""
+        """Mean (median) error of the apex in frames, by where the clip ends."""
 
         def cell(error: pd.Series) -> str:
             return f"{error.mean():.1f} ({error.median():.0f})"
 
-        return self.apexes.pivot_table("error", "guess", "ends", aggfunc=cell, sort=False).reset_index()
+        return (
+            self.apexes.pivot_table("error", "guess", "ends", aggfunc=cell, sort=False)
+            .rename(columns=ENDS)
+            .reset_index()
+        )
 
 
 def measure(seeds: int, keep: Path, clips: int = 8) -> Spotting:
@@ -242,7 +248,8 @@ def _apex_errors(seed: int, clips: int) -> list[dict[str, Any]]:
         clip = align_clip(data[index], 112)
         apex = clip.apex or 0
         for ends, offset in ((0.0, clip.offset), (0.5, (apex + clip.offset) // 2), (1.0, apex)):
-            guesses = {"spot_apex": spot_apex(replace(clip, offset=offset)), "middle": (clip.onset + offset) // 2}
+            spotted, middle = spot_apex(replace(clip, offset=offset)), (clip.onset + offset) // 2
+            guesses = {"spot_apex": spotted, "middle": middle, "last frame": offset}
             rows += [{"guess": name, "seed": seed, "ends": ends, "error": abs(g - apex)} for name, g in guesses.items()]
     return rows
 

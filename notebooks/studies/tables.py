@@ -126,6 +126,12 @@ def shipped() -> pd.DataFrame:
     return table[[*rows.what.unique()]].reset_index()
 
 
+def displaced(what: str) -> pd.DataFrame:
+    """End-point errors of displacements by method and disturbance, with intervals."""
+    table = Displacements.load(STORED / "displacement.json").table(what)
+    return table.rename({"dis": "DIS flow", "farneback": "Farnebäck", "tvl1": "TV-L1"}).reset_index(names="method")
+
+
 #: What stands between `<!-- name -->` and `<!-- /name -->`.
 BLOCKS: dict[str, Callable[[], pd.DataFrame | str]] = {
     "clean": lambda: comparison("clean"),
@@ -151,8 +157,10 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame | str]] = {
     "shipped": shipped,
     "coverage": lambda: Coverage.load(STORED / "coverage.json").table(),
     "leaks": lambda: leak_table(Leakage.load(STORED / "leakage.json")),
-    "displacement": lambda: Displacements.load(STORED / "displacement.json").table().reset_index(names="method"),
-    "displacement-said": lambda: said.displacement(Displacements.load(STORED / "displacement.json")),
+    "displacement": lambda: displaced("expression"),
+    "displacement-said": lambda: said.displacement(Displacements.load(STORED / "displacement.json"), "expression"),
+    "displacement-all": lambda: displaced("all"),
+    "displacement-all-said": lambda: said.displacement(Displacements.load(STORED / "displacement.json"), "all"),
     "gap": lambda: Gap.load(STORED / "needed.json").table().reset_index(names="model"),
     "gap-said": lambda: said.gap(Gap.load(STORED / "needed.json")),
     "spotting": lambda: Spotting.load(STORED / "spotting.json").table(),

@@ -95,10 +95,10 @@ def test_a_stage_is_closer_farther_or_neither():
     table = found.compared().set_index(["stage", "condition"])
     assert table.gain[LONGER, "noise"] == pytest.approx(-0.5, abs=0.1)
     assert (table.p_holm < 0.05).sum() == 2
-    told = said.displacement(found)
-    assert f"compared with *nothing moved*, *{LONGER}* is farther under *noise*;" in told
-    assert "compared with *nothing moved*, *DGM, self-supervised* is neither closer nor farther" in told
-    assert "compared with *DGM, self-supervised*, *DGM, with the classes* is closer under *noise*." in told
+    told = said.displacement(found, "expression")
+    assert f"- {LONGER}, against nothing moved: farther under *noise*; of the others it cannot be told." in told
+    assert "- DGM, self-supervised, against nothing moved: it cannot be told under any of the six." in told
+    assert "- DGM, with the classes, against DGM, self-supervised: closer under *noise*; of" in told
 
 
 def test_lesson_12_and_the_page_say_what_the_stored_displacements_tell():

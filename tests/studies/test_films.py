@@ -25,19 +25,19 @@ def made():
 def test_a_perfect_spotter_a_wide_one_and_three_controls(made, tmp_path):
     made.save(tmp_path / "x.json")
     scores = Spotting.load(tmp_path / "x.json").scores().set_index(["spotter", "condition"])
-    assert (scores.f1["spot"] == 1).all()
-    assert scores.strs["spot", "all"] == 1
+    assert (scores.f1["spotter"] == 1).all()
+    assert scores.strs["spotter", "all"] == 1
     assert (scores.f1["silent"] == 0).all()
     assert (scores["alarms a minute"]["silent"] == 0).all()
     wide = made.true.assign(onset=made.true.onset - 0.3, offset=made.true.offset + 0.3)
     worse = replace(made, found=wide).scores().set_index(["spotter", "condition"])
-    assert (worse.f1["spot"] == 0).all()
-    assert worse["alarms a minute"]["spot", "all"] == 8 / (40 / 60)
+    assert (worse.f1["spotter"] == 0).all()
+    assert worse["alarms a minute"]["spotter", "all"] == 8 / (40 / 60)
     # A span of 0.4 s hits another of 0.4 s within 2/15 s: eight spans of 20 s, four of them in each film.
     assert 0.02 < scores.f1["random", "all"] < 0.15
     assert scores.hits["every second", "all"] in range(9)
-    assert made.table().spotter.tolist() == ["spot", "random", "every second", "silent"]
-    assert made.apex_table()[0.0].tolist() == ["2.0 (2)"]
+    assert made.table().spotter.tolist() == ["spotter", "random", "every second", "silent"]
+    assert made.apex_table()["at rest"].tolist() == ["2.0 (2)"]
 
 
 def test_it_is_told_how_much_closer_an_apex_is(made):
@@ -47,7 +47,8 @@ def test_it_is_told_how_much_closer_an_apex_is(made):
         for ends, guess, error in ((0.0, "spot_apex", 1), (0.0, "middle", 6), (1.0, "spot_apex", 9), (1.0, "middle", 9))
     ]
     told = said.apexes(replace(made, apexes=pd.DataFrame(rows)))
-    assert "5.0 (5.0 to 5.0) with 0 and 0.0 (0.0 to 0.0) with 1 left" in told
+    assert "than the middle: 5.0 (5.0 to 5.0) in clips that end at rest. It cannot" in told
+    assert told.endswith("told of 0.0 (0.0 to 0.0) in clips that end at the apex.")
 
 
 def test_what_happens_beside_the_expressions_comes_and_goes():
