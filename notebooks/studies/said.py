@@ -250,8 +250,9 @@ def displacement(measured: Displacements, what: str) -> str:
         told = rows[rows.p_holm < 0.05].set_index("condition").gain.rename("*{}*".format)
         sides = {"closer": told.index[told > 0], "farther": told.index[told < 0]}
         found = [f"{side} under {listed(where)}" for side, where in sides.items() if len(where)]
-        rest = "of the others it cannot be told" if found else "it cannot be told under any of the six"
-        items.append(f"- {stage}, against {than}: {'; '.join([*found, rest])}.")
+        if len(told) < len(rows):
+            found.append("of the others it cannot be told" if found else "it cannot be told under any of the six")
+        items.append(f"- {stage}, against {than}: {'; '.join(found)}.")
     seeds = measured.errors.seed.nunique()
     return "\n".join([f"Over {seeds} seeds ({len(table)} tests, corrected by Holm):\n", *items])
 

@@ -179,11 +179,8 @@ class Spotting(Stored):
         def cell(error: pd.Series) -> str:
             return f"{error.mean():.1f} ({error.median():.0f})"
 
-        return (
-            self.apexes.pivot_table("error", "guess", "ends", aggfunc=cell, sort=False)
-            .rename(columns=ENDS)
-            .reset_index()
-        )
+        table = self.apexes.pivot_table("error", "guess", "ends", aggfunc=cell, sort=False)
+        return table.rename(columns=ENDS).reset_index()
 
 
 def measure(seeds: int, keep: Path, clips: int = 8) -> Spotting:
