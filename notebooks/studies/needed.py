@@ -34,7 +34,7 @@ from tsfmicro_lab.training.metrics import scores
 #: Side of the displacement fields, and of the picture to which errors refer, pixels.
 SIDE, REFERENCE = 48, 224
 #: Standard deviation of the error with which a displacement is known, pixels at 224 px; DIS flow errs by 0.13 to 0.21.
-#: Without any, models find in 12,000 clips what no camera shows, probably the kinks of the mesh: 0.77, not 0.62.
+#: Without any, models find in many clips what no camera shows, probably the kinks of the mesh.
 ERROR = 0.1
 #: Whether the fields are aligned.
 CONDITIONS = {"filmed": False, "aligned": True}

@@ -102,7 +102,13 @@ def test_a_stage_is_closer_farther_or_neither():
 
 
 def test_lesson_12_and_the_page_say_what_the_stored_displacements_tell():
-    table = Displacements.load(STORED / "displacement.json").compared()
+    found = Displacements.load(STORED / "displacement.json")
+    table, whole = found.compared(), found.compared("all")
+    assert not ((whole.than == "nothing moved") & (whole.gain > 0) & (whole.p_holm < 0.05)).any()
+    networks = [method for method in found.errors.method.unique() if method.startswith("DGM")]
+    for what, where, method in product(("expression", "all"), found.errors.condition.unique(), networks):
+        seeds = found.errors[found.errors.condition == where].pivot_table(what, "seed", "method")
+        assert ttest_1samp(seeds[method] - seeds.dis, 0, alternative="greater").pvalue < 0.05 / 5, (what, where)
     told = table[table.p_holm < 0.05]
     sides = {*zip(told.stage, told.condition, told.gain > 0, strict=True)}
     assert sides == {
