@@ -7,9 +7,7 @@ export OMP_WAIT_POLICY ?= passive
 INSTALLED := $(VENV)/.installed
 DEVELOPER := $(VENV)/.developer
 SITE := $(VENV)/.site
-# Python compiles what it imports; of the 18,000 files that are installed, most never are.
-INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --upgrade-strategy only-if-needed \
-  -c constraints.txt
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --upgrade-strategy only-if-needed -c constraints.txt
 
 .PHONY: demo test lab lint format bench faults mutants constraints site clean
 

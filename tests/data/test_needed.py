@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from studies import said
 from studies.needed import CONDITIONS, ERROR, ORACLE, Gap, Unpainted, clips, one_seed
 from tsfmicro_lab.data import Distractors, SyntheticMicroExpressions, prepare
 from tsfmicro_lab.data.synthetic import WHERE
@@ -32,17 +31,6 @@ def test_the_stored_study_shows_the_gap_in_every_seed():
     assert len(gaps) >= 10
     assert (gaps.filmed >= 0.20).all()
     assert (gaps.aligned <= 0.05).all()
-
-
-def test_a_gap_is_to_the_best_of_each_seed():
-    uf1 = {ORACLE: (0.9, 0.8), "a": (0.5, 0.2), "b": (0.3, 0.6)}
-    rows = [
-        {"condition": c, "seed": seed, "model": model, "uf1": value}
-        for c in CONDITIONS
-        for model, values in uf1.items()
-        for seed, value in enumerate(values)
-    ]
-    assert "0.30 (0.20 to 0.40) as filmed" in said.gap(Gap({}, pd.DataFrame(rows)))
 
 
 def test_a_close_up_is_turned_near_and_shows_what_moves():

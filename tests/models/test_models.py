@@ -14,8 +14,9 @@ from tsfmicro_lab.models.tsfmicro import TSFmicroConfig
 from tsfmicro_lab.models.vit import SelfAttention, ThumbnailViT, TransformerBlock
 from tsfmicro_lab.preprocess import align_clip
 
-#: Every model in the sizes that are quick.
-SMALL = [(name, preset) for name, model in MODELS.items() for preset in ("tiny", "small") if preset in model.presets]
+#: Every model of the library in the sizes that are quick; the ideas of studies are models as well, once imported.
+OURS = {name: model for name, model in MODELS.items() if model.__module__.startswith("tsfmicro_lab.")}
+SMALL = [(name, preset) for name, model in OURS.items() for preset in ("tiny", "small") if preset in model.presets]
 
 
 def inputs(model, batch=2):

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from scipy.stats import ttest_1samp
 
-from studies import displacement, said
+from studies import displacement, needed, said
 from studies.compare import Comparison
 from studies.displacement import Displacements
 from studies.intervals import p_told
@@ -99,6 +99,17 @@ def test_a_stage_is_closer_farther_or_neither():
     assert f"- {LONGER}, against nothing moved: farther under *noise*; of the others it cannot be told." in told
     assert "- DGM, self-supervised, against nothing moved: it cannot be told under any of the six." in told
     assert "- DGM, with the classes, against DGM, self-supervised: closer under *noise*; of" in told
+
+
+def test_a_gap_is_to_the_best_of_each_seed():
+    uf1 = {needed.ORACLE: (0.9, 0.8), "a": (0.5, 0.2), "b": (0.3, 0.6)}
+    rows = [
+        {"condition": c, "seed": seed, "model": model, "uf1": value}
+        for c in needed.CONDITIONS
+        for model, values in uf1.items()
+        for seed, value in enumerate(values)
+    ]
+    assert "0.30 (0.20 to 0.40) as filmed" in said.gap(needed.Gap({}, pd.DataFrame(rows)))
 
 
 def test_lesson_12_and_the_page_say_what_the_stored_displacements_tell():
