@@ -21,8 +21,6 @@ from papermill.parameterize import parameterize_notebook
 
 TOKEN = "course"
 COURSE = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
-#: Every lesson runs under Papermill; in a browser all of them at night, otherwise one of each kind of explorer.
-OPENED = COURSE if os.environ.get("TSFMICRO_SEEDS") else [n for n in COURSE if n[:2] in ("00", "06", "09", "14")]
 SCREENSHOTS = ROOT / "build" / "screenshots"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
