@@ -239,7 +239,7 @@ def apexes(measured: Spotting) -> str:
     rest = [text for text, low in zip(gain, table.low, strict=True) if low <= 0]
     return (
         f"Over {len(gains[0])} seeds, corrected by Holm, `spot_apex` errs by fewer frames than the middle: "
-        f"{listed(told)}. It cannot be told of {listed(rest)}."
+        f"{listed(told)}. No difference is told by the {listed(rest)}."
     )
 
 
