@@ -109,7 +109,7 @@ def test_a_gap_is_to_the_best_of_each_seed():
         for model, values in uf1.items()
         for seed, value in enumerate(values)
     ]
-    assert "0.30 (0.20 to 0.40) as filmed" in said.gap(needed.Gap({}, pd.DataFrame(rows)))
+    assert "0.300 (0.200 to 0.400) as filmed" in said.gap(needed.Gap({}, pd.DataFrame(rows)))
 
 
 def test_lesson_12_and_the_page_say_what_the_stored_displacements_tell():
