@@ -209,7 +209,7 @@ def main(
     error: Annotated[float, typer.Option(min=0, help="Of the displacements, pixels at 224 px.")] = ERROR,
     workers: Workers = None,
 ) -> None:
-    """Compare an oracle that has the onset frame with models that see the displacement only. 13 min on two cores."""
+    """Compare an oracle that has the onset frame with models that see the displacement only. 11 min on two cores."""
     with one_sentence():
         path, picture = writable(save or out / "needed.json"), writable(out / "needed.png")
         needed_figure().savefig(picture, dpi=75)

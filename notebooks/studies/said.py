@@ -238,8 +238,8 @@ def apexes(measured: Spotting) -> str:
     told = [text for text, low in zip(gain, table.low, strict=True) if low > 0]
     rest = [text for text, low in zip(gain, table.low, strict=True) if low <= 0]
     return (
-        f"Over {len(gains[0])} seeds, corrected by Holm, `spot_apex` errs by fewer frames than the middle: "
-        f"{listed(told)}. No difference is told by the {listed(rest)}."
+        f"Frames by which `spot_apex` errs less than the middle, over {len(gains[0])} seeds, corrected by Holm: "
+        f"{listed(told)}. Too uncertain to tell: {listed(rest)}."
     )
 
 
@@ -251,7 +251,7 @@ def displacement(measured: Displacements, what: str) -> str:
         sides = {"closer": told.index[told > 0], "farther": told.index[told < 0]}
         found = [f"{side} under {listed(where)}" for side, where in sides.items() if len(where)]
         if len(told) < len(rows):
-            found.append("of the others it cannot be told" if found else "it cannot be told under any of the six")
+            found.append("of the others it cannot be told" if found else "under none can it be told")
         items.append(f"- {stage}, against {than}: {'; '.join(found)}.")
     seeds = measured.errors.seed.nunique()
     return "\n".join([f"Over {seeds} seeds ({len(table)} tests, corrected by Holm):\n", *items])

@@ -126,10 +126,20 @@ def shipped() -> pd.DataFrame:
     return table[[*rows.what.unique()]].reset_index()
 
 
+@cache
+def displacements() -> Displacements:
+    """The stored displacements."""
+    return Displacements.load(STORED / "displacement.json")
+
+
 def displaced(what: str) -> pd.DataFrame:
-    """End-point errors of displacements by method and disturbance, with intervals."""
-    table = Displacements.load(STORED / "displacement.json").table(what)
-    return table.rename({"dis": "DIS flow", "farneback": "Farnebäck", "tvl1": "TV-L1"}).reset_index(names="method")
+    """Mean end-point errors by method and disturbance, with intervals."""
+    return (
+        displacements()
+        .table(what)
+        .rename({"dis": "DIS flow", "farneback": "Farnebäck", "tvl1": "TV-L1"})
+        .reset_index(names="method")
+    )
 
 
 #: What stands between `<!-- name -->` and `<!-- /name -->`.
@@ -158,9 +168,9 @@ BLOCKS: dict[str, Callable[[], pd.DataFrame | str]] = {
     "coverage": lambda: Coverage.load(STORED / "coverage.json").table(),
     "leaks": lambda: leak_table(Leakage.load(STORED / "leakage.json")),
     "displacement": lambda: displaced("expression"),
-    "displacement-said": lambda: said.displacement(Displacements.load(STORED / "displacement.json"), "expression"),
+    "displacement-said": lambda: said.displacement(displacements(), "expression"),
     "displacement-all": lambda: displaced("all"),
-    "displacement-all-said": lambda: said.displacement(Displacements.load(STORED / "displacement.json"), "all"),
+    "displacement-all-said": lambda: said.displacement(displacements(), "all"),
     "gap": lambda: Gap.load(STORED / "needed.json").table().reset_index(names="model"),
     "gap-said": lambda: said.gap(Gap.load(STORED / "needed.json")),
     "spotting": lambda: Spotting.load(STORED / "spotting.json").table(),

@@ -47,8 +47,8 @@ def test_it_is_told_how_much_closer_an_apex_is(made):
         for ends, guess, error in ((0.0, "spot_apex", 1), (0.0, "middle", 6), (1.0, "spot_apex", 9), (1.0, "middle", 9))
     ]
     told = said.apexes(replace(made, apexes=pd.DataFrame(rows)))
-    assert "than the middle: 5.0 (5.0 to 5.0) in clips that end at rest. No" in told
-    assert told.endswith("told by the 0.0 (0.0 to 0.0) in clips that end at the apex.")
+    assert "by Holm: 5.0 (5.0 to 5.0) in clips that end at rest. Too uncertain" in told
+    assert told.endswith("to tell: 0.0 (0.0 to 0.0) in clips that end at the apex.")
 
 
 def test_what_happens_beside_the_expressions_comes_and_goes():
